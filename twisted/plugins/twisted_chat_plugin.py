@@ -1,0 +1,8 @@
+from twisted.application.service import ServiceMaker
+
+chat = ServiceMaker(
+    "Twisted Chat",
+    "twisted_chat.tap",
+    "A chat server joined with telnet or nc.",
+    "chat",
+)

@@ -1,0 +1,171 @@
+"""Who somebody is: registering, authenticating, and names that guests go by."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from precis_i18n import get_profile
+
+from . import names
+from .errors import Refusal
+from .model import Account
+from .ports import PasswordHasher, Store
+
+MAX_PASSWORD_BYTES = 72
+"""bcrypt looks at no more than this."""
+
+_opaque = get_profile("OpaqueString")
+
+_WRONG = Refusal("wrong-password", "wrong name or password")
+
+
+class Accounts:
+    """The names that are living: every account's, and those of the guests who are here."""
+
+    def __init__(
+        self, store: Store, hasher: PasswordHasher, now: Callable[[], int], *, min_password: int
+    ) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._now = now
+        self._min_password = min_password
+        self._guests: dict[str, str] = {}  # skeleton -> name of a guest, or one being registered
+        self._guest_number = 0
+
+    async def is_registered(self, name: str) -> bool:
+        return await self._store.find_account(name) is not None
+
+    async def authenticate(self, raw: str, password: str) -> Account:
+        """The account of this name, if this is its password.
+
+        An unknown name takes the same effort and gets the same answer as a wrong password.
+
+        @raise Refusal: C{wrong-password}, C{busy}.
+        """
+        try:
+            account = await self._store.find_account(names.canonical(raw))
+        except Refusal:
+            account = None
+        try:
+            password = _normal(password)
+        except Refusal:
+            account, password = None, ""
+        right = await self._hasher.verify(password, account.password_hash if account else None)
+        if account is None or not right:
+            raise _WRONG
+        return account
+
+    async def register(self, raw: str, password: str, *, held: str | None = None) -> Account:
+        """Make an account.
+
+        @param held: the guest name that the asker goes by, which does not stand in the way.
+        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password}, C{busy}.
+        """
+        name = names.chosen(raw)
+        password = self._new_password(password)
+        with self._reserved(name, held=held):
+            await self._refuse_look_alike(name)
+            password_hash = await self._hasher.hash(password)
+            account = await self._store.add_account(
+                name, names.skeleton(name), password_hash, self._now()
+            )
+            if account is None:
+                raise _registered(name)
+            return account
+
+    async def change_password(self, name: str, old: str, new: str) -> None:
+        """Replace an account's password.
+
+        @raise Refusal: C{wrong-password}, C{bad-password}, C{busy}.
+        """
+        new = self._new_password(new)
+        try:
+            account = await self.authenticate(name, old)
+        except Refusal as refusal:
+            if refusal.code != "wrong-password":
+                raise
+            raise Refusal("wrong-password", "the old password is wrong") from None
+        await self._store.set_password(account.id, await self._hasher.hash(new))
+
+    async def take_guest_name(self, raw: str, *, held: str | None = None) -> str:
+        """Hold a name for a guest until L{release}.
+
+        @param held: the name that the guest goes by so far; it stays held as well.
+        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}.
+        """
+        name = names.chosen(raw)
+        shape = names.skeleton(name)
+        if held is not None and shape == names.skeleton(held):
+            raise Refusal("name-taken", f'you are "{held}" already')
+        self._take(name)
+        try:
+            await self._refuse_look_alike(name)
+        except BaseException:
+            del self._guests[shape]
+            raise
+        return name
+
+    def generate_guest_name(self) -> str:
+        """Hold a fresh name that nobody could have chosen, until L{release}."""
+        self._guest_number += 1
+        name = f"{names.GUEST}{self._guest_number}"
+        self._guests[names.skeleton(name)] = name
+        return name
+
+    def release(self, name: str) -> None:
+        """The guest of this name is gone."""
+        self._guests.pop(names.skeleton(name), None)
+
+    @contextmanager
+    def _reserved(self, name: str, *, held: str | None) -> Iterator[None]:
+        """Keep others from the name while it is being registered, and no longer."""
+        if held is not None and names.skeleton(name) == names.skeleton(held):
+            yield
+            return
+        self._take(name)
+        try:
+            yield
+        finally:
+            self.release(name)
+
+    def _take(self, name: str) -> None:
+        shape = names.skeleton(name)
+        holder = self._guests.get(shape)
+        if holder == name:
+            raise Refusal("name-taken", f'"{name}" is taken by somebody who is here')
+        if holder is not None:
+            raise Refusal("name-taken", f'"{name}" looks too much like "{holder}", who is here')
+        self._guests[shape] = name
+
+    async def _refuse_look_alike(self, name: str) -> None:
+        other = await self._store.find_look_alike(names.skeleton(name))
+        if other == name:
+            raise _registered(name)
+        if other is not None:
+            raise Refusal(
+                "name-registered", f'"{name}" looks too much like the registered name "{other}"'
+            )
+
+    def _new_password(self, password: str) -> str:
+        password = _normal(password)
+        if len(password) < self._min_password:
+            raise Refusal(
+                "bad-password", f"a password has at least {self._min_password} characters"
+            )
+        return password
+
+
+def _registered(name: str) -> Refusal:
+    return Refusal("name-registered", f'"{name}" is registered; log in with its password')
+
+
+def _normal(password: str) -> str:
+    """RFC 8265, section 4.2 (OpaqueString), so that every keyboard types the same password."""
+    try:
+        normal = str(_opaque.enforce(password))
+    except ValueError:
+        raise Refusal(
+            "bad-password", "a password is not empty and has no control characters"
+        ) from None
+    if len(normal.encode()) > MAX_PASSWORD_BYTES:
+        raise Refusal("bad-password", f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+    return normal

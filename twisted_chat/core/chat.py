@@ -1,0 +1,721 @@
+"""Sessions, rooms, and who hears what."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from . import names
+from .accounts import Accounts
+from .errors import Refusal
+from .events import (
+    Bye,
+    Event,
+    History,
+    Joined,
+    Left,
+    Notice,
+    Refused,
+    Renamed,
+    Rooms,
+    Said,
+    Told,
+    Topic,
+    Users,
+    Welcome,
+)
+from .limits import Limits
+from .model import (
+    Account,
+    DirectMessage,
+    DirectPost,
+    Message,
+    Post,
+    RoomPost,
+    RoomRecord,
+    Stored,
+)
+from .ports import Outbox, Store
+from .text import clean
+
+LOBBY = "lobby"
+"""The room that always exists and that everyone is in."""
+
+_NOT_KEPT = "private messages with a guest are not kept: they are gone when you leave"
+
+_Replay = TypeVar("_Replay", Message, DirectMessage)
+
+
+class Person:
+    """Somebody who is here, with the sessions they have.
+
+    @ivar account: L{None} for a guest.
+    """
+
+    __slots__ = ("account", "name", "sessions")
+
+    def __init__(self, name: str, account: Account | None) -> None:
+        self.name = name
+        self.account = account
+        self.sessions: tuple[Session, ...] = ()
+
+
+class Session:
+    """One live connection.
+
+    @ivar echo: it is told its own messages too.
+    @ivar person: who it is; L{None} before login and after it ended.
+    @ivar current: the room that is spoken in.
+    @ivar in_flight: how many of its posts are not in the log yet.
+    """
+
+    __slots__ = (
+        "closed",
+        "current",
+        "echo",
+        "in_flight",
+        "outbox",
+        "person",
+        "rooms",
+        "told_not_kept",
+    )
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.echo = False
+        self.closed = False
+        self.person: Person | None = None
+        self.rooms: tuple[Room, ...] = ()
+        self.current: Room | None = None
+        self.in_flight = 0
+        self.told_not_kept = False
+
+    def tell(self, *events: Event) -> None:
+        self.outbox.send(events)
+
+
+class Room:
+    """A place with members, a topic and a log.
+
+    @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
+        that joining it takes no query and leaves no gap between replay and live.
+    """
+
+    __slots__ = ("members", "recent", "record", "replay", "topic", "topic_by")
+
+    def __init__(self, record: RoomRecord) -> None:
+        self.record = record
+        self.topic = record.topic
+        self.topic_by = record.topic_by
+        self.members: dict[Session, None] = {}
+        self.recent: deque[Message] | None = None
+        self.replay: tuple[Said, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    def people(self) -> list[Person]:
+        return list(dict.fromkeys(s.person for s in self.members if s.person is not None))
+
+    def has(self, person: Person) -> bool:
+        return any(session in self.members for session in person.sessions)
+
+
+class Chat:
+    """The registry that all sessions share. Lives in one thread.
+
+    What is said goes to the store and comes back through L{deliver} once it is in the log; only
+    then is anyone shown it. The rest (joining, leaving, answers) happens at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Accounts,
+        limits: Limits,
+        now: Callable[[], int],
+        motd: Sequence[str] = (),
+    ) -> None:
+        """
+        @param now: gives the time in UTC milliseconds.
+        @param motd: lines that everyone is shown on coming in.
+        """
+        self._motd = motd
+        self._store = store
+        self._accounts = accounts
+        self._limits = limits
+        self._now = now
+        self._rooms: dict[str, Room] = {}
+        self._room_skeletons: dict[str, str] = {}
+        self._people: dict[str, Person] = {}
+
+    def open(self, records: Iterable[RoomRecord]) -> None:
+        """Take up the rooms that the store has. The lobby is one of them."""
+        for record in records:
+            self._add_room(record)
+        self._lobby = self._rooms[LOBBY]
+
+    # Coming and going
+
+    async def log_in(self, session: Session, account: Account) -> None:
+        """Let a session in as an account, and show it what came while the account was away.
+
+        A guest becomes the account and stays where it is.
+        """
+        await self._wake(self._lobby)
+        unread = await self._store.unread(account.id, self._limits.max_history)
+        # No await from here on: what is delivered after the query goes to the session.
+        if session.closed:
+            return
+        person = self._people.get(account.name)
+        if person is None or person.account is None:
+            person = self._people[account.name] = Person(account.name, account)
+        self._enter(session, person)
+        self._show_unread(session, account, unread)
+
+    async def come_as_guest(self, session: Session, name: str) -> None:
+        """Let a session in under a guest name that L{Accounts} holds for it."""
+        await self._wake(self._lobby)
+        if session.closed:
+            self._accounts.release(name)
+            return
+        person = self._people[name] = Person(name, None)
+        self._enter(session, person)
+
+    async def rename_guest(self, session: Session, raw: str) -> None:
+        """Give a guest another name.
+
+        @raise Refusal: C{forbidden} for an account, or as L{Accounts.take_guest_name}.
+        """
+        guest = _person(session)
+        if guest.account is not None:
+            raise Refusal("forbidden", "an account keeps its name; log in with the other one")
+        name = await self._accounts.take_guest_name(raw, held=guest.name)
+        if session.closed:
+            self._accounts.release(name)
+            return
+        self._become(session, guest, Person(name, None))
+        self._people[name] = _person(session)
+
+    def leave_all(self, session: Session) -> None:
+        """The session is over. Nothing is sent to it any more."""
+        if session.closed:
+            return
+        session.closed = True
+        person = session.person
+        if person is None:
+            return
+        person.sessions = tuple(s for s in person.sessions if s is not session)
+        elsewhere = bool(person.sessions)
+        for room in session.rooms:
+            self._remove(session, room)
+            # Whoever is nowhere any more is told of once, in the lobby.
+            if not room.has(person) and (elsewhere or room is self._lobby):
+                self._tell(room, Left(self._now(), room.name, (person.name,)))
+        session.rooms = ()
+        session.current = None
+        session.person = None
+        if not elsewhere:
+            self._forget(person)
+
+    def say_bye(self, text: str) -> None:
+        """Tell everyone who is in that the server ends."""
+        self._tell(self._lobby, Bye(self._now(), text))
+
+    # Rooms
+
+    async def join(self, session: Session, raw: str) -> None:
+        """Go into a room, making it if there is none, and speak there from now on.
+
+        @raise Refusal: C{bad-name}, C{full}.
+        """
+        room = await self._find_or_make(names.room(raw))
+        await self._wake(room)
+        person = session.person
+        if person is None:
+            return
+        session.current = room
+        if session in room.members:
+            session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
+            return
+        if len(session.rooms) >= self._limits.max_joined:
+            session.current = session.rooms[-1]
+            raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
+        self._add(session, room)
+        joined = Joined(self._now(), room.name, (person.name,))
+        session.tell(joined, *self._entrance(room))
+
+    def leave(self, session: Session, raw: str) -> None:
+        """Go out of a room, by default the current one; back to the lobby.
+
+        @raise Refusal: C{forbidden} in the lobby, C{not-in-room}, C{no-such-room}.
+        """
+        person = _person(session)
+        room = self._own_room(session, raw)
+        if room is self._lobby:
+            raise Refusal("forbidden", "everyone is in the lobby; /quit ends the session")
+        self._remove(session, room)
+        session.rooms = tuple(r for r in session.rooms if r is not room)
+        left = Left(self._now(), room.name, (person.name,))
+        session.tell(left)
+        if not room.has(person):
+            self._tell(room, left)
+        if session.current is room:
+            session.current = self._lobby
+            session.tell(Notice(self._now(), f"you are talking in {_shown(self._lobby)} now"))
+
+    def rooms(self, session: Session) -> None:
+        """Answer with the rooms there are, the fullest first."""
+        listed = [(room.name, len(room.people()), room.topic) for room in self._rooms.values()]
+        listed.sort(key=lambda entry: (-entry[1], entry[0]))
+        session.tell(Rooms(self._now(), tuple(listed)))
+
+    def users(self, session: Session, raw: str) -> None:
+        """Answer with who is in a room, by default the current one.
+
+        @raise Refusal: C{no-such-room}.
+        """
+        room = self._room(raw) if raw else _current(session)
+        people = sorted((p.name, p.account is not None) for p in room.people())
+        session.tell(Users(self._now(), room.name, tuple(people)))
+
+    def show_topic(self, session: Session) -> None:
+        """Answer with the topic of the current room."""
+        room = _current(session)
+        session.tell(Topic(self._now(), room.name, room.topic, room.topic_by))
+
+    async def set_topic(self, session: Session, text: str) -> None:
+        """Set the topic of the current room; empty for none.
+
+        @raise Refusal: C{too-long}, C{bad-encoding}.
+        """
+        topic = clean(text)
+        if len(topic) > self._limits.max_topic:
+            raise Refusal("too-long", f"a topic has at most {self._limits.max_topic} characters")
+        room = _current(session)
+        by = _person(session).name
+        await self._store.set_topic(room.record.id, topic, by)
+        room.topic, room.topic_by = topic, by
+        self._tell(room, Topic(self._now(), room.name, topic, by, changed=True))
+
+    # Talking
+
+    def say(self, session: Session, text: str, *, action: bool = False) -> None:
+        """Say something in the current room.
+
+        @raise Refusal: C{bad-encoding}, C{bad-arguments} when there is nothing left to say.
+        """
+        self._post(session, _current(session), text, action)
+
+    def broadcast(self, session: Session, text: str) -> None:
+        """Say something in the lobby, so to everyone.
+
+        @raise Refusal: as L{say}.
+        """
+        self._post(session, self._lobby, text, action=False)
+
+    async def direct(self, session: Session, raw: str, text: str) -> None:
+        """Say something to one person, who is here or registered.
+
+        @raise Refusal: C{no-such-person}, C{bad-encoding}, C{bad-arguments}.
+        """
+        text = _sayable(text)
+        recipient = await self._find_person(session, raw)
+        sender = session.person
+        if sender is None:
+            return
+        kept = sender.account is not None and recipient.account is not None
+        session.in_flight += 1
+        self._store.append(
+            DirectPost(
+                sender.account.id if sender.account else None,
+                sender.name,
+                recipient.account.id if recipient.account else None,
+                recipient.name,
+                self._now(),
+                text,
+                session,
+            )
+        )
+        if not kept:
+            self._warn_not_kept(session)
+        if not recipient.sessions:
+            session.tell(
+                Notice(
+                    self._now(),
+                    f"{recipient.name} is away and will be shown that at the next login",
+                )
+            )
+
+    async def history(self, session: Session, count: int | None, of: str) -> None:
+        """Answer with the last messages of a room, by default the current one, or C{@name}.
+
+        @raise Refusal: C{bad-arguments}, C{no-such-room}, C{not-in-room}, C{no-such-person},
+            C{forbidden}.
+        """
+        most = self._limits.max_history
+        if count is not None and not 1 <= count <= most:
+            raise Refusal("bad-arguments", f"/history shows 1 to {most} messages")
+        count = count or self._limits.replay
+        if not of.startswith("@"):
+            room = self._own_room(session, of)
+            messages = self._trimmed(await self._store.history(room.record, count))
+            now = self._now()
+            session.tell(
+                History(now, room.name, tuple(Said(now, m, replay=True) for m in messages))
+            )
+            return
+        account = _person(session).account
+        if account is None:
+            raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
+        other = await self._find_person(session, of[1:])
+        if other.account is None:
+            raise Refusal("forbidden", _NOT_KEPT)
+        direct = await self._store.conversation(account.id, other.account.id, count)
+        session.tell(self._direct_history(f"@{other.name}", account, direct))
+
+    # The feed
+
+    def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
+        """Show what was just committed to everyone who is to hear it, in the order of the log.
+
+        Readers who hear the same get the same tuple of events, so that it is made into bytes
+        once; only those who hear something else (who wrote one of the messages and are not told
+        their own, or are a party to a private one) get one of their own.
+        """
+        heard: list[tuple[Event, Room | None, Iterable[Session], Session | None]] = []
+        apart: dict[Session, None] = {}  # sessions with a stream of their own
+        rooms: dict[Room, None] = {}
+        now = self._now()
+        for post, stored in batch:
+            origin = post.origin if isinstance(post.origin, Session) else None
+            if isinstance(stored, Message):
+                room = self._rooms[stored.room]
+                rooms[room] = None
+                self._remember(room, stored)
+                silent = origin if origin is not None and not origin.echo else None
+                heard.append((Said(now, stored), room, (), silent))
+                if silent is not None:
+                    apart[silent] = None
+            else:
+                for event, sessions in self._parties(stored, origin, now):
+                    heard.append((event, None, sessions, None))
+                    apart.update(dict.fromkeys(sessions))
+        self._fan_out(heard, list(rooms), apart)
+        for session in apart:
+            mine = tuple(
+                event
+                for event, room, sessions, silent in heard
+                if session is not silent
+                and (session in room.members if room is not None else session in sessions)
+            )
+            if mine:
+                session.outbox.send(mine)
+        self._landed(post for post, _ in batch)
+
+    def lose(self, posts: Sequence[Post]) -> None:
+        """The store could not keep these; nobody is shown them and their senders are told."""
+        for post in posts:
+            if isinstance(post.origin, Session) and not post.origin.closed:
+                post.origin.tell(
+                    Refused(
+                        self._now(),
+                        "internal",
+                        "that could not be kept, so it was not sent; try again later",
+                        "",
+                    )
+                )
+        self._landed(posts)
+
+    def _fan_out(
+        self,
+        heard: Sequence[tuple[Event, Room | None, Iterable[Session], Session | None]],
+        rooms: Sequence[Room],
+        apart: dict[Session, None],
+    ) -> None:
+        """Send what was said in the rooms to all members but those with a stream of their own."""
+        if len(rooms) == 1:
+            said = tuple(event for event, room, _, _ in heard if room is not None)
+            for session in rooms[0].members:
+                if session not in apart:
+                    session.outbox.send(said)
+            return
+        audiences: dict[Session, tuple[Room, ...]] = {}
+        for room in rooms:
+            for session in room.members:
+                if session not in apart:
+                    audiences[session] = (*audiences.get(session, ()), room)
+        streams: dict[tuple[Room, ...], tuple[Event, ...]] = {}
+        for session, audience in audiences.items():
+            stream = streams.get(audience)
+            if stream is None:
+                stream = tuple(event for event, room, _, _ in heard if room in audience)
+                streams[audience] = stream
+            session.outbox.send(stream)
+
+    def _parties(
+        self, message: DirectMessage, origin: Session | None, now: int
+    ) -> Iterable[tuple[Event, tuple[Session, ...]]]:
+        """Who is shown a private message, and how."""
+        sender = self._people.get(message.sender)
+        recipient = self._people.get(message.recipient)
+        to = recipient.sessions if recipient is not None else ()
+        if sender is not None and sender is not recipient:
+            copies = tuple(s for s in sender.sessions if s is not origin or s.echo)
+            yield Told(now, message, outgoing=True), copies
+        if not to or recipient is None:
+            return
+        yield Told(now, message), to
+        if message.id is None:
+            for session in to:
+                self._warn_not_kept(session)
+        elif recipient.account is not None:
+            self._store.mark_read(recipient.account.id, message.id)
+
+    def _landed(self, posts: Iterable[Post]) -> None:
+        origins = Counter(p.origin for p in posts if isinstance(p.origin, Session))
+        for session, count in origins.items():
+            session.in_flight -= count
+            session.outbox.landed()
+
+    def _remember(self, room: Room, message: Message) -> None:
+        if room.recent is not None:
+            room.recent.append(message)
+            room.replay = None
+
+    # Details
+
+    def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
+        text = _sayable(text)
+        session.in_flight += 1
+        self._store.append(
+            RoomPost(
+                room.record.id,
+                room.name,
+                _person(session).name,
+                self._now(),
+                text,
+                action,
+                session,
+            )
+        )
+
+    def _enter(self, session: Session, person: Person) -> None:
+        """Put a session into the lobby as this person, or make the guest that it is become them."""
+        guest = session.person
+        if guest is not None:
+            self._become(session, guest, person)
+            session.tell(self._welcome(session, person))
+            return
+        session.person = person
+        person.sessions += (session,)
+        session.current = self._lobby
+        self._add(session, self._lobby)
+        motd = [Notice(self._now(), line) for line in self._motd]
+        session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby))
+
+    def _welcome(self, session: Session, person: Person) -> Welcome:
+        room = _current(session)
+        others = len(room.people()) - 1
+        return Welcome(self._now(), person.name, person.account is not None, room.name, others)
+
+    def _become(self, session: Session, guest: Person, person: Person) -> None:
+        """A guest goes on as somebody else: under a new name, or as an account."""
+        was_here = bool(person.sessions)
+        new_to = [room for room in session.rooms if not room.has(person)]
+        guest.sessions = ()
+        person.sessions += (session,)
+        session.person = person
+        if person.name == guest.name:
+            self._accounts.release(guest.name)
+            return
+        self._forget(guest)
+        now = self._now()
+        if not was_here:
+            self._tell(self._lobby, Renamed(now, guest.name, person.name))
+            return
+        self._tell(self._lobby, Left(now, LOBBY, (guest.name,)))
+        for room in new_to:
+            self._tell(room, Joined(now, room.name, (person.name,)))
+
+    def _forget(self, person: Person) -> None:
+        self._people.pop(person.name, None)
+        if person.account is None:
+            self._accounts.release(person.name)
+
+    def _add(self, session: Session, room: Room) -> None:
+        person = _person(session)
+        if not room.has(person):
+            self._tell(room, Joined(self._now(), room.name, (person.name,)))
+        room.members[session] = None
+        session.rooms += (room,)
+
+    def _remove(self, session: Session, room: Room) -> None:
+        del room.members[session]
+        if not room.members and room is not self._lobby:
+            room.recent = room.replay = None
+
+    def _entrance(self, room: Room) -> list[Event]:
+        """What is shown on coming into a room."""
+        if room.replay is None:
+            now = self._now()
+            room.replay = tuple(Said(now, m, replay=True) for m in room.recent or ())
+        events: list[Event] = [History(self._now(), room.name, room.replay)]
+        if room.topic:
+            events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
+        if room is not self._lobby:
+            people = sorted((p.name, p.account is not None) for p in room.people())
+            events.append(Users(self._now(), room.name, tuple(people)))
+        return events
+
+    def _show_unread(
+        self, session: Session, account: Account, unread: Sequence[DirectMessage]
+    ) -> None:
+        if not unread:
+            return
+        count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
+        session.tell(
+            Notice(self._now(), f"{count} came while you were away:"),
+            self._direct_history("@", account, unread),
+        )
+        newest = unread[-1].id
+        if newest is not None:
+            self._store.mark_read(account.id, newest)
+
+    def _direct_history(
+        self, of: str, account: Account, messages: Sequence[DirectMessage]
+    ) -> History:
+        now = self._now()
+        return History(
+            now,
+            of,
+            tuple(
+                Told(now, m, outgoing=m.sender == account.name, replay=True)
+                for m in self._trimmed(messages)
+            ),
+        )
+
+    def _trimmed(self, messages: Sequence[_Replay]) -> Sequence[_Replay]:
+        """The newest of the messages, no more than an empty outbox has room for."""
+        room = self._limits.outbox // 2
+        for index in range(len(messages) - 1, -1, -1):
+            room -= 4 * len(messages[index].text) + 200
+            if room < 0:
+                return messages[index + 1 :]
+        return messages
+
+    async def _wake(self, room: Room) -> None:
+        """Have the last messages of a room at hand. The room keeps them while it has members."""
+        if room.recent is None:
+            recent = await self._store.history(room.record, self._limits.replay)
+            if room.recent is None:
+                room.recent = deque(recent, maxlen=self._limits.replay)
+
+    async def _find_or_make(self, name: str) -> Room:
+        room = self._rooms.get(name)
+        if room is not None:
+            return room
+        skeleton = names.skeleton(name)
+        self._refuse_look_alike(name, skeleton)
+        if len(self._rooms) >= self._limits.max_rooms:
+            raise Refusal("full", "there are as many rooms as there may be; join one of them")
+        record = await self._store.add_room(name, skeleton, self._now())
+        if record is not None:
+            return self._add_room(record)
+        # Somebody else made it, or one that looks like it, in the meantime.
+        self._refuse_look_alike(name, skeleton)
+        return self._rooms[name]
+
+    def _refuse_look_alike(self, name: str, skeleton: str) -> None:
+        other = self._room_skeletons.get(skeleton, name)
+        if other != name:
+            raise Refusal("bad-name", f'"{name}" looks too much like the room "{other}"')
+
+    def _add_room(self, record: RoomRecord) -> Room:
+        room = self._rooms[record.name] = Room(record)
+        self._room_skeletons[record.skeleton] = record.name
+        return room
+
+    def _room(self, raw: str) -> Room:
+        """An existing room.
+
+        @raise Refusal: C{no-such-room}.
+        """
+        try:
+            name = names.room(raw)
+        except Refusal:
+            name = raw
+        room = self._rooms.get(name)
+        if room is None:
+            raise Refusal("no-such-room", _no_such("room", raw, self._rooms))
+        return room
+
+    def _own_room(self, session: Session, raw: str) -> Room:
+        """A room that the session is in, by default the current one."""
+        if not raw:
+            return _current(session)
+        room = self._room(raw)
+        if session not in room.members:
+            raise Refusal("not-in-room", f"you are not in {_shown(room)}; /join {room.name} first")
+        return room
+
+    async def _find_person(self, session: Session, raw: str) -> Person:
+        """Somebody who is here or registered; the latter have no sessions.
+
+        @raise Refusal: C{no-such-person}.
+        """
+        try:
+            name = names.canonical(raw)
+        except Refusal:
+            name = ""
+        person = self._people.get(name)
+        if person is None and name:
+            account = await self._store.find_account(name)
+            person = self._people.get(name)  # they may have come in while the store was asked
+            if person is None and account is not None:
+                person = Person(name, account)
+        if person is None:
+            raise Refusal("no-such-person", _no_such("one here", raw, self._people))
+        return person
+
+    def _warn_not_kept(self, session: Session) -> None:
+        if not session.told_not_kept:
+            session.told_not_kept = True
+            session.tell(Notice(self._now(), _NOT_KEPT))
+
+    def _tell(self, room: Room, event: Event) -> None:
+        events = (event,)
+        for session in room.members:
+            session.outbox.send(events)
+
+
+def _person(session: Session) -> Person:
+    if session.person is None:
+        raise Refusal("not-logged-in", "log in first: type a name, or /help")
+    return session.person
+
+
+def _current(session: Session) -> Room:
+    if session.current is None:
+        raise Refusal("not-logged-in", "log in first: type a name, or /help")
+    return session.current
+
+
+def _sayable(text: str) -> str:
+    text = clean(text)
+    if not text:
+        raise Refusal("bad-arguments", "there is nothing in that to say")
+    return text
+
+
+def _shown(room: Room) -> str:
+    return f"the {LOBBY}" if room.name == LOBBY else f"#{room.name}"
+
+
+def _no_such(what: str, raw: str, candidates: Iterable[str]) -> str:
+    word = clean(raw)[: 2 * names.MAX_LENGTH]
+    near = names.nearest(word.casefold(), candidates)
+    hint = f"; did you mean {near}?" if near else ""
+    if what == "room":
+        return f'there is no room "{word}"{hint}'
+    return f'no one here is called "{word}"{hint}'

@@ -1,0 +1,137 @@
+"""Is this a name? What is its one spelling, and what does it look like?"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import islice
+
+from confusable_homoglyphs.confusables import confusables_data
+from precis_i18n import get_profile
+
+from .errors import Refusal
+
+MAX_LENGTH = 32
+"""The longest name, in characters after mapping."""
+
+GUEST = "guest"
+"""Names that begin with this are given out by the server, never chosen."""
+
+_RESERVED = """
+    admin administrator all anonymous chat dm everyone ex exit here me moderator nobody operator
+    pm quit root server staff support sysop system you
+"""
+
+# A letter or digit first; no punctuation that a line of text or a command gives a meaning to.
+_SHAPE = re.compile(r"[^\W_](?:[\w.\-]|[^\x00-\x7f])*")
+
+# More marks than any script stacks on one letter spill over the lines of others.
+_MAX_MARKS = 2
+
+_precis = get_profile("UsernameCaseMapped")
+
+
+def canonical(raw: str) -> str:
+    """Give a name its one spelling: case-folded, width-mapped, NFC.
+
+    RFC 8265, section 3.3 (UsernameCaseMapped), narrowed to letters, marks, digits
+    and C{. _ -}, one to L{MAX_LENGTH} characters, beginning with a letter or digit.
+
+    @raise Refusal: C{bad-name}.
+    """
+    if len(raw) > 4 * MAX_LENGTH:
+        raise _too_long()
+    try:
+        name = str(_precis.enforce(raw))
+    except ValueError:
+        raise _bad_shape() from None
+    if len(name) > MAX_LENGTH:
+        raise _too_long()
+    if not _SHAPE.fullmatch(name) or not all(map(_is_name_character, name)):
+        raise _bad_shape()
+    marks = 0
+    for character in unicodedata.normalize("NFD", name):
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > _MAX_MARKS:
+            raise _bad_shape()
+    return name
+
+
+def chosen(raw: str) -> str:
+    """As L{canonical}, for a name that somebody wants to go by: not a reserved one.
+
+    @raise Refusal: C{bad-name}.
+    """
+    name = canonical(raw)
+    shape = skeleton(name)
+    if shape in _reserved_skeletons():
+        raise Refusal("bad-name", f'the name "{name}" is reserved; choose another')
+    if shape.startswith(skeleton(GUEST)):
+        raise Refusal(
+            "bad-name",
+            f'names that begin with "{GUEST}" are given by the server; choose another',
+        )
+    return name
+
+
+def room(raw: str) -> str:
+    """The one spelling of a room's name; a leading C{#} is not part of it.
+
+    @raise Refusal: C{bad-name}.
+    """
+    return canonical(raw.removeprefix("#"))
+
+
+def skeleton(name: str) -> str:
+    """What a name looks like: two names with one skeleton can be mistaken for each other.
+
+    After UTS #39, section 4: each character is replaced by the one that all its
+    look-alikes share, then case is folded, since the prototype of C{0} is C{O}.
+    """
+    shape = unicodedata.normalize("NFD", name).casefold()
+    for _ in range(3):  # folding the case of a prototype can give a character that has one itself
+        again = "".join(map(_prototype, shape))
+        again = unicodedata.normalize("NFD", again).casefold()
+        if again == shape:
+            break
+        shape = again
+    return shape
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like C{word}, if any is. Looks at no more than 300."""
+    near = (c for c in candidates if abs(len(c) - len(word)) <= 2)
+    matches = difflib.get_close_matches(word, islice(near, 300), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _is_name_character(character: str) -> bool:
+    return character in "._-" or unicodedata.category(character)[0] in "LMN"
+
+
+def _bad_shape() -> Refusal:
+    return Refusal(
+        "bad-name",
+        "a name is letters, digits and . _ - and begins with a letter or digit",
+    )
+
+
+def _too_long() -> Refusal:
+    return Refusal("bad-name", f"a name has at most {MAX_LENGTH} characters")
+
+
+@lru_cache(maxsize=4096)
+def _prototype(character: str) -> str:
+    """The hub of the character's star of look-alikes: the one they are all listed with."""
+    others = [entry["c"] for entry in confusables_data.get(character, ())]
+    hub = max(
+        [character, *others],
+        key=lambda c: (len(confusables_data.get(c, ())), len(c), c),
+    )
+    return str(hub).replace("\u200e", "")  # the data wraps right-to-left characters in LRM
+
+
+@lru_cache(maxsize=1)
+def _reserved_skeletons() -> frozenset[str]:
+    return frozenset(map(skeleton, _RESERVED.split()))

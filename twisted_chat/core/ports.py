@@ -1,0 +1,72 @@
+"""What the core needs from outside."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from .events import Event
+from .model import Account, DirectMessage, Message, Post, RoomRecord
+
+
+class Outbox(Protocol):
+    """What waits to be written to one session. Must not block, must not reorder."""
+
+    def send(self, events: tuple[Event, ...], /) -> None:
+        """Tell the session these events. The same tuple goes to everyone who hears the same."""
+
+    def landed(self) -> None:
+        """Some of what the session had in flight is in the log and delivered, or lost."""
+
+
+class Store(Protocol):
+    """Accounts, rooms and the log, made durable.
+
+    Answers arrive in the order of the questions, and in order with the feed: what the feed
+    handed over before an answer arrived was committed before the question was put to the
+    database, and what it hands over later was committed after.
+    """
+
+    def append(self, post: Post, /) -> None:
+        """Commit a post; the feed hands it back once it is stored. Never blocks."""
+
+    def mark_read(self, account_id: int, message_id: int, /) -> None:
+        """Remember, some time soon, that the account has seen private messages up to this one."""
+
+    def find_account(self, name: str, /) -> Awaitable[Account | None]: ...
+
+    def find_look_alike(self, skeleton: str, /) -> Awaitable[str | None]:
+        """The name of the account that has this skeleton."""
+
+    def add_account(
+        self, name: str, skeleton: str, password_hash: bytes, time: int, /
+    ) -> Awaitable[Account | None]:
+        """Add an account; L{None} if one has this name or skeleton already."""
+
+    def set_password(self, account_id: int, password_hash: bytes, /) -> Awaitable[None]: ...
+
+    def add_room(self, name: str, skeleton: str, time: int, /) -> Awaitable[RoomRecord | None]:
+        """Add a room; L{None} if one has this name or skeleton already."""
+
+    def set_topic(self, room_id: int, topic: str, by: str, /) -> Awaitable[None]: ...
+
+    def history(self, room: RoomRecord, limit: int, /) -> Awaitable[Sequence[Message]]:
+        """The last messages of a room, oldest first."""
+
+    def conversation(
+        self, account_id: int, other_id: int, limit: int, /
+    ) -> Awaitable[Sequence[DirectMessage]]:
+        """The last private messages between two accounts, oldest first."""
+
+    def unread(self, account_id: int, limit: int, /) -> Awaitable[Sequence[DirectMessage]]:
+        """The private messages to an account after the last one that it has seen, oldest first."""
+
+
+class PasswordHasher(Protocol):
+    """Slow, salted hashing, away from the reactor's thread.
+
+    Both raise L{Refusal} C{busy} when too many wait already.
+    """
+
+    def hash(self, password: str, /) -> Awaitable[bytes]: ...
+
+    def verify(self, password: str, password_hash: bytes | None, /) -> Awaitable[bool]:
+        """Is this the password? Without a hash: no, after the same effort."""

@@ -1,0 +1,90 @@
+"""Message text made safe to show on anyone's screen."""
+
+import re
+import unicodedata
+
+from .errors import Refusal
+
+# Backspace and delete, and Ctrl-U, from terminals that send each key as it is typed.
+_ERASE = frozenset("\x08\x7f")
+_KILL = "\x15"
+_EDITING = re.compile("[\x08\x7f\x15]")
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# Invisible, and able to reorder or hide what stands around them: embeddings, overrides and
+# isolates (UAX #9), zero-width spaces and joiners of words, soft hyphens, interlinear
+# annotation, tags, noncharacters. Pasted text is full of them, so they are dropped, not refused.
+# ZWJ, ZWNJ, LRM, RLM and ALM stay: emoji and several scripts are wrong without them.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef"
+    "\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
+)
+_SEPARATOR = re.compile("[\t\u2028\u2029]")
+
+# More marks on one letter than any script uses are drawn over the lines above and below.
+_MAX_MARKS = 4
+
+
+def decode(line: bytes) -> str:
+    """A line as it was typed: UTF-8, with erased characters taken out.
+
+    @raise Refusal: C{bad-encoding}.
+    """
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(
+            "bad-encoding",
+            "that line is not UTF-8, so it was not read; set your terminal to UTF-8",
+        ) from None
+    return _edited(text) if _EDITING.search(text) else text
+
+
+def clean(text: str) -> str:
+    """Text that is safe to show: NFC, one line, no control or override characters.
+
+    @raise Refusal: C{bad-encoding} if it has control characters: what their sender
+        meant cannot be known.
+    """
+    if text.isascii() and text.isprintable():
+        return text.strip(" ")
+    text = _SEPARATOR.sub(" ", text)
+    control = _CONTROL.search(text)
+    if control:
+        raise Refusal(
+            "bad-encoding",
+            f"that line has a control character in it (U+{ord(control[0]):04X}; an arrow key?),"
+            " so it was not sent",
+        )
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return _thinned(text).strip(" ")
+
+
+def unquoted(text: str) -> str:
+    """The text without the one pair of double quotes that it may stand in."""
+    if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
+        return text[1:-1]
+    return text
+
+
+def _edited(text: str) -> str:
+    kept: list[str] = []
+    for character in text:
+        if character in _ERASE:
+            del kept[-1:]
+        elif character == _KILL:
+            kept.clear()
+        else:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _thinned(text: str) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks <= _MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)

@@ -1,0 +1,1 @@
+"""How people reach the chat: each face turns bytes into commands and events into bytes."""

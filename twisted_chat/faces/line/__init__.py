@@ -1,0 +1,1 @@
+"""The line protocol, for telnet, nc and programs: see C{docs/protocol.md}."""

@@ -1,0 +1,286 @@
+"""The table of commands. Dispatch, checks, help and the documentation come from it."""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted_chat.core import names
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import HelpEntry
+from twisted_chat.core.text import unquoted
+
+
+class Terminal(Protocol):
+    """What a command works on: one connection and what it reaches."""
+
+    chat: Chat
+    accounts: Accounts
+    session: Session
+
+    @property
+    def allow_guests(self) -> bool: ...
+
+    @property
+    def allow_registration(self) -> bool: ...
+
+    def notice(self, text: str) -> None:
+        """Make a remark."""
+
+    def help(self, entries: Sequence[HelpEntry]) -> None:
+        """Answer with these commands."""
+
+    def speak_json(self, on: bool) -> None:
+        """Write JSON Lines from now on, or text."""
+
+    def hang_up(self) -> None:
+        """Say bye and end the connection."""
+
+    async def ask(self, question: str) -> str:
+        """Put a question; gives back the next line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table.
+
+    @ivar word: what is typed, after the slash; one that begins with a capital stands alone on
+        the line without a slash.
+    @ivar usage: its parameters; in brackets if optional. C{MESSAGE}, C{TEXT} and C{ACTION} take
+        the rest of the line.
+    @ivar run: is called with the terminal and an argument for each parameter that was given.
+    @ivar anyone: may be called before login.
+    @ivar posts: goes through the log, so that its order with what was said before is kept there;
+        any other command waits until what was said before it is in the log.
+    """
+
+    word: str
+    also: tuple[str, ...]
+    usage: str
+    summary: str
+    run: Callable[..., Awaitable[None] | None]
+    anyone: bool = False
+    posts: bool = False
+
+    @property
+    def synopsis(self) -> str:
+        """The command as it is typed, with its parameters."""
+        slash = "" if self.word[0].isupper() else "/"
+        return f"{slash}{self.word} {self.usage}".rstrip()
+
+    @property
+    def entry(self) -> HelpEntry:
+        """The command as help shows it."""
+        return HelpEntry(self.synopsis, tuple(f"/{word}" for word in self.also), self.summary)
+
+    def arguments(self, rest: str) -> list[str]:
+        """Split what was typed behind the command. A word may stand in double quotes.
+
+        @raise Refusal: C{bad-arguments}, with the usage.
+        """
+        given: list[str] = []
+        for parameter in _PARAMETER.findall(self.usage):
+            if not rest:
+                if not parameter.startswith("["):
+                    raise self.misused
+                break
+            if parameter.strip("[]") in _REST_OF_LINE:
+                given.append(unquoted(rest))
+                return given
+            match = _WORD.match(rest)
+            assert match is not None  # anything that is not empty begins with a word
+            given.append(match["word"] if match["quoted"] is None else match["quoted"])
+            rest = rest[match.end() :]
+        if rest:
+            raise self.misused
+        return given
+
+    @property
+    def misused(self) -> Refusal:
+        """What is said to somebody who gets the parameters wrong."""
+        return Refusal("bad-arguments", f"usage: {self.synopsis}")
+
+
+_PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
+_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION"})
+_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
+
+
+def find(typed: str, word: str) -> Command:
+    """The command that a word calls.
+
+    @raise Refusal: C{unknown-command}, naming the nearest.
+    """
+    command = _BY_WORD.get(word)
+    if command is None:
+        near = names.nearest(word, (w for w in _BY_WORD if w.islower() or w == "?"))
+        hint = f"; did you mean /{near}?" if near else "; /help lists them"
+        shown = typed if typed.isprintable() else typed[:1]
+        raise Refusal("unknown-command", f'there is no command "{shown[:40]}"{hint}')
+    return command
+
+
+async def _register(at: Terminal, name: str, password: str) -> None:
+    _refuse_account(at)
+    if not at.allow_registration:
+        raise Refusal("forbidden", "this server does not register new names")
+    guest = at.session.person
+    account = await at.accounts.register(name, password, held=guest.name if guest else None)
+    await at.chat.log_in(at.session, account)
+
+
+async def _login(at: Terminal, name: str, password: str) -> None:
+    _refuse_account(at)
+    await at.chat.log_in(at.session, await at.accounts.authenticate(name, password))
+
+
+async def _guest(at: Terminal, name: str = "") -> None:
+    if at.session.person is not None:
+        raise Refusal(
+            "already-logged-in", f"you are {at.session.person.name} already; /nick renames a guest"
+        )
+    if not at.allow_guests:
+        raise Refusal("forbidden", "this server takes no guests; register a name")
+    held = await at.accounts.take_guest_name(name) if name else at.accounts.generate_guest_name()
+    await at.chat.come_as_guest(at.session, held)
+
+
+def _refuse_account(at: Terminal) -> None:
+    person = at.session.person
+    if person is not None and person.account is not None:
+        raise Refusal("already-logged-in", f"you are logged in as {person.name} already")
+
+
+async def _passwd(at: Terminal, old: str, new: str) -> None:
+    person = at.session.person
+    if person is None or person.account is None:
+        raise Refusal("forbidden", "a guest has no password; /register NAME PASSWORD sets one")
+    await at.accounts.change_password(person.name, old, new)
+    at.notice("your password is changed")
+
+
+async def _topic(at: Terminal, *text: str) -> None:
+    if text:
+        await at.chat.set_topic(at.session, text[0])
+    else:
+        at.chat.show_topic(at.session)
+
+
+async def _history(at: Terminal, *arguments: str) -> None:
+    count, of = None, ""
+    for argument in arguments:
+        if argument.isdecimal() and argument.isascii() and count is None and not of:
+            count = int(argument[:10])
+        elif not of:
+            of = argument
+        else:
+            raise _BY_WORD["history"].misused
+    await at.chat.history(at.session, count, of)
+
+
+def _json(at: Terminal, switch: str) -> None:
+    if switch.lower() not in ("on", "off"):
+        raise _BY_WORD["json"].misused
+    at.speak_json(switch.lower() == "on")
+
+
+def _help(at: Terminal, word: str = "") -> None:
+    if word:
+        bare = word.lstrip("/!").lower()
+        at.help([find(word, bare).entry])
+    else:
+        at.help([command.entry for command in COMMANDS])
+
+
+async def _ask_message(at: Terminal) -> None:
+    message = await at.ask("your message to everyone? (Enter: none)")
+    if message:
+        at.chat.broadcast(at.session, unquoted(message))
+
+
+async def _ask_direct(at: Terminal) -> None:
+    name = await at.ask("a private message to whom? (Enter: nobody)")
+    if not name:
+        return
+    message = await at.ask(f"your message to {name}? (Enter: none)")
+    if message:
+        await at.chat.direct(at.session, name, unquoted(message))
+
+
+def _quit(at: Terminal) -> None:
+    at.hang_up()
+
+
+COMMANDS: Sequence[Command] = (
+    Command("help", ("?",), "[COMMAND]", "what can be typed", _help, anyone=True),
+    Command("register", (), "NAME PASSWORD", "make a name yours", _register, anyone=True),
+    Command("login", (), "NAME PASSWORD", "come in under your name", _login, anyone=True),
+    Command("guest", (), "[NAME]", "come in without a password", _guest, anyone=True),
+    Command(
+        "users",
+        ("who",),
+        "[ROOM]",
+        "who is here",
+        lambda at, room="": at.chat.users(at.session, room),
+    ),
+    Command(
+        "dm",
+        ("msg", "tell"),
+        "NAME MESSAGE",
+        "say something to one person",
+        lambda at, name, message: at.chat.direct(at.session, name, message),
+        posts=True,
+    ),
+    Command(
+        "bc",
+        ("broadcast", "pm"),
+        "MESSAGE",
+        "say something in the lobby, to everyone",
+        lambda at, message: at.chat.broadcast(at.session, message),
+        posts=True,
+    ),
+    Command(
+        "join",
+        (),
+        "ROOM",
+        "go into a room, or make it, and talk there",
+        lambda at, room: at.chat.join(at.session, room),
+    ),
+    Command(
+        "leave",
+        ("part",),
+        "[ROOM]",
+        "go out of a room",
+        lambda at, room="": at.chat.leave(at.session, room),
+    ),
+    Command("rooms", (), "", "which rooms there are", lambda at: at.chat.rooms(at.session)),
+    Command("topic", (), "[TEXT]", "see or set what the room is about", _topic),
+    Command(
+        "me",
+        (),
+        "ACTION",
+        "say what you do: /me waves",
+        lambda at, action: at.chat.say(at.session, action, action=True),
+        posts=True,
+    ),
+    Command("history", (), "[N] [ROOM or @NAME]", "what was said before", _history),
+    Command(
+        "nick",
+        (),
+        "NAME",
+        "a guest's new name",
+        lambda at, name: at.chat.rename_guest(at.session, name),
+    ),
+    Command("passwd", (), "OLD NEW", "change your password", _passwd),
+    Command("json", (), "on|off", "JSON Lines, for programs", _json, anyone=True),
+    Command("quit", ("logout", "exit", "bye"), "", "leave", _quit, anyone=True),
+    Command("PM", (), "", "alone on a line: asks for a message to everyone", _ask_message),
+    Command("DM", (), "", "alone on a line: asks for a person and a message", _ask_direct),
+    Command("EX", (), "", "alone on a line: leave; so does exit", _quit, anyone=True),
+)
+
+_BY_WORD: dict[str, Command] = {
+    word: command for command in COMMANDS for word in (command.word, *command.also)
+}

@@ -1,0 +1,436 @@
+"""One connection of the line protocol, and the factory that all of them share."""
+
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_chat.core import text
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.errors import Code, Refusal
+from twisted_chat.core.events import Bye, Help, HelpEntry, Notice, Refused
+from twisted_chat.core.limits import Limits
+from twisted_chat.faces.outbox import Outbox, OutboxLimits
+
+from . import commands
+from .login import come_in
+from .telnet import WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .wire import MAX_LINE, JsonFormat, Speech, TextFormat, parse
+
+_QUEUE = 64
+"""Lines that wait to be worked off before no more are read, and that are worked off in one turn of
+the reactor."""
+
+_CLEAR_LINE = b"\r\x1b[K"
+_CONCEAL = b"\x1b[8m"
+_REVEAL = b"\x1b[0m"
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose for this face."""
+
+    name: str
+    allow_guests: bool = True
+    allow_registration: bool = True
+
+
+@implementer(IHalfCloseableProtocol)
+class ChatProtocol(LineReceiver):
+    """A connection: takes lines, works them off in order, and shows what its session is told."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = 64 * 1024
+    """A line over L{MAX_LINE} is refused; somebody who sends this much without ending it is cut
+    off."""
+
+    factory: "ChatFactory"
+    transport: Any
+
+    # On the class while they have their first values: an idle connection stays small.
+    _lines: deque[bytes] | None = None
+    _asked: Deferred[bytes] | None = None
+    _landing: Deferred[None] | None = None
+    _working = False
+    _ended = False
+    _gone = False
+    _crlf = False
+    _prompted = False
+
+    def __init__(self, factory: "ChatFactory") -> None:
+        self.factory = factory
+        self.chat = factory.chat
+        self.accounts = factory.accounts
+        self._telnet = TelnetFilter()
+
+    @property
+    def allow_guests(self) -> bool:
+        return self.factory.settings.allow_guests
+
+    @property
+    def allow_registration(self) -> bool:
+        return self.factory.settings.allow_registration
+
+    def connectionMade(self) -> None:
+        _keep_alive(self.transport)
+        self.outbox = Outbox(
+            self.transport, self.factory.text, self.factory.outbox_limits, self._landed
+        )
+        self.session = Session(self.outbox)
+        self.factory.connected(self)
+        self.notice(f"Welcome to {self.factory.settings.name}. Type a name and press Enter,")
+        self.notice("or just Enter to come in as a guest. /help lists what can be typed.")
+        self._prompt()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone = True
+        self.outbox.drop()
+        self.factory.disconnected(self)
+        for waiting in (self._asked, self._landing):
+            if waiting is not None:
+                waiting.cancel()
+        if not self.session.in_flight:
+            self.chat.leave_all(self.session)
+
+    # What comes in
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            received = self._telnet.receive(data)
+        except TelnetAbuse:
+            self.transport.abortConnection()
+            return
+        if received.replies:
+            self.outbox.write(received.replies)
+        super().dataReceived(received.data)
+        if received.interrupted:
+            self.notice("/quit leaves")
+        self._ended |= received.ended
+        self._work_on()
+
+    def lineReceived(self, line: bytes) -> None:
+        self._crlf = line.endswith(b"\r")
+        if self._lines is None:
+            self._lines = deque()
+        self._lines.append(line.removesuffix(b"\r"))
+        if len(self._lines) >= _QUEUE:
+            self.pauseProducing()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse("too-long", f"that line is over {self.MAX_LENGTH} bytes; goodbye", "")
+        self.hang_up()
+
+    def readConnectionLost(self) -> None:
+        """The peer has said all it had to say, and waits for the answers."""
+        self._ended = True
+        self._work_on()
+
+    def writeConnectionLost(self) -> None:
+        """Nobody reads any more."""
+        self.transport.loseConnection()
+
+    # Working off the lines
+
+    def _work_on(self) -> None:
+        if self._asked is not None and (self._lines or self._ended):
+            asked, self._asked = self._asked, None
+            line = self._next_line()
+            if line is None:
+                asked.cancel()
+            else:
+                asked.callback(line)
+        elif not self._working and (self._lines or self._ended) and not self._over:
+            self._working = True
+            Deferred.fromCoroutine(self._work()).addErrback(
+                lambda failure: _log.failure("working off lines", failure)
+            )
+
+    async def _work(self) -> None:
+        """Work off what has arrived, in order. Ends when there is no more, so that an idle
+        connection has nothing but its buffers."""
+        done = 0
+        try:
+            while not self._over and (line := self._next_line()) is not None:
+                await self._take(line)
+                done += 1
+                if done % _QUEUE == 0:
+                    await deferLater(self.factory.clock, 0)  # the others' turn
+            if self._ended and not self._over:
+                await self._until_landed(0)
+                self.hang_up()
+        except CancelledError:
+            pass  # the connection went away while this waited for it
+        finally:
+            self._working = False
+            if not self._lines:
+                self._lines = None
+
+    def _next_line(self) -> bytes | None:
+        """The next line that has arrived; at the end also one that was not ended."""
+        if not self._lines and self.paused and not self._gone:
+            self.resumeProducing()
+        if not self._lines and self._ended:
+            return self.clearLineBuffer() or None
+        return self._lines.popleft() if self._lines else None
+
+    async def _take(self, line: bytes) -> None:
+        typed = ""
+        try:
+            read = self._decoded(line)
+            parsed = parse(read)
+            if isinstance(parsed, Speech):
+                if self.session.person is None:
+                    await come_in(self, parsed.text)
+                elif parsed.text:
+                    await self._until_landed(self.factory.limits.max_in_flight)
+                    self.chat.say(self.session, parsed.text)
+            else:
+                typed = parsed.typed
+                await self._perform(commands.find(typed, parsed.word), parsed.rest)
+        except Refusal as refusal:
+            self._refuse(refusal.code, refusal.text, typed)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever we got wrong must not end the session
+            _log.failure("carrying out a command")
+            self._refuse(
+                "internal", "something went wrong here, and it has been logged; try again", typed
+            )
+        if self.session.person is None:
+            self._prompt()
+
+    async def _perform(self, command: commands.Command, rest: str) -> None:
+        if self.session.person is None and not command.anyone:
+            raise Refusal("not-logged-in", "come in first: type a name, or just Enter")
+        arguments = command.arguments(rest)
+        await self._until_landed(self.factory.limits.max_in_flight if command.posts else 0)
+        result = command.run(self, *arguments)
+        if result is not None:
+            await result
+
+    def _decoded(self, line: bytes) -> str:
+        if len(line) > MAX_LINE:
+            raise Refusal(
+                "too-long", f"a line has at most {MAX_LINE} bytes; that one has {len(line)}"
+            )
+        return text.decode(line)
+
+    async def _until_landed(self, most: int) -> None:
+        """Wait while this many posts are in flight, until half of them have landed."""
+        if self.session.in_flight <= most:
+            return
+        while self.session.in_flight > most // 2:
+            self._landing = Deferred()
+            await self._landing
+
+    def _landed(self) -> None:
+        landing, self._landing = self._landing, None
+        if landing is not None:
+            landing.callback(None)
+        if self._gone and not self.session.in_flight:
+            self.chat.leave_all(self.session)
+
+    async def _read(self) -> str:
+        """The next line, when it arrives."""
+        line = self._next_line()
+        if line is None:
+            if self._ended or self._gone:
+                raise CancelledError
+            self._asked = Deferred()
+            line = await self._asked
+        return self._decoded(line)
+
+    # What goes out
+
+    def _prompt(self) -> None:
+        if self.outbox.format is self.factory.text and not (
+            self._lines or self._ended or self._over
+        ):
+            self.outbox.write(b"Name: ")
+            self._prompted = True
+
+    @property
+    def _over(self) -> bool:
+        """The connection is gone, or will be once everything is written."""
+        return self._gone or self.session.closed
+
+    def _refuse(self, code: Code, sentence: str, command: str) -> None:
+        self.session.tell(Refused(self.factory.now(), code, sentence, command))
+
+    # Terminal
+
+    def notice(self, text: str) -> None:
+        self.session.tell(Notice(self.factory.now(), text))
+
+    def help(self, entries: Sequence[HelpEntry]) -> None:
+        self.session.tell(Help(self.factory.now(), tuple(entries)))
+
+    def speak_json(self, on: bool) -> None:
+        self.session.echo = on
+        if not on:
+            self.outbox.format = self.factory.text
+            self.notice("text from now on")
+            return
+        self.outbox.format = self.factory.json
+        hello = self.factory.json.hello(self.factory.now())
+        self.outbox.write(b"\n" + hello if self._prompted else hello)
+        self._prompted = False
+
+    def hang_up(self, farewell: str = "bye") -> None:
+        if not self.session.closed:
+            self.session.tell(Bye(self.factory.now(), farewell))
+            self.chat.leave_all(self.session)
+        self.outbox.close()
+
+    async def ask(self, question: str) -> str:
+        self.notice(question)
+        return (await self._read()).strip(" ")
+
+    async def ask_secret(self, prompt: str) -> str:
+        if self._lines:
+            return await self._read()  # it is here already: nobody is typing
+        if self.outbox.format is not self.factory.text:
+            self.notice(prompt.strip(": "))
+            return await self._read()
+        # Telnet, whose lines end in CR LF, stops echoing when we say that we will (RFC 857). Others
+        # have no such means, but their terminal can write in no colour.
+        hidden_by_telnet = self._crlf
+        before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+        self.outbox.write(before + prompt.encode() + _CONCEAL)
+        try:
+            return await self._read()
+        finally:
+            after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+            self.outbox.write(_REVEAL + after)
+
+
+class ChatFactory(Factory):
+    """What all connections share: the chat, the accounts, the formats and the limits."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        chat: Chat,
+        accounts: Accounts,
+        settings: Settings,
+        limits: Limits,
+        clock: IReactorTime,
+        now: Callable[[], int],
+    ) -> None:
+        self.chat = chat
+        self.accounts = accounts
+        self.settings = settings
+        self.limits = limits
+        self.clock = clock
+        self.now = now
+        self.text = TextFormat()
+        self.json = JsonFormat(settings.name)
+        self.outbox_limits = OutboxLimits(
+            clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
+        )
+        self._connections: dict[ChatProtocol, str | None] = {}
+        self._addresses: Counter[str] = Counter()
+        self._empty: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        most = self.limits.max_connections
+        if most and len(self._connections) >= most:
+            return _Refuser("this server is full; try again later")
+        host = _limited_host(addr)
+        most = self.limits.max_per_address
+        if most and host is not None and self._addresses[host] >= most:
+            return _Refuser(f"your address has {most} connections already; close one first")
+        return ChatProtocol(self)
+
+    def connected(self, protocol: ChatProtocol) -> None:
+        host = _limited_host(protocol.transport.getPeer())
+        self._connections[protocol] = host
+        if host is not None:
+            self._addresses[host] += 1
+
+    def disconnected(self, protocol: ChatProtocol) -> None:
+        host = self._connections.pop(protocol)
+        if host is not None:
+            self._addresses[host] -= 1
+            if not self._addresses[host]:
+                del self._addresses[host]
+        if not self._connections and self._empty is not None:
+            self._empty.callback(None)
+
+    def pause(self) -> None:
+        """Read nothing more from anyone."""
+        for protocol in self._connections:
+            protocol.pauseProducing()
+
+    async def hang_up(self, farewell: str, grace: float) -> None:
+        """Say bye to everyone; whoever is not gone after C{grace} seconds is cut off."""
+        if not self._connections:
+            return
+        self._empty = Deferred()
+        for protocol in list(self._connections):
+            protocol.hang_up(farewell)
+        timeout = self.clock.callLater(grace, self._abort)
+        await self._empty
+        if timeout.active():
+            timeout.cancel()
+
+    def _abort(self) -> None:
+        for protocol in list(self._connections):
+            protocol.transport.abortConnection()
+
+
+class _Refuser(Protocol):
+    """Says one sentence and hangs up."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(f"! {self._sentence}\n".encode())
+        self.transport.loseConnection()
+
+
+def _limited_host(address: Any) -> str | None:
+    """The address to count connections by; L{None} for loopback and whatever has none."""
+    host: str | None = getattr(address, "host", None)
+    if host is None or host == "::1" or host.startswith(("127.", "::ffff:127.")):
+        return None
+    return host
+
+
+# Seconds until the first probe, between probes, and how many go unanswered before a peer is dead.
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+def _keep_alive(transport: Any) -> None:
+    """Find out about peers that vanished without a word, within two minutes."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    if ISystemHandle.providedBy(transport):
+        handle: Any = transport.getHandle()
+        for option, value in _KEEPALIVE:
+            if hasattr(socket, option):  # not on every system
+                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

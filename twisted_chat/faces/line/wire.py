@@ -1,0 +1,327 @@
+"""Lines in, commands out; events in, lines out. No socket, no clock."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any
+
+from twisted_chat.core import events as e
+from twisted_chat.core.chat import LOBBY
+from twisted_chat.core.text import unquoted
+
+MAX_LINE = 4096
+"""Bytes in a line that comes in, without its end."""
+
+PROTOCOL = 1
+"""The version of the protocol; see C{docs/protocol.md}."""
+
+BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
+"""Commands that stand alone on a line, without a slash; their users know them so."""
+
+_COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A line to be said as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line that calls a command.
+
+    @ivar typed: the command as it stood on the line, for messages about it.
+    @ivar word: the same in lower case, without the slash.
+    """
+
+    typed: str
+    word: str
+    rest: str
+
+
+def parse(line: str) -> Speech | Command:
+    """What a line asks for."""
+    word = line.strip().lower()
+    if word in BARE_WORDS:
+        return Command(BARE_WORDS[word], BARE_WORDS[word], "")
+    if line.startswith("//"):
+        return Speech(line[1:])
+    match = _COMMAND.match(line)
+    if match is None:
+        return Speech(unquoted(line.strip(" ")))
+    return Command(line[0] + match[1], match[1].lower(), match[2].strip(" "))
+
+
+class TextFormat:
+    """Events as lines for people: one line an event, in the server's time zone."""
+
+    def __init__(self) -> None:
+        self._events: tuple[e.Event, ...] = ()
+        self._bytes = b""
+
+    def encode(self, events: tuple[e.Event, ...], /) -> bytes:
+        """The last tuple is remembered: it goes to many readers in a row."""
+        if events is not self._events:
+            lines = (line for event in events for line in _TEXT[type(event)](event))
+            self._bytes = "".join(f"{line}\n" for line in lines).encode()
+            self._events = events
+        return self._bytes
+
+
+class JsonFormat:
+    """Events as JSON Lines (RFC 8259, one object a line) for programs."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._events: tuple[e.Event, ...] = ()
+        self._bytes = b""
+
+    def encode(self, events: tuple[e.Event, ...], /) -> bytes:
+        """The last tuple is remembered: it goes to many readers in a row."""
+        if events is not self._events:
+            objects = (fields for event in events for fields in _JSON[type(event)](event))
+            self._bytes = b"".join(map(_json_line, objects))
+            self._events = events
+        return self._bytes
+
+    def hello(self, now: int) -> bytes:
+        """The first object of a JSON session."""
+        return _json_line(
+            {
+                "event": "hello",
+                "time": _rfc3339(now),
+                "protocol": PROTOCOL,
+                "server": self._server,
+            }
+        )
+
+
+# As text
+
+
+def _welcome_text(event: e.Welcome) -> Iterator[str]:
+    kind = "" if event.account else " You are a guest; /register NAME PASSWORD keeps a name."
+    yield f"* Welcome, {event.name}.{kind}"
+    room = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    company = {0: "nobody else is", 1: "1 other is"}.get(event.others, f"{event.others} others are")
+    yield f"* You are in {room}; {company} here. /users lists who, /help the commands."
+
+
+def _said_text(event: e.Said, today: int | None = None) -> Iterator[str]:
+    m = event.message
+    place = "" if m.room == LOBBY else f"#{m.room} "
+    who = f"* {m.author} " if m.action else f"{m.author}: "
+    yield f"{_stamp(m.time, today)} {place}{who}{m.text}"
+
+
+def _told_text(event: e.Told, today: int | None = None) -> Iterator[str]:
+    m = event.message
+    pair = f"you -> {m.recipient}" if event.outgoing else f"{m.sender} -> you"
+    yield f"{_stamp(m.time, today)} {pair}: {m.text}"
+
+
+def _history_text(event: e.History) -> Iterator[str]:
+    for entry in event.messages:
+        if isinstance(entry, e.Said):
+            yield from _said_text(entry, event.time)
+        else:
+            yield from _told_text(entry, event.time)
+
+
+def _presence_text(verb: str) -> Callable[[e.Joined | e.Left], Iterator[str]]:
+    def lines(event: e.Joined | e.Left) -> Iterator[str]:
+        place = "" if event.room == LOBBY else f" #{event.room}"
+        who = event.names[0] if len(event.names) == 1 else f"{len(event.names)} people"
+        yield f"* {who} {verb}{place}"
+
+    return lines
+
+
+def _topic_text(event: e.Topic) -> Iterator[str]:
+    place = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    if event.changed and event.topic:
+        yield f"* {event.by} set the topic of {place}: {event.topic}"
+    elif event.changed:
+        yield f"* {event.by} cleared the topic of {place}"
+    elif event.topic:
+        yield f"* topic of {place}, by {event.by}: {event.topic}"
+    else:
+        yield f"* {place} has no topic; /topic TEXT sets one"
+
+
+def _users_text(event: e.Users) -> Iterator[str]:
+    place = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    people = ", ".join(name if account else f"{name} (guest)" for name, account in event.people)
+    count = (
+        "nobody is" if not event.people else _count(len(event.people), "person is", "people are")
+    )
+    yield f"* {count} in {place}{': ' if people else ''}{people}"
+
+
+def _rooms_text(event: e.Rooms) -> Iterator[str]:
+    yield f"* {_count(len(event.rooms), 'room', 'rooms')}; /join ROOM goes into one or makes it"
+    for name, members, topic in event.rooms:
+        yield f"*   {name} ({members}){': ' if topic else ''}{topic}"
+
+
+def _help_text(event: e.Help) -> Iterator[str]:
+    for entry in event.entries:
+        also = f" (also {' '.join(entry.also)})" if entry.also else ""
+        yield f"*   {entry.usage:<24} {entry.summary}{also}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _stamp(time: int, today: int | None = None) -> str:
+    """The time of day; for a replay also the date, unless it is today's."""
+    if today is not None and _local_date(time) != _local_date(today):
+        return f"[{_local_date(time)} {_local_minute(time // 60_000)}]"
+    return f"[{_local_minute(time // 60_000)}]"
+
+
+@lru_cache(maxsize=1024)
+def _local_minute(minutes: int) -> str:
+    return datetime.fromtimestamp(minutes * 60).strftime("%H:%M")
+
+
+def _local_date(time: int) -> str:
+    return datetime.fromtimestamp(time / 1000).strftime("%Y-%m-%d")
+
+
+_TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
+    e.Welcome: _welcome_text,
+    e.Said: _said_text,
+    e.Told: _told_text,
+    e.Joined: _presence_text("joined"),
+    e.Left: _presence_text("left"),
+    e.Renamed: lambda event: iter([f"* {event.name} is now {event.to}"]),
+    e.Topic: _topic_text,
+    e.Users: _users_text,
+    e.Rooms: _rooms_text,
+    e.History: _history_text,
+    e.Help: _help_text,
+    e.Skipped: lambda event: iter(
+        [f"… {_count(event.lines, 'line', 'lines')} skipped; /history shows them"]
+    ),
+    e.Refused: lambda event: iter([f"! {event.text}"]),
+    e.Notice: lambda event: iter([f"* {event.text}"]),
+    e.Bye: lambda event: iter([f"* {event.text}"]),
+}
+
+
+# As JSON
+
+Fields = dict[str, Any]
+
+
+def _said_json(event: e.Said) -> Iterator[Fields]:
+    m = event.message
+    yield {
+        "event": "message",
+        "time": _rfc3339(m.time),
+        "id": m.id,
+        "room": m.room,
+        "seq": m.seq,
+        "from": m.author,
+        "text": m.text,
+        "action": m.action,
+        "replay": event.replay,
+    }
+
+
+def _told_json(event: e.Told) -> Iterator[Fields]:
+    m = event.message
+    yield {
+        "event": "dm",
+        "time": _rfc3339(m.time),
+        "id": m.id,
+        "from": m.sender,
+        "to": m.recipient,
+        "text": m.text,
+        "replay": event.replay,
+    }
+
+
+def _history_json(event: e.History) -> Iterator[Fields]:
+    for entry in event.messages:
+        yield from _said_json(entry) if isinstance(entry, e.Said) else _told_json(entry)
+    yield _object("history", event.time, room=event.of, count=len(event.messages))
+
+
+def _presence_json(kind: str) -> Callable[[e.Joined | e.Left], Iterator[Fields]]:
+    def objects(event: e.Joined | e.Left) -> Iterator[Fields]:
+        for name in event.names:
+            yield _object(kind, event.time, name=name, room=event.room)
+
+    return objects
+
+
+def _object(kind: str, time: int, **fields: Any) -> Fields:
+    return {"event": kind, "time": _rfc3339(time), **fields}
+
+
+def _one(make: Callable[[Any], Fields]) -> Callable[[Any], Iterator[Fields]]:
+    return lambda event: iter([make(event)])
+
+
+def _rfc3339(time: int) -> str:
+    moment = datetime.fromtimestamp(time / 1000, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_line(fields: Fields) -> bytes:
+    return f"{_encoder.encode(fields)}\n".encode()
+
+
+_JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
+    e.Welcome: _one(
+        lambda x: _object("welcome", x.time, name=x.name, account=x.account, room=x.room)
+    ),
+    e.Said: _said_json,
+    e.Told: _told_json,
+    e.Joined: _presence_json("joined"),
+    e.Left: _presence_json("left"),
+    e.Renamed: _one(lambda x: _object("renamed", x.time, name=x.name, to=x.to)),
+    e.Topic: _one(
+        lambda x: _object("topic", x.time, **{"room": x.room, "topic": x.topic, "from": x.by})
+    ),
+    e.Users: _one(
+        lambda x: _object(
+            "users",
+            x.time,
+            room=x.room,
+            users=[{"name": name, "account": account} for name, account in x.people],
+        )
+    ),
+    e.Rooms: _one(
+        lambda x: _object(
+            "rooms",
+            x.time,
+            rooms=[{"room": name, "members": m, "topic": topic} for name, m, topic in x.rooms],
+        )
+    ),
+    e.History: _history_json,
+    e.Help: _one(
+        lambda x: _object(
+            "help",
+            x.time,
+            commands=[{"usage": h.usage, "also": h.also, "text": h.summary} for h in x.entries],
+        )
+    ),
+    e.Skipped: _one(lambda x: _object("skipped", x.time, lines=x.lines)),
+    e.Refused: _one(
+        lambda x: _object("error", x.time, code=x.code, text=x.text, command=x.command)
+    ),
+    e.Notice: _one(lambda x: _object("notice", x.time, text=x.text)),
+    e.Bye: _one(lambda x: _object("bye", x.time, text=x.text)),
+}

@@ -1,0 +1,205 @@
+"""Bounded, batched, eager writing."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IReactorTime,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+    ITransport,
+)
+from zope.interface import implementer
+
+from twisted_chat.core.events import Event, Skipped
+
+_PIECE = 64 * 1024
+"""Bytes that the transport is given at once; it asks for more when it has written them."""
+
+
+class Format(Protocol):
+    """How events look on the wire."""
+
+    def encode(self, events: tuple[Event, ...], /) -> bytes:
+        """All the events, in lines that each end in a newline. Called for every reader, so the
+        same tuple again must cost next to nothing."""
+
+
+@implementer(IPullProducer)
+class Outbox:
+    """What waits to be written to one connection.
+
+    While nothing waits, bytes go straight to a plain TCP socket: one system call, where the
+    transport would need four. What the kernel does not take waits here, and the transport is given
+    a piece each time it has written the last one. More than C{limit} bytes never wait: lines
+    beyond that are skipped, counted, and told of once the rest has been written.
+
+    @ivar format: how events are written from now on.
+    @ivar landed: called when some of what the session had in flight has landed.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_in_transport",
+        "_limits",
+        "_skipped",
+        "_socket",
+        "_stuck",
+        "_transport",
+        "_waiting",
+        "_waiting_bytes",
+        "format",
+        "landed",
+    )
+
+    def __init__(
+        self,
+        transport: Any,
+        format: Format,
+        limits: "OutboxLimits",
+        landed: Callable[[], None],
+    ) -> None:
+        self.format = format
+        self.landed = landed
+        self._transport = transport
+        self._limits = limits
+        self._socket = _plain_socket(transport)
+        self._waiting: deque[bytes] | None = None  # None: the straight way is free
+        self._waiting_bytes = 0
+        self._in_transport = 0
+        self._skipped = 0
+        self._stuck: IDelayedCall | None = None
+        self._closed = False
+
+    def send(self, events: tuple[Event, ...], /) -> None:
+        """Write events, now if possible, or skip them if too much waits already."""
+        self.write(self.format.encode(events))
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines, or a prompt."""
+        if self._waiting is None:
+            if self._socket is not None and not self._closed:
+                try:
+                    sent = self._socket.send(data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    return  # the transport finds out by itself, by reading
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        elif self._skipped or self._waiting_bytes + self._in_transport > self._limits.limit:
+            self._skipped += data.count(b"\n")
+            return
+        if self._closed:
+            return
+        self._wait(data)
+
+    def close(self) -> None:
+        """End the connection when everything that waits has been written."""
+        self._closed = True
+        self._transport.loseConnection()
+
+    def drop(self) -> None:
+        """The connection is gone: let go of everything."""
+        self._closed = True
+        self._socket = None
+        self._waiting = deque()
+        self._waiting_bytes = 0
+        self._cancel_stuck()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Something has not been taken by the kernel yet."""
+        return self._waiting is not None
+
+    def _wait(self, data: bytes) -> None:
+        first = self._waiting is None
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if first:
+            self._stuck = self._limits.clock.callLater(
+                self._limits.stuck_after, self._transport.abortConnection
+            )
+            self._transport.registerProducer(self, False)
+
+    # IPullProducer
+
+    def resumeProducing(self) -> None:
+        """The transport has written all that it had: give it the next piece."""
+        if self._waiting is None:
+            return
+        if self._stuck is not None and self._stuck.active():
+            self._stuck.reset(self._limits.stuck_after)
+        self._in_transport = 0
+        if not self._waiting and self._skipped:
+            lines, self._skipped = self._skipped, 0
+            told = self.format.encode((Skipped(self._limits.now(), lines),))
+            self._waiting.append(told)
+            self._waiting_bytes += len(told)
+        if not self._waiting:
+            self._waiting = None
+            self._cancel_stuck()
+            self._transport.unregisterProducer()
+            return
+        piece = self._next_piece(self._waiting)
+        self._waiting_bytes -= len(piece)
+        self._in_transport = len(piece)
+        self._transport.write(piece)
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self.drop()
+
+    def _next_piece(self, waiting: deque[bytes]) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while waiting and size < _PIECE:
+            part = waiting.popleft()
+            if size + len(part) > _PIECE:
+                keep = _PIECE - size
+                waiting.appendleft(part[keep:])
+                part = part[:keep]
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+
+    def _cancel_stuck(self) -> None:
+        if self._stuck is not None and self._stuck.active():
+            self._stuck.cancel()
+        self._stuck = None
+
+
+class OutboxLimits:
+    """What all outboxes of a server share.
+
+    @ivar limit: bytes that may wait in one outbox.
+    @ivar stuck_after: seconds without progress before a connection is cut off.
+    """
+
+    __slots__ = ("clock", "limit", "now", "stuck_after")
+
+    def __init__(
+        self, clock: IReactorTime, now: Callable[[], int], *, limit: int, stuck_after: float
+    ) -> None:
+        self.clock = clock
+        self.now = now
+        self.limit = limit
+        self.stuck_after = stuck_after
+
+
+def _plain_socket(transport: ITransport) -> Any:
+    """The transport's socket, if what is written to the one may as well go to the other."""
+    if (
+        ITCPTransport.providedBy(transport)
+        and ISystemHandle.providedBy(transport)
+        and not ISSLTransport.providedBy(transport)
+    ):
+        return transport.getHandle()
+    return None

@@ -1,0 +1,89 @@
+"""The tables. Written so that SQLite and PostgreSQL take the same schema.
+
+Times are UTC milliseconds. A change here needs a migration; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# In SQLite only an INTEGER primary key is the row's own key; it has 64 bits all the same.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("skeleton", Text, nullable=False, unique=True),
+    Column("password_hash", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("read_up_to", BigInteger, nullable=False, server_default="0"),
+)
+"""C{read_up_to}: the id of the last private message that was shown to the account."""
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(32), nullable=False, unique=True),
+    Column("skeleton", Text, nullable=False, unique=True),
+    Column("topic", Text, nullable=False, server_default=""),
+    Column("topic_by", String(32), nullable=False, server_default=""),
+    Column("created", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False, server_default="0"),
+)
+
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("last_id", BigInteger, nullable=False),
+)
+"""One row: the id of the newest entry of the log. Whoever appends takes this row first, so ids
+become visible in their order, also with several writers."""
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("room_id", _Id, ForeignKey(rooms.c.id), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("author", String(32), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("action", Boolean, nullable=False),
+    UniqueConstraint("room_id", "seq"),
+)
+
+direct_messages = Table(
+    "direct_messages",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("sender_id", _Id, ForeignKey(accounts.c.id), nullable=False),
+    Column("recipient_id", _Id, ForeignKey(accounts.c.id), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "recipient_id", "id"),
+    Index(None, "sender_id", "recipient_id", "id"),
+)

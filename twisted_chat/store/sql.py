@@ -1,0 +1,450 @@
+"""L{SqlStore}: SQLAlchemy Core on one connection, used by one thread."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from twisted_chat.core.model import (
+    Account,
+    DirectMessage,
+    Message,
+    Post,
+    RoomPost,
+    RoomRecord,
+    Stored,
+)
+
+from .migrate import upgrade
+from .schema import accounts, direct_messages, log_head, messages, rooms
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Feed = Callable[[Sequence[tuple[Post, Stored]]], None]
+Lost = Callable[[Sequence[Post]], None]
+
+_BATCH = 1000
+"""Posts in one commit, at most: what is delivered in one turn of the reactor."""
+
+_PRUNE = 1000
+"""Messages deleted in one transaction, so that posts do not wait for long behind it."""
+
+_log = Logger()
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text says why."""
+
+
+class SqlStore:
+    """The log and the accounts in an SQL database; a L{twisted_chat.core.ports.Store}.
+
+    All SQL runs in order on one thread and one connection. Posts that arrive while a commit is on
+    its way to the disk go into the next one, together; one that arrives alone is not kept waiting.
+    """
+
+    def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
+        """@raise StoreError: if the URL is not that of an SQLite database."""
+        self._url = _sqlite_url(url)
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
+        self._feed: Feed | None = None
+        self._lost: Lost | None = None
+        self._pending: list[Post] = []
+        self._reads: dict[int, int] = {}
+        self._committing = False
+        self._idle: list[Deferred[None]] = []
+
+    def open(self) -> Sequence[RoomRecord]:
+        """Open or create the database and bring its schema up to date. Blocks.
+
+        @return: the rooms there are, the lobby always among them.
+        @raise StoreError: if it cannot be opened.
+        @raise DatabaseTooNew: if a newer version of this program made it.
+        """
+        engine = create_engine(
+            self._url,
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False, "timeout": 2},
+        )
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+        try:
+            self._connection = engine.connect()
+            with self._connection.begin():
+                upgrade(self._connection)
+                records = _rooms(self._connection)
+        except SQLAlchemyError as error:
+            raise StoreError(_reason(self._url, error)) from error
+        self._engine = engine
+        self._pool.start()
+        return records
+
+    def subscribe(self, feed: Feed, lost: Lost) -> None:
+        """Hand over what is committed to C{feed}, in order, and what could not be to C{lost}."""
+        self._feed = feed
+        self._lost = lost
+
+    async def settle(self) -> None:
+        """Wait until everything that was accepted is committed and handed over."""
+        while self._committing:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
+
+    async def close(self) -> None:
+        """Commit what was accepted, then close the database."""
+        await self.settle()
+        await deferToThreadPool(self._reactor, self._pool, self._close)
+        self._pool.stop()
+
+    def _close(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    # The log
+
+    def append(self, post: Post, /) -> None:
+        self._pending.append(post)
+        self._flush()
+
+    def mark_read(self, account_id: int, message_id: int, /) -> None:
+        self._reads[account_id] = message_id
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._committing or not (self._pending or self._reads):
+            return
+        posts, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+        reads, self._reads = self._reads, {}
+        self._committing = True
+        self._run(_commit, posts, reads).addCallbacks(
+            self._committed, self._failed, callbackArgs=(posts,), errbackArgs=(posts,)
+        ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
+
+    def _committed(self, stored: list[Stored], posts: list[Post]) -> None:
+        self._next()  # the next batch is on its way to the disk while this one is delivered
+        if posts and self._feed is not None:
+            self._feed(list(zip(posts, stored, strict=True)))
+
+    def _failed(self, failure: Failure, posts: list[Post]) -> None:
+        _log.failure("committing {count} posts", failure, count=len(posts))
+        self._next()
+        if self._lost is not None:
+            self._lost(posts)
+
+    def _next(self) -> None:
+        self._committing = False
+        self._flush()
+        if not self._committing:
+            idle, self._idle = self._idle, []
+            for waiting in idle:
+                waiting.callback(None)
+
+    async def history(self, room: RoomRecord, limit: int, /) -> Sequence[Message]:
+        return await self._run(_history, room, limit)
+
+    async def conversation(
+        self, account_id: int, other_id: int, limit: int, /
+    ) -> Sequence[DirectMessage]:
+        pair = or_(
+            (direct_messages.c.sender_id == account_id)
+            & (direct_messages.c.recipient_id == other_id),
+            (direct_messages.c.sender_id == other_id)
+            & (direct_messages.c.recipient_id == account_id),
+        )
+        return await self._run(_direct_messages, _DIRECT.where(pair), limit)
+
+    async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
+        unread = _DIRECT.where(
+            direct_messages.c.recipient_id == account_id,
+            direct_messages.c.id > _RECIPIENT.c.read_up_to,
+        )
+        return await self._run(_direct_messages, unread, limit)
+
+    async def prune(self, before: int) -> int:
+        """Delete the messages older than a time; gives back how many there were."""
+        deleted = 0
+        for table in (messages, direct_messages):
+            old = select(table.c.id).where(table.c.time < before).limit(_PRUNE)
+            statement = delete(table).where(table.c.id.in_(old))
+            count = _PRUNE
+            while count == _PRUNE:
+                count = await self._run(lambda c, s: c.execute(s).rowcount, statement)
+                deleted += count
+        return deleted
+
+    # Accounts
+
+    async def find_account(self, name: str, /) -> Account | None:
+        row = await self._run(
+            _first,
+            select(accounts.c.id, accounts.c.name, accounts.c.password_hash).where(
+                accounts.c.name == name
+            ),
+        )
+        return None if row is None else Account(row.id, row.name, row.password_hash)
+
+    async def find_look_alike(self, skeleton: str, /) -> str | None:
+        row = await self._run(
+            _first, select(accounts.c.name).where(accounts.c.skeleton == skeleton)
+        )
+        return None if row is None else row.name
+
+    async def add_account(
+        self, name: str, skeleton: str, password_hash: bytes, time: int, /
+    ) -> Account | None:
+        statement = insert(accounts).values(
+            name=name, skeleton=skeleton, password_hash=password_hash, created=time
+        )
+        id = await self._run(_insert_unique, statement)
+        return None if id is None else Account(id, name, password_hash)
+
+    async def set_password(self, account_id: int, password_hash: bytes, /) -> None:
+        await self._run(
+            _execute,
+            update(accounts).where(accounts.c.id == account_id).values(password_hash=password_hash),
+        )
+
+    # Rooms
+
+    async def add_room(self, name: str, skeleton: str, time: int, /) -> RoomRecord | None:
+        statement = insert(rooms).values(name=name, skeleton=skeleton, created=time)
+        id = await self._run(_insert_unique, statement)
+        return None if id is None else RoomRecord(id, name, skeleton, "", "")
+
+    async def set_topic(self, room_id: int, topic: str, by: str, /) -> None:
+        await self._run(
+            _execute, update(rooms).where(rooms.c.id == room_id).values(topic=topic, topic_by=by)
+        )
+
+    def _run(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        def work() -> T:
+            with self._connection.begin():
+                return transaction(self._connection, *args, **kwargs)
+
+        return deferToThreadPool(self._reactor, self._pool, work)
+
+
+# Transactions: plain functions, run on the store's thread.
+
+_INSERT_MESSAGES = insert(messages)
+_INSERT_DIRECT = insert(direct_messages)
+_TAKE_IDS = (
+    update(log_head)
+    .values(last_id=log_head.c.last_id + bindparam("count"))
+    .returning(log_head.c.last_id)
+)
+_TAKE_SEQS = (
+    update(rooms)
+    .where(rooms.c.id == bindparam("room"))
+    .values(last_seq=rooms.c.last_seq + bindparam("count"))
+    .returning(rooms.c.last_seq)
+)
+_MARK_READ = (
+    update(accounts)
+    .where(accounts.c.id == bindparam("account"))
+    .values(read_up_to=bindparam("up_to"))
+)
+
+_SENDER = accounts.alias("sender")
+_RECIPIENT = accounts.alias("recipient")
+_DIRECT = (
+    select(
+        direct_messages.c.id,
+        _SENDER.c.name,
+        _RECIPIENT.c.name,
+        direct_messages.c.time,
+        direct_messages.c.text,
+    )
+    .join(_SENDER, _SENDER.c.id == direct_messages.c.sender_id)
+    .join(_RECIPIENT, _RECIPIENT.c.id == direct_messages.c.recipient_id)
+)
+
+
+def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
+    """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
+    id = _take_ids(connection, len(posts)) if posts else 0
+    seqs = _take_seqs(connection, posts)
+    stored: list[Stored] = []
+    said: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
+    for post in posts:
+        id += 1
+        if isinstance(post, RoomPost):
+            seqs[post.room_id] += 1
+            seq = seqs[post.room_id]
+            said.append(
+                {
+                    "id": id,
+                    "room_id": post.room_id,
+                    "seq": seq,
+                    "author": post.author,
+                    "time": post.time,
+                    "text": post.text,
+                    "action": post.action,
+                }
+            )
+            stored.append(
+                Message(id, post.room, seq, post.author, post.time, post.text, post.action)
+            )
+        elif post.sender_id is None or post.recipient_id is None:
+            stored.append(DirectMessage(None, post.sender, post.recipient, post.time, post.text))
+        else:
+            told.append(
+                {
+                    "id": id,
+                    "sender_id": post.sender_id,
+                    "recipient_id": post.recipient_id,
+                    "time": post.time,
+                    "text": post.text,
+                }
+            )
+            stored.append(DirectMessage(id, post.sender, post.recipient, post.time, post.text))
+    if said:
+        connection.execute(_INSERT_MESSAGES, said)
+    if told:
+        connection.execute(_INSERT_DIRECT, told)
+    if reads:
+        connection.execute(
+            _MARK_READ, [{"account": account, "up_to": id} for account, id in reads.items()]
+        )
+    return stored
+
+
+def _take_ids(connection: Connection, count: int) -> int:
+    """Reserve ids for so many entries; gives back the last id before them."""
+    last: int = connection.execute(_TAKE_IDS, {"count": count}).scalar_one()
+    return last - count
+
+
+def _take_seqs(connection: Connection, posts: Sequence[Post]) -> dict[int, int]:
+    """For each room that is posted to: its last C{seq} before these posts."""
+    counts: defaultdict[int, int] = defaultdict(int)
+    for post in posts:
+        if isinstance(post, RoomPost):
+            counts[post.room_id] += 1
+    return {
+        room: connection.execute(_TAKE_SEQS, {"room": room, "count": count}).scalar_one() - count
+        for room, count in counts.items()
+    }
+
+
+def _history(connection: Connection, room: RoomRecord, limit: int) -> list[Message]:
+    rows = connection.execute(
+        select(
+            messages.c.id,
+            messages.c.seq,
+            messages.c.author,
+            messages.c.time,
+            messages.c.text,
+            messages.c.action,
+        )
+        .where(messages.c.room_id == room.id)
+        .order_by(messages.c.seq.desc())
+        .limit(limit)
+    )
+    return [Message(row[0], room.name, *row[1:]) for row in rows][::-1]
+
+
+def _direct_messages(
+    connection: Connection, statement: Select[Any], limit: int
+) -> list[DirectMessage]:
+    rows = connection.execute(statement.order_by(direct_messages.c.id.desc()).limit(limit))
+    return [DirectMessage(*row.tuple()) for row in rows][::-1]
+
+
+def _rooms(connection: Connection) -> list[RoomRecord]:
+    rows = connection.execute(
+        select(
+            rooms.c.id, rooms.c.name, rooms.c.skeleton, rooms.c.topic, rooms.c.topic_by
+        ).order_by(rooms.c.name)
+    )
+    return [RoomRecord(*row) for row in rows]
+
+
+def _first(connection: Connection, statement: Select[Any]) -> Row[Any] | None:
+    return connection.execute(statement).first()
+
+
+def _execute(connection: Connection, statement: Any) -> None:
+    connection.execute(statement)
+
+
+def _insert_unique(connection: Connection, statement: Any) -> int | None:
+    """The new row's key; L{None} if another row has what must be unique."""
+    try:
+        with connection.begin_nested():
+            key = connection.execute(statement).inserted_primary_key
+    except IntegrityError:
+        return None
+    return None if key is None else int(key[0])
+
+
+# SQLite
+
+
+def _sqlite_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StoreError(
+            f'"{text}" is not a database URL; one looks like sqlite:///chat.db'
+        ) from None
+    if url.get_backend_name() != "sqlite":
+        raise StoreError(
+            f"{url.get_backend_name()} databases are not supported;"
+            " use a URL like sqlite:///chat.db"
+        )
+    return url
+
+
+def _configure(connection: Any, record: object) -> None:
+    # The driver must not begin transactions of its own (SQLAlchemy, "Serializable isolation /
+    # Savepoints / Transactional DDL").
+    connection.isolation_level = None
+    # One process only: two connections could hit SQLite's WAL-reset bug (before 3.51.3), and two
+    # daemons would number the same messages.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _reason(url: URL, error: SQLAlchemyError) -> str:
+    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if "locked" in cause:
+        cause = "another process has it open"
+    return f"cannot use the database {url.render_as_string()}: {cause}"

@@ -1,0 +1,291 @@
+"""What C{twistd chat} runs: its options, and the one place where the parts are joined."""
+
+import resource
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from twisted_chat import __version__
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.text import clean
+from twisted_chat.faces.line.protocol import ChatFactory, Settings
+from twisted_chat.passwords import BcryptHasher
+from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
+
+DEFAULT_PORT = "5000"
+
+_RESERVED_DESCRIPTORS = 100
+"""Open files that are kept for other things than connections."""
+
+_GRACE = 1.0
+"""Seconds in which everyone's last lines are written at the end."""
+
+_BACKLOG = 4096
+"""Connections that may wait in the kernel to be accepted; it allows fewer where it is set to."""
+
+_PRUNE_EVERY = 3600.0
+_DAY = 24 * 3600 * 1000
+
+_log = Logger()
+
+
+class CannotStart(SystemExit, Exception):
+    """The daemon cannot start: Python prints the sentence and exits with 1, and twistd, which
+    cleans up after an L{Exception}, does so."""
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("a number from 0 is needed")
+    return number
+
+
+def _option(field_name: str) -> str:
+    return field_name.replace("_", "-")
+
+
+class Options(usage.Options):
+    """The options of C{twistd chat}. The limits among them are the fields of L{Limits}."""
+
+    synopsis = "[options]"
+    longdesc = "A chat server that anyone can join with telnet or nc."
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["database", "d", "sqlite:///chat.db", "Where everything is kept: an SQLAlchemy URL."],
+        ["name", None, "chat", "What the server calls itself."],
+        ["motd", None, None, "A text file that everyone is shown on coming in."],
+        *([_option(f.name), None, f.default, f.metadata["help"], _number] for f in fields(Limits)),
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["no-guests", None, "Let nobody in without an account."],
+        ["no-registration", None, "Register no new names."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ports: list[str] = []
+        self.motd: Sequence[str] = ()
+
+    def opt_port(self, port: str) -> None:
+        """Where to listen: a port number or a Twisted endpoint string. May be given more than
+        once. [default: 5000]"""
+        self.ports.append(port)
+
+    opt_p = opt_port
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"twisted-chat {__version__}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no arguments but options.
+
+        @raise usage.UsageError: if there are any.
+        """
+        if arguments:
+            raise usage.UsageError(f'"{arguments[0]}" is not an option; see twistd chat --help')
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line; one sentence, not the whole of the help, if it is wrong."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise CannotStart(f"twistd chat: {error}") from None
+
+    def postOptions(self) -> None:
+        """Check what can be checked before anything is started.
+
+        @raise usage.UsageError: for what is wrong.
+        """
+        self.ports = self.ports or [DEFAULT_PORT]
+        for port in self.ports:
+            if port.isdecimal() and not 0 <= int(port) <= 65535:
+                raise usage.UsageError(f"there is no port {port}; ports go up to 65535")
+        if not 4 <= self["password-cost"] <= 31:
+            raise usage.UsageError("--password-cost goes from 4 to 31")
+        try:
+            self["name"] = clean(self["name"])
+        except Refusal:
+            raise usage.UsageError("--name has control characters in it") from None
+        if self["motd"] is not None:
+            self.motd = list(_motd(Path(self["motd"])))
+
+    @property
+    def limits(self) -> Limits:
+        """The limits, as chosen."""
+        return Limits(**{f.name: self[_option(f.name)] for f in fields(Limits)})
+
+
+def _motd(path: Path) -> Iterator[str]:
+    try:
+        for line in path.read_text("utf-8").splitlines():
+            yield clean(line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage.UsageError(f"cannot read the --motd file {path}: {error}") from None
+    except Refusal:
+        raise usage.UsageError(f"the --motd file {path} has control characters in it") from None
+
+
+def now() -> int:
+    """The time, in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Listening(Service):
+    """Accepts connections on one endpoint."""
+
+    def __init__(self, reactor: Any, port: str, factory: ChatFactory) -> None:
+        description = f"tcp:{port}:backlog={_BACKLOG}" if port.isdecimal() else port
+        self._port = port
+        self._factory = factory
+        self._listening: IListeningPort | None = None
+        try:
+            self._endpoint = serverFromString(reactor, description)
+        except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+            raise CannotStart(f"twistd chat: cannot use the port {port}: {error}") from None
+
+    def privilegedStartService(self) -> None:
+        """Bind, while the process may still bind a low port.
+
+        @raise CannotStart: if that cannot be done.
+        """
+        failures: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._listens, failures.append)
+        if failures:
+            error = failures[0].value
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            raise CannotStart(f"twistd chat: cannot listen on port {self._port}: {cause}")
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._listening = port
+
+    async def stop_listening(self) -> None:
+        """Accept nobody any more."""
+        if self._listening is not None:
+            await _maybe(self._listening.stopListening())
+
+
+async def _maybe(result: Any) -> None:
+    if isinstance(result, Deferred):
+        await result
+
+
+class ChatService(MultiService):
+    """The running server: what starts and ends with the process."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        ports: Sequence[str],
+        store: SqlStore,
+        hasher: BcryptHasher,
+        chat: Chat,
+        factory: ChatFactory,
+        history_days: int,
+    ) -> None:
+        super().__init__()
+        self._listeners = [Listening(reactor, port, factory) for port in ports]
+        for listener in self._listeners:
+            listener.setServiceParent(self)
+        self._store = store
+        self._hasher = hasher
+        self._chat = chat
+        self._factory = factory
+        self._history_days = history_days
+        self._pruning = LoopingCall(self._prune)
+        self._pruning.clock = reactor
+
+    def startService(self) -> None:
+        """Open the database and let people in.
+
+        @raise CannotStart: if the database cannot be used.
+        """
+        try:
+            self._chat.open(self._store.open())
+        except (StoreError, DatabaseTooNew) as error:
+            raise CannotStart(f"twistd chat: {error}") from None
+        self._store.subscribe(self._chat.deliver, self._chat.lose)
+        self._hasher.start()
+        if self._history_days:
+            self._pruning.start(_PRUNE_EVERY).addErrback(
+                lambda failure: _log.failure("deleting old messages", failure)
+            )
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Commit what was accepted, say bye, and end."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await _maybe(super().stopService())
+        for listener in self._listeners:
+            await listener.stop_listening()
+        if self._pruning.running:
+            self._pruning.stop()
+        self._factory.pause()
+        await self._store.settle()
+        await self._factory.hang_up("the server is going down; bye", _GRACE)
+        self._hasher.stop()
+        await self._store.close()
+
+    async def _delete_old(self) -> None:
+        deleted = await self._store.prune(now() - self._history_days * _DAY)
+        if deleted:
+            _log.info("deleted {count} old messages", count=deleted)
+
+    def _prune(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._delete_old()).addErrback(
+            lambda failure: _log.failure("deleting old messages", failure)
+        )
+
+
+def makeService(options: Options) -> IService:
+    """Join the parts.
+
+    @raise CannotStart: if an option cannot be used.
+    """
+    # Only now: importing the reactor installs it, and twistd has a --reactor option.
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    limits = _within_descriptors(options.limits)
+    try:
+        store = SqlStore(options["database"], reactor)
+    except StoreError as error:
+        raise CannotStart(f"twistd chat: {error}") from None
+    hasher = BcryptHasher(reactor, cost=limits.password_cost, queue=limits.password_queue)
+    accounts = Accounts(store, hasher, now, min_password=limits.min_password)
+    chat = Chat(store, accounts, limits, now, options.motd)
+    settings = Settings(
+        options["name"],
+        allow_guests=not options["no-guests"],
+        allow_registration=not options["no-registration"],
+    )
+    factory = ChatFactory(chat, accounts, settings, limits, reactor, now)
+    return ChatService(reactor, options.ports, store, hasher, chat, factory, limits.history_days)
+
+
+def _within_descriptors(limits: Limits) -> Limits:
+    """The limits, with no more connections than there can be open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(1, soft - _RESERVED_DESCRIPTORS)
+    if not limits.max_connections or limits.max_connections > possible:
+        return replace(limits, max_connections=possible)
+    return limits
