@@ -2,12 +2,13 @@
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService, Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -49,10 +50,12 @@ class CannotStart(SystemExit, Exception):
     cleans up after an L{Exception}, does so."""
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("a number from 0 is needed")
+def _number(option: str) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal():
+            raise usage.UsageError(f'--{option} needs a whole number, not "{text}"')
+        return int(text)
+
     return number
 
 
@@ -70,7 +73,10 @@ class Options(usage.Options):
         ["database", "d", "sqlite:///chat.db", "Where everything is kept: an SQLAlchemy URL."],
         ["name", None, "chat", "What the server calls itself."],
         ["motd", None, None, "A text file that everyone is shown on coming in."],
-        *([_option(f.name), None, f.default, f.metadata["help"], _number] for f in fields(Limits)),
+        *(
+            [_option(f.name), None, f.default, f.metadata["help"], _number(_option(f.name))]
+            for f in fields(Limits)
+        ),
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["no-guests", None, "Let nobody in without an account."],
@@ -176,6 +182,12 @@ class Listening(Service):
     def _listens(self, port: IListeningPort) -> None:
         self._listening = port
 
+    def __str__(self) -> str:
+        where = self._listening and self._listening.getHost()
+        if isinstance(where, (IPv4Address, IPv6Address)):
+            return f"port {where.port} of {where.host}"
+        return self._port
+
     async def stop_listening(self) -> None:
         """Accept nobody any more."""
         if self._listening is not None:
@@ -228,6 +240,7 @@ class ChatService(MultiService):
                 lambda failure: _log.failure("deleting old messages", failure)
             )
         super().startService()
+        _log.info("ready on {ports}", ports=", ".join(map(str, self._listeners)))
 
     def stopService(self) -> Deferred[None]:
         """Commit what was accepted, say bye, and end."""

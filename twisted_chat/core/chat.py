@@ -35,7 +35,7 @@ from .model import (
     Stored,
 )
 from .ports import Outbox, Store
-from .text import clean
+from .text import clean, printable
 
 LOBBY = "lobby"
 """The room that always exists and that everyone is in."""
@@ -289,7 +289,7 @@ class Chat:
 
         @raise Refusal: C{too-long}, C{bad-encoding}.
         """
-        topic = clean(text)
+        topic = clean(text).strip()
         if len(topic) > self._limits.max_topic:
             raise Refusal("too-long", f"a topic has at most {self._limits.max_topic} characters")
         room = _current(session)
@@ -324,7 +324,6 @@ class Chat:
         sender = session.person
         if sender is None:
             return
-        kept = sender.account is not None and recipient.account is not None
         session.in_flight += 1
         self._store.append(
             DirectPost(
@@ -337,15 +336,6 @@ class Chat:
                 session,
             )
         )
-        if not kept:
-            self._warn_not_kept(session)
-        if not recipient.sessions:
-            session.tell(
-                Notice(
-                    self._now(),
-                    f"{recipient.name} is away and will be shown that at the next login",
-                )
-            )
 
     async def history(self, session: Session, count: int | None, of: str) -> None:
         """Answer with the last messages of a room, by default the current one, or C{@name}.
@@ -361,8 +351,9 @@ class Chat:
             room = self._own_room(session, of)
             messages = self._trimmed(await self._store.history(room.record, count))
             now = self._now()
-            session.tell(
-                History(now, room.name, tuple(Said(now, m, replay=True) for m in messages))
+            self._answer_history(
+                session,
+                History(now, room.name, tuple(Said(now, m, replay=True) for m in messages)),
             )
             return
         account = _person(session).account
@@ -372,7 +363,7 @@ class Chat:
         if other.account is None:
             raise Refusal("forbidden", _NOT_KEPT)
         direct = await self._store.conversation(account.id, other.account.id, count)
-        session.tell(self._direct_history(f"@{other.name}", account, direct))
+        self._answer_history(session, self._direct_history(f"@{other.name}", account, direct))
 
     # The feed
 
@@ -456,21 +447,24 @@ class Chat:
     def _parties(
         self, message: DirectMessage, origin: Session | None, now: int
     ) -> Iterable[tuple[Event, tuple[Session, ...]]]:
-        """Who is shown a private message, and how."""
+        """Who is shown a private message, and how, and what is remarked about it."""
         sender = self._people.get(message.sender)
         recipient = self._people.get(message.recipient)
-        to = recipient.sessions if recipient is not None else ()
         if sender is not None and sender is not recipient:
             copies = tuple(s for s in sender.sessions if s is not origin or s.echo)
             yield Told(now, message, outgoing=True), copies
-        if not to or recipient is None:
-            return
-        yield Told(now, message), to
-        if message.id is None:
-            for session in to:
-                self._warn_not_kept(session)
-        elif recipient.account is not None:
-            self._store.mark_read(recipient.account.id, message.id)
+        if recipient is not None:
+            yield Told(now, message), recipient.sessions
+            if message.id is not None and recipient.account is not None:
+                self._store.mark_read(recipient.account.id, message.id)
+        parties = () if origin is None else (origin,)
+        if recipient is None:
+            yield Notice(now, _away(message)), parties
+        elif message.id is None:
+            unaware = [s for s in (*parties, *recipient.sessions) if not s.told_not_kept]
+            for session in unaware:
+                session.told_not_kept = True
+            yield Notice(now, _NOT_KEPT), tuple(unaware)
 
     def _landed(self, posts: Iterable[Post]) -> None:
         origins = Counter(p.origin for p in posts if isinstance(p.origin, Session))
@@ -582,6 +576,11 @@ class Chat:
         if newest is not None:
             self._store.mark_read(account.id, newest)
 
+    def _answer_history(self, session: Session, history: History) -> None:
+        if not history.messages:
+            session.tell(Notice(self._now(), "nothing has been said there yet"))
+        session.tell(history)
+
     def _direct_history(
         self, of: str, account: Account, messages: Sequence[DirectMessage]
     ) -> History:
@@ -678,11 +677,6 @@ class Chat:
             raise Refusal("no-such-person", _no_such("one here", raw, self._people))
         return person
 
-    def _warn_not_kept(self, session: Session) -> None:
-        if not session.told_not_kept:
-            session.told_not_kept = True
-            session.tell(Notice(self._now(), _NOT_KEPT))
-
     def _tell(self, room: Room, event: Event) -> None:
         events = (event,)
         for session in room.members:
@@ -708,12 +702,18 @@ def _sayable(text: str) -> str:
     return text
 
 
+def _away(message: DirectMessage) -> str:
+    if message.id is None:
+        return f"{message.recipient} is gone and was not shown that"
+    return f"{message.recipient} is away and will be shown that at the next login"
+
+
 def _shown(room: Room) -> str:
     return f"the {LOBBY}" if room.name == LOBBY else f"#{room.name}"
 
 
 def _no_such(what: str, raw: str, candidates: Iterable[str]) -> str:
-    word = clean(raw)[: 2 * names.MAX_LENGTH]
+    word = printable(raw)[: 2 * names.MAX_LENGTH]
     near = names.nearest(word.casefold(), candidates)
     hint = f"; did you mean {near}?" if near else ""
     if what == "room":

@@ -26,8 +26,10 @@ _RESERVED = """
 # A letter or digit first; no punctuation that a line of text or a command gives a meaning to.
 _SHAPE = re.compile(r"[^\W_](?:[\w.\-]|[^\x00-\x7f])*")
 
-# More marks than any script stacks on one letter spill over the lines of others.
-_MAX_MARKS = 2
+# More marks than any script stacks on one letter spill over the lines of others. Only some marks
+# have a combining class: accents, which stack at most in twos; vowel signs stack higher.
+_MAX_ACCENTS = 2
+_MAX_MARKS = 4
 
 _precis = get_profile("UsernameCaseMapped")
 
@@ -50,10 +52,11 @@ def canonical(raw: str) -> str:
         raise _too_long()
     if not _SHAPE.fullmatch(name) or not all(map(_is_name_character, name)):
         raise _bad_shape()
-    marks = 0
+    accents = marks = 0
     for character in unicodedata.normalize("NFD", name):
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks > _MAX_MARKS:
+        accents = accents + 1 if unicodedata.combining(character) else 0
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if accents > _MAX_ACCENTS or marks > _MAX_MARKS:
             raise _bad_shape()
     return name
 
@@ -90,13 +93,14 @@ def skeleton(name: str) -> str:
     look-alikes share, then case is folded, since the prototype of C{0} is C{O}.
     """
     shape = unicodedata.normalize("NFD", name).casefold()
-    for _ in range(3):  # folding the case of a prototype can give a character that has one itself
+    seen = {shape}
+    while True:  # folding the case of a prototype can give a character that has one itself
         again = "".join(map(_prototype, shape))
         again = unicodedata.normalize("NFD", again).casefold()
-        if again == shape:
-            break
+        if again in seen:
+            return min(shape, again)
+        seen.add(again)
         shape = again
-    return shape
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -16,11 +16,15 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 # isolates (UAX #9), zero-width spaces and joiners of words, soft hyphens, interlinear
 # annotation, tags, noncharacters. Pasted text is full of them, so they are dropped, not refused.
 # ZWJ, ZWNJ, LRM, RLM and ALM stay: emoji and several scripts are wrong without them.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef"
-    "\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
+_NONCHARACTERS = "".join(
+    chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)
 )
-_SEPARATOR = re.compile("[\t\u2028\u2029]")
+_INVISIBLE = re.compile(
+    f"[{_NONCHARACTERS}\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_SEPARATOR = re.compile("[\u2028\u2029]")
+_TAB = "    "
 
 # More marks on one letter than any script uses are drawn over the lines above and below.
 _MAX_MARKS = 4
@@ -44,12 +48,14 @@ def decode(line: bytes) -> str:
 def clean(text: str) -> str:
     """Text that is safe to show: NFC, one line, no control or override characters.
 
+    Leading spaces stay, for code that is pasted; what shows nothing at all becomes empty.
+
     @raise Refusal: C{bad-encoding} if it has control characters: what their sender
         meant cannot be known.
     """
     if text.isascii() and text.isprintable():
-        return text.strip(" ")
-    text = _SEPARATOR.sub(" ", text)
+        return text.rstrip(" ")
+    text = _SEPARATOR.sub(" ", text.replace("\t", _TAB))
     control = _CONTROL.search(text)
     if control:
         raise Refusal(
@@ -57,8 +63,9 @@ def clean(text: str) -> str:
             f"that line has a control character in it (U+{ord(control[0]):04X}; an arrow key?),"
             " so it was not sent",
         )
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    return _thinned(text).strip(" ")
+    text = _thinned(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)))
+    text = unicodedata.normalize("NFC", text).rstrip(" ")
+    return "" if _is_blank(text) else text
 
 
 def unquoted(text: str) -> str:
@@ -66,6 +73,16 @@ def unquoted(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
         return text[1:-1]
     return text
+
+
+def printable(text: str) -> str:
+    """What can be shown of something that was typed, for quoting it in a message about it."""
+    return "".join(filter(str.isprintable, text))
+
+
+def _is_blank(text: str) -> bool:
+    """Nothing but spaces, marks without a letter, and invisible characters."""
+    return all(unicodedata.category(character)[0] in "ZCM" for character in text)
 
 
 def _edited(text: str) -> str:

@@ -10,7 +10,7 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
-from twisted_chat.core.text import unquoted
+from twisted_chat.core.text import printable, unquoted
 
 
 class Terminal(Protocol):
@@ -117,8 +117,7 @@ def find(typed: str, word: str) -> Command:
     if command is None:
         near = names.nearest(word, (w for w in _BY_WORD if w.islower() or w == "?"))
         hint = f"; did you mean /{near}?" if near else "; /help lists them"
-        shown = typed if typed.isprintable() else typed[:1]
-        raise Refusal("unknown-command", f'there is no command "{shown[:40]}"{hint}')
+        raise Refusal("unknown-command", f'there is no command "{typed[:40]}"{hint}')
     return command
 
 
@@ -188,8 +187,8 @@ def _json(at: Terminal, switch: str) -> None:
 
 def _help(at: Terminal, word: str = "") -> None:
     if word:
-        bare = word.lstrip("/!").lower()
-        at.help([find(word, bare).entry])
+        command = _BY_WORD.get(word) or find(printable(word), word.lstrip("/!").lower())
+        at.help([command.entry])
     else:
         at.help([command.entry for command in COMMANDS])
 
@@ -201,9 +200,10 @@ async def _ask_message(at: Terminal) -> None:
 
 
 async def _ask_direct(at: Terminal) -> None:
-    name = await at.ask("a private message to whom? (Enter: nobody)")
-    if not name:
+    answer = await at.ask("a private message to whom? (Enter: nobody)")
+    if not answer:
         return
+    name = names.canonical(answer)
     message = await at.ask(f"your message to {name}? (Enter: none)")
     if message:
         await at.chat.direct(at.session, name, unquoted(message))

@@ -20,6 +20,7 @@ async def come_in(at: Door, typed: str) -> None:
 
     @raise Refusal: if they have to type something else.
     """
+    typed = typed.strip()
     if not typed:
         if not at.allow_guests:
             raise Refusal("forbidden", "this server takes no guests; type a name to register it")
@@ -45,12 +46,8 @@ async def _new(at: Door, name: str) -> None:
     try:
         password = ""
         if at.allow_registration:
-            at.notice(f'"{name}" is new here. Type a password to register it,')
-            at.notice(
-                "or just Enter to come in as a guest."
-                if at.allow_guests
-                else "or just Enter to choose another name."
-            )
+            otherwise = "makes you a guest" if at.allow_guests else "leads back"
+            at.notice(f'"{name}" is new here. A password registers it; just Enter {otherwise}.')
             password = await at.ask_secret("New password: ")
         if password:
             account = await at.accounts.register(name, password, held=name)

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IReactorTime,
-    ISystemHandle,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
@@ -97,8 +96,10 @@ class ChatProtocol(LineReceiver):
         )
         self.session = Session(self.outbox)
         self.factory.connected(self)
-        self.notice(f"Welcome to {self.factory.settings.name}. Type a name and press Enter,")
-        self.notice("or just Enter to come in as a guest. /help lists what can be typed.")
+        self.notice(
+            f"Welcome to {self.factory.settings.name}."
+            " Type a name, or just Enter to be a guest; /help helps."
+        )
         self._prompt()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -425,12 +426,11 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 def _keep_alive(transport: Any) -> None:
     """Find out about peers that vanished without a word, within two minutes."""
-    if not ITCPTransport.providedBy(transport):
+    if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    if ISystemHandle.providedBy(transport):
-        handle: Any = transport.getHandle()
-        for option, value in _KEEPALIVE:
-            if hasattr(socket, option):  # not on every system
-                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    handle = transport.getHandle()
+    for option, value in _KEEPALIVE:
+        if hasattr(socket, option):  # not on every system
+            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

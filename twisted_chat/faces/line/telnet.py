@@ -50,15 +50,18 @@ class TelnetFilter:
     Offers nothing by itself and refuses what it is asked for, so that to nc it is not there.
     """
 
-    __slots__ = ("_line_start", "_pending", "_skipped")
+    __slots__ = ("_ended", "_line_start", "_pending", "_skipped")
 
     def __init__(self) -> None:
         self._pending = b""  # an unfinished command, or CR that NUL may follow
         self._skipped = -1  # bytes of the subnegotiation under way; -1 when there is none
         self._line_start = True
+        self._ended = False
 
     def receive(self, data: bytes) -> Received:
         """@raise TelnetAbuse: if a subnegotiation is too long."""
+        if self._ended:
+            return Received(b"", ended=True)
         if self._pending:
             data, self._pending = self._pending + data, b""
         if self._skipped < 0 and not _SPECIAL.search(data):
@@ -96,7 +99,7 @@ class TelnetFilter:
                     at += 2
                     continue
             if byte == _EOT and self._line_start:
-                received.ended = True
+                received.ended = self._ended = True
                 break
             kept.append(byte)
             self._line_start = byte == _LF
@@ -147,6 +150,7 @@ class TelnetFilter:
             replies += b"\r\n[yes]\r\n"
         elif command in _KEYS:
             kept.append(_KEYS[command])
+            self._line_start = self._line_start or command != _EC
             received.interrupted |= command == _IP
         return 2
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
-from twisted_chat.core.text import unquoted
+from twisted_chat.core.text import printable, unquoted
 
 MAX_LINE = 4096
 """Bytes in a line that comes in, without its end."""
@@ -46,15 +46,18 @@ class Command:
 
 def parse(line: str) -> Speech | Command:
     """What a line asks for."""
-    word = line.strip().lower()
+    line = line.rstrip(" ").lstrip("\ufeff")
+    bare = line.strip(" \t")  # a space before a command must not publish a password
+    word = bare.lower()
     if word in BARE_WORDS:
         return Command(BARE_WORDS[word], BARE_WORDS[word], "")
-    if line.startswith("//"):
-        return Speech(line[1:])
-    match = _COMMAND.match(line)
+    if bare.startswith("//"):
+        return Speech(bare[1:])
+    match = _COMMAND.match(bare)
     if match is None:
-        return Speech(unquoted(line.strip(" ")))
-    return Command(line[0] + match[1], match[1].lower(), match[2].strip(" "))
+        quoted = unquoted(bare)
+        return Speech(line if quoted == bare else quoted)
+    return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
 
 
 class TextFormat:
@@ -172,7 +175,7 @@ def _rooms_text(event: e.Rooms) -> Iterator[str]:
 def _help_text(event: e.Help) -> Iterator[str]:
     for entry in event.entries:
         also = f" (also {' '.join(entry.also)})" if entry.also else ""
-        yield f"*   {entry.usage:<24} {entry.summary}{also}"
+        yield f"*   {entry.usage:<28} {entry.summary}{also}"
 
 
 def _count(number: int, one: str, many: str) -> str:

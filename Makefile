@@ -1,0 +1,47 @@
+# `make run` and `make test` need Python 3.10 or newer with venv, and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 5000
+SERVER ?= localhost
+USERNAME ?=
+
+.PHONY: run run_server run_client test check soak clean
+
+run run_server: $(VENV)/run
+	$(VENV)/bin/twistd -n chat --port $(PORT)
+
+# The name goes in first, then what is typed; Ctrl-D leaves.
+run_client:
+	@{ $(if $(USERNAME),printf '%s\n' '$(USERNAME)';) cat; } | nc $(SERVER) $(PORT)
+
+test: $(VENV)/test
+	$(VENV)/bin/python -m twisted.trial tests
+	$(VENV)/bin/python -m pytest -q tests
+
+check: $(VENV)/check
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks
+
+# 200 people talk for a minute; everyone must get everything, once and in order.
+soak: $(VENV)/run
+	$(VENV)/bin/python -m benchmarks.soak
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: setup.cfg pyproject.toml | $(VENV)/run
+	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/check: setup.cfg pyproject.toml | $(VENV)/test
+	$(VENV)/bin/pip install --quiet --editable '.[test,check]'
+	touch $@

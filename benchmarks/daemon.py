@@ -1,0 +1,99 @@
+"""A daemon in a process of its own, on a port and a database of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+_STARTED = re.compile(r"ready on port (\d+)")
+
+
+class Daemon:
+    """C{twistd -n chat} on loopback. May be killed and started again on the same database.
+
+    @ivar port: where it listens; the same after a restart.
+    @ivar log: what it has logged so far, over all starts.
+    """
+
+    def __init__(self, *options: str, directory: Path | None = None) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
+        self.port = 0
+        self.log: list[str] = []
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Daemon":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it listens.
+
+        @raise RuntimeError: if it ends instead.
+        """
+        port = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
+        self._process = subprocess.Popen(
+            twistd("--port", port, "--password-cost", "4", *self._options),
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        listening = threading.Event()
+        reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
+        reader.start()
+        listening.wait(30)
+        if not self.port or self._process.poll() is not None:
+            raise RuntimeError("the daemon did not start:\n" + "".join(self.log))
+
+    def kill(self) -> None:
+        """C{kill -9}."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM, timeout: float = 30) -> int:
+        """Ask it to end; gives back its exit code."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        return self._process.wait(timeout)
+
+    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.log.append(line)
+            match = _STARTED.search(line)
+            if match:
+                self.port = int(match[1])
+                listening.set()
+        listening.set()
+
+
+def twistd(*options: str) -> Sequence[str]:
+    """The command line of a daemon in the foreground."""
+    return [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "chat", *options]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment, with a plain terminal."""
+    return {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **variables}

@@ -1,0 +1,207 @@
+"""Two people with telnet and nc, from registering to finding their messages again."""
+
+from .terminal import DaemonTestCase, Terminal
+
+
+def register(terminal: Terminal, name: str, password: str) -> None:
+    terminal.see("Name: ")
+    terminal.type(name)
+    terminal.see(f'* "{name}" is new here.')
+    terminal.see("New password: ")
+    terminal.type(password)
+    terminal.see(f"* Welcome, {name}.")
+
+
+def log_in(terminal: Terminal, name: str, password: str) -> None:
+    terminal.see("Name: ")
+    terminal.type(name)
+    terminal.see("Password: ")
+    terminal.type(password)
+    terminal.see(f"* Welcome, {name}.")
+
+
+def leave(terminal: Terminal) -> None:
+    terminal.type("/quit")
+    terminal.see("* bye")
+    terminal.see_end()
+
+
+class PeopleTest(DaemonTestCase):
+    def test_two_people_talk_and_find_it_again_after_kill_9(self) -> None:
+        """Register, chat, DM, come and go; after C{kill -9} all that was said is there."""
+        alice, bob = self.telnet(), self.nc()
+        register(alice, "alice", "wonderland")
+        register(bob, "bob", "builder-pw")
+        alice.see("* bob joined")
+
+        alice.type("hello bob")
+        bob.see("] alice: hello bob")
+        bob.type("hi alice")
+        alice.see("] bob: hi alice")
+        bob.type("/dm alice psst")
+        alice.see("] bob -> you: psst")
+        leave(bob)
+        alice.see("* bob left")
+        alice.type("/dm bob for later")
+        alice.see("* bob is away")
+        alice.type("still here")
+        alice.type("/users")
+        alice.see("1 person is in the lobby: alice")
+
+        self.daemon.kill()
+        alice.see_end()
+        self.daemon.start()
+
+        alice, bob = self.telnet(), self.nc()
+        log_in(alice, "alice", "wonderland")
+        alice.see("] alice: hello bob")
+        alice.see("] bob: hi alice")
+        alice.see("] alice: still here")
+        log_in(bob, "bob", "builder-pw")
+        bob.see("] alice: still here")
+        bob.see("* 1 private message came while you were away:")
+        bob.see("] alice -> you: for later")
+        bob.type("/history @alice")
+        bob.see("] you -> alice: psst")
+        bob.see("] alice -> you: for later")
+
+        leave(bob)
+        bob = self.nc()
+        log_in(bob, "bob", "builder-pw")
+        bob.type("/users")
+        self.assertNotIn("while you were away", bob.see("2 people are in the lobby"))
+        self.assertNoTraceback()
+
+    def test_guest_by_enter(self) -> None:
+        """Just Enter gives a guest name."""
+        guest = self.nc()
+        guest.see("Name: ")
+        guest.type("")
+        guest.see("* Welcome, guest1. You are a guest")
+
+    def test_new_name_and_enter_is_a_guest(self) -> None:
+        """Enter instead of a new password comes in as a guest of that name."""
+        guest = self.telnet()
+        guest.see("Name: ")
+        guest.type("Carol")
+        guest.see("New password: ")
+        guest.type("")
+        guest.see("* Welcome, carol. You are a guest")
+        again = self.nc()
+        again.see("Name: ")
+        again.type("carol")
+        again.see('! "carol" is taken by somebody who is here')
+        again.see("Name: ")
+
+    def test_wrong_password_asks_for_the_name_again(self) -> None:
+        """A wrong password is a sentence, and the next try may be right."""
+        alice = self.telnet()
+        register(alice, "alice", "wonderland")
+        again = self.nc()
+        again.see("Name: ")
+        again.type("alice")
+        again.see("Password: ")
+        again.type("looking-glass")
+        again.see("! wrong name or password")
+        log_in(again, "alice", "wonderland")
+        again.type("/users")
+        again.see("1 person is in the lobby: alice")
+
+    def test_nothing_secret_is_logged(self) -> None:
+        """The log has neither passwords nor what was said."""
+        alice = self.nc()
+        register(alice, "alice", "wonderland")
+        alice.type("/passwd wonderland looking-glass")
+        alice.see("* your password is changed")
+        alice.type("something private")
+        leave(alice)
+        self.daemon.stop()
+        log = "".join(self.daemon.log)
+        for secret in ("wonderland", "looking-glass", "something private"):
+            self.assertNotIn(secret, log)
+
+
+class HiddenPasswordTest(DaemonTestCase):
+    def test_telnet_does_not_echo_a_password(self) -> None:
+        """telnet stops echoing at the password, and goes on afterwards."""
+        alice = self.telnet()
+        alice.see("Name: ")
+        alice.type("alice")
+        alice.see("New password: ")
+        alice.type("wonderland")
+        self.assertNotIn("wonderland", alice.see("* Welcome, alice."))
+        alice.type("/users")
+        alice.see("/users")
+        alice.see("1 person is in the lobby")
+
+    def test_telnet_password_may_be_corrected(self) -> None:
+        """Backspace takes back a character of a hidden password."""
+        alice = self.telnet()
+        register(alice, "alice", "wonderland")
+        again = self.telnet()
+        again.see("Name: ")
+        again.type("alice")
+        again.see("Password: ")
+        again.type("wonderlamp\x7f\x7fnd")
+        again.see("* Welcome, alice.")
+
+    def test_nc_conceals_a_password(self) -> None:
+        """Between SGR 8 and SGR 0 the terminal shows nothing of what nc's terminal echoes."""
+        alice = self.nc()
+        alice.see("Name: ")
+        alice.type("alice")
+        alice.see("New password: \x1b[8m")
+        alice.type("wonderland")
+        self.assertIn("wonderland", alice.see("\x1b[0m"))
+        self.assertNotIn("wonderland", alice.see("* Welcome, alice."))
+
+    def test_nc_is_sent_no_telnet(self) -> None:
+        """nc, which ends its lines in LF, gets no byte of telnet."""
+        alice = self.nc()
+        register(alice, "alice", "wonderland")
+        self.assertNotIn("\ufffd", alice.see("/users lists"))
+
+
+class KeysTest(DaemonTestCase):
+    def test_ctrl_c_in_telnet_forgets_the_line(self) -> None:
+        """Ctrl-C takes back what was typed, and telnet goes on showing what comes."""
+        alice, bob = self.telnet(), self.guest("bob")
+        register(alice, "alice", "wonderland")
+        alice.child.send("half a line")
+        alice.press("c")
+        alice.see("* /quit leaves")
+        alice.type("a whole line")
+        bob.see("] alice: a whole line")
+        bob.send("seen?\n")
+        alice.see("] bob: seen?")
+
+    def test_ctrl_d_in_telnet_leaves(self) -> None:
+        """Ctrl-D on an empty line ends the session, as in nc."""
+        alice = self.telnet()
+        register(alice, "alice", "wonderland")
+        alice.press("d")
+        alice.see("* bye")
+        alice.see_end()
+
+    def test_ctrl_d_in_nc_leaves(self) -> None:
+        """The end of input is answered, and ends the session."""
+        alice = self.terminal("nc", "-N", "localhost", str(self.daemon.port))
+        register(alice, "alice", "wonderland")
+        alice.press("d")
+        alice.see("* bye")
+        alice.see_end()
+
+    def test_socat(self) -> None:
+        """socat with line editing joins as well."""
+        alice = self.terminal("socat", "STDIO", f"TCP:localhost:{self.daemon.port}")
+        register(alice, "alice", "wonderland")
+        alice.type("/users")
+        alice.see("1 person is in the lobby: alice")
+
+    def test_ending_lines_in_crlf_with_nc(self) -> None:
+        """C{nc -C} is as good as nc."""
+        alice = self.terminal("nc", "-C", "localhost", str(self.daemon.port))
+        register(alice, "alice", "wonderland")
+        alice.type("/me waves")
+        alice.type("/history 1")
+        alice.see("] * alice waves")

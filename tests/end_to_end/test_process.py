@@ -1,0 +1,179 @@
+"""The daemon as a process: how it starts, refuses to, and ends."""
+
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.daemon import Daemon, twistd
+
+from .terminal import TIMEOUT, DaemonTestCase, Peer, pipe
+
+
+class EndTest(DaemonTestCase):
+    def end(self, with_signal: signal.Signals) -> None:
+        alice, bob = self.guest("alice"), self.guest("bob")
+        bob.send("".join(f"line {n}\n" for n in range(200)))
+        alice.see("line 199\n")
+        code = self.daemon.stop(with_signal)
+        self.assertTrue(alice.rest().endswith("* the server is going down; bye\n"))
+        self.assertIn(code, (0, -with_signal))
+        self.assertNoTraceback()
+        self.daemon.start()
+        self.assertEqual(pipe(self.daemon.port, "\n/history 500\n").count("] bob: line"), 220)
+
+    def test_SIGTERM(self) -> None:
+        """Everyone gets a bye line, and what was accepted is kept."""
+        self.end(signal.SIGTERM)
+
+    def test_SIGINT(self) -> None:
+        """Ctrl-C ends it just so."""
+        self.end(signal.SIGINT)
+
+    def test_a_reader_that_does_not_read_does_not_hold_it_up(self) -> None:
+        """Who does not read is cut off."""
+        stuck = socket.socket()
+        self.addCleanup(stuck.close)
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect(("127.0.0.1", self.daemon.port))
+        stuck.sendall(b"/guest stuck\n")
+        bob = self.guest("bob")
+        for n in range(3000):
+            bob.send(f"{n} {'x' * 1000}\n")
+        bob.send("/users\n")
+        bob.see("* 2 people are in the lobby")
+        self.daemon.stop()
+        self.assertTrue(bob.rest().endswith("* the server is going down; bye\n"))
+
+
+class RefusalTest(SynchronousTestCase):
+    """What makes the daemon not start: one clear line, and an exit code."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="chat-"))
+
+    def refuse(self, *options: str) -> str:
+        done = subprocess.run(
+            twistd(*options),
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertNotIn("Traceback", done.stdout)
+        said = [line for line in done.stdout.splitlines() if "twistd chat: " in line]
+        self.assertEqual(len(said), 1, done.stdout)
+        return said[0].partition("twistd chat: ")[2]
+
+    def test_busy_port(self) -> None:
+        """A port that is taken."""
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.assertEqual(
+                self.refuse("--port", f"tcp:{port}:interface=127.0.0.1"),
+                f"cannot listen on port tcp:{port}:interface=127.0.0.1:"
+                " [Errno 98] Address already in use",
+            )
+
+    def test_wrong_option(self) -> None:
+        """An option that there is not."""
+        self.assertEqual(self.refuse("--prot", "5000"), "option --prot not recognized")
+
+    def test_wrong_number(self) -> None:
+        """A number that is none."""
+        self.assertIn("--max-rooms", self.refuse("--max-rooms", "many"))
+
+    def test_wrong_port(self) -> None:
+        """A port that there cannot be."""
+        self.assertIn("there is no port 70000", self.refuse("--port", "70000"))
+
+    def test_wrong_endpoint(self) -> None:
+        """An endpoint string that makes no sense."""
+        self.assertIn("cannot use the port nonsense:1", self.refuse("--port", "nonsense:1"))
+
+    def test_argument(self) -> None:
+        """Something that is no option at all."""
+        self.assertIn('"5000" is not an option', self.refuse("5000"))
+
+    def test_not_a_database(self) -> None:
+        """A file that is something else."""
+        (self.directory / "chat.db").write_text("shopping list\n" * 1000)
+        self.assertIn("file is not a database", self.refuse("--port", "0"))
+
+    def test_no_such_directory(self) -> None:
+        """A database that cannot be made."""
+        self.assertIn(
+            "unable to open database file",
+            self.refuse("--port", "0", "--database", "sqlite:////nonexistent/chat.db"),
+        )
+
+    def test_other_database(self) -> None:
+        """A URL of a database that is not supported."""
+        self.assertIn(
+            "postgresql databases are not supported",
+            self.refuse("--database", "postgresql+psycopg://localhost/chat"),
+        )
+
+    def test_newer_database(self) -> None:
+        """A database that a newer version made."""
+        with Daemon(directory=self.directory):
+            pass
+        with sqlite3.connect(self.directory / "chat.db") as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.close()
+        self.assertIn("install a newer twisted-chat", self.refuse("--port", "0"))
+
+    def test_database_in_use(self) -> None:
+        """A database that another daemon has open."""
+        with Daemon(directory=self.directory):
+            self.assertIn("another process has it open", self.refuse("--port", "0"))
+
+    def test_motd_unreadable(self) -> None:
+        """A message of the day that is not there."""
+        self.assertIn("cannot read the --motd file", self.refuse("--motd", "missing.txt"))
+
+
+class OptionsTest(SynchronousTestCase):
+    def test_several_ports_a_name_and_a_motd(self) -> None:
+        """The daemon listens wherever it is told to, and says what it is told to."""
+        directory = Path(tempfile.mkdtemp(prefix="chat-"))
+        (directory / "motd").write_text("Be kind.\n")
+        path = directory / "chat.sock"
+        daemon = Daemon(
+            "--port", f"unix:{path}", "--name", "the lab", "--motd", "motd", directory=directory
+        )
+        self.addCleanup(daemon.kill)
+        daemon.start()
+        with Peer(path) as here, Peer(daemon.port) as there:
+            here.send("/guest alice\n")
+            here.see("* Welcome, alice.")
+            there.see("* Welcome to the lab.")
+            there.send("/guest bob\n")
+            there.see("* Be kind.\n")
+            there.send("/users\n")
+            there.see("2 people are in the lobby: alice (guest), bob (guest)")
+
+    def test_old_messages_are_deleted(self) -> None:
+        """--history-days deletes what is older, and the numbering goes on."""
+        directory = Path(tempfile.mkdtemp(prefix="chat-"))
+        with Daemon(directory=directory) as daemon:
+            pipe(daemon.port, "\nold\n")
+            daemon.stop()
+        with sqlite3.connect(directory / "chat.db") as database:
+            database.execute("UPDATE messages SET time = time - 3 * 24 * 3600 * 1000")
+        database.close()
+        with Daemon("--history-days", "2", directory=directory) as daemon:
+            lines = pipe(daemon.port, "/json on\n/guest alice\nnew\n").splitlines()
+            events = [json.loads(line) for line in lines if line.startswith("{")]
+            messages = [event for event in events if event["event"] == "message"]
+            self.assertEqual([(m["seq"], m["text"]) for m in messages], [(2, "new")])

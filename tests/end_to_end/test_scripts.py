@@ -1,0 +1,104 @@
+"""Scripts: a pipe in, lines or JSON out, and an end."""
+
+import json
+import socket
+import struct
+
+from .terminal import DaemonTestCase, Peer, pipe
+
+
+class PipeTest(DaemonTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        pipe(self.daemon.port, "/register alice wonderland\n")
+
+    def test_register_say_and_dm(self) -> None:
+        """C{printf … | nc -N} does all three and ends by itself."""
+        script = "/register bot s3cret-pw\nhello\n/dm alice hi\n"
+        answer = pipe(self.daemon.port, script)
+        self.assertIn("* Welcome, bot.", answer)
+        self.assertIn("* alice is away", answer)
+        self.assertTrue(answer.endswith("* bye\n"))
+        seen = pipe(self.daemon.port, "/login alice wonderland\n")
+        self.assertIn("] bot: hello\n", seen)
+        self.assertIn("] bot -> you: hi\n", seen)
+
+    def test_json(self) -> None:
+        """With C{/json on} first, every line after the greeting is one JSON object."""
+        script = "/json on\n/register bot s3cret-pw\nhello\n/dm alice hi\n"
+        lines = pipe(self.daemon.port, script).splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith("{"))
+        events = [json.loads(line) for line in lines[first:]]
+        self.assertEqual(
+            [event["event"] for event in events],
+            ["hello", "welcome", "history", "message", "dm", "notice", "bye"],
+        )
+        self.assertEqual(events[0]["protocol"], 1)
+        for event in events:
+            self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+    def test_last_line_without_an_end(self) -> None:
+        """What stands after the last newline is a line too."""
+        pipe(self.daemon.port, "/login alice wonderland\nno newline")
+        self.assertIn("] alice: no newline\n", pipe(self.daemon.port, "\n"))
+
+    def test_lines_before_login_are_kept_in_order(self) -> None:
+        """What arrives while a password is checked is worked off afterwards, in order."""
+        said = "".join(f"line {n}\n" for n in range(300))
+        pipe(self.daemon.port, f"/login alice wonderland\n{said}")
+        history = pipe(self.daemon.port, "\n/history 300\n")
+        shown = [line.split(": ")[1] for line in history.splitlines() if "] alice: line" in line]
+        self.assertEqual(shown[-300:], [f"line {n}" for n in range(300)])
+
+    def test_names_and_passwords_at_the_prompts(self) -> None:
+        """The dialogue of the prompts works in a pipe too."""
+        answer = pipe(self.daemon.port, "carol\ncorrect-horse\n/users\n")
+        self.assertIn("* 1 person is in the lobby: carol\n", answer)
+        answer = pipe(self.daemon.port, "carol\ncorrect-horse\n/users\n")
+        self.assertIn("* 1 person is in the lobby: carol\n", answer)
+
+
+class GoneTest(DaemonTestCase):
+    def test_a_reset_connection_leaves_at_once(self) -> None:
+        """Who vanishes is gone for everyone else."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        alice.see("* bob joined\n")
+        bob.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        bob.socket.close()
+        alice.see("* bob left\n")
+        again = self.guest("bob")
+        again.send("/users\n")
+        again.see("* 2 people are in the lobby")
+
+    def test_name_is_free_after_vanishing_at_the_password(self) -> None:
+        """Somebody who goes away while registering does not lock the name."""
+        with Peer(self.daemon.port) as peer:
+            peer.send("alice\n")
+            peer.see("New password: ")
+        with Peer(self.daemon.port) as peer:
+            peer.send("/register alice wonderland\n/users\n")
+            peer.see("* 1 person is in the lobby: alice\n")
+        self.assertNoTraceback()
+
+
+class LimitsTest(DaemonTestCase):
+    options = ("--max-connections", "2", "--name", "tiny")
+
+    def test_full(self) -> None:
+        """Who finds the server full is told so."""
+        self.guest("alice")
+        self.guest("bob")
+        with Peer(self.daemon.port) as peer:
+            self.assertEqual(peer.rest(), "! this server is full; try again later\n")
+
+
+class ClosedTest(DaemonTestCase):
+    options = ("--no-guests", "--no-registration", "--name", "closed")
+
+    def test_nobody_new(self) -> None:
+        """Without guests and registration a new name is refused with a sentence."""
+        answer = pipe(self.daemon.port, "\nalice\n/guest bob\n/register bob builder-pw\n")
+        self.assertIn("! this server takes no guests; type a name to register it\n", answer)
+        self.assertIn("! this server takes no guests and registers no new names\n", answer)
+        self.assertIn("! this server takes no guests; register a name\n", answer)
+        self.assertIn("! this server does not register new names\n", answer)

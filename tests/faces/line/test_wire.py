@@ -1,0 +1,593 @@
+"""Lines in, commands out; events in, lines out."""
+
+import json
+import os
+import time
+import unicodedata
+from datetime import datetime, timezone
+from typing import Any, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_chat.core import events as e
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.text import clean
+from twisted_chat.faces.line import wire
+from twisted_chat.faces.line.wire import Command, JsonFormat, Speech, TextFormat, parse
+
+fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
+
+NOW = 1_700_000_000_123
+STAMP = "2023-11-14T22:13:20.123Z"
+CLOCK = "22:13"
+DAY = 86_400_000
+
+
+def said(
+    text: str = "hi", room: str = "lobby", at: int = NOW, action: bool = False, replay: bool = False
+) -> e.Said:
+    """Alice said something."""
+    return e.Said(NOW, Message(7, room, 3, "alice", at, text, action), replay)
+
+
+def told(text: str = "psst", at: int = NOW, outgoing: bool = False, replay: bool = False) -> e.Told:
+    """Alice told bob something."""
+    return e.Told(NOW, DirectMessage(8, "alice", "bob", at, text), outgoing, replay)
+
+
+def with_text(text: str) -> tuple[e.Event, ...]:
+    """One event of each kind that carries what people typed, with this in it."""
+    return (
+        said(text),
+        said(text, action=True),
+        told(text),
+        e.Topic(NOW, "lobby", text, "alice", changed=True),
+        e.Topic(NOW, "lobby", text, "alice"),
+        e.Rooms(NOW, (("tea", 2, text),)),
+        e.History(NOW, "lobby", (said(text, at=NOW - DAY, replay=True),)),
+        e.Refused(NOW, "no-such-person", f'no one here is called "{text}"', "/dm"),
+        e.Notice(NOW, text),
+        e.Bye(NOW, text),
+    )
+
+
+EVERY_KIND: tuple[e.Event, ...] = (
+    e.Welcome(NOW, "alice", True, "lobby", 0),
+    said(),
+    told(),
+    e.Joined(NOW, "lobby", ("bob",)),
+    e.Left(NOW, "lobby", ("bob",)),
+    e.Renamed(NOW, "guest1", "bob"),
+    e.Topic(NOW, "tea", "cake", "alice"),
+    e.Users(NOW, "lobby", (("alice", True),)),
+    e.Rooms(NOW, (("lobby", 1, ""),)),
+    e.History(NOW, "lobby", (said(replay=True),)),
+    e.Help(NOW, (e.HelpEntry("/users [ROOM]", ("/who",), "who is here"),)),
+    e.Skipped(NOW, 412),
+    e.Refused(NOW, "no-such-room", "there is no such room", "/join"),
+    e.Notice(NOW, "hm"),
+    e.Bye(NOW, "bye"),
+)
+
+
+@st.composite
+def _safe(draw: st.DrawFn) -> str:
+    """Text as the core lets it through."""
+    try:
+        return clean(draw(st.text(st.characters(exclude_categories=["Cs"]))))
+    except Refusal:
+        return "refused"
+
+
+class ParseTests(SynchronousTestCase):
+    """What a line asks for."""
+
+    def test_plain_line_is_said(self) -> None:
+        """A line that calls nothing is speech, with the spaces that indent it."""
+        self.assertEqual(parse("hello there"), Speech("hello there"))
+        self.assertEqual(parse("  hi  "), Speech("  hi"))
+        self.assertEqual(parse(""), Speech(""))
+
+    def test_a_command_may_be_indented(self) -> None:
+        """A space or a BOM before a command does not say it, and the password in it, to all."""
+        for before in (" ", "\t", "\ufeff", "  \t"):
+            self.assertEqual(parse(f"{before}/login a b"), Command("/login", "login", "a b"))
+
+    def test_slash_calls_a_command(self) -> None:
+        """The word behind a slash is the command; what follows is left for it."""
+        self.assertEqual(parse("/dm bob  hi"), Command("/dm", "dm", "bob  hi"))
+        self.assertEqual(parse("/who"), Command("/who", "who", ""))
+        self.assertEqual(parse("/?"), Command("/?", "?", ""))
+
+    def test_exclamation_mark_calls_a_command(self) -> None:
+        """!command is the same as /command."""
+        self.assertEqual(parse("!msg bob hi"), Command("!msg", "msg", "bob hi"))
+
+    def test_command_word_in_any_case(self) -> None:
+        """The word is compared in lower case and quoted as it was typed."""
+        self.assertEqual(parse("/WHO Tea"), Command("/WHO", "who", "Tea"))
+        self.assertEqual(parse("!Logout"), Command("!Logout", "logout", ""))
+
+    def test_spaces_around_the_arguments_go(self) -> None:
+        """Neither what separates the arguments from the word nor what follows them is theirs."""
+        self.assertEqual(parse("/me   waves  "), Command("/me", "me", "waves"))
+        self.assertEqual(parse("/me\twaves"), Command("/me", "me", "waves"))
+
+    def test_doubled_slash_is_said(self) -> None:
+        """A line that begins with two slashes is said with one."""
+        self.assertEqual(parse("//quit"), Speech("/quit"))
+        self.assertEqual(parse("// comment"), Speech("/ comment"))
+        self.assertEqual(parse("///"), Speech("//"))
+
+    def test_slash_alone_is_a_command(self) -> None:
+        """A slash with nothing behind it is not said: something was meant."""
+        self.assertEqual(parse("/"), Command("/", "", ""))
+
+    def test_exclamation_without_a_word_is_said(self) -> None:
+        """!!!, a lone ! and !1 are speech: no command begins so."""
+        for line in ("!!!", "!", "!1", "! who", "!!who", "!_x"):
+            self.assertEqual(parse(line), Speech(line))
+
+    def test_slash_further_back_is_said(self) -> None:
+        """A slash within a line calls nothing."""
+        self.assertEqual(parse("and/or"), Speech("and/or"))
+        self.assertEqual(parse("see /help"), Speech("see /help"))
+
+    def test_bare_words_are_commands(self) -> None:
+        """PM, DM, EX and exit alone on a line are commands, in any case and between spaces."""
+        for line, word in (("PM", "PM"), ("dm", "DM"), ("eX", "EX"), ("EXIT", "exit")):
+            for spelt in (line, f" {line} ", f"{line}\t"):
+                self.assertEqual(parse(spelt), Command(word, word, ""))
+
+    def test_bare_words_among_others_are_said(self) -> None:
+        """The same words in a sentence, or in quotes, are speech."""
+        for line in ("exit now", "no exit", "PM me", "ex-", "dm."):
+            self.assertEqual(parse(line), Speech(line))
+        self.assertEqual(parse('"exit"'), Speech("exit"))
+
+    def test_bare_words_with_a_slash_are_ordinary_commands(self) -> None:
+        """/PM is the command pm of the table, not the bare word."""
+        self.assertEqual(parse("/PM hi"), Command("/PM", "pm", "hi"))
+        self.assertEqual(parse("/exit"), Command("/exit", "exit", ""))
+
+    def test_message_in_quotes(self) -> None:
+        """One pair of double quotes around a message is taken off; a command in it is said."""
+        self.assertEqual(parse('"hello"'), Speech("hello"))
+        self.assertEqual(parse(' "hello" '), Speech("hello"))
+        self.assertEqual(parse('"/quit"'), Speech("/quit"))
+
+    def test_other_quotes_stay(self) -> None:
+        """Any other quotes are the message's own."""
+        for line in ('"a" and "b"', '"', '"half', 'say "hi"'):
+            self.assertEqual(parse(line), Speech(line))
+
+    @fuzzed
+    @given(st.text())
+    def test_any_line_can_be_said(self, line: str) -> None:
+        """Whatever begins with a slash is said, as it is, behind one more slash."""
+        self.assertEqual(parse(f"//{line}"), Speech(f"/{line}".rstrip(" \t")))
+
+    @fuzzed
+    @given(st.text(), st.sampled_from(["", "/", "!", "//", " ", '"']))
+    def test_any_line_is_one_or_the_other(self, line: str, start: str) -> None:
+        """No line raises anything; a command's word is in lower case and without spaces."""
+        parsed = parse(start + line)
+        if isinstance(parsed, Command) and parsed.word not in ("PM", "DM", "EX"):
+            self.assertEqual(parsed.word, parsed.word.lower())
+            self.assertEqual(parsed.word.split(), [parsed.word] if parsed.word else [])
+
+
+class InUTC(SynchronousTestCase):
+    """Tests on a server whose clock shows UTC."""
+
+    def setUp(self) -> None:
+        before = os.environ.get("TZ")
+        self.addCleanup(self.use, before)
+        self.use("UTC")
+
+    def use(self, zone: str | None) -> None:
+        """Make this the server's time zone."""
+        os.environ.pop("TZ", None)
+        if zone is not None:
+            os.environ["TZ"] = zone
+        time.tzset()
+        wire._local_minute.cache_clear()
+
+
+class TextFormatTests(InUTC):
+    """Events as lines for people."""
+
+    def lines(self, *events: e.Event) -> list[str]:
+        """The lines that the events become."""
+        encoded = TextFormat().encode(events).decode()
+        self.assertTrue(encoded.endswith("\n") or not encoded)
+        return encoded.split("\n")[:-1]
+
+    def check(self, event: e.Event, *lines: str) -> None:
+        """The event becomes these lines."""
+        self.assertEqual(self.lines(event), list(lines))
+
+    def test_every_event_can_be_shown(self) -> None:
+        """Each kind of event becomes lines."""
+        self.assertEqual({type(event) for event in EVERY_KIND}, set(get_args(e.Event)))
+        for event in EVERY_KIND:
+            self.assertTrue(self.lines(event), event)
+
+    def test_said_in_the_lobby(self) -> None:
+        """The time, the author and the text."""
+        self.check(said("hi"), f"[{CLOCK}] alice: hi")
+
+    def test_said_in_a_room(self) -> None:
+        """In other rooms also the room."""
+        self.check(said("hi", "tea"), f"[{CLOCK}] #tea alice: hi")
+
+    def test_action(self) -> None:
+        """An action reads as a sentence."""
+        self.check(said("waves", action=True), f"[{CLOCK}] * alice waves")
+        self.check(said("waves", "tea", action=True), f"[{CLOCK}] #tea * alice waves")
+
+    def test_told(self) -> None:
+        """A private message says who sent it to you."""
+        self.check(told("psst"), f"[{CLOCK}] alice -> you: psst")
+
+    def test_told_by_yourself(self) -> None:
+        """Your other sessions see to whom you sent it."""
+        self.check(told("psst", outgoing=True), f"[{CLOCK}] you -> bob: psst")
+
+    def test_time_is_the_servers(self) -> None:
+        """The time of day is that of the server's time zone."""
+        self.use("XXX-05:30")
+        self.check(said("hi"), "[03:43] alice: hi")
+
+    def test_joined_and_left(self) -> None:
+        """Coming and going is one line, with the room unless it is the lobby."""
+        self.check(e.Joined(NOW, "lobby", ("bob",)), "* bob joined")
+        self.check(e.Left(NOW, "lobby", ("bob",)), "* bob left")
+        self.check(e.Joined(NOW, "tea", ("bob",)), "* bob joined #tea")
+
+    def test_crowd_is_one_line(self) -> None:
+        """Many who come at once are counted."""
+        crowd = tuple(f"p{number}" for number in range(40))
+        self.check(e.Joined(NOW, "lobby", crowd), "* 40 people joined")
+        self.check(e.Left(NOW, "tea", crowd), "* 40 people left #tea")
+
+    def test_renamed(self) -> None:
+        """Both names are shown."""
+        self.check(e.Renamed(NOW, "guest1", "bob"), "* guest1 is now bob")
+
+    def test_welcome(self) -> None:
+        """You learn your name, the room, and who else is there."""
+        for others, company in ((0, "nobody else is"), (1, "1 other is"), (5, "5 others are")):
+            text = "\n".join(self.lines(e.Welcome(NOW, "alice", True, "lobby", others)))
+            for part in ("alice", "the lobby", company, "/help"):
+                self.assertIn(part, text)
+
+    def test_welcome_tells_a_guest_how_to_register(self) -> None:
+        """A guest is told so, and an account is not."""
+        for account, times in ((False, 1), (True, 0)):
+            text = "\n".join(self.lines(e.Welcome(NOW, "alice", account, "tea", 2)))
+            self.assertEqual(text.count("/register"), times)
+            self.assertIn("#tea", text)
+
+    def test_topic(self) -> None:
+        """A topic as it is, as it was just set, cleared, and none."""
+        for event, parts in (
+            (e.Topic(NOW, "tea", "cake", "bob"), ("#tea", "cake", "bob")),
+            (e.Topic(NOW, "tea", "cake", "bob", changed=True), ("bob set", "#tea", "cake")),
+            (e.Topic(NOW, "lobby", "", "bob", changed=True), ("bob cleared", "the lobby")),
+            (e.Topic(NOW, "lobby", "", ""), ("the lobby has no topic", "/topic")),
+        ):
+            (line,) = self.lines(event)
+            for part in parts:
+                self.assertIn(part, line)
+
+    def test_users(self) -> None:
+        """People are counted and named, and guests marked."""
+        self.check(
+            e.Users(NOW, "lobby", (("alice", True), ("bob", False))),
+            "* 2 people are in the lobby: alice, bob (guest)",
+        )
+        self.check(e.Users(NOW, "tea", (("alice", True),)), "* 1 person is in #tea: alice")
+        self.check(e.Users(NOW, "tea", ()), "* nobody is in #tea")
+
+    def test_rooms(self) -> None:
+        """Each room is a line with its members and topic."""
+        lines = self.lines(e.Rooms(NOW, (("lobby", 12, ""), ("tea", 1, "cake"))))
+        self.assertEqual(len(lines), 3)
+        self.assertIn("2 rooms", lines[0])
+        self.assertTrue(lines[1].endswith("lobby (12)"))
+        self.assertTrue(lines[2].endswith("tea (1): cake"))
+
+    def test_history(self) -> None:
+        """A replay is the messages, oldest first, each as it was said."""
+        entries = (said("one", replay=True), said("two", "tea", action=True, replay=True))
+        self.check(
+            e.History(NOW, "lobby", entries), f"[{CLOCK}] alice: one", f"[{CLOCK}] #tea * alice two"
+        )
+
+    def test_private_history(self) -> None:
+        """Private messages are replayed with their direction."""
+        entries = (told("one", replay=True), told("two", outgoing=True, replay=True))
+        self.check(
+            e.History(NOW, "@bob", entries),
+            f"[{CLOCK}] alice -> you: one",
+            f"[{CLOCK}] you -> bob: two",
+        )
+
+    def test_history_of_another_day(self) -> None:
+        """What is not from today has its date."""
+        yesterday = said("old", at=NOW - DAY, replay=True)
+        self.check(e.History(NOW, "lobby", (yesterday,)), "[2023-11-13 22:13] alice: old")
+
+    def test_help(self) -> None:
+        """A command is a line with its usage, its meaning and its other names."""
+        entry = e.HelpEntry("/users [ROOM]", ("/who",), "who is here")
+        (line,) = self.lines(e.Help(NOW, (entry,)))
+        for part in ("/users [ROOM]", "/who", "who is here"):
+            self.assertIn(part, line)
+
+    def test_skipped(self) -> None:
+        """What was dropped is counted, with the way to see it."""
+        self.check(e.Skipped(NOW, 412), "… 412 lines skipped; /history shows them")
+        self.check(e.Skipped(NOW, 1), "… 1 line skipped; /history shows them")
+
+    def test_refused(self) -> None:
+        """A refusal is its sentence."""
+        self.check(e.Refused(NOW, "no-such-room", "no such room", "/join"), "! no such room")
+
+    def test_notice_and_bye(self) -> None:
+        """Remarks of the server are marked as such."""
+        self.check(e.Notice(NOW, "hm"), "* hm")
+        self.check(e.Bye(NOW, "bye"), "* bye")
+
+    def test_several_events_in_order(self) -> None:
+        """A tuple of events becomes their lines, in order."""
+        lines = self.lines(said("one"), e.Joined(NOW, "lobby", ("bob",)), said("two"))
+        self.assertEqual(lines, [f"[{CLOCK}] alice: one", "* bob joined", f"[{CLOCK}] alice: two"])
+
+    def test_no_event_is_no_line(self) -> None:
+        """An empty tuple is no bytes."""
+        self.assertEqual(TextFormat().encode(()), b"")
+
+    def test_same_tuple_is_encoded_once(self) -> None:
+        """The same tuple for the next reader is the same bytes object."""
+        text, events = TextFormat(), (said(),)
+        self.assertIs(text.encode(events), text.encode(events))
+
+    def test_another_tuple_is_encoded_anew(self) -> None:
+        """What was encoded before is never given out for something else."""
+        text, one, two = TextFormat(), (said("one"),), (said("two"),)
+        first = text.encode(one)
+        self.assertNotEqual(text.encode(two), first)
+        self.assertEqual(text.encode(one), first)
+
+    @fuzzed
+    @given(_safe())
+    def test_no_text_makes_a_line_of_its_own(self, text: str) -> None:
+        """Whatever the core lets through, an event has its lines and no control character."""
+        expected = self.lines(*with_text("x"))
+        lines = self.lines(*with_text(text or "x"))
+        self.assertEqual(len(lines), len(expected))
+        self.assertFalse([c for line in lines for c in line if unicodedata.category(c) == "Cc"])
+        self.assertEqual("\n".join(lines).splitlines(), lines)
+
+    def test_plain_lines_have_no_escape_sequence(self) -> None:
+        """No event is shown with colour or an escape sequence."""
+        self.assertNotIn(b"\x1b", TextFormat().encode(EVERY_KIND))
+
+
+class JsonFormatTests(InUTC):
+    """Events as JSON Lines for programs."""
+
+    def objects(self, *events: e.Event) -> list[dict[str, Any]]:
+        """The objects that the events become, one a line."""
+        encoded = JsonFormat("test").encode(events)
+        self.assertTrue(encoded.endswith(b"\n") or not encoded)
+        return [json.loads(line) for line in encoded.split(b"\n")[:-1]]
+
+    def check(self, event: e.Event, *objects: dict[str, Any]) -> None:
+        """The event becomes these objects, each with the time."""
+        self.assertEqual(self.objects(event), [{"time": STAMP, **fields} for fields in objects])
+
+    def test_every_event_is_one_object_a_line(self) -> None:
+        """Each kind of event becomes objects that have an event and a time."""
+        self.assertEqual({type(event) for event in EVERY_KIND}, set(get_args(e.Event)))
+        for event in EVERY_KIND:
+            for fields in self.objects(event):
+                self.assertIsInstance(fields["event"], str)
+                self.assertEqual(fields["time"], STAMP)
+
+    def test_every_kind_has_its_name(self) -> None:
+        """The kinds are those of the protocol, and a history comes behind its messages."""
+        kinds = " ".join(fields["event"] for fields in self.objects(*EVERY_KIND))
+        self.assertEqual(
+            kinds,
+            "welcome message dm joined left renamed topic users rooms"
+            " message history help skipped error notice bye",
+        )
+
+    def test_line_begins_with_a_brace(self) -> None:
+        """Clients skip lines until the first brace, so each line begins with one."""
+        for line in JsonFormat("test").encode(EVERY_KIND).splitlines():
+            self.assertTrue(line.startswith(b'{"event":'))
+
+    def test_hello(self) -> None:
+        """The first object names the protocol's version and the server."""
+        line = JsonFormat('Tea "&" Cake\n').hello(NOW)
+        self.assertTrue(line.startswith(b'{"event":"hello"') and line.endswith(b"}\n"))
+        self.assertEqual(line.count(b"\n"), 1)
+        self.assertEqual(
+            json.loads(line),
+            {"event": "hello", "time": STAMP, "protocol": 1, "server": 'Tea "&" Cake\n'},
+        )
+
+    def test_welcome(self) -> None:
+        """The name, whether it is an account's, and the room."""
+        self.check(
+            e.Welcome(NOW, "alice", False, "lobby", 4),
+            {"event": "welcome", "name": "alice", "account": False, "room": "lobby"},
+        )
+
+    def test_message(self) -> None:
+        """A message has its place in the log and in the room."""
+        fields = {"event": "message", "id": 7, "room": "tea", "seq": 3, "from": "alice"}
+        fields |= {"text": "hi", "action": False, "replay": False}
+        self.check(said("hi", "tea"), fields)
+        self.check(said("hi", "tea", action=True), fields | {"action": True})
+        self.check(said("hi", "tea", replay=True), fields | {"replay": True})
+
+    def test_message_has_the_time_it_was_said(self) -> None:
+        """The time is the message's own, not that of its delivery."""
+        (fields,) = self.objects(said(at=NOW - DAY))
+        self.assertEqual(fields["time"], "2023-11-13T22:13:20.123Z")
+
+    def test_dm(self) -> None:
+        """A private message names both sides, in either direction."""
+        fields = {"event": "dm", "id": 8, "from": "alice", "to": "bob", "text": "psst"}
+        self.check(told("psst"), fields | {"replay": False})
+        self.check(told("psst", outgoing=True), fields | {"replay": False})
+        self.check(told("psst", replay=True), fields | {"replay": True})
+
+    def test_dm_that_is_not_kept(self) -> None:
+        """What is not in the log has no id."""
+        (fields,) = self.objects(e.Told(NOW, DirectMessage(None, "guest1", "bob", NOW, "hi")))
+        self.assertIsNone(fields["id"])
+
+    def test_joined_and_left(self) -> None:
+        """Each person who came or went is an object."""
+        self.check(
+            e.Joined(NOW, "tea", ("bob", "eve")),
+            {"event": "joined", "name": "bob", "room": "tea"},
+            {"event": "joined", "name": "eve", "room": "tea"},
+        )
+        self.check(
+            e.Left(NOW, "lobby", ("bob",)), {"event": "left", "name": "bob", "room": "lobby"}
+        )
+
+    def test_renamed(self) -> None:
+        """The old name and the new."""
+        self.check(
+            e.Renamed(NOW, "guest1", "bob"), {"event": "renamed", "name": "guest1", "to": "bob"}
+        )
+
+    def test_topic(self) -> None:
+        """The room, its topic and who set it."""
+        fields = {"event": "topic", "room": "tea", "topic": "cake", "from": "bob"}
+        self.check(e.Topic(NOW, "tea", "cake", "bob"), fields)
+        self.check(e.Topic(NOW, "tea", "cake", "bob", changed=True), fields)
+
+    def test_users(self) -> None:
+        """A list of names, each with whether it is an account's."""
+        (fields,) = self.objects(e.Users(NOW, "tea", (("alice", True), ("bob", False))))
+        self.assertEqual(fields["event"], "users")
+        self.assertEqual(
+            fields["users"],
+            [{"name": "alice", "account": True}, {"name": "bob", "account": False}],
+        )
+
+    def test_rooms(self) -> None:
+        """A list of rooms, each with its members and topic."""
+        self.check(
+            e.Rooms(NOW, (("lobby", 12, ""), ("tea", 1, "cake"))),
+            {
+                "event": "rooms",
+                "rooms": [
+                    {"room": "lobby", "members": 12, "topic": ""},
+                    {"room": "tea", "members": 1, "topic": "cake"},
+                ],
+            },
+        )
+
+    def test_history_closes_the_replay(self) -> None:
+        """The messages come first, then one object that counts them."""
+        entries = (said("one", at=NOW - DAY, replay=True), said("two", replay=True))
+        *messages, last = self.objects(e.History(NOW, "lobby", entries))
+        self.assertEqual([m["text"] for m in messages], ["one", "two"])
+        self.assertTrue(all(m["replay"] for m in messages))
+        self.assertEqual(last, {"event": "history", "time": STAMP, "room": "lobby", "count": 2})
+
+    def test_empty_history_is_closed_too(self) -> None:
+        """Who asked for nothing's history is answered."""
+        self.check(e.History(NOW, "tea", ()), {"event": "history", "room": "tea", "count": 0})
+
+    def test_private_history(self) -> None:
+        """Private messages are replayed as such."""
+        kinds = [o["event"] for o in self.objects(e.History(NOW, "@bob", (told(replay=True),)))]
+        self.assertEqual(kinds, ["dm", "history"])
+
+    def test_help(self) -> None:
+        """Help answers with something for each command."""
+        entry = e.HelpEntry("/users [ROOM]", ("/who",), "who is here")
+        (fields,) = self.objects(e.Help(NOW, (entry, entry)))
+        self.assertEqual(fields["event"], "help")
+        self.assertEqual(json.dumps(fields).count("/users [ROOM]"), 2)
+
+    def test_skipped(self) -> None:
+        """How many lines were dropped, as a number."""
+        self.check(e.Skipped(NOW, 412), {"event": "skipped", "lines": 412})
+
+    def test_error(self) -> None:
+        """A refusal has its code, its sentence and the command."""
+        self.check(
+            e.Refused(NOW, "no-such-room", "no such room", "/join"),
+            {"event": "error", "code": "no-such-room", "text": "no such room", "command": "/join"},
+        )
+
+    def test_notice_and_bye(self) -> None:
+        """Remarks of the server have a text."""
+        self.check(e.Notice(NOW, "hm"), {"event": "notice", "text": "hm"})
+        self.check(e.Bye(NOW, "bye"), {"event": "bye", "text": "bye"})
+
+    def test_text_is_utf8(self) -> None:
+        """Text is written as it is, not as escapes."""
+        self.assertIn("né 😀".encode(), JsonFormat("test").encode((said("né 😀"),)))
+
+    def test_time_does_not_depend_on_the_servers_zone(self) -> None:
+        """Programs get UTC wherever the server is."""
+        self.use("XXX-05:30")
+        self.check(e.Notice(NOW, "hm"), {"event": "notice", "text": "hm"})
+
+    @fuzzed
+    @given(st.integers(0, 7_258_118_399_999))  # to the end of the year 2199
+    def test_time_is_exact_to_the_millisecond(self, now: int) -> None:
+        """Every time comes back as it was, with three digits behind the second and a Z."""
+        (fields,) = self.objects(e.Notice(now, ""))
+        self.assertRegex(fields["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        moment = datetime.strptime(fields["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
+        since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+        seconds = since.days * 86_400 + since.seconds
+        self.assertEqual(seconds * 1000 + since.microseconds // 1000, now)
+
+    def test_same_tuple_is_encoded_once(self) -> None:
+        """The same tuple for the next reader is the same bytes object."""
+        form, events = JsonFormat("test"), (said(),)
+        self.assertIs(form.encode(events), form.encode(events))
+
+    def test_another_tuple_is_encoded_anew(self) -> None:
+        """What was encoded before is never given out for something else."""
+        form, one, two = JsonFormat("test"), (said("one"),), (said("two"),)
+        first = form.encode(one)
+        self.assertNotEqual(form.encode(two), first)
+        self.assertEqual(form.encode(one), first)
+
+    @fuzzed
+    @given(_safe())
+    def test_no_text_makes_a_line_of_its_own(self, text: str) -> None:
+        """Whatever the core lets through comes back whole, in lines with no control character."""
+        encoded = JsonFormat("test").encode(with_text(text)).decode()
+        lines = encoded.split("\n")[:-1]
+        self.assertEqual(encoded.splitlines(), lines)
+        self.assertFalse([c for line in lines for c in line if unicodedata.category(c) == "Cc"])
+        message, *_, bye = map(json.loads, lines)
+        self.assertEqual((message["text"], bye["text"]), (text, text))
+
+    @fuzzed
+    @given(st.text(st.one_of(st.sampled_from('\x00\n\r\x1b"\\{}'), st.characters(codec="utf-8"))))
+    def test_line_ends_and_escapes_are_written_as_escapes(self, text: str) -> None:
+        """Even what the core would refuse cannot end a line or begin an escape sequence."""
+        encoded = JsonFormat("test").encode((e.Refused(NOW, "bad-name", text, text),))
+        self.assertFalse([byte for byte in encoded[:-1] if byte < 0x20])
+        self.assertEqual(json.loads(encoded)["command"], text)
