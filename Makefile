@@ -13,7 +13,7 @@ run run_server: $(VENV)/run
 
 # The name goes in first, then what is typed; Ctrl-D leaves.
 run_client:
-	@{ $(if $(USERNAME),printf '%s\n' '$(USERNAME)';) cat; } | nc $(SERVER) $(PORT)
+	@{ $(if $(USERNAME),printf '%s\n' '$(USERNAME)';) cat; } | nc -N $(SERVER) $(PORT)
 
 test: $(VENV)/test
 	$(VENV)/bin/python -m twisted.trial tests
@@ -22,7 +22,7 @@ test: $(VENV)/test
 check: $(VENV)/check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks
+	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py
 
 # 200 people talk for a minute; everyone must get everything, once and in order.
 soak: $(VENV)/run
