@@ -28,16 +28,9 @@ class ReadmeTest(DaemonTestCase):
             if line in ELSEWHERE:
                 continue
             self.assertIn("5000", line)
-            done = subprocess.run(
-                ["sh", "-c", line.replace("5000", str(self.daemon.port))],
-                cwd=ROOT,
-                input="/quit\n",
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-            self.assertIn("* Welcome to chat.", done.stdout, line)
+            here = line.replace("5000", str(self.daemon.port))
+            terminal = self.terminal("sh", "-c", f"cd '{ROOT}' && {here}")
+            terminal.see("* Welcome to chat.")
             run += 1
         self.assertEqual(run, 5)
 
