@@ -28,6 +28,7 @@ class BcryptHasher:
         self._reactor = reactor
         self._cost = cost
         self._queue = queue
+        self._stopped = False
         self._slots = DeferredSemaphore(_THREADS)
         self._pool = ThreadPool(minthreads=0, maxthreads=_THREADS, name="passwords")
         # Well-formed, and the hash of no password: checking one against it takes the usual effort.
@@ -38,6 +39,7 @@ class BcryptHasher:
 
     def stop(self) -> None:
         """Refuse who waits; returns when what is under way has ended, within a second or so."""
+        self._stopped = True
         for waiting in list(self._slots.waiting):
             waiting.cancel()
         self._pool.stop()
@@ -50,13 +52,19 @@ class BcryptHasher:
         return await self._run(lambda: bcrypt.checkpw(password.encode(), against))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if len(self._slots.waiting) >= self._queue:
+        if self._stopped:
+            raise _going_down()
+        if not self._slots.tokens and len(self._slots.waiting) >= self._queue:
             raise Refusal("busy", "too many people are logging in; try again in a moment")
         try:
             await self._slots.acquire()
         except CancelledError:
-            raise Refusal("closed", "the server is going down") from None
+            raise _going_down() from None
         try:
             return await deferToThreadPool(self._reactor, self._pool, work)
         finally:
             self._slots.release()
+
+
+def _going_down() -> Refusal:
+    return Refusal("closed", "the server is going down")

@@ -1,5 +1,6 @@
 """Who somebody is: registering, authenticating, and names that guests go by."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,8 +16,6 @@ MAX_PASSWORD_BYTES = 72
 
 _opaque = get_profile("OpaqueString")
 
-_WRONG = Refusal("wrong-password", "wrong name or password")
-
 
 class Accounts:
     """The names that are living: every account's, and those of the guests who are here."""
@@ -28,7 +27,9 @@ class Accounts:
         self._hasher = hasher
         self._now = now
         self._min_password = min_password
-        self._guests: dict[str, str] = {}  # skeleton -> name of a guest, or one being registered
+        # Skeletons of the names of guests, and of names that are being registered.
+        self._held: dict[str, str] = {}
+        self._holds: Counter[str] = Counter()
         self._guest_number = 0
 
     async def is_registered(self, name: str) -> bool:
@@ -51,7 +52,7 @@ class Accounts:
             account, password = None, ""
         right = await self._hasher.verify(password, account.password_hash if account else None)
         if account is None or not right:
-            raise _WRONG
+            raise Refusal("wrong-password", "wrong name or password")
         return account
 
     async def register(self, raw: str, password: str, *, held: str | None = None) -> Account:
@@ -93,14 +94,13 @@ class Accounts:
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}.
         """
         name = names.chosen(raw)
-        shape = names.skeleton(name)
-        if held is not None and shape == names.skeleton(held):
+        if held is not None and names.skeleton(name) == names.skeleton(held):
             raise Refusal("name-taken", f'you are "{held}" already')
         self._take(name)
         try:
             await self._refuse_look_alike(name)
         except BaseException:
-            del self._guests[shape]
+            self.release(name)
             raise
         return name
 
@@ -108,33 +108,40 @@ class Accounts:
         """Hold a fresh name that nobody could have chosen, until L{release}."""
         self._guest_number += 1
         name = f"{names.GUEST}{self._guest_number}"
-        self._guests[names.skeleton(name)] = name
+        self._hold(name)
         return name
 
     def release(self, name: str) -> None:
         """The guest of this name is gone."""
-        self._guests.pop(names.skeleton(name), None)
+        shape = names.skeleton(name)
+        self._holds[shape] -= 1
+        if self._holds[shape] <= 0:
+            del self._holds[shape], self._held[shape]
 
     @contextmanager
     def _reserved(self, name: str, *, held: str | None) -> Iterator[None]:
         """Keep others from the name while it is being registered, and no longer."""
         if held is not None and names.skeleton(name) == names.skeleton(held):
-            yield
-            return
-        self._take(name)
+            self._hold(name)  # the guest may leave before the name is registered
+        else:
+            self._take(name)
         try:
             yield
         finally:
             self.release(name)
 
     def _take(self, name: str) -> None:
-        shape = names.skeleton(name)
-        holder = self._guests.get(shape)
+        holder = self._held.get(names.skeleton(name))
         if holder == name:
             raise Refusal("name-taken", f'"{name}" is taken by somebody who is here')
         if holder is not None:
             raise Refusal("name-taken", f'"{name}" looks too much like "{holder}", who is here')
-        self._guests[shape] = name
+        self._hold(name)
+
+    def _hold(self, name: str) -> None:
+        shape = names.skeleton(name)
+        self._held.setdefault(shape, name)
+        self._holds[shape] += 1
 
     async def _refuse_look_alike(self, name: str) -> None:
         other = await self._store.find_look_alike(names.skeleton(name))

@@ -147,6 +147,7 @@ class Chat:
         self._now = now
         self._rooms: dict[str, Room] = {}
         self._room_skeletons: dict[str, str] = {}
+        self._rooms_in_making = 0
         self._people: dict[str, Person] = {}
 
     def open(self, records: Iterable[RoomRecord]) -> None:
@@ -229,18 +230,20 @@ class Chat:
 
         @raise Refusal: C{bad-name}, C{full}.
         """
-        room = await self._find_or_make(names.room(raw))
+        name = names.room(raw)
+        room = self._rooms.get(name)
+        if room is not None and session in room.members:
+            session.current = room
+            session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
+            return
+        if len(session.rooms) >= self._limits.max_joined:
+            raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
+        room = await self._find_or_make(name)
         await self._wake(room)
         person = session.person
         if person is None:
             return
         session.current = room
-        if session in room.members:
-            session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
-            return
-        if len(session.rooms) >= self._limits.max_joined:
-            session.current = session.rooms[-1]
-            raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
         session.tell(joined, *self._entrance(room))
@@ -334,6 +337,7 @@ class Chat:
                 self._now(),
                 text,
                 session,
+                recipient,
             )
         )
 
@@ -349,7 +353,7 @@ class Chat:
         count = count or self._limits.replay
         if not of.startswith("@"):
             room = self._own_room(session, of)
-            messages = self._trimmed(await self._store.history(room.record, count))
+            messages = self._newest(await self._store.history(room.record, count))
             now = self._now()
             self._answer_history(
                 session,
@@ -363,7 +367,9 @@ class Chat:
         if other.account is None:
             raise Refusal("forbidden", _NOT_KEPT)
         direct = await self._store.conversation(account.id, other.account.id, count)
-        self._answer_history(session, self._direct_history(f"@{other.name}", account, direct))
+        self._answer_history(
+            session, self._direct_history(f"@{other.name}", account, self._newest(direct))
+        )
 
     # The feed
 
@@ -389,7 +395,8 @@ class Chat:
                 if silent is not None:
                     apart[silent] = None
             else:
-                for event, sessions in self._parties(stored, origin, now):
+                assert isinstance(post, DirectPost)
+                for event, sessions in self._parties(post, stored, now):
                     heard.append((event, None, sessions, None))
                     apart.update(dict.fromkeys(sessions))
         self._fan_out(heard, list(rooms), apart)
@@ -445,19 +452,26 @@ class Chat:
             session.outbox.send(stream)
 
     def _parties(
-        self, message: DirectMessage, origin: Session | None, now: int
+        self, post: DirectPost, message: DirectMessage, now: int
     ) -> Iterable[tuple[Event, tuple[Session, ...]]]:
         """Who is shown a private message, and how, and what is remarked about it."""
-        sender = self._people.get(message.sender)
+        origin = post.origin if isinstance(post.origin, Session) else None
+        parties = () if origin is None or origin.closed else (origin,)
         recipient = self._people.get(message.recipient)
-        if sender is not None and sender is not recipient:
-            copies = tuple(s for s in sender.sessions if s is not origin or s.echo)
-            yield Told(now, message, outgoing=True), copies
+        if message.id is None and recipient is not post.to:
+            recipient = None  # a guest who is gone, and somebody else has taken the name
+        if message.sender != message.recipient:
+            # Only an account has other sessions; a guest's name may be somebody else's by now.
+            sender = self._people.get(message.sender) if post.sender_id is not None else None
+            copies = parties if sender is None else sender.sessions
+            yield (
+                Told(now, message, outgoing=True),
+                tuple(s for s in copies if s is not origin or s.echo),
+            )
         if recipient is not None:
             yield Told(now, message), recipient.sessions
             if message.id is not None and recipient.account is not None:
                 self._store.mark_read(recipient.account.id, message.id)
-        parties = () if origin is None else (origin,)
         if recipient is None:
             yield Notice(now, _away(message)), parties
         elif message.id is None:
@@ -533,7 +547,8 @@ class Chat:
             self._tell(room, Joined(now, room.name, (person.name,)))
 
     def _forget(self, person: Person) -> None:
-        self._people.pop(person.name, None)
+        if self._people.get(person.name) is person:
+            del self._people[person.name]
         if person.account is None:
             self._accounts.release(person.name)
 
@@ -565,18 +580,24 @@ class Chat:
     def _show_unread(
         self, session: Session, account: Account, unread: Sequence[DirectMessage]
     ) -> None:
-        if not unread:
+        shown = unread[: self._fitting(unread)]
+        if not shown:
             return
         count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
         session.tell(
             Notice(self._now(), f"{count} came while you were away:"),
-            self._direct_history("@", account, unread),
+            self._direct_history("@", account, shown),
         )
-        newest = unread[-1].id
+        if len(shown) < len(unread):
+            rest = "the rest is shown at your next login; /history @NAME shows it now"
+            session.tell(Notice(self._now(), rest))
+        newest = shown[-1].id
         if newest is not None:
             self._store.mark_read(account.id, newest)
 
     def _answer_history(self, session: Session, history: History) -> None:
+        if session.closed:
+            return
         if not history.messages:
             session.tell(Notice(self._now(), "nothing has been said there yet"))
         session.tell(history)
@@ -588,20 +609,21 @@ class Chat:
         return History(
             now,
             of,
-            tuple(
-                Told(now, m, outgoing=m.sender == account.name, replay=True)
-                for m in self._trimmed(messages)
-            ),
+            tuple(Told(now, m, outgoing=m.sender == account.name, replay=True) for m in messages),
         )
 
-    def _trimmed(self, messages: Sequence[_Replay]) -> Sequence[_Replay]:
+    def _newest(self, messages: Sequence[_Replay]) -> Sequence[_Replay]:
         """The newest of the messages, no more than an empty outbox has room for."""
+        return messages[len(messages) - self._fitting(messages[::-1]) :]
+
+    def _fitting(self, messages: Sequence[_Replay]) -> int:
+        """How many of the messages, from the first on, an empty outbox has room for."""
         room = self._limits.outbox // 2
-        for index in range(len(messages) - 1, -1, -1):
-            room -= 4 * len(messages[index].text) + 200
+        for index, message in enumerate(messages):
+            room -= 4 * len(message.text) + 200  # UTF-8, and what a format puts around it
             if room < 0:
-                return messages[index + 1 :]
-        return messages
+                return index
+        return len(messages)
 
     async def _wake(self, room: Room) -> None:
         """Have the last messages of a room at hand. The room keeps them while it has members."""
@@ -616,9 +638,13 @@ class Chat:
             return room
         skeleton = names.skeleton(name)
         self._refuse_look_alike(name, skeleton)
-        if len(self._rooms) >= self._limits.max_rooms:
+        if len(self._rooms) + self._rooms_in_making >= self._limits.max_rooms:
             raise Refusal("full", "there are as many rooms as there may be; join one of them")
-        record = await self._store.add_room(name, skeleton, self._now())
+        self._rooms_in_making += 1
+        try:
+            record = await self._store.add_room(name, skeleton, self._now())
+        finally:
+            self._rooms_in_making -= 1
         if record is not None:
             return self._add_room(record)
         # Somebody else made it, or one that looks like it, in the meantime.

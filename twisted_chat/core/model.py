@@ -77,6 +77,8 @@ class DirectPost:
 
     With a guest on either side, who has no account id, it passes through the log's queue to keep
     its place among what else its sender said, but is not stored.
+
+    @ivar to: whom it is for, as the core knows them; comes back as it is.
     """
 
     sender_id: int | None
@@ -86,6 +88,7 @@ class DirectPost:
     time: int
     text: str
     origin: object
+    to: object = None
 
 
 Post = RoomPost | DirectPost

@@ -57,7 +57,8 @@ class Store(Protocol):
         """The last private messages between two accounts, oldest first."""
 
     def unread(self, account_id: int, limit: int, /) -> Awaitable[Sequence[DirectMessage]]:
-        """The private messages to an account after the last one that it has seen, oldest first."""
+        """The first private messages to an account after the last one that it has seen, oldest
+        first."""
 
 
 class PasswordHasher(Protocol):

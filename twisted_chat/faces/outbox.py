@@ -1,5 +1,8 @@
 """Bounded, batched, eager writing."""
 
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -36,19 +39,22 @@ class Outbox:
     While nothing waits, bytes go straight to a plain TCP socket: one system call, where the
     transport would need four. What the kernel does not take waits here, and the transport is given
     a piece each time it has written the last one. More than C{limit} bytes never wait: lines
-    beyond that are skipped, counted, and told of once the rest has been written.
+    beyond that are skipped, counted, and told of once the rest has been written. A peer that takes
+    nothing for C{stuck_after} seconds while something waits is cut off.
 
     @ivar format: how events are written from now on.
     @ivar landed: called when some of what the session had in flight has landed.
     """
 
     __slots__ = (
+        "_accepted",
         "_closed",
         "_in_transport",
         "_limits",
         "_skipped",
         "_socket",
         "_stuck",
+        "_taken",
         "_transport",
         "_waiting",
         "_waiting_bytes",
@@ -72,6 +78,9 @@ class Outbox:
         self._waiting_bytes = 0
         self._in_transport = 0
         self._skipped = 0
+        # Bytes since something had to wait: accepted, and at the last check taken by the peer.
+        self._accepted = 0
+        self._taken = 0
         self._stuck: IDelayedCall | None = None
         self._closed = False
 
@@ -92,12 +101,11 @@ class Outbox:
                 if sent == len(data):
                     return
                 data = data[sent:]
-        elif self._skipped or self._waiting_bytes + self._in_transport > self._limits.limit:
+        elif self._skipped:
             self._skipped += data.count(b"\n")
             return
-        if self._closed:
-            return
-        self._wait(data)
+        if not self._closed:
+            self._wait(data)
 
     def close(self) -> None:
         """End the connection when everything that waits has been written."""
@@ -121,13 +129,48 @@ class Outbox:
         first = self._waiting is None
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
+        kept = self._fitting(data, begun=first)
+        self._skipped += data.count(b"\n", kept)
+        self._keep(data[:kept], self._waiting)
         if first:
-            self._stuck = self._limits.clock.callLater(
-                self._limits.stuck_after, self._transport.abortConnection
-            )
+            self._taken = self._accepted - self._unsent()
+            self._watch()
             self._transport.registerProducer(self, False)
+
+    def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
+        waiting.append(data)
+        self._waiting_bytes += len(data)
+        self._accepted += len(data)
+
+    def _fitting(self, data: bytes, *, begun: bool) -> int:
+        """How many bytes of the data may wait: whole lines.
+
+        @param begun: some of the first line may have been sent; it is not broken off.
+        """
+        room = self._limits.limit - self._waiting_bytes - self._in_transport
+        if len(data) <= room:
+            return len(data)
+        whole = data.rfind(b"\n", 0, max(0, room)) + 1
+        return whole or (data.find(b"\n") + 1 if begun else 0)
+
+    def _unsent(self) -> int:
+        """Bytes that the peer has not taken, as far as that can be seen."""
+        waiting = self._waiting_bytes + self._in_transport
+        if self._socket is None:
+            return waiting
+        queued = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))  # tcp(7): SIOCOUTQ
+        return waiting + int.from_bytes(queued, sys.byteorder)
+
+    def _watch(self) -> None:
+        self._stuck = self._limits.clock.callLater(self._limits.stuck_after, self._check)
+
+    def _check(self) -> None:
+        taken = self._accepted - self._unsent()
+        if taken == self._taken:
+            self._transport.abortConnection()
+        else:
+            self._taken = taken
+            self._watch()
 
     # IPullProducer
 
@@ -135,14 +178,11 @@ class Outbox:
         """The transport has written all that it had: give it the next piece."""
         if self._waiting is None:
             return
-        if self._stuck is not None and self._stuck.active():
-            self._stuck.reset(self._limits.stuck_after)
         self._in_transport = 0
         if not self._waiting and self._skipped:
             lines, self._skipped = self._skipped, 0
             told = self.format.encode((Skipped(self._limits.now(), lines),))
-            self._waiting.append(told)
-            self._waiting_bytes += len(told)
+            self._keep(told, self._waiting)
         if not self._waiting:
             self._waiting = None
             self._cancel_stuck()

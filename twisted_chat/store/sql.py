@@ -37,7 +37,7 @@ from twisted_chat.core.model import (
     Stored,
 )
 
-from .migrate import upgrade
+from .migrate import DatabaseTooNew, upgrade
 from .schema import accounts, direct_messages, log_head, messages, rooms
 
 P = ParamSpec("P")
@@ -51,6 +51,8 @@ _BATCH = 1000
 
 _PRUNE = 1000
 """Messages deleted in one transaction, so that posts do not wait for long behind it."""
+
+_EXAMPLE = "sqlite:///chat.db"
 
 _log = Logger()
 
@@ -85,21 +87,23 @@ class SqlStore:
         @raise StoreError: if it cannot be opened.
         @raise DatabaseTooNew: if a newer version of this program made it.
         """
-        engine = create_engine(
+        self._engine = create_engine(
             self._url,
             poolclass=StaticPool,
             connect_args={"check_same_thread": False, "timeout": 2},
         )
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
         try:
-            self._connection = engine.connect()
+            self._connection = self._engine.connect()
             with self._connection.begin():
                 upgrade(self._connection)
                 records = _rooms(self._connection)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, DatabaseTooNew, ValueError, TypeError) as error:
+            self._engine.dispose()
+            if isinstance(error, DatabaseTooNew):
+                raise
             raise StoreError(_reason(self._url, error)) from error
-        self._engine = engine
         self._pool.start()
         return records
 
@@ -146,19 +150,25 @@ class SqlStore:
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
 
     def _committed(self, stored: list[Stored], posts: list[Post]) -> None:
-        self._next()  # the next batch is on its way to the disk while this one is delivered
-        if posts and self._feed is not None:
-            self._feed(list(zip(posts, stored, strict=True)))
+        self._committing = False
+        self._flush()  # the next batch is on its way to the disk while this one is delivered
+        try:
+            if posts and self._feed is not None:
+                self._feed(list(zip(posts, stored, strict=True)))
+        finally:
+            self._settle()
 
     def _failed(self, failure: Failure, posts: list[Post]) -> None:
         _log.failure("committing {count} posts", failure, count=len(posts))
-        self._next()
-        if self._lost is not None:
-            self._lost(posts)
-
-    def _next(self) -> None:
         self._committing = False
         self._flush()
+        try:
+            if self._lost is not None:
+                self._lost(posts)
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
         if not self._committing:
             idle, self._idle = self._idle, []
             for waiting in idle:
@@ -176,14 +186,20 @@ class SqlStore:
             (direct_messages.c.sender_id == other_id)
             & (direct_messages.c.recipient_id == account_id),
         )
-        return await self._run(_direct_messages, _DIRECT.where(pair), limit)
+        newest = _DIRECT.where(pair).order_by(direct_messages.c.id.desc()).limit(limit)
+        return (await self._run(_direct_messages, newest))[::-1]
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
-        unread = _DIRECT.where(
-            direct_messages.c.recipient_id == account_id,
-            direct_messages.c.id > _RECIPIENT.c.read_up_to,
+        oldest = (
+            _DIRECT.where(
+                direct_messages.c.recipient_id == account_id,
+                direct_messages.c.id > _RECIPIENT.c.read_up_to,
+                direct_messages.c.id > self._reads.get(account_id, 0),  # not in the database yet
+            )
+            .order_by(direct_messages.c.id)
+            .limit(limit)
         )
-        return await self._run(_direct_messages, unread, limit)
+        return await self._run(_direct_messages, oldest)
 
     async def prune(self, before: int) -> int:
         """Delete the messages older than a time; gives back how many there were."""
@@ -375,11 +391,11 @@ def _history(connection: Connection, room: RoomRecord, limit: int) -> list[Messa
     return [Message(row[0], room.name, *row[1:]) for row in rows][::-1]
 
 
-def _direct_messages(
-    connection: Connection, statement: Select[Any], limit: int
-) -> list[DirectMessage]:
-    rows = connection.execute(statement.order_by(direct_messages.c.id.desc()).limit(limit))
-    return [DirectMessage(*row.tuple()) for row in rows][::-1]
+def _direct_messages(connection: Connection, statement: Select[Any]) -> list[DirectMessage]:
+    return [
+        DirectMessage(id, sender, recipient, time, text)
+        for id, sender, recipient, time, text in connection.execute(statement)
+    ]
 
 
 def _rooms(connection: Connection) -> list[RoomRecord]:
@@ -415,15 +431,12 @@ def _insert_unique(connection: Connection, statement: Any) -> int | None:
 def _sqlite_url(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise StoreError(
-            f'"{text}" is not a database URL; one looks like sqlite:///chat.db'
-        ) from None
-    if url.get_backend_name() != "sqlite":
-        raise StoreError(
-            f"{url.get_backend_name()} databases are not supported;"
-            " use a URL like sqlite:///chat.db"
-        )
+    except (ArgumentError, ValueError):
+        raise StoreError(f'"{text}" is not a database URL; one looks like {_EXAMPLE}') from None
+    if url.get_backend_name() == "sqlite" and (url.host or url.query):
+        raise StoreError(f'"{text}" has too few slashes or options; one looks like {_EXAMPLE}')
+    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise StoreError(f"{url.drivername} databases are not supported; use a URL like {_EXAMPLE}")
     return url
 
 
@@ -443,7 +456,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _reason(url: URL, error: SQLAlchemyError) -> str:
+def _reason(url: URL, error: Exception) -> str:
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
     if "locked" in cause:
         cause = "another process has it open"

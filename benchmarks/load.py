@@ -1,0 +1,202 @@
+"""The load: many connections held by one thread that does little but receive.
+
+What is charged to the server is its own processor time, from C{/proc}; the load's own is counted
+beside it, so that one can see which of the two was waiting for the other.
+"""
+
+import resource
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .servers import Server
+
+PATIENCE = 120.0
+"""Seconds until what is awaited counts as lost."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one measurement gave.
+
+    @ivar cpu: seconds of the server's processor time.
+    @ivar load_cpu: seconds of the load's.
+    @ivar wall: seconds from the first line sent to the last one received.
+    @ivar latencies: for each message on its own, seconds until the last reader had it.
+    """
+
+    deliveries: int
+    cpu: float
+    load_cpu: float
+    wall: float
+    latencies: list[float] = field(default_factory=list)
+
+
+class Crowd:
+    """Connections to one server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.sockets: list[socket.socket] = []
+        self._epoll = select.epoll()
+        self._by_fd: dict[int, socket.socket] = {}
+        self._buffer = bytearray(1024 * 1024)
+
+    def close(self) -> None:
+        """Reset all connections, so that no port is left waiting."""
+        for sock in self.sockets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        self._epoll.close()
+
+    def grow(self, count: int, *, at_a_time: int = 200) -> None:
+        """Bring in this many more, and wait until all of them are in."""
+        while count > 0:
+            batch = min(count, at_a_time)
+            before = len(self.sockets)
+            self.connect(batch)
+            self._come_in(before)
+            count -= batch
+        self.quiet()
+
+    def connect(self, count: int) -> None:
+        """Open this many more connections, from several addresses, and say nothing yet."""
+        for _ in range(count):
+            sock = socket.socket()
+            number = len(self.sockets)
+            sock.bind((f"127.0.0.{2 + number // 5000}", 0))
+            sock.connect(("127.0.0.1", self.server.port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+            self.sockets.append(sock)
+            self._by_fd[sock.fileno()] = sock
+            self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _come_in(self, first: int) -> None:
+        """Let those from this one on say hello, and wait until each has been let in."""
+        for number in range(first, len(self.sockets)):
+            self.sockets[number].sendall(self.server.hello(number))
+        if not self.server.joined:
+            return
+        waiting = {s.fileno(): b"" for s in self.sockets[first:]}
+        deadline = time.perf_counter() + PATIENCE
+        while waiting:
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{len(waiting)} were not let in: {list(waiting.values())[:1]}")
+            for fd, data in self._received():
+                if fd in waiting:
+                    waiting[fd] = (waiting[fd] + data)[-200_000:]
+                    if self.server.joined in waiting[fd]:
+                        del waiting[fd]
+
+    def come_in_at_once(self) -> float:
+        """Let everybody who is connected say hello at once; gives back the seconds until all of
+        them are in."""
+        began = time.perf_counter()
+        self._come_in(0)
+        return time.perf_counter() - began
+
+    def quiet(self, seconds: float = 0.3) -> None:
+        """Receive until nothing comes for a while."""
+        while self._received(seconds):
+            pass
+
+    def _received(self, timeout: float = 1.0) -> list[tuple[int, bytes]]:
+        got = []
+        for fd, _ in self._epoll.poll(timeout):
+            size = self._by_fd[fd].recv_into(self._buffer)
+            if not size:
+                raise ConnectionError(f"{self.server.name} hung up on the load")
+            got.append((fd, bytes(self._buffer[:size])))
+        return got
+
+    def receive_lines(self, count: int) -> None:
+        """Receive until this many lines have come, over all connections."""
+        deadline = time.perf_counter() + PATIENCE
+        view, buffer, by_fd = memoryview(self._buffer), self._buffer, self._by_fd
+        while count > 0:
+            ready = self._epoll.poll(1.0)
+            for fd, _ in ready:
+                size = by_fd[fd].recv_into(view)
+                count -= buffer.count(b"\n", 0, size)
+            if not ready and time.perf_counter() > deadline:
+                raise TimeoutError(f"{count} lines of {self.server.name} did not come")
+
+    def one_at_a_time(self, messages: int, readers: int) -> Reading:
+        """One client speaks; the next message is said when every reader has the last one."""
+        speaker = self.sockets[0]
+        latencies: list[float] = []
+
+        def speak() -> None:
+            for number in range(messages):
+                began = time.perf_counter()
+                speaker.sendall(_message(self.server, number))
+                self.receive_lines(readers)
+                latencies.append(time.perf_counter() - began)
+
+        reading = self._measure(speak, messages * readers)
+        reading.latencies = latencies
+        return reading
+
+    def pipelined(self, senders: int, messages: int) -> Reading:
+        """Several clients send all they have at once; each message goes to everybody else."""
+        everyone = len(self.sockets)
+        batch = b"".join(_message(self.server, number) for number in range(messages))
+        deliveries = senders * messages * (everyone - 1)
+
+        def speak() -> None:
+            for sock in self.sockets[:senders]:
+                sock.setblocking(True)
+                sock.sendall(batch)
+                sock.setblocking(False)
+            self.receive_lines(deliveries)
+
+        return self._measure(speak, deliveries)
+
+    def _measure(self, work: Callable[[], None], deliveries: int) -> Reading:
+        cpu, load_cpu, began = cpu_seconds(self.server.pid), _own_cpu(), time.perf_counter()
+        work()
+        wall = time.perf_counter() - began
+        load_cpu = _own_cpu() - load_cpu
+        # What the server still does about the last message is part of its price.
+        cpu = settled_cpu_seconds(self.server.pid) - cpu
+        return Reading(deliveries, cpu, load_cpu, wall)
+
+
+def _message(server: Server, number: int) -> bytes:
+    return b"%smessage %06d of the benchmark\r\n" % (server.prefix, number)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process and all its threads so far, to the nanosecond."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def settled_cpu_seconds(pid: int) -> float:
+    """The same, once it has stopped growing."""
+    before = cpu_seconds(pid)
+    for _ in range(50):
+        time.sleep(0.05)
+        after = cpu_seconds(pid)
+        if after - before < 0.001:
+            return after
+        before = after
+    return before
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in RAM and its own (C{Private_*} of C{smaps_rollup})."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

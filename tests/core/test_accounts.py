@@ -1,0 +1,263 @@
+"""Who somebody is."""
+
+from collections.abc import Coroutine
+from itertools import islice, product
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import MemoryStore, PlainHasher, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import Account
+
+PASSWORD = "correct horse"
+
+# "alice" in every mixture of small, capital and full-width letters.
+_SPELLINGS = list(
+    islice(map("".join, product("aAａＡ", "lLｌＬ", "iIｉＩ", "cCｃＣ", "eEｅＥ")), 200)
+)
+
+
+class AccountsTestCase(SynchronousTestCase):
+    """Accounts with nothing behind them but memory."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.hasher = PlainHasher()
+        self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
+
+    def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
+        """What a coroutine is refused with."""
+        value = self.failureResultOf(Deferred.fromCoroutine(coroutine), Refusal).value
+        assert isinstance(value, Refusal)
+        return value
+
+    def code(self, coroutine: Coroutine[Any, Any, object]) -> str:
+        """The code of that."""
+        return self.refusal(coroutine).code
+
+    def register(self, name: str, *, held: str | None = None) -> Account:
+        """A new account."""
+        return self.successResultOf(
+            Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, held=held))
+        )
+
+    def take(self, name: str) -> str:
+        """A guest name, held."""
+        return self.successResultOf(Deferred.fromCoroutine(self.accounts.take_guest_name(name)))
+
+    def authenticate(self, name: str, password: str = PASSWORD) -> Account:
+        """The account of that name and password."""
+        return self.successResultOf(
+            Deferred.fromCoroutine(self.accounts.authenticate(name, password))
+        )
+
+
+class RegisterTests(AccountsTestCase):
+    """A name becomes somebody's."""
+
+    def test_registered_account_can_be_authenticated(self) -> None:
+        """The name and the password that were registered are let in."""
+        self.assertEqual(self.register("alice"), self.authenticate("alice"))
+
+    def test_password_itself_is_not_kept(self) -> None:
+        """What is stored is what the hasher made of it."""
+        self.assertEqual(self.register("alice").password_hash, b"hash of correct horse")
+
+    def test_name_gets_its_one_spelling(self) -> None:
+        """Case and width of what was typed are mapped away."""
+        self.assertEqual(self.register("ＡＬice").name, "alice")
+
+    def test_is_registered_knows_only_accounts(self) -> None:
+        """A name is registered once there is an account, not while a guest has it."""
+        self.register("alice")
+        self.take("bob")
+        for name, registered in (("alice", True), ("bob", False)):
+            found = Deferred.fromCoroutine(self.accounts.is_registered(name))
+            self.assertEqual(self.successResultOf(found), registered)
+
+    def test_registered_name_is_refused(self) -> None:
+        """A name has one account."""
+        self.register("alice")
+        self.assertEqual(self.code(self.accounts.register("Alice", PASSWORD)), "name-registered")
+
+    def test_look_alike_of_an_account_is_refused(self) -> None:
+        """Cyrillic а is not Latin a, but looks it; the sentence names the one that is there."""
+        self.register("alice")
+        refusal = self.refusal(self.accounts.register("аlice", PASSWORD))
+        self.assertEqual(refusal.code, "name-registered")
+        self.assertIn('"alice"', refusal.text)
+
+    def test_name_of_a_guest_is_refused(self) -> None:
+        """A guest who is here keeps the name, and what looks like it, from others."""
+        self.take("bob")
+        for name in ("bob", "BOB", "b0b"):
+            self.assertEqual(self.code(self.accounts.register(name, PASSWORD)), "name-taken")
+
+    def test_own_guest_name_can_be_registered(self) -> None:
+        """The name that the asker goes by does not stand in the way, and stays held."""
+        self.take("bob")
+        self.assertEqual(self.register("bob", held="bob").name, "bob")
+        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+
+    def test_guest_can_register_another_name(self) -> None:
+        """The new name is registered, and the guest name stays the guest's."""
+        self.take("bob")
+        self.register("robert", held="bob")
+        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+
+    def test_name_is_kept_from_guests_while_it_is_hashed(self) -> None:
+        """Between the question and the account, nobody else gets the name."""
+        self.hasher.held = True
+        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD))
+        self.assertEqual(self.code(self.accounts.take_guest_name("alice")), "name-taken")
+        self.hasher.release()
+        self.assertEqual(self.successResultOf(registering).name, "alice")
+        self.assertEqual(self.code(self.accounts.take_guest_name("alice")), "name-registered")
+
+    def test_failed_registration_frees_the_name(self) -> None:
+        """When the hasher is busy, the name is free for the next try."""
+        self.hasher.refusal = Refusal("busy", "too many")
+        self.assertEqual(self.code(self.accounts.register("alice", PASSWORD)), "busy")
+        self.hasher.refusal = None
+        self.register("alice")
+
+    def test_one_of_200_registrations_wins(self) -> None:
+        """One name in 200 spellings at once makes one account and 199 refusals."""
+        self.hasher.held = True
+        self.assertEqual(len(set(_SPELLINGS)), 200)
+        outcomes: list[Account] = []
+        refusals: list[Refusal] = []
+        for spelling in _SPELLINGS:
+            attempt = Deferred.fromCoroutine(self.accounts.register(spelling, PASSWORD))
+            attempt.addCallbacks(outcomes.append, lambda f: refusals.append(f.value))
+        self.hasher.release()
+        self.assertEqual([account.name for account in outcomes], ["alice"])
+        self.assertEqual([r.code for r in refusals], ["name-taken"] * 199)
+
+    def test_store_has_the_last_word(self) -> None:
+        """An account that another node made in the meantime is not made twice."""
+        self.hasher.held = True
+        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD))
+        self.store.add_account("alice", "alice", b"", 0)
+        self.hasher.release()
+        refusal = self.failureResultOf(registering, Refusal).value
+        self.assertEqual(refusal.code, "name-registered")
+
+    def test_reserved_names_are_refused(self) -> None:
+        """Names that would be taken for the server's cannot be had in any way."""
+        for name in ("admin", "guest7", "SYSTEM", "r00t"):
+            self.assertEqual(self.code(self.accounts.register(name, PASSWORD)), "bad-name")
+            self.assertEqual(self.code(self.accounts.take_guest_name(name)), "bad-name")
+
+
+class PasswordTests(AccountsTestCase):
+    """What a password may be, and what becomes of a wrong one."""
+
+    def test_unusable_passwords_are_refused(self) -> None:
+        """Too short, too long for bcrypt, or with a control character: each is told."""
+        for password in ("", "seven77", "x" * 73, "é" * 37, "tab\tbed off"):
+            self.assertEqual(
+                self.code(self.accounts.register("alice", password)), "bad-password", password
+            )
+
+    def test_longest_password_is_taken(self) -> None:
+        """72 bytes are what bcrypt looks at."""
+        account = Deferred.fromCoroutine(self.accounts.register("alice", "x" * 72))
+        self.assertEqual(self.successResultOf(account), self.authenticate("alice", "x" * 72))
+
+    def test_any_keyboard_types_the_same_password(self) -> None:
+        """A composed and a decomposed é, and any kind of space, are the same."""
+        account = Deferred.fromCoroutine(self.accounts.register("alice", "caf\u00e9 au lait"))
+        self.successResultOf(account)
+        self.authenticate("alice", "cafe\u0301\u00a0au lait")
+
+    def test_unknown_name_and_wrong_password_look_the_same(self) -> None:
+        """Code, sentence and effort are equal, so nobody learns which names exist."""
+        self.register("alice")
+        wrong = self.refusal(self.accounts.authenticate("alice", "wrong horse"))
+        for name, password in (("nobody1", PASSWORD), ("not a name!", PASSWORD), ("alice", "\0")):
+            other = self.refusal(self.accounts.authenticate(name, password))
+            self.assertEqual((other.code, other.text), (wrong.code, wrong.text))
+        self.assertEqual(self.hasher.verified, [b"hash of correct horse", None, None, None])
+        self.assertEqual(wrong.code, "wrong-password")
+
+    def test_name_is_found_in_any_spelling(self) -> None:
+        """Who types the name in capitals is the same person."""
+        self.assertEqual(self.register("alice"), self.authenticate("ＡLICE"))
+
+    def test_busy_hasher_is_told(self) -> None:
+        """When too many wait, the sentence says so instead of "wrong password"."""
+        self.hasher.refusal = Refusal("busy", "too many")
+        self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD)), "busy")
+
+    def test_changed_password_replaces_the_old(self) -> None:
+        """After a change only the new one is let in."""
+        account = self.register("alice")
+        change = self.accounts.change_password("alice", PASSWORD, "battery staple")
+        self.successResultOf(Deferred.fromCoroutine(change))
+        self.assertEqual(self.authenticate("alice", "battery staple").id, account.id)
+        self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD)), "wrong-password")
+
+    def test_refused_change_keeps_the_old_password(self) -> None:
+        """A wrong old password or a bad new one changes nothing."""
+        self.register("alice")
+        for old, new, code in (
+            ("wrong horse", "battery staple", "wrong-password"),
+            (PASSWORD, "short", "bad-password"),
+        ):
+            self.assertEqual(self.code(self.accounts.change_password("alice", old, new)), code)
+        self.authenticate("alice")
+
+
+class GuestTests(AccountsTestCase):
+    """Names that are held while somebody is here."""
+
+    def test_held_name_is_taken_until_released(self) -> None:
+        """A guest name has one holder at a time."""
+        self.take("bob")
+        self.assertEqual(self.code(self.accounts.take_guest_name("Bob")), "name-taken")
+        self.accounts.release("bob")
+        self.assertEqual(self.take("bob"), "bob")
+
+    def test_look_alike_of_a_guest_is_refused(self) -> None:
+        """The sentence names the guest who has that look."""
+        self.take("bob")
+        refusal = self.refusal(self.accounts.take_guest_name("b0b"))
+        self.assertEqual(refusal.code, "name-taken")
+        self.assertIn('"bob"', refusal.text)
+
+    def test_registered_name_is_not_for_guests(self) -> None:
+        """Nor is one that looks like it."""
+        self.register("alice")
+        for name in ("alice", "аlice"):
+            self.assertEqual(self.code(self.accounts.take_guest_name(name)), "name-registered")
+
+    def test_refused_name_is_not_held(self) -> None:
+        """A name that the store knows is asked for again with the same answer, not "taken"."""
+        self.register("alice")
+        codes = [self.code(self.accounts.take_guest_name("alice")) for _ in range(2)]
+        self.assertEqual(codes, ["name-registered"] * 2)
+
+    def test_name_is_held_while_the_store_is_asked(self) -> None:
+        """Of two guests who want one name, the first gets it, however slow the store is."""
+        self.store.hold()
+        first = Deferred.fromCoroutine(self.accounts.take_guest_name("bob"))
+        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+        self.store.commit()
+        self.assertEqual(self.successResultOf(first), "bob")
+
+    def test_own_name_again_is_refused(self) -> None:
+        """A new name has to look different from the old."""
+        self.take("bob")
+        for name in ("bob", "b0b"):
+            refusal = self.refusal(self.accounts.take_guest_name(name, held="bob"))
+            self.assertEqual((refusal.code, refusal.text), ("name-taken", 'you are "bob" already'))
+
+    def test_generated_names_differ_and_cannot_be_chosen(self) -> None:
+        """No two guests get one name, and nobody else can take it."""
+        names = [self.accounts.generate_guest_name() for _ in range(100)]
+        self.assertEqual(len(set(names)), 100)
+        self.assertEqual(self.code(self.accounts.take_guest_name(names[0])), "bad-name")

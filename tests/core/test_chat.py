@@ -1,0 +1,1010 @@
+"""Sessions, rooms, and who hears what."""
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import (
+    Bye,
+    History,
+    Joined,
+    Left,
+    Notice,
+    Refused,
+    Renamed,
+    Rooms,
+    Said,
+    Told,
+    Topic,
+    Users,
+    Welcome,
+)
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import DirectPost, RoomPost
+
+PASSWORD = "correct horse"
+
+# Where something is said, and what: rooms and private messages by turns.
+_TALK = (("lobby", "1"), ("tea", "2"), ("bob", "3"), ("lobby", "4"), ("carol", "5"), ("tea", "6"))
+
+T = TypeVar("T")
+
+
+class Someone(Session):
+    """A session whose outbox remembers."""
+
+    outbox: RecordingOutbox
+
+    def __init__(self) -> None:
+        super().__init__(RecordingOutbox())
+
+
+class ChatTestCase(SynchronousTestCase):
+    """A chat with nothing behind it but memory."""
+
+    limits = Limits(replay=5, max_joined=3, max_rooms=6, max_history=10)
+    motd = ("be kind",)
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.hasher = PlainHasher()
+        self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
+        self.chat = Chat(self.store, self.accounts, self.limits, now, self.motd)
+        self.chat.open(self.store.open())
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+
+    def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives back, without waiting."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
+        """What a coroutine is refused with."""
+        value = self.failureResultOf(Deferred.fromCoroutine(coroutine), Refusal).value
+        assert isinstance(value, Refusal)
+        return value
+
+    def registered(self, name: str) -> None:
+        """Make an account that nobody is logged in to."""
+        self.run_now(self.accounts.register(name, PASSWORD))
+
+    def log_in(self, session: Session, name: str) -> None:
+        """Log a session in to an account that there is."""
+        account = self.run_now(self.accounts.authenticate(name, PASSWORD))
+        self.run_now(self.chat.log_in(session, account))
+
+    def account(self, name: str, *, echo: bool = False) -> Someone:
+        """A session of an account, registered if need be; it has heard nothing yet."""
+        session = Someone()
+        session.echo = echo
+        if not self.run_now(self.accounts.is_registered(name)):
+            self.registered(name)
+        self.log_in(session, name)
+        session.outbox.take()
+        return session
+
+    def guest(self, name: str) -> Someone:
+        """A session of a guest; it has heard nothing yet."""
+        session = Someone()
+        held = self.run_now(self.accounts.take_guest_name(name))
+        self.run_now(self.chat.come_as_guest(session, held))
+        session.outbox.take()
+        return session
+
+    def join(self, room: str, *sessions: Someone) -> None:
+        """Put sessions into a room; they have heard nothing after it."""
+        for session in sessions:
+            self.run_now(self.chat.join(session, room))
+        for session in sessions:
+            session.outbox.take()
+
+    def users(self, session: Someone, room: str = "") -> list[str]:
+        """The names of who is in a room."""
+        session.outbox.take()
+        self.chat.users(session, room)
+        (event,) = session.outbox.take()
+        assert isinstance(event, Users)
+        return [name for name, _ in event.people]
+
+
+class LoginTests(ChatTestCase):
+    """Coming and going."""
+
+    def test_login_shows_the_way_in(self) -> None:
+        """Welcome, the message of the day, and what was said in the lobby, in this order."""
+        self.chat.say(self.account("bob"), "hello")
+        self.registered("alice")
+        alice = Someone()
+        self.log_in(alice, "alice")
+        welcome, motd, history = alice.outbox.events
+        self.assertEqual(welcome, Welcome(NOW, "alice", True, "lobby", 1))
+        self.assertEqual(motd, Notice(NOW, "be kind"))
+        self.assertEqual(alice.outbox.replayed(), ["hello"])
+        assert isinstance(history, History)
+        self.assertEqual(history.of, "lobby")
+
+    def test_others_are_told_who_came_and_went(self) -> None:
+        """The lobby hears of it once each."""
+        alice = self.account("alice")
+        bob = self.account("bob")
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
+        self.chat.leave_all(bob)
+        self.chat.leave_all(bob)
+        self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
+        self.assertEqual(bob.outbox.events, [])
+
+    def test_presence_of_several_sessions_is_told_once(self) -> None:
+        """The second session of a person is no news, nor is the end of the last but one."""
+        alice = self.account("alice")
+        phone, desk = self.account("bob"), self.account("bob")
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
+        self.assertEqual(self.users(alice), ["alice", "bob"])
+        self.chat.leave_all(phone)
+        self.assertEqual(alice.outbox.take(), [])
+        self.chat.leave_all(desk)
+        self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
+
+    def test_somebody_gone_is_told_of_in_the_lobby_only(self) -> None:
+        """Whoever shares other rooms with them is not told again for each."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.join("tea", alice, bob)
+        self.chat.leave_all(bob)
+        self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
+        self.assertEqual(self.users(alice, "tea"), ["alice"])
+
+    def test_room_is_told_when_its_only_session_of_somebody_ends(self) -> None:
+        """They are still here, with another session, but not in that room."""
+        alice, desk = self.account("alice"), self.account("bob")
+        self.account("bob")
+        self.join("tea", alice, desk)
+        self.chat.leave_all(desk)
+        self.assertEqual(alice.outbox.take(), [Left(NOW, "tea", ("bob",))])
+
+    def test_session_that_ends_during_login_never_was_here(self) -> None:
+        """Nobody is told of it, and it is told nothing."""
+        alice = self.account("alice")
+        self.registered("bob")
+        bob = Someone()
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        self.store.hold()
+        logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
+        self.chat.leave_all(bob)
+        self.store.commit()
+        self.successResultOf(logging_in)
+        self.assertEqual(alice.outbox.events + bob.outbox.events, [])
+        self.store.release()
+        self.assertEqual(self.users(alice), ["alice"])
+
+    def test_two_sessions_that_log_in_at_once_are_one_person(self) -> None:
+        """However their questions to the store cross."""
+        alice = self.account("alice")
+        self.registered("bob")
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        self.store.hold()
+        for _ in range(2):
+            Deferred.fromCoroutine(self.chat.log_in(Someone(), account))
+        self.store.commit()
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
+
+    def test_bye_reaches_every_session(self) -> None:
+        """Everyone is in the lobby, so everyone hears that the server ends."""
+        sessions = [self.account("alice"), self.account("alice"), self.guest("bob")]
+        for session in sessions:
+            session.outbox.take()
+        self.chat.say_bye("so long")
+        self.assertEqual([s.outbox.take() for s in sessions], [[Bye(NOW, "so long")]] * 3)
+
+    def test_nobody_speaks_before_login(self) -> None:
+        """A session that is nobody is refused with a sentence."""
+        for act in (
+            lambda s: self.chat.say(s, "hi"),
+            lambda s: self.chat.users(s, ""),
+            lambda s: self.chat.leave(s, ""),
+        ):
+            self.assertEqual(self.assertRaises(Refusal, act, Someone()).code, "not-logged-in")
+
+
+class GuestTests(ChatTestCase):
+    """People without an account, and the names they hold."""
+
+    def test_guest_is_welcomed_as_a_guest(self) -> None:
+        """The welcome and the list of users say that there is no account."""
+        bob = Someone()
+        name = self.run_now(self.accounts.take_guest_name("bob"))
+        self.run_now(self.chat.come_as_guest(bob, name))
+        self.assertEqual(bob.outbox.events[0], Welcome(NOW, "bob", False, "lobby", 0))
+        bob.outbox.take()
+        self.chat.users(bob, "")
+        self.assertEqual(bob.outbox.take(), [Users(NOW, "lobby", (("bob", False),))])
+
+    def test_name_of_a_gone_guest_is_free(self) -> None:
+        """While the guest is here it is not."""
+        bob = self.guest("bob")
+        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
+        self.chat.leave_all(bob)
+        self.guest("bob")
+
+    def test_guest_who_ends_while_coming_in_frees_the_name(self) -> None:
+        """The session went away while the lobby was looked up."""
+        name = self.run_now(self.accounts.take_guest_name("bob"))
+        self.store.hold()
+        bob = Someone()
+        coming = Deferred.fromCoroutine(self.chat.come_as_guest(bob, name))
+        self.chat.leave_all(bob)
+        self.store.release()
+        self.successResultOf(coming)
+        self.assertEqual(bob.outbox.events, [])
+        self.assertEqual(self.users(self.guest("bob")), ["bob"])
+
+    def test_renamed_guest_is_told_of_and_frees_the_old_name(self) -> None:
+        """Everyone hears it, and the old name is there for others."""
+        alice, bob = self.account("alice"), self.guest("bob")
+        alice.outbox.take()
+        self.run_now(self.chat.rename_guest(bob, "Robert"))
+        for session in (alice, bob):
+            self.assertEqual(session.outbox.take(), [Renamed(NOW, "bob", "robert")])
+        self.assertEqual(self.users(alice), ["alice", "robert"])
+        self.chat.say(bob, "it is me")
+        (said,) = alice.outbox.of(Said)
+        self.assertEqual(said.message.author, "robert")
+        self.guest("bob")
+
+    def test_refused_rename_changes_nothing(self) -> None:
+        """A name that is taken leaves the guest as it was."""
+        self.guest("carol")
+        bob = self.guest("bob")
+        self.assertEqual(self.refusal(self.chat.rename_guest(bob, "carol")).code, "name-taken")
+        self.assertEqual(self.users(bob), ["bob", "carol"])
+        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
+
+    def test_guest_who_ends_while_being_renamed_frees_both_names(self) -> None:
+        """The session went away while the new name was looked up."""
+        bob = self.guest("bob")
+        self.store.hold()
+        renaming = Deferred.fromCoroutine(self.chat.rename_guest(bob, "robert"))
+        self.chat.leave_all(bob)
+        self.store.release()
+        self.successResultOf(renaming)
+        self.assertEqual(self.users(self.guest("bob")), ["bob"])
+        self.guest("robert")
+
+    def test_account_keeps_its_name(self) -> None:
+        """Only guests are renamed."""
+        self.assertEqual(
+            self.refusal(self.chat.rename_guest(self.account("alice"), "eve")).code, "forbidden"
+        )
+
+    def test_guest_who_logs_in_stays_where_it_is(self) -> None:
+        """Rooms and the current room are kept; the guest name is not."""
+        alice, bob = self.account("alice"), self.guest("bob")
+        self.join("tea", alice, bob)
+        self.registered("robert")
+        self.log_in(bob, "robert")
+        self.assertEqual(alice.outbox.take(), [Renamed(NOW, "bob", "robert")])
+        self.assertEqual(bob.outbox.of(Welcome), [Welcome(NOW, "robert", True, "tea", 1)])
+        self.assertEqual(self.users(alice, "tea"), ["alice", "robert"])
+        self.guest("bob")
+
+    def test_guest_who_becomes_somebody_here_is_gone(self) -> None:
+        """The lobby hears that the guest left; a room that is new to the account, that it came."""
+        alice, bob = self.account("alice"), self.guest("bob")
+        self.account("robert")
+        self.join("tea", alice, bob)
+        self.log_in(bob, "robert")
+        self.assertEqual(
+            alice.outbox.take(), [Left(NOW, "lobby", ("bob",)), Joined(NOW, "tea", ("robert",))]
+        )
+        self.assertEqual(self.users(alice), ["alice", "robert"])
+
+    def test_registering_the_own_name_is_no_news(self) -> None:
+        """A guest who registers the name they go by goes on under it, now as an account."""
+        alice, bob = self.account("alice"), self.guest("bob")
+        alice.outbox.take()
+        account = self.run_now(self.accounts.register("bob", PASSWORD, held="bob"))
+        self.run_now(self.chat.log_in(bob, account))
+        self.assertEqual(alice.outbox.take(), [])
+        self.chat.users(alice, "")
+        self.assertEqual(
+            alice.outbox.take(), [Users(NOW, "lobby", (("alice", True), ("bob", True)))]
+        )
+
+
+class RoomTests(ChatTestCase):
+    """Joining, leaving and looking around."""
+
+    def test_room_is_made_by_joining(self) -> None:
+        """The first who goes there makes it, and talks there from then on."""
+        alice = self.account("alice")
+        self.run_now(self.chat.join(alice, "#Tea"))
+        self.assertEqual(
+            alice.outbox.take(),
+            [
+                Joined(NOW, "tea", ("alice",)),
+                History(NOW, "tea", ()),
+                Users(NOW, "tea", (("alice", True),)),
+            ],
+        )
+        self.chat.say(alice, "anyone?")
+        self.assertEqual(self.store.messages[-1].room, "tea")
+
+    def test_members_are_told_who_joins(self) -> None:
+        """Once, and only those in the room."""
+        alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
+        self.join("tea", alice)
+        carol.outbox.take()
+        self.join("tea", bob)
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "tea", ("bob",))])
+        self.assertEqual(carol.outbox.take(), [])
+
+    def test_two_who_make_a_room_at_once_share_it(self) -> None:
+        """The one who comes second to the store joins what the first made."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.store.hold()
+        joining = [Deferred.fromCoroutine(self.chat.join(s, "tea")) for s in (alice, bob)]
+        self.store.release()
+        for each in joining:
+            self.successResultOf(each)
+        self.assertEqual(self.users(alice, "tea"), ["alice", "bob"])
+
+    def test_look_alike_room_is_refused(self) -> None:
+        """Also when both are made at once; the sentence names the one that is there."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.store.hold()
+        first = Deferred.fromCoroutine(self.chat.join(alice, "tea"))
+        second = Deferred.fromCoroutine(self.chat.join(bob, "teа"))
+        self.store.commit()
+        self.successResultOf(first)
+        refusals = [self.failureResultOf(second, Refusal).value]
+        refusals.append(self.refusal(self.chat.join(bob, "teа")))
+        for refusal in refusals:
+            self.assertEqual(refusal.code, "bad-name")
+            self.assertIn('"tea"', refusal.text)
+
+    def test_joining_again_moves_the_talk_there(self) -> None:
+        """A member who joins is only told where the talk is now."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.join("tea", alice, bob)
+        self.run_now(self.chat.join(alice, "lobby"))
+        self.assertEqual(alice.outbox.take(), [Notice(NOW, "you are talking in the lobby now")])
+        self.assertEqual(bob.outbox.take(), [])
+        self.chat.say(alice, "hi")
+        self.assertEqual(self.store.messages[-1].room, "lobby")
+
+    def test_session_that_ends_while_joining_is_not_in_the_room(self) -> None:
+        """It went away while the room was looked up."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.store.hold()
+        joining = Deferred.fromCoroutine(self.chat.join(bob, "tea"))
+        self.chat.leave_all(bob)
+        self.store.release()
+        self.successResultOf(joining)
+        self.assertEqual(self.users(alice, "tea"), [])
+
+    def test_bounds_on_rooms(self) -> None:
+        """One session can be in so many rooms, and so many can exist."""
+        alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
+        self.join("one", alice)
+        self.join("two", alice)
+        self.assertEqual(self.refusal(self.chat.join(alice, "three")).code, "full")
+        for room in ("four", "five"):
+            self.join(room, bob)
+        self.join("three", carol)  # whose refusal to alice has not made it
+        self.assertEqual(self.refusal(self.chat.join(carol, "six")).code, "full")
+
+    def test_leaving_goes_back_to_the_lobby(self) -> None:
+        """Both sides are told, and the talk goes on in the lobby."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.join("tea", alice, bob)
+        self.chat.leave(bob, "")
+        left = Left(NOW, "tea", ("bob",))
+        self.assertEqual(alice.outbox.take(), [left])
+        self.assertEqual(bob.outbox.take(), [left, Notice(NOW, "you are talking in the lobby now")])
+        self.chat.say(bob, "hi")
+        self.assertEqual(self.store.messages[-1].room, "lobby")
+
+    def test_room_hears_nothing_while_somebody_is_in_it_still(self) -> None:
+        """One of two sessions of a person that leaves is no news."""
+        alice, phone, desk = self.account("alice"), self.account("bob"), self.account("bob")
+        self.join("tea", alice, phone, desk)
+        self.chat.leave(phone, "tea")
+        self.assertEqual(alice.outbox.take(), [])
+
+    def test_what_cannot_be_left(self) -> None:
+        """The lobby, a room one is not in, and one that is not there: each with its code."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.join("tea", bob)
+        for room, code in (
+            ("", "forbidden"),
+            ("lobby", "forbidden"),
+            ("tea", "not-in-room"),
+            ("tee", "no-such-room"),
+            ("?", "no-such-room"),
+        ):
+            refusal = self.assertRaises(Refusal, self.chat.leave, alice, room)
+            self.assertEqual(refusal.code, code)
+
+    def test_missing_room_names_the_nearest(self) -> None:
+        """A slip of the finger is answered with what was meant."""
+        alice = self.account("alice")
+        self.join("kitchen", alice)
+        refusal = self.assertRaises(Refusal, self.chat.users, alice, "kichen")
+        self.assertIn("did you mean kitchen?", refusal.text)
+
+    def test_rooms_lists_the_fullest_first(self) -> None:
+        """With people, not sessions, counted, and the topic."""
+        alice, desk, phone = self.account("alice"), self.account("bob"), self.account("bob")
+        self.join("tea", alice)
+        self.join("bar", desk, phone)
+        self.run_now(self.chat.set_topic(alice, "Darjeeling"))
+        alice.outbox.take()
+        self.chat.rooms(alice)
+        self.assertEqual(
+            alice.outbox.take(),
+            [Rooms(NOW, (("lobby", 2, ""), ("bar", 1, ""), ("tea", 1, "Darjeeling")))],
+        )
+
+    def test_topic_is_told_kept_and_shown(self) -> None:
+        """To all in the room when it is set, to who asks, and to who joins."""
+        alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
+        self.join("tea", alice, bob)
+        self.run_now(self.chat.set_topic(alice, "Earl\u202e Grey"))
+        changed = Topic(NOW, "tea", "Earl Grey", "alice", changed=True)
+        for session in (alice, bob):
+            self.assertEqual(session.outbox.take(), [changed])
+        self.assertIn(("Earl Grey", "alice"), self.store.topics.values())
+        self.chat.show_topic(bob)
+        self.run_now(self.chat.join(carol, "tea"))
+        for session in (bob, carol):
+            self.assertIn(Topic(NOW, "tea", "Earl Grey", "alice"), session.outbox.take())
+
+    def test_topic_is_not_told_before_it_is_kept(self) -> None:
+        """The store comes first."""
+        alice = self.account("alice")
+        self.store.hold()
+        setting = Deferred.fromCoroutine(self.chat.set_topic(alice, "Darjeeling"))
+        self.assertEqual(alice.outbox.events, [])
+        self.store.commit()
+        self.successResultOf(setting)
+        self.assertEqual(len(alice.outbox.of(Topic)), 1)
+
+    def test_long_topic_is_refused(self) -> None:
+        """With its own code."""
+        alice = self.account("alice")
+        refusal = self.refusal(self.chat.set_topic(alice, "x" * (self.limits.max_topic + 1)))
+        self.assertEqual(refusal.code, "too-long")
+
+
+class HistoryTests(ChatTestCase):
+    """What was said before."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.account("alice")
+        for number in range(12):
+            self.chat.say(self.alice, f"m{number}")
+
+    def history(self, of: str, count: int | None = None) -> list[str]:
+        """What Alice is shown."""
+        self.alice.outbox.take()
+        self.run_now(self.chat.history(self.alice, count, of))
+        return self.alice.outbox.replayed()
+
+    def test_last_messages_are_shown_oldest_first(self) -> None:
+        """As many as were asked for, or as many as joining shows."""
+        self.assertEqual(self.history("", 3), ["m9", "m10", "m11"])
+        self.assertEqual(self.history("lobby"), ["m7", "m8", "m9", "m10", "m11"])
+
+    def test_history_is_marked_as_replay(self) -> None:
+        """So that nobody takes it for news."""
+        self.history("", 1)
+        (history,) = self.alice.outbox.of(History)
+        self.assertTrue(all(said.replay for said in history.messages))
+
+    def test_bad_counts_are_refused(self) -> None:
+        """From one to the limit."""
+        for count in (0, -1, self.limits.max_history + 1):
+            refusal = self.refusal(self.chat.history(self.alice, count, ""))
+            self.assertEqual(refusal.code, "bad-arguments")
+        self.assertEqual(len(self.history("", self.limits.max_history)), 10)
+
+    def test_history_is_for_members(self) -> None:
+        """Of rooms that one is not in, and of what is not there, nothing is shown."""
+        self.join("tea", self.account("bob"))
+        for of, code in (
+            ("tea", "not-in-room"),
+            ("nowhere", "no-such-room"),
+            ("@nobody1", "no-such-person"),
+            ("@?", "no-such-person"),
+        ):
+            self.assertEqual(self.refusal(self.chat.history(self.alice, None, of)).code, code)
+
+    def test_conversation_has_both_sides(self) -> None:
+        """What was said to the person and what they said, and nothing of a third."""
+        bob, carol = self.account("bob"), self.account("carol")
+        for sender, to, text in (
+            (self.alice, "bob", "psst"),
+            (carol, "alice", "hey"),
+            (bob, "alice", "what?"),
+        ):
+            self.run_now(self.chat.direct(sender, to, text))
+        self.assertEqual(self.history("@Bob"), ["psst", "what?"])
+        (history,) = self.alice.outbox.of(History)
+        self.assertEqual(history.of, "@bob")
+        self.assertEqual(
+            [(m.outgoing, m.replay) for m in history.messages if isinstance(m, Told)],
+            [(True, True), (False, True)],
+        )
+
+    def test_guests_have_no_private_history(self) -> None:
+        """Neither a guest's own nor that with a guest."""
+        guest = self.guest("gil")
+        for asker, of in ((guest, "@alice"), (self.alice, "@gil")):
+            self.assertEqual(self.refusal(self.chat.history(asker, None, of)).code, "forbidden")
+
+    def test_replay_on_joining_is_the_newest(self) -> None:
+        """As many as the limit says."""
+        bob = Someone()
+        self.registered("bob")
+        self.log_in(bob, "bob")
+        self.assertEqual(bob.outbox.replayed(), ["m7", "m8", "m9", "m10", "m11"])
+
+
+class CutHistoryTests(ChatTestCase):
+    """History with a small outbox."""
+
+    limits = Limits(outbox=1000)
+
+    def test_long_history_fits_an_empty_outbox(self) -> None:
+        """What is shown at once is cut to what there is room for, and the newest is kept."""
+        alice = self.account("alice")
+        for text in "123456":
+            self.chat.say(alice, text)
+        self.run_now(self.chat.history(alice, 6, ""))
+        self.assertEqual(alice.outbox.replayed(), ["5", "6"])
+
+
+class TalkTests(ChatTestCase):
+    """Who hears what is said in rooms."""
+
+    def test_nothing_is_shown_before_it_is_in_the_log(self) -> None:
+        """The others hear it when the feed hands it back, with its place in the room."""
+        alice, bob = self.account("alice"), self.account("bob")
+        alice.outbox.take()
+        self.store.hold()
+        self.chat.say(alice, "waves", action=True)
+        self.assertEqual(alice.outbox.events + bob.outbox.events, [])
+        self.assertEqual((alice.in_flight, alice.outbox.landings), (1, 0))
+        self.store.commit()
+        (said,) = bob.outbox.take()
+        assert isinstance(said, Said)
+        self.assertEqual(
+            (said.message.author, said.message.seq, said.message.text, said.message.action),
+            ("alice", 1, "waves", True),
+        )
+        self.assertEqual((alice.in_flight, alice.outbox.landings), (0, 1))
+
+    def test_own_words_go_to_the_other_sessions(self) -> None:
+        """Not to the one they came from, unless it wants its receipt."""
+        phone, desk, bot = self.account("bob"), self.account("bob"), self.account("bob", echo=True)
+        self.chat.say(phone, "from the phone")
+        self.chat.say(bot, "from the bot")
+        self.assertEqual(phone.outbox.heard(), ["from the bot"])
+        for session in (desk, bot):
+            self.assertEqual(session.outbox.heard(), ["from the phone", "from the bot"])
+
+    def test_only_members_hear(self) -> None:
+        """What is said in a room stays there; a broadcast goes to everyone."""
+        alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
+        self.join("tea", alice, bob)
+        self.chat.say(alice, "sugar?")
+        self.chat.broadcast(alice, "tea is ready")
+        self.assertEqual(bob.outbox.heard(), ["sugar?", "tea is ready"])
+        self.assertEqual(carol.outbox.heard(), ["tea is ready"])
+
+    def test_text_is_made_safe(self) -> None:
+        """It is cleaned before it is kept; what has nothing to say or a control is refused."""
+        alice = self.account("alice")
+        self.chat.say(alice, "cafe\u0301\u202e ")
+        self.assertEqual(self.store.messages[-1].text, "caf\u00e9")
+        for text, code in (
+            (" ", "bad-arguments"),
+            ("\u200b", "bad-arguments"),
+            ("\x1b[2J", "bad-encoding"),
+        ):
+            refusal = self.assertRaises(Refusal, self.chat.say, alice, text)
+            self.assertEqual(refusal.code, code)
+        self.assertEqual(alice.in_flight, 0)
+
+    def test_readers_who_hear_the_same_get_the_same_tuple(self) -> None:
+        """So that a format makes it into bytes once; also with several rooms in one batch."""
+        alice = self.account("alice")
+        lobby = [self.account(name) for name in ("bob", "carol")]
+        both = [self.account(name) for name in ("dave", "erin", "fay")]
+        self.join("tea", alice, *both)
+        for session in lobby:
+            session.outbox.take()
+        for rooms in (("tea",), ("tea", "lobby", "tea")):
+            self.store.hold()
+            for room in rooms:
+                if room == "lobby":
+                    self.chat.broadcast(alice, room)
+                else:
+                    self.chat.say(alice, room)
+            self.store.commit()
+            for audience in (both, lobby if "lobby" in rooms else []):
+                sends = [session.outbox.sends for session in audience]
+                self.assertEqual({len(each) for each in sends} - {1}, set())
+                self.assertLessEqual(len({id(each[0]) for each in sends}), 1)
+            for session in lobby + both:
+                session.outbox.take()
+
+    def test_order_is_kept_across_rooms_and_private_messages(self) -> None:
+        """In one batch, every reader hears what they are to hear in the order it was said."""
+        alice = self.account("alice")
+        desk, bot = self.account("alice"), self.account("alice", echo=True)
+        bob, carol, dave = map(self.account, ("bob", "carol", "dave"))
+        self.join("tea", alice, bob, dave, bot)
+        self.store.hold()
+        for to, text in _TALK:
+            if to == "lobby":
+                self.chat.broadcast(alice, text)
+            elif to == "tea":
+                self.chat.say(alice, text)
+            else:
+                self.run_now(self.chat.direct(alice, to, text))
+        for session in (alice, desk, bot, bob, carol, dave):
+            session.outbox.take()
+        self.store.commit()
+        for session, heard in (
+            (alice, ""),
+            (desk, "1 3 4 5"),
+            (bot, "1 2 3 4 5 6"),
+            (bob, "1 2 3 4 6"),
+            (carol, "1 4 5"),
+            (dave, "1 2 4 6"),
+        ):
+            self.assertEqual(" ".join(session.outbox.heard()), heard)
+            self.assertLessEqual(len(session.outbox.sends), 1)
+
+    def test_authors_in_one_batch_hear_each_other(self) -> None:
+        """Each but their own, in the order of the log."""
+        people = [self.account(name) for name in ("alice", "bob", "carol")]
+        self.store.hold()
+        for text in "123456":
+            self.chat.say(people[int(text) % 3], text)
+        self.store.commit()
+        self.assertEqual(
+            ["".join(person.outbox.heard()) for person in people], ["1245", "2356", "1346"]
+        )
+
+    def test_author_who_left_hears_no_more_of_the_room(self) -> None:
+        """What was under way when they left is shown to those who stayed."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.join("tea", alice, bob)
+        self.store.hold()
+        self.chat.say(alice, "bye")
+        self.chat.say(bob, "bye, alice")
+        self.chat.leave(alice, "")
+        self.store.commit()
+        self.assertEqual((alice.outbox.heard(), bob.outbox.heard()), ([], ["bye"]))
+
+    def test_words_of_somebody_gone_are_delivered(self) -> None:
+        """Nothing that was accepted is dropped because its author hung up."""
+        alice, bob = self.account("alice"), self.account("bob")
+        alice.outbox.take()
+        self.store.hold()
+        self.chat.say(alice, "last words")
+        self.chat.leave_all(alice)
+        self.store.commit()
+        self.assertEqual(bob.outbox.heard(), ["last words"])
+        self.assertEqual(alice.outbox.events, [])
+
+    def test_lost_words_are_told_to_their_sender_only(self) -> None:
+        """One refusal for each, and they are in flight no more."""
+        alice, bob = self.account("alice"), self.account("bob")
+        alice.outbox.take()
+        self.store.hold()
+        self.chat.say(alice, "one")
+        self.chat.say(alice, "two")
+        self.store.fail()
+        self.assertEqual([r.code for r in alice.outbox.of(Refused)], ["internal"] * 2)
+        self.assertEqual((alice.in_flight, alice.outbox.landings), (0, 1))
+        self.assertEqual(bob.outbox.events, [])
+
+    def test_lost_words_of_somebody_gone_are_told_to_nobody(self) -> None:
+        """A session that is over is sent nothing."""
+        alice = self.account("alice")
+        self.store.hold()
+        self.chat.say(alice, "one")
+        self.chat.leave_all(alice)
+        self.store.fail()
+        self.assertEqual(alice.outbox.events, [])
+
+
+class ReplayTests(ChatTestCase):
+    """Where replay ends and live begins."""
+
+    def post(self, text: str) -> None:
+        """Say something in the room from elsewhere, as another node would."""
+        room = next(record for record in self.store.open() if record.name == "tea")
+        self.store.append(RoomPost(room.id, room.name, "zoe", NOW, text, False, None))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice, self.bob = self.account("alice"), self.account("bob")
+        self.join("tea", self.alice)
+        self.store.hold()
+
+    def assert_heard(self, replayed: str, live: str) -> None:
+        """Bob was shown this on joining, and that afterwards."""
+        self.assertEqual("".join(self.bob.outbox.replayed()), replayed)
+        self.assertEqual("".join(self.bob.outbox.heard()), live)
+
+    def test_joining_a_sleeping_room_leaves_no_gap(self) -> None:
+        """What is committed before the question is in the answer; what comes after is live."""
+        self.chat.leave(self.alice, "tea")
+        self.post("1")
+        joining = Deferred.fromCoroutine(self.chat.join(self.bob, "tea"))
+        self.post("2")
+        self.store.step()
+        self.store.step()
+        self.successResultOf(joining)
+        self.assert_heard("1", "")
+        self.store.commit()
+        self.assert_heard("1", "2")
+
+    def test_joining_a_living_room_leaves_no_gap(self) -> None:
+        """What is on its way to the disk then is live."""
+        self.post("1")
+        self.store.commit()
+        self.post("2")
+        self.run_now(self.chat.join(self.bob, "tea"))
+        self.post("3")
+        self.store.commit()
+        self.assert_heard("1", "23")
+
+    def test_two_who_wake_a_room_hear_everything_once(self) -> None:
+        """However what is said comes between their questions to the store."""
+        self.chat.leave(self.alice, "tea")
+        self.alice.outbox.take()
+        for session, text in ((self.alice, "1"), (self.bob, "2")):
+            Deferred.fromCoroutine(self.chat.join(session, "tea"))
+            self.post(text)
+        self.store.commit()
+        self.assert_heard("1", "2")
+        self.assertEqual(self.alice.outbox.heard(), ["1", "2"])
+
+    def test_rejoining_shows_what_was_missed(self) -> None:
+        """A room that slept remembers nothing old."""
+        self.store.release()
+        self.post("1")
+        self.chat.leave(self.alice, "tea")
+        self.post("2")
+        self.run_now(self.chat.join(self.bob, "tea"))
+        self.assert_heard("12", "")
+
+
+class DirectTests(ChatTestCase):
+    """Private messages."""
+
+    def test_every_session_of_both_sides_has_it(self) -> None:
+        """The recipient's, and the sender's others, marked as outgoing."""
+        alice, desk = self.account("alice"), self.account("alice")
+        phone, laptop = self.account("bob"), self.account("bob")
+        carol = self.account("carol")
+        for session in (alice, desk, phone, laptop):
+            session.outbox.take()
+        self.run_now(self.chat.direct(alice, "BOB", "psst"))
+        message = self.store.direct[-1][1]
+        for session, events in (
+            (alice, []),
+            (desk, [Told(NOW, message, outgoing=True)]),
+            (phone, [Told(NOW, message)]),
+            (laptop, [Told(NOW, message)]),
+            (carol, []),
+        ):
+            self.assertEqual(session.outbox.take(), events)
+
+    def test_nothing_is_shown_before_it_is_in_the_log(self) -> None:
+        """Private messages are kept first, too."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.store.hold()
+        self.run_now(self.chat.direct(alice, "bob", "psst"))
+        self.assertEqual((bob.outbox.heard(), alice.in_flight), ([], 1))
+        self.store.commit()
+        self.assertEqual((bob.outbox.heard(), alice.in_flight), (["psst"], 0))
+
+    def test_message_to_oneself_comes_once(self) -> None:
+        """To every session, this one too."""
+        alice, desk = self.account("alice"), self.account("alice")
+        self.run_now(self.chat.direct(alice, "alice", "note"))
+        self.assertEqual((alice.outbox.heard(), desk.outbox.heard()), (["note"], ["note"]))
+
+    def test_absent_recipient_is_shown_it_at_the_next_login(self) -> None:
+        """The sender is told so, and the recipient how many there are, once."""
+        self.registered("bob")
+        alice = self.account("alice")
+        for text in ("one", "two"):
+            self.run_now(self.chat.direct(alice, "bob", text))
+            (notice,) = alice.outbox.take()
+            assert isinstance(notice, Notice)
+            self.assertIn("bob is away", notice.text)
+        bob = Someone()
+        self.log_in(bob, "bob")
+        self.assertIn(
+            Notice(NOW, "2 private messages came while you were away:"), bob.outbox.events
+        )
+        self.assertEqual(bob.outbox.replayed(), ["one", "two"])
+        again = Someone()
+        self.log_in(again, "bob")
+        self.assertEqual(again.outbox.replayed(), [])
+
+    def test_what_was_shown_live_is_not_shown_again(self) -> None:
+        """It counts as read as soon as a session had it."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.run_now(self.chat.direct(alice, "bob", "psst"))
+        self.chat.leave_all(bob)
+        again = Someone()
+        self.log_in(again, "bob")
+        self.assertEqual(again.outbox.replayed(), [])
+
+    def test_message_during_login_comes_once(self) -> None:
+        """Committed before the question, it is among the unread; after it, it is live."""
+        self.account("alice")
+        self.registered("bob")
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        bob = Someone()
+        self.store.hold()
+        self.store.append(DirectPost(1, "alice", 2, "bob", NOW, "before", None))
+        logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
+        self.store.append(DirectPost(1, "alice", 2, "bob", NOW, "after", None))
+        self.store.commit()
+        self.successResultOf(logging_in)
+        self.assertEqual((bob.outbox.replayed(), bob.outbox.heard()), (["before"], ["after"]))
+
+    def test_messages_with_guests_are_not_kept(self) -> None:
+        """They are delivered, and both sides are told once that they will not be kept."""
+        alice, gil = self.account("alice"), self.guest("gil")
+        alice.outbox.take()
+        for _ in range(2):
+            self.run_now(self.chat.direct(alice, "gil", "psst"))
+            self.run_now(self.chat.direct(gil, "alice", "what?"))
+        self.assertEqual(gil.outbox.heard(), ["psst"] * 2)
+        self.assertEqual(alice.outbox.heard(), ["what?"] * 2)
+        for session in (alice, gil):
+            (notice,) = session.outbox.of(Notice)
+            self.assertIn("not kept", notice.text)
+        self.assertEqual(self.store.direct, [])
+
+    def test_unkept_message_keeps_its_place(self) -> None:
+        """Between two things said in the lobby, a guest hears it between them."""
+        alice, gil = self.account("alice"), self.guest("gil")
+        self.store.hold()
+        self.chat.say(alice, "1")
+        self.run_now(self.chat.direct(alice, "gil", "2"))
+        self.chat.say(alice, "3")
+        self.store.commit()
+        self.assertEqual(gil.outbox.heard(), ["1", "2", "3"])
+
+    def test_nobody_of_that_name(self) -> None:
+        """The sentence names who is near."""
+        alice = self.account("alice")
+        self.account("bob")
+        for name in ("bbo", "b?o"):
+            refusal = self.refusal(self.chat.direct(alice, name, "psst"))
+            self.assertEqual(refusal.code, "no-such-person")
+            self.assertIn("did you mean bob?", refusal.text)
+
+    def test_nothing_to_say_is_refused(self) -> None:
+        """As in a room."""
+        alice = self.account("alice")
+        self.assertEqual(self.refusal(self.chat.direct(alice, "alice", " ")).code, "bad-arguments")
+
+    def test_sender_who_ends_while_the_recipient_is_looked_up_says_nothing(self) -> None:
+        """The message was not accepted yet."""
+        alice = self.account("alice")
+        self.registered("bob")
+        self.store.hold()
+        telling = Deferred.fromCoroutine(self.chat.direct(alice, "bob", "psst"))
+        self.chat.leave_all(alice)
+        self.store.commit()
+        self.successResultOf(telling)
+        self.assertEqual(self.store.direct, [])
+
+    def test_lost_message_is_told_to_its_sender(self) -> None:
+        """And to nobody else."""
+        alice, bob = self.account("alice"), self.account("bob")
+        alice.outbox.take()
+        self.store.hold()
+        self.run_now(self.chat.direct(alice, "bob", "psst"))
+        self.store.fail()
+        self.assertEqual(len(alice.outbox.of(Refused)), 1)
+        self.assertEqual((bob.outbox.events, alice.in_flight), ([], 0))
+
+
+class FaultTests(ChatTestCase):
+    """What went wrong once."""
+
+    def test_name_stays_held_while_its_guest_who_hung_up_registers_it(self) -> None:
+        """Nobody else takes it before the account is made."""
+        bob = self.guest("bob")
+        self.hasher.held = True
+        registering = Deferred.fromCoroutine(self.accounts.register("bob", PASSWORD, held="bob"))
+        self.chat.leave_all(bob)
+        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
+        self.hasher.release()
+        self.assertEqual(self.successResultOf(registering).name, "bob")
+        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-registered")
+
+    def test_refused_join_changes_nothing(self) -> None:
+        """The talk goes on where it was, and no room is made."""
+        alice = self.account("alice")
+        self.join("one", alice)
+        self.join("two", alice)
+        self.join("lobby", alice)
+        self.refusal(self.chat.join(alice, "three"))
+        self.chat.say(alice, "hi")
+        self.assertEqual(self.store.messages[-1].room, "lobby")
+        self.assertNotIn("three", [room.name for room in self.store.open()])
+
+    def test_private_message_does_not_reach_another_guest_of_the_name(self) -> None:
+        """Who takes the name of a guest that left is not shown what was meant for them."""
+        alice, bob = self.account("alice"), self.guest("bob")
+        another = self.guest("carol")
+        self.store.hold()
+        self.run_now(self.chat.direct(alice, "bob", "secret"))
+        self.chat.leave_all(bob)
+        renaming = Deferred.fromCoroutine(self.chat.rename_guest(another, "bob"))
+        self.store.answer()
+        self.successResultOf(renaming)
+        self.store.commit()
+        self.assertEqual(another.outbox.heard(), [])
+
+    def test_closed_session_is_sent_nothing(self) -> None:
+        """Neither remarks about a message that is under way, nor an answer that was."""
+        alice = self.account("alice")
+        self.registered("bob")
+        self.store.hold()
+        telling = Deferred.fromCoroutine(self.chat.direct(alice, "bob", "psst"))
+        asking = Deferred.fromCoroutine(self.chat.history(alice, 1, ""))
+        self.store.step()
+        self.chat.leave_all(alice)
+        self.store.release()
+        self.successResultOf(telling)
+        self.successResultOf(asking)
+        self.assertEqual(alice.outbox.events, [])
+
+    def test_joining_at_once_does_not_exceed_the_bound_on_rooms(self) -> None:
+        """Rooms that are being made count."""
+        people = [self.account(f"p{n}") for n in "abcdefghij"]
+        self.store.hold()
+        for person, room in zip(people, "klmnopqrst", strict=True):
+            joining = Deferred.fromCoroutine(self.chat.join(person, room))
+            joining.addErrback(lambda failure: failure.trap(Refusal))
+        self.store.release()
+        self.assertEqual(len(self.store.open()), self.limits.max_rooms)
+
+
+class ManyUnreadTests(ChatTestCase):
+    """More private messages than can be shown at once."""
+
+    limits = Limits(outbox=1000, max_history=3)
+
+    def test_unread_is_kept_until_it_is_shown(self) -> None:
+        """Each is shown once, in order, over as many logins as it takes."""
+        alice = self.account("alice")
+        self.registered("bob")
+        for number in range(5):
+            self.run_now(self.chat.direct(alice, "bob", str(number)))
+        seen: list[str] = []
+        for _ in range(4):
+            bob = Someone()
+            self.log_in(bob, "bob")
+            seen += bob.outbox.replayed()
+            self.chat.leave_all(bob)
+        self.assertEqual(seen, list("01234"))

@@ -1,0 +1,403 @@
+"""Bounded, batched, eager writing."""
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IPullProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.support import NOW, now
+from twisted_chat.core.events import Event, Notice, Skipped
+from twisted_chat.faces.outbox import Outbox, OutboxLimits
+
+reactor: Any = _reactor
+
+_LIMIT = 200_000
+_PIECE = 64 * 1024
+_STUCK_AFTER = 60
+_SMALL_BUFFER = 16 * 1024
+
+
+class Lines:
+    """A format of one line an event."""
+
+    def encode(self, events: tuple[Event, ...], /) -> bytes:
+        return b"".join(_line(event) for event in events)
+
+
+def _line(event: Event) -> bytes:
+    if isinstance(event, Skipped):
+        return b"%d skipped\n" % event.lines
+    assert isinstance(event, Notice)
+    return event.text.encode() + b"\n"
+
+
+def _numbered(count: int) -> list[bytes]:
+    """Lines of 1,000 bytes that begin with their number."""
+    return [(b"%d " % number).ljust(999, b".") + b"\n" for number in range(count)]
+
+
+class FakeTransport:
+    """A transport that writes when it is told to, and asks a pull producer as Twisted's do.
+
+    @ivar written: what the peer has.
+    """
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.waiting = b""
+        self.closing = False
+        self.aborted = False
+        self._producer: IPullProducer | None = None
+
+    def write(self, data: bytes) -> None:
+        self.waiting += data
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        assert not streaming
+        assert self._producer is None
+        self._producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def loseConnection(self) -> None:
+        self.closing = True
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    @property
+    def closed(self) -> bool:
+        """Asked to close, and everything is written."""
+        return self.closing and self._producer is None and not self.waiting
+
+    def flush(self) -> None:
+        """Write what it has, and ask for more."""
+        self.written += self.waiting
+        self.waiting = b""
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def drain(self) -> None:
+        """Write until there is no more."""
+        while self._producer is not None:
+            self.flush()
+
+
+class OutboxTests(SynchronousTestCase):
+    """Over a transport that writes when it is told to."""
+
+    def setUp(self) -> None:
+        self.transport = FakeTransport()
+        self.clock = Clock()
+        limits = OutboxLimits(self.clock, now, limit=_LIMIT, stuck_after=_STUCK_AFTER)
+        self.outbox = Outbox(self.transport, Lines(), limits, lambda: None)
+
+    def write(self, lines: list[bytes]) -> None:
+        """Write each line by itself."""
+        for line in lines:
+            self.outbox.write(line)
+
+    def flood(self) -> tuple[list[bytes], int]:
+        """Write far more than there is room for; gives back what is to be kept of it, and the
+        number of lines that are not."""
+        lines = _numbered(1000)
+        self.write(lines)
+        kept = self.waiting() // 1000
+        return lines[:kept], 1000 - kept
+
+    def waiting(self) -> int:
+        """Bytes that wait, in the outbox and in the transport."""
+        return self.outbox._waiting_bytes + len(self.transport.waiting)
+
+    def test_events_are_written_in_the_format(self) -> None:
+        """At once, if nothing waits."""
+        self.outbox.send((Notice(NOW, "one"), Notice(NOW, "two")))
+        self.assertEqual(self.transport.waiting, b"one\ntwo\n")
+
+    def test_slow_reader_loses_nothing(self) -> None:
+        """What is written while it reads comes whole and in order."""
+        lines = _numbered(500)
+        for start in range(0, 500, 100):
+            self.write(lines[start : start + 100])
+            self.transport.flush()
+            self.transport.flush()
+        self.transport.drain()
+        self.assertEqual(self.transport.written, b"".join(lines))
+        self.assertFalse(self.outbox.is_waiting)
+
+    def test_transport_is_given_a_piece_at_a_time(self) -> None:
+        """However much is written at once."""
+        big = b"".join(_numbered(_LIMIT // 1000))
+        self.outbox.write(big)
+        while self.outbox.is_waiting:
+            self.assertLessEqual(len(self.transport.waiting), _PIECE)
+            self.transport.flush()
+        self.assertEqual(self.transport.written, big)
+
+    def test_no_more_than_the_limit_waits(self) -> None:
+        """But for what was written last before it was reached."""
+        self.flood()
+        self.assertLessEqual(abs(self.waiting() - _LIMIT), 1000)
+
+    def test_skipped_lines_are_counted_and_told_once(self) -> None:
+        """After all that was kept, and in the place where they are missing."""
+        kept, skipped = self.flood()
+        self.transport.drain()
+        self.outbox.write(b"next\n")
+        self.transport.drain()
+        self.assertEqual(
+            self.transport.written, b"".join(kept) + b"%d skipped\n" % skipped + b"next\n"
+        )
+
+    def test_nothing_is_kept_behind_a_gap(self) -> None:
+        """Until the reader has caught up, lines are skipped, though there is room again."""
+        kept, skipped = self.flood()
+        self.transport.flush()
+        self.outbox.write(b"two\nlines\n")
+        self.transport.drain()
+        self.assertEqual(self.transport.written, b"".join(kept) + b"%d skipped\n" % (skipped + 2))
+
+    def test_every_gap_is_told(self) -> None:
+        """With its own count."""
+        for _ in range(2):
+            self.transport.written = b""
+            kept, skipped = self.flood()
+            self.transport.drain()
+            self.assertEqual(self.transport.written, b"".join(kept) + b"%d skipped\n" % skipped)
+
+    def test_stuck_reader_is_cut_off(self) -> None:
+        """When it has taken nothing for so long, and not before."""
+        self.flood()
+        self.clock.advance(_STUCK_AFTER - 1)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.transport.aborted)
+
+    def test_reader_that_makes_progress_is_not_cut_off(self) -> None:
+        """Each piece that it takes gives it time for the next; afterwards no time runs."""
+        self.flood()
+        while self.outbox.is_waiting:
+            self.clock.advance(_STUCK_AFTER - 1)
+            self.transport.flush()
+        self.assertFalse(self.transport.aborted)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_close_writes_first_what_waits(self) -> None:
+        """With what was skipped, and nothing that comes later."""
+        kept, skipped = self.flood()
+        self.outbox.close()
+        self.outbox.write(b"too late\n")
+        self.assertFalse(self.transport.closed)
+        self.transport.drain()
+        self.assertTrue(self.transport.closed)
+        self.outbox.write(b"too late\n")
+        told = self.transport.written.removeprefix(b"".join(kept))
+        self.assertIn(told, [b"%d skipped\n" % n for n in (skipped, skipped + 1)])
+
+    def test_closed_outbox_takes_nothing_more(self) -> None:
+        """Neither while something waits nor when nothing does."""
+        self.outbox.write(b"before\n")
+        self.outbox.close()
+        self.outbox.write(b"after\n")
+        self.transport.drain()
+        self.outbox.write(b"after\n")
+        self.assertEqual(self.transport.written + self.transport.waiting, b"before\n")
+
+    def test_closed_but_stuck_reader_is_cut_off(self) -> None:
+        """Saying goodbye does not take for ever."""
+        self.flood()
+        self.outbox.close()
+        self.clock.advance(_STUCK_AFTER)
+        self.assertTrue(self.transport.aborted)
+
+    def test_drop_lets_go_of_everything(self) -> None:
+        """What waits is forgotten, no time runs, and what comes later goes nowhere."""
+        self.flood()
+        taken = self.transport.waiting
+        self.outbox.drop()
+        self.outbox.write(b"after\n")
+        self.outbox.send((Notice(NOW, "after"),))
+        self.assertEqual((self.transport.waiting, self.waiting()), (taken, len(taken)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_large_write_is_bounded_too(self) -> None:
+        """Of a batch over the limit whole lines are kept, and the rest is skipped."""
+        self.outbox.write(b"".join(_numbered(1000)))
+        self.transport.drain()
+        kept, _, told = self.transport.written.rpartition(b"\n")[0].rpartition(b"\n")
+        self.assertLessEqual(len(kept), _LIMIT)
+        self.assertEqual(kept + b"\n", b"".join(_numbered(1000))[: len(kept) + 1])
+        self.assertEqual(told, b"%d skipped" % (1000 - kept.count(b"\n") - 1))
+
+
+class Writer(Protocol):
+    """The server's end of a connection."""
+
+    transport: Any
+    buffer = socket.SO_SNDBUF
+
+    def __init__(self) -> None:
+        self.made: Deferred[None] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+        self.reason = connectionDone
+
+    def connectionMade(self) -> None:
+        self.transport.getHandle().setsockopt(socket.SOL_SOCKET, self.buffer, _SMALL_BUFFER)
+        self.made.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason
+        self.lost.callback(None)
+
+
+class Reader(Writer):
+    """The other end: it reads nothing until it is told to.
+
+    @ivar hesitant: it stops after whatever it gets, until the reactor's next turn.
+    """
+
+    buffer = socket.SO_RCVBUF
+    hesitant = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = b""
+        self._end = b""
+        self._done: Deferred[None] | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.read += data
+        if self._done is not None and self.read.endswith(self._end):
+            done, self._done = self._done, None
+            done.callback(None)
+        elif self.hesitant:
+            self.transport.pauseProducing()
+            reactor.callLater(0, self.transport.resumeProducing)
+
+    def read_until(self, end: bytes) -> "Deferred[None]":
+        """Read until what has been read ends so."""
+        self._end, self._done = end, Deferred()
+        self.transport.resumeProducing()
+        return self._done
+
+
+class LoopbackTests(TestCase):
+    """Over a real connection with small buffers."""
+
+    timeout = 30
+
+    async def connect(self, *, limit: int) -> None:
+        """Make both ends of a connection, and an outbox."""
+        self.clock = Clock()
+        self.writer, self.reader = Writer(), Reader()
+        factory = Factory.forProtocol(lambda: self.writer)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connectProtocol(endpoint, self.reader)
+        await self.writer.made
+        self.addCleanup(self.disconnect)
+        limits = OutboxLimits(self.clock, now, limit=limit, stuck_after=_STUCK_AFTER)
+        self.outbox = Outbox(self.writer.transport, Lines(), limits, lambda: None)
+
+    async def disconnect(self) -> None:
+        """End both ends."""
+        for end in (self.writer, self.reader):
+            end.transport.abortConnection()
+            await end.lost
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def write(self, lines: list[bytes]) -> None:
+        """Write each line by itself."""
+        for line in lines:
+            self.outbox.write(line)
+
+    async def test_reader_that_does_not_read_is_told_what_it_missed(self) -> None:
+        """It gets the first lines whole, the number of the others, and then what is new."""
+        await self.connect(limit=_LIMIT)
+        lines = _numbered(5000)
+        self.write(lines)
+        self.assertTrue(self.outbox.is_waiting)
+        await self.reader.read_until(b" skipped\n")
+        *kept, last = self.reader.read.splitlines(keepends=True)
+        self.assertEqual(kept, lines[: len(kept)])
+        self.assertEqual(int(last.split()[0]), 5000 - len(kept))
+        self.assertGreaterEqual(len(kept) * 1000, _LIMIT)
+        self.assertLess(len(kept), 2500)
+        self.outbox.write(b"news\n")
+        await self.reader.read_until(b"news\n")
+
+    async def test_slow_reader_loses_nothing(self) -> None:
+        """What it takes by and by is whole and in order, and then the straight way is free."""
+        await self.connect(limit=10 * _LIMIT)
+        self.reader.hesitant = True
+        lines = _numbered(1500)
+        self.write(lines)
+        await self.reader.read_until(lines[-1])
+        self.assertEqual(self.reader.read, b"".join(lines))
+        self.write([b"straight\n"])
+        await self.reader.read_until(b"straight\n")
+        self.assertFalse(self.outbox.is_waiting)
+
+    async def test_reading_peer_is_written_to_straight_away(self) -> None:
+        """A line is with the kernel when the call returns."""
+        await self.connect(limit=_LIMIT)
+        self.write([b"one\n", b"two\n"])
+        self.assertFalse(self.outbox.is_waiting)
+        await self.reader.read_until(b"two\n")
+        self.assertEqual(self.reader.read, b"one\ntwo\n")
+
+    async def test_stuck_reader_is_cut_off(self) -> None:
+        """The connection is gone when the time is over."""
+        await self.connect(limit=_LIMIT)
+        self.write(_numbered(1000))
+        self.clock.advance(_STUCK_AFTER)
+        await self.writer.lost
+        self.writer.reason.trap(ConnectionAborted)
+
+    async def test_reader_that_caught_up_is_not_cut_off(self) -> None:
+        """It took its time, but it took everything."""
+        await self.connect(limit=10 * _LIMIT)
+        lines = _numbered(1000)
+        self.write(lines)
+        self.clock.advance(_STUCK_AFTER - 1)
+        await self.reader.read_until(lines[-1])
+        self.clock.advance(_STUCK_AFTER - 1)
+        self.write([b"still here\n"])
+        await self.reader.read_until(b"still here\n")
+
+    async def test_close_writes_first_what_waits(self) -> None:
+        """The reader gets all of it, and then a clean end."""
+        await self.connect(limit=10 * _LIMIT)
+        lines = _numbered(1000)
+        self.write(lines)
+        self.outbox.close()
+        self.reader.transport.resumeProducing()
+        await self.reader.lost
+        self.reader.reason.trap(ConnectionDone)
+        self.assertEqual(self.reader.read, b"".join(lines))
+
+    async def test_peer_that_vanished_harms_nobody(self) -> None:
+        """What is written to it then goes nowhere, before the connection is known to be lost and
+        after."""
+        await self.connect(limit=_LIMIT)
+        self.reader.transport.abortConnection()
+        await self.reader.lost
+        self.write(_numbered(1000))
+        await self.writer.lost
+        self.write(_numbered(1000))
+        self.outbox.drop()

@@ -1,0 +1,429 @@
+"""The log and the accounts in a real SQLite file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import NoResultFound
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from tests.support import NOW
+from twisted_chat.core.model import (
+    Account,
+    DirectMessage,
+    DirectPost,
+    Message,
+    Post,
+    RoomPost,
+    RoomRecord,
+    Stored,
+)
+from twisted_chat.store import SqlStore, StoreError
+
+_NOWHERE = RoomRecord(99, "nowhere", "nowhere", "", "")
+
+reactor: Any = _reactor
+
+
+def _said(room: RoomRecord, text: str, *, time: int = NOW, action: bool = False) -> RoomPost:
+    return RoomPost(room.id, room.name, "alice", time, text, action, None)
+
+
+def _told(sender: Account, recipient: Account, text: str, *, time: int = NOW) -> DirectPost:
+    return DirectPost(sender.id, sender.name, recipient.id, recipient.name, time, text, None)
+
+
+def _texts(messages: Sequence[Stored]) -> list[str]:
+    return [message.text for message in messages]
+
+
+class StoreTestCase(TestCase):
+    """An open store on a fresh file.
+
+    @ivar batches: what the feed handed over.
+    @ivar lost: what could not be kept.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.batches: list[list[tuple[Post, Stored]]] = []
+        self.lost: list[Post] = []
+        self.open()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
+
+    def open(self) -> None:
+        """Open the file."""
+        self.store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.rooms = {room.name: room for room in self.store.open()}
+        self.lobby = self.rooms["lobby"]
+        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+
+    async def reopen(self) -> None:
+        """Close the store and open another on its file."""
+        await self.store.close()
+        self.open()
+
+    @property
+    def fed(self) -> list[Stored]:
+        """All that the feed has handed over."""
+        return [stored for batch in self.batches for _, stored in batch]
+
+    async def append(self, *posts: Post) -> list[Stored]:
+        """Append posts at once; gives back what they have become."""
+        before = len(self.fed)
+        for post in posts:
+            self.store.append(post)
+        await self.store.settle()
+        await self.store.find_account("nobody")  # what was committed before it is handed over
+        return self.fed[before:]
+
+    async def account(self, name: str) -> Account:
+        """A new account."""
+        account = await self.store.add_account(name, name, b"hash", NOW)
+        assert account is not None
+        return account
+
+    async def room(self, name: str) -> RoomRecord:
+        """A new room."""
+        room = await self.store.add_room(name, name, NOW)
+        assert room is not None
+        return room
+
+    async def pragma(self, name: str) -> object:
+        """A setting of the connection that the store really uses."""
+
+        def ask(connection: Connection) -> object:
+            return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+        return await self.store._run(ask)
+
+
+class OpenTests(StoreTestCase):
+    """Opening, reopening, and what cannot be opened."""
+
+    def test_new_file_has_the_lobby(self) -> None:
+        """And no other room."""
+        self.assertEqual(list(self.rooms.values()), [RoomRecord(1, "lobby", "lobby", "", "")])
+
+    async def test_reopened_file_has_all_that_was_kept(self) -> None:
+        """Rooms, topics, messages and accounts."""
+        tea = await self.room("tea")
+        await self.store.set_topic(tea.id, "Darjeeling", "alice")
+        alice = await self.account("alice")
+        stored = await self.append(_said(tea, "hello"))
+        await self.reopen()
+        self.assertEqual(self.rooms["tea"], RoomRecord(tea.id, "tea", "tea", "Darjeeling", "alice"))
+        self.assertEqual(await self.store.history(tea, 10), stored)
+        self.assertEqual(await self.store.find_account("alice"), alice)
+
+    async def test_commits_reach_the_disk(self) -> None:
+        """WAL with synchronous=FULL, foreign keys and one process only, on the real connection."""
+        for name, value in (
+            ("journal_mode", "wal"),
+            ("synchronous", 2),  # FULL
+            ("locking_mode", "exclusive"),
+            ("foreign_keys", 1),
+        ):
+            self.assertEqual(await self.pragma(name), value)
+
+    async def test_second_opener_is_refused(self) -> None:
+        """With a sentence that says why, and without harm to the first."""
+        second = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.addCleanup(second._pool.stop)  # if it could be opened after all
+        error = self.assertRaises(StoreError, second.open)
+        self.assertIn("another process has it open", str(error))
+        self.assertIn(str(self.path), str(error))
+        self.assertEqual(_texts(await self.append(_said(self.lobby, "hello"))), ["hello"])
+
+    def test_unusable_paths_are_refused(self) -> None:
+        """What is no database, a directory, and what cannot be made: each with its path."""
+        junk = Path(self.mktemp())
+        junk.write_text("this is no database. " * 100)
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for path, reason in (
+            (junk, "file is not a database"),
+            (directory, "unable to open"),
+            (directory / "no" / "such.db", "unable to open"),
+            (junk / "chat.db", "unable to open"),
+        ):
+            error = self.assertRaises(StoreError, SqlStore(f"sqlite:///{path}", reactor).open)
+            self.assertIn(f"{path}: {reason}", str(error))
+
+    def test_unusable_urls_are_refused(self) -> None:
+        """Other databases, and what is no URL, with an example of what is."""
+        for url in ("postgresql://host/chat", "mysql://host/chat", "nonsense", ""):
+            error = self.assertRaises(StoreError, SqlStore, url, reactor)
+            self.assertIn("sqlite:///chat.db", str(error))
+
+
+class LogTests(StoreTestCase):
+    """Appending, and what comes back."""
+
+    async def test_posts_come_back_as_they_were(self) -> None:
+        """Each with its own post, place and time, and the log has the same."""
+        post = _said(self.lobby, "“wave” 👋\u200d", time=NOW + 1, action=True)
+        (stored,) = await self.append(post)
+        self.assertEqual(stored, Message(1, "lobby", 1, "alice", NOW + 1, "“wave” 👋\u200d", True))
+        self.assertIs(self.batches[0][0][0], post)
+        self.assertEqual(await self.store.history(self.lobby, 1), [stored])
+
+    async def test_seq_has_no_gaps_and_ids_grow(self) -> None:
+        """For each room its own seq; over all rooms one order, also after reopening."""
+        tea = await self.room("tea")
+        for _ in range(2):
+            await self.append(*(_said((self.lobby, tea)[n % 3 == 0], str(n)) for n in range(30)))
+            await self.reopen()
+        said = [message for message in self.fed if isinstance(message, Message)]
+        self.assertEqual(_texts(said), [str(n) for n in range(30)] * 2)
+        for room, count in (("lobby", 40), ("tea", 20)):
+            seqs = [message.seq for message in said if message.room == room]
+            self.assertEqual(seqs, list(range(1, count + 1)))
+        ids = [message.id for message in said]
+        self.assertEqual(ids, sorted(set(ids)))
+
+    async def test_posts_during_a_commit_land_together(self) -> None:
+        """The first does not wait; what comes while it is on its way makes one commit."""
+        await self.append(*(_said(self.lobby, str(n)) for n in range(101)))
+        self.assertEqual([len(batch) for batch in self.batches], [1, 100])
+        self.assertEqual(_texts(self.fed), [str(n) for n in range(101)])
+
+    async def test_flood_is_cut_into_commits(self) -> None:
+        """So that what is delivered in one turn is bounded; the order stays."""
+        await self.append(*(_said(self.lobby, str(n)) for n in range(2500)))
+        self.assertLessEqual(max(len(batch) for batch in self.batches), 1000)
+        self.assertEqual(_texts(self.fed), [str(n) for n in range(2500)])
+
+    async def test_history_gives_the_newest_oldest_first(self) -> None:
+        """As many as there may be, of that room only."""
+        tea = await self.room("tea")
+        await self.append(*(_said((self.lobby, tea)[n % 2], str(n)) for n in range(10)))
+        for limit, texts in ((3, "579"), (100, "13579"), (0, "")):
+            self.assertEqual("".join(_texts(await self.store.history(tea, limit))), texts)
+
+    async def test_answers_come_in_order_with_the_feed(self) -> None:
+        """What was handed over when an answer arrives is what the answer knows of."""
+        answers: list[Deferred[None]] = []
+
+        async def ask() -> None:
+            known = await self.store.history(self.lobby, 1000)
+            self.assertEqual(known, self.fed)
+
+        for n in range(200):
+            self.store.append(_said(self.lobby, str(n)))
+            answers.append(Deferred.fromCoroutine(ask()))
+            if n % 7 == 0:
+                await self.store.find_account("nobody")
+        await gatherResults(answers)
+
+    async def test_failing_commit_is_lost_and_the_store_goes_on(self) -> None:
+        """Whoever is concerned hears of it, and what comes after has no gap before it."""
+        lost = _said(_NOWHERE, "to a room that is not there")
+        await self.append(_said(self.lobby, "1"))
+        self.assertEqual(await self.append(lost), [])
+        self.assertEqual(len(self.flushLoggedErrors(NoResultFound)), 1)
+        self.assertEqual(self.lost, [lost])
+        (stored,) = await self.append(_said(self.lobby, "2"))
+        assert isinstance(stored, Message)
+        self.assertEqual((stored.id, stored.seq), (2, 2))
+
+    async def test_commit_fails_as_a_whole(self) -> None:
+        """Nothing of it is kept, so nothing that its senders were told is lost comes up later."""
+        posts = [_said(self.lobby, str(n)) for n in range(3)] + [_said(_NOWHERE, "nowhere")]
+        fed = await self.append(*posts)
+        self.flushLoggedErrors(NoResultFound)
+        self.assertEqual((_texts(fed), self.lost), (["0"], posts[1:]))
+        self.assertEqual(await self.store.history(self.lobby, 10), fed)
+
+    async def test_close_commits_what_was_accepted(self) -> None:
+        """All of it, though nothing was committed yet when it was called."""
+        for n in range(1500):
+            self.store.append(_said(self.lobby, str(n)))
+        await self.reopen()
+        history = await self.store.history(self.lobby, 2000)
+        self.assertEqual(_texts(history), [str(n) for n in range(1500)])
+
+    async def test_settle_waits_for_all_commits(self) -> None:
+        """Also for those that had not begun; with nothing to do it returns."""
+        for n in range(1500):
+            self.store.append(_said(self.lobby, str(n)))
+        await gatherResults([Deferred.fromCoroutine(self.store.settle()) for _ in range(2)])
+        self.assertEqual(len(await self.store.history(self.lobby, 2000)), 1500)
+        await self.store.settle()
+
+
+class DirectTests(StoreTestCase):
+    """Private messages."""
+
+    async def test_conversation_has_both_sides_and_nobody_else(self) -> None:
+        """The newest, oldest first."""
+        alice, bob, carol = [await self.account(name) for name in ("alice", "bob", "carol")]
+        stored = await self.append(
+            _told(alice, bob, "1"), _told(bob, alice, "2"), _told(carol, alice, "3")
+        )
+        self.assertEqual(stored[0], DirectMessage(1, "alice", "bob", NOW, "1"))
+        for one, other in ((alice, bob), (bob, alice)):
+            self.assertEqual(await self.store.conversation(one.id, other.id, 10), stored[:2])
+        self.assertEqual(await self.store.conversation(alice.id, bob.id, 1), stored[1:2])
+        self.assertEqual(await self.store.conversation(bob.id, carol.id, 10), [])
+
+    async def test_unread_is_what_came_after_the_last_that_was_read(self) -> None:
+        """Only what was told to the account counts, and reopening forgets nothing."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        stored = await self.append(
+            _told(alice, bob, "1"), _told(bob, alice, "2"), _told(alice, bob, "3")
+        )
+        self.assertEqual(_texts(await self.store.unread(bob.id, 10)), ["1", "3"])
+        self.assertEqual(_texts(await self.store.unread(bob.id, 1)), ["1"])
+        assert isinstance(stored[0], DirectMessage)
+        assert stored[0].id is not None
+        self.store.mark_read(bob.id, stored[0].id)
+        await self.reopen()
+        self.assertEqual(_texts(await self.store.unread(bob.id, 10)), ["3"])
+        self.assertEqual(_texts(await self.store.unread(alice.id, 10)), ["2"])
+
+    async def test_mark_read_during_a_commit_is_not_forgotten(self) -> None:
+        """It goes into the next one."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        self.store.append(_told(alice, bob, "1"))
+        self.store.mark_read(bob.id, 1)
+        self.store.mark_read(alice.id, 1)
+        await self.store.settle()
+        self.assertEqual(await self.store.unread(bob.id, 10), [])
+
+    async def test_message_with_a_guest_keeps_its_place_only(self) -> None:
+        """It comes back between its neighbours, without an id, and is not in the file."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        to_guest = DirectPost(alice.id, "alice", None, "gil", NOW, "2", None)
+        from_guest = DirectPost(None, "gil", alice.id, "alice", NOW, "3", None)
+        stored = await self.append(
+            _said(self.lobby, "1"), to_guest, from_guest, _told(alice, bob, "4")
+        )
+        self.assertEqual(_texts(stored), ["1", "2", "3", "4"])
+        self.assertEqual(
+            stored[1:3],
+            [
+                DirectMessage(None, "alice", "gil", NOW, "2"),
+                DirectMessage(None, "gil", "alice", NOW, "3"),
+            ],
+        )
+        self.assertEqual(await self.store.unread(alice.id, 10), [])
+
+
+class AccountTests(StoreTestCase):
+    """Accounts."""
+
+    async def test_account_is_found_by_name_and_by_look(self) -> None:
+        """And nobody else is."""
+        alice = await self.store.add_account("alice", "a1ice", b"\x00hash", NOW)
+        self.assertEqual(await self.store.find_account("alice"), alice)
+        self.assertEqual(await self.store.find_look_alike("a1ice"), "alice")
+        self.assertIsNone(await self.store.find_account("a1ice"))
+        self.assertIsNone(await self.store.find_look_alike("alice"))
+
+    async def test_name_and_look_are_unique(self) -> None:
+        """Also when both are asked for at once; the first stays as it is."""
+        first, same_name, same_look = await gatherResults(
+            Deferred.fromCoroutine(self.store.add_account(name, look, password, NOW))
+            for name, look, password in (
+                ("alice", "a1ice", b"1"),
+                ("alice", "other", b"2"),
+                ("other", "a1ice", b"3"),
+            )
+        )
+        self.assertEqual((same_name, same_look), (None, None))
+        self.assertEqual(await self.store.find_account("alice"), first)
+
+    async def test_password_can_be_set(self) -> None:
+        """For that account only."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        await self.store.set_password(alice.id, b"new")
+        self.assertEqual(await self.store.find_account("alice"), Account(alice.id, "alice", b"new"))
+        self.assertEqual(await self.store.find_account("bob"), bob)
+
+
+class RoomTests(StoreTestCase):
+    """Rooms."""
+
+    async def test_name_and_look_are_unique(self) -> None:
+        """The lobby's too."""
+        await self.room("tea")
+        for name, look in (("tea", "other"), ("other", "tea"), ("lobby", "lobby")):
+            self.assertIsNone(await self.store.add_room(name, look, NOW))
+
+    async def test_failed_attempt_leaves_the_rooms_alone(self) -> None:
+        """What is said in them goes on without a gap."""
+        tea = await self.room("tea")
+        await self.append(_said(tea, "1"))
+        await self.store.add_room("tea", "tea", NOW)
+        (stored,) = await self.append(_said(tea, "2"))
+        assert isinstance(stored, Message)
+        self.assertEqual(stored.seq, 2)
+
+
+class PruneTests(StoreTestCase):
+    """Deleting what is old."""
+
+    async def test_only_what_is_old_is_deleted(self) -> None:
+        """In rooms and private messages, more than goes into one transaction, and counted."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        await self.append(
+            *(_said(self.lobby, "old", time=NOW - 1) for _ in range(1500)),
+            _said(self.lobby, "new"),
+            _told(alice, bob, "old", time=NOW - 1),
+            _told(alice, bob, "new"),
+        )
+        self.assertEqual(await self.store.prune(NOW), 1501)
+        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["new"])
+        self.assertEqual(_texts(await self.store.unread(bob.id, 10)), ["new"])
+        self.assertEqual(await self.store.prune(NOW), 0)
+
+    async def test_numbers_go_on_after_all_was_deleted(self) -> None:
+        """No id and no seq is used twice, also after reopening."""
+        await self.append(*(_said(self.lobby, str(n)) for n in range(3)))
+        await self.store.prune(NOW + 1)
+        await self.reopen()
+        (stored,) = await self.append(_said(self.lobby, "3"))
+        assert isinstance(stored, Message)
+        self.assertEqual((stored.id, stored.seq), (4, 4))
+
+
+class FaultTests(StoreTestCase):
+    """What went wrong once."""
+
+    async def test_settle_hands_over_before_it_returns(self) -> None:
+        """Settled means delivered, too."""
+        self.store.append(_said(self.lobby, "last words"))
+        await self.store.settle()
+        self.assertEqual(len(self.fed), 1)
+
+    async def test_what_was_read_a_moment_ago_is_not_unread(self) -> None:
+        """Although the mark waits behind a commit that is under way."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        unread: list[Deferred[Sequence[DirectMessage]]] = []
+
+        def feed(batch: Sequence[tuple[Post, Stored]]) -> None:
+            for _, stored in batch:
+                if stored.text == "psst":
+                    assert stored.id is not None
+                    self.store.mark_read(bob.id, stored.id)
+                    unread.append(Deferred.fromCoroutine(self.store.unread(bob.id, 10)))
+
+        self.store.subscribe(feed, self.lost.extend)
+        self.store.append(_told(alice, bob, "psst"))
+        self.store.append(_said(self.lobby, "keeps the thread busy"))
+        await self.store.settle()
+        self.assertEqual(await unread[0], [])
+
+    def test_urls_that_nearly_work(self) -> None:
+        """Each is refused with a sentence."""
+        for url in (
+            "sqlite://chat.db",
+            "sqlite+aiosqlite:///a.db",
+            "sqlite:///a.db?timeout=abc",
+            "sqlite://u:p@h:abc/x",
+        ):
+            self.assertRaises(StoreError, SqlStore, url, reactor)

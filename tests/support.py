@@ -1,0 +1,290 @@
+"""Small stand-ins for what the core needs from outside."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+
+from twisted_chat.core.events import Event, History, Said, Told
+from twisted_chat.core.model import (
+    Account,
+    DirectMessage,
+    DirectPost,
+    Message,
+    Post,
+    RoomPost,
+    RoomRecord,
+    Stored,
+)
+
+NOW = 1_700_000_000_000
+
+T = TypeVar("T")
+
+_Entry = Post | Callable[[], None]  # what waits in a store: to be committed, or to be answered
+
+
+def now() -> int:
+    """A clock that stands still."""
+    return NOW
+
+
+class MemoryStore:
+    """A L{twisted_chat.core.ports.Store} in memory, which keeps the order that the port promises.
+
+    It answers at once; after L{hold}, on L{step}, L{commit} and L{fail} only, until L{release}.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self.messages: list[Message] = []
+        self.direct: list[tuple[DirectPost, DirectMessage]] = []
+        self.read: Counter[int] = Counter()
+        self.topics: dict[int, tuple[str, str]] = {}
+        self._accounts: dict[str, tuple[Account, str]] = {}
+        self._rooms = {"lobby": RoomRecord(1, "lobby", "lobby", "", "")}
+        self._queue: deque[_Entry] = deque()
+        self._busy = False
+        self._last_id = 0
+
+    def open(self) -> Sequence[RoomRecord]:
+        return list(self._rooms.values())
+
+    def subscribe(
+        self,
+        feed: Callable[[Sequence[tuple[Post, Stored]]], None],
+        lost: Callable[[Sequence[Post]], None],
+    ) -> None:
+        self._feed = feed
+        self._lost = lost
+
+    def hold(self) -> None:
+        """Let everything wait from now on."""
+        self._held = True
+
+    def release(self) -> None:
+        """Answer at once again, beginning with what waits."""
+        self._held = False
+        self.commit()
+
+    def commit(self) -> None:
+        """Work off all that waits; posts with no question between them make one batch."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._queue:
+                self.step()
+        finally:
+            self._busy = False
+
+    def step(self) -> None:
+        """Work off the next batch of posts, or the next question."""
+        entry = self._queue.popleft()
+        if not isinstance(entry, RoomPost | DirectPost):
+            entry()
+            return
+        posts = [entry]
+        while self._queue and isinstance(entry := self._queue[0], RoomPost | DirectPost):
+            posts.append(entry)
+            self._queue.popleft()
+        self._feed([(post, self._stored(post)) for post in posts])
+
+    def answer(self) -> None:
+        """Answer the questions that wait ahead of the posts, which wait for the next commit."""
+        for question in self._take(lambda entry: not isinstance(entry, RoomPost | DirectPost)):
+            assert not isinstance(question, RoomPost | DirectPost)
+            question()
+
+    def fail(self) -> None:
+        """Lose the posts that wait."""
+        lost = self._take(lambda entry: isinstance(entry, RoomPost | DirectPost))
+        self._lost([post for post in lost if isinstance(post, RoomPost | DirectPost)])
+
+    def _take(self, wanted: Callable[[_Entry], bool]) -> list[_Entry]:
+        taken = [entry for entry in self._queue if wanted(entry)]
+        self._queue = deque(entry for entry in self._queue if not wanted(entry))
+        return taken
+
+    def _stored(self, post: Post) -> Stored:
+        self._last_id += 1
+        if isinstance(post, RoomPost):
+            seq = 1 + sum(message.room == post.room for message in self.messages)
+            self.messages.append(
+                Message(
+                    self._last_id, post.room, seq, post.author, post.time, post.text, post.action
+                )
+            )
+            return self.messages[-1]
+        kept = post.sender_id is not None and post.recipient_id is not None
+        id = self._last_id if kept else None
+        message = DirectMessage(id, post.sender, post.recipient, post.time, post.text)
+        if kept:
+            self.direct.append((post, message))
+        return message
+
+    def _unless_held(self) -> None:
+        if not self._held:
+            self.commit()
+
+    def _answer(self, question: Callable[[], T]) -> Deferred[T]:
+        answer: Deferred[T] = Deferred()
+        self._queue.append(lambda: answer.callback(question()))
+        self._unless_held()
+        return answer
+
+    # Store
+
+    def append(self, post: Post, /) -> None:
+        self._queue.append(post)
+        self._unless_held()
+
+    def mark_read(self, account_id: int, message_id: int, /) -> None:
+        self.read[account_id] = message_id
+
+    def find_account(self, name: str, /) -> Deferred[Account | None]:
+        return self._answer(lambda: self._accounts[name][0] if name in self._accounts else None)
+
+    def find_look_alike(self, skeleton: str, /) -> Deferred[str | None]:
+        return self._answer(lambda: self._look_alike(skeleton))
+
+    def _look_alike(self, skeleton: str) -> str | None:
+        return next((a.name for a, shape in self._accounts.values() if shape == skeleton), None)
+
+    def add_account(
+        self, name: str, skeleton: str, password_hash: bytes, time: int, /
+    ) -> Deferred[Account | None]:
+        def add() -> Account | None:
+            if self._look_alike(skeleton) is not None:
+                return None
+            account = Account(len(self._accounts) + 1, name, password_hash)
+            self._accounts[name] = account, skeleton
+            return account
+
+        return self._answer(add)
+
+    def set_password(self, account_id: int, password_hash: bytes, /) -> Deferred[None]:
+        def change() -> None:
+            for account, skeleton in list(self._accounts.values()):
+                if account.id == account_id:
+                    changed = Account(account.id, account.name, password_hash)
+                    self._accounts[account.name] = changed, skeleton
+
+        return self._answer(change)
+
+    def add_room(self, name: str, skeleton: str, time: int, /) -> Deferred[RoomRecord | None]:
+        def add() -> RoomRecord | None:
+            if any(room.skeleton == skeleton for room in self._rooms.values()):
+                return None
+            self._rooms[name] = RoomRecord(len(self._rooms) + 1, name, skeleton, "", "")
+            return self._rooms[name]
+
+        return self._answer(add)
+
+    def set_topic(self, room_id: int, topic: str, by: str, /) -> Deferred[None]:
+        return self._answer(lambda: self.topics.update({room_id: (topic, by)}))
+
+    def history(self, room: RoomRecord, limit: int, /) -> Deferred[Sequence[Message]]:
+        return self._answer(lambda: _last([m for m in self.messages if m.room == room.name], limit))
+
+    def conversation(
+        self, account_id: int, other_id: int, limit: int, /
+    ) -> Deferred[Sequence[DirectMessage]]:
+        pair = {account_id, other_id}
+        return self._answer(
+            lambda: _last(
+                [m for post, m in self.direct if {post.sender_id, post.recipient_id} == pair], limit
+            )
+        )
+
+    def unread(self, account_id: int, limit: int, /) -> Deferred[Sequence[DirectMessage]]:
+        return self._answer(
+            lambda: [
+                message
+                for post, message in self.direct
+                if post.recipient_id == account_id and (message.id or 0) > self.read[account_id]
+            ][:limit]
+        )
+
+
+def _last(entries: list[T], limit: int) -> Sequence[T]:
+    return entries[max(0, len(entries) - limit) :]
+
+
+class RecordingOutbox:
+    """A L{twisted_chat.core.ports.Outbox} that remembers what it was told.
+
+    @ivar sends: the tuples of events, as they came.
+    @ivar landings: how often something in flight landed.
+    """
+
+    def __init__(self) -> None:
+        self.sends: list[tuple[Event, ...]] = []
+        self.landings = 0
+
+    def send(self, events: tuple[Event, ...], /) -> None:
+        self.sends.append(events)
+
+    def landed(self) -> None:
+        self.landings += 1
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for events in self.sends for event in events]
+
+    def take(self) -> list[Event]:
+        """All events so far, which are forgotten."""
+        events = self.events
+        self.sends.clear()
+        return events
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def heard(self) -> list[str]:
+        """What was said in rooms and private, live."""
+        return [e.message.text for e in self.events if isinstance(e, Said | Told)]
+
+    def replayed(self) -> list[str]:
+        """What was said before and is shown again."""
+        return [said.message.text for history in self.of(History) for said in history.messages]
+
+
+class PlainHasher:
+    """A L{twisted_chat.core.ports.PasswordHasher} that hashes nothing.
+
+    It answers at once; while C{held}, on L{release}.
+
+    @ivar verified: the hashes that passwords were checked against.
+    """
+
+    def __init__(self) -> None:
+        self.held = False
+        self.refusal: Exception | None = None
+        self.verified: list[bytes | None] = []
+        self._waiting: list[Deferred[None]] = []
+
+    def release(self) -> None:
+        """Answer whoever waits."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    async def hash(self, password: str, /) -> bytes:
+        await self._turn()
+        return b"hash of " + password.encode()
+
+    async def verify(self, password: str, password_hash: bytes | None, /) -> bool:
+        self.verified.append(password_hash)
+        await self._turn()
+        return password_hash == b"hash of " + password.encode()
+
+    async def _turn(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.held:
+            turn: Deferred[None] = Deferred()
+            self._waiting.append(turn)
+            await turn

@@ -1,0 +1,99 @@
+"""bcrypt on threads of its own."""
+
+from typing import Any
+
+import bcrypt
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from twisted_chat.core.errors import Refusal
+from twisted_chat.passwords import BcryptHasher
+
+reactor: Any = _reactor
+
+
+class BcryptHasherTests(TestCase):
+    """Hashing at the lowest cost, with two threads and room for two who wait."""
+
+    def setUp(self) -> None:
+        self.hasher = BcryptHasher(reactor, cost=4, queue=2)
+        self.hasher.start()
+        self.stopped = False
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Stop the hasher, once."""
+        if not self.stopped:
+            self.stopped = True
+            self.hasher.stop()
+
+    def hashing(self, count: int) -> "list[Deferred[bytes]]":
+        """Start to hash so many passwords at once."""
+        return [Deferred.fromCoroutine(self.hasher.hash("secret")) for _ in range(count)]
+
+    def assert_refused(self, asked: "Deferred[bytes]", code: str) -> None:
+        """It was refused already, with this code."""
+        self.assertEqual(self.failureResultOf(asked, Refusal).value.code, code)
+
+    async def test_password_is_verified_against_its_hash(self) -> None:
+        """It is right, and any other is wrong."""
+        password_hash = await self.hasher.hash("sécret")
+        self.assertTrue(await self.hasher.verify("sécret", password_hash))
+        self.assertFalse(await self.hasher.verify("secret", password_hash))
+
+    async def test_hash_is_salted_and_has_the_cost(self) -> None:
+        """Two hashes of one password differ."""
+        one, other = await gatherResults(self.hashing(2))
+        self.assertNotEqual(one, other)
+        self.assertTrue(one.startswith(b"$2b$04$"))
+
+    async def test_hash_of_another_cost_is_verified(self) -> None:
+        """Passwords outlive a change of the cost."""
+        password_hash = bcrypt.hashpw(b"secret", bcrypt.gensalt(5))
+        self.assertTrue(await self.hasher.verify("secret", password_hash))
+
+    async def test_no_hash_takes_the_same_way_and_says_no(self) -> None:
+        """bcrypt checks it against a hash of the same cost, so it takes as long."""
+        checked: list[bytes] = []
+        really = bcrypt.checkpw
+
+        def check(password: bytes, password_hash: bytes) -> bool:
+            checked.append(password_hash)
+            return really(password, password_hash)
+
+        self.patch(bcrypt, "checkpw", check)
+        for password in ("secret", ""):
+            self.assertFalse(await self.hasher.verify(password, None))
+        self.assertEqual([(h[:7], len(h)) for h in checked], [(b"$2b$04$", 60)] * 2)
+
+    async def test_too_many_are_refused_as_busy(self) -> None:
+        """At once; those who came before are served, and then there is room again."""
+        *served, refused = self.hashing(5)
+        self.assert_refused(refused, "busy")
+        await gatherResults(served)
+        await gatherResults(self.hashing(4))
+
+    async def test_stop_refuses_who_waits(self) -> None:
+        """What is under way is brought to its end."""
+        running, also_running, waiting, also_waiting = self.hashing(4)
+        self.stop()
+        for each in (waiting, also_waiting):
+            self.assert_refused(each, "closed")
+        self.assertEqual(len(await gatherResults([running, also_running])), 2)
+
+    async def test_no_queue_still_serves(self) -> None:
+        """Only waiting is refused, not what a thread is free for."""
+        hasher = BcryptHasher(reactor, cost=4, queue=0)
+        hasher.start()
+        self.addCleanup(hasher.stop)
+        self.assertTrue(await hasher.verify("x", await hasher.hash("x")))
+
+    async def test_stopped(self) -> None:
+        """After the end there is an answer, too."""
+        hasher = BcryptHasher(reactor, cost=4, queue=1)
+        hasher.start()
+        hasher.stop()
+        with self.assertRaises(Refusal) as caught:
+            await hasher.hash("x")
+        self.assertEqual(caught.exception.code, "closed")
