@@ -4,6 +4,7 @@
  *
  * cc -O2 -o floor floor.c; ./floor PORT
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -78,19 +78,27 @@ class Crowd:
 
     def _come_in(self, first: int) -> None:
         """Let those from this one on say hello, and wait until each has been let in."""
-        for number in range(first, len(self.sockets)):
-            self.sockets[number].sendall(self.server.hello(number))
-        if not self.server.joined:
-            return
-        waiting = {s.fileno(): b"" for s in self.sockets[first:]}
+        steps = {
+            sock.fileno(): list(self.server.hello(number))
+            for number, sock in enumerate(self.sockets[first:], first)
+        }
+        waiting = {fd: b"" for fd, step in steps.items() if step}
+        for fd in waiting:
+            self._by_fd[fd].sendall(steps[fd][0][0])
         deadline = time.perf_counter() + PATIENCE
         while waiting:
             if time.perf_counter() > deadline:
-                raise TimeoutError(f"{len(waiting)} were not let in: {list(waiting.values())[:1]}")
+                raise TimeoutError(f"{len(waiting)} were not let in")
             for fd, data in self._received():
-                if fd in waiting:
-                    waiting[fd] = (waiting[fd] + data)[-200_000:]
-                    if self.server.joined in waiting[fd]:
+                if fd not in waiting:
+                    continue
+                waiting[fd] += data
+                if steps[fd][0][1] in waiting[fd]:
+                    del steps[fd][0]
+                    waiting[fd] = b""
+                    if steps[fd]:
+                        self._by_fd[fd].sendall(steps[fd][0][0])
+                    else:
                         del waiting[fd]
 
     def come_in_at_once(self) -> float:

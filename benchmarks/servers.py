@@ -49,12 +49,9 @@ class Server:
         """
         raise NotImplementedError
 
-    def hello(self, number: int) -> bytes:
-        """What the client of this number sends to come in."""
-        return b""
-
-    joined: ClassVar[bytes] = b""
-    """What a client has been sent when it is in; empty if nothing is."""
+    def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
+        """What the client of this number sends to come in, and what it then waits for."""
+        return ()
 
     prefix: ClassVar[bytes] = b""
     """What stands before a message on the wire to the server."""
@@ -94,20 +91,18 @@ class TwistedChat(Server):
     """This project, with everything on: accounts, history, C{synchronous=FULL}."""
 
     name = "twisted-chat"
-    joined = b"the commands.\n"
 
     def command(self) -> Sequence[str]:
         return twistd("--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096")
 
-    def hello(self, number: int) -> bytes:
-        return f"/guest bench{number}\n".encode()
+    def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
+        return [(b"/guest bench%d\n" % number, b"the commands.\n")]
 
 
 class InspIRCd(Server):
     """From Debian, with its limits on floods and queues off."""
 
     name = "InspIRCd"
-    joined = b" 366 "
     prefix = b"PRIVMSG #bench :"
 
     def command(self) -> Sequence[str]:
@@ -134,7 +129,7 @@ class InspIRCd(Server):
         )
         return [program, "--runasroot", "--nofork", "--config", str(config)]
 
-    def hello(self, number: int) -> bytes:
+    def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
 
     def version(self) -> str:
@@ -145,7 +140,6 @@ class NgIRCd(Server):
     """From Debian, with its penalties and limits off."""
 
     name = "ngIRCd"
-    joined = b" 366 "
     prefix = b"PRIVMSG #bench :"
 
     def command(self) -> Sequence[str]:
@@ -180,7 +174,7 @@ PAM = no
         )
         return [program, "--nodaemon", "--config", str(config)]
 
-    def hello(self, number: int) -> bytes:
+    def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
 
     def version(self) -> str:
@@ -215,17 +209,19 @@ class Floor(Server):
         if compiler is None:
             raise Missing("there is no C compiler")
         program = self.directory / "floor"
-        subprocess.run(
-            [compiler, "-O2", "-o", str(program), str(_HERE / "floor.c")], check=True
-        )
+        subprocess.run([compiler, "-O2", "-o", str(program), str(_HERE / "floor.c")], check=True)
         return [str(program), str(self.port)]
 
 
 ALL: Sequence[type[Server]] = (Floor, TwistedChat, InspIRCd, NgIRCd, NaiveTwisted, NaiveAsyncio)
 
 
-def _irc(number: int) -> bytes:
-    return f"NICK b{number}\r\nUSER b 0 * :b\r\nJOIN #bench\r\n".encode()
+def _irc(number: int) -> Sequence[tuple[bytes, bytes]]:
+    # RFC 2812: 001 is RPL_WELCOME, 366 is RPL_ENDOFNAMES.
+    return [
+        (b"NICK b%d\r\nUSER b 0 * :b\r\n" % number, b" 001 "),
+        (b"JOIN #bench\r\n", b" 366 "),
+    ]
 
 
 def _first_line(*command: str) -> str:

@@ -89,8 +89,7 @@ class Options(usage.Options):
         self.motd: Sequence[str] = ()
 
     def opt_port(self, port: str) -> None:
-        """Where to listen: a port number or a Twisted endpoint string. May be given more than
-        once. [default: 5000]"""
+        """Where to listen: a port number or an endpoint string; may be repeated. [default: 5000]"""
         self.ports.append(port)
 
     opt_p = opt_port
@@ -164,7 +163,7 @@ class Listening(Service):
         self._listening: IListeningPort | None = None
         try:
             self._endpoint = serverFromString(reactor, description)
-        except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+        except Exception as error:  # noqa: BLE001 - each endpoint's parser raises what it likes
             raise CannotStart(f"twistd chat: cannot use the port {port}: {error}") from None
 
     def privilegedStartService(self) -> None:
@@ -259,7 +258,9 @@ class ChatService(MultiService):
         await self._store.close()
 
     async def _delete_old(self) -> None:
-        deleted = await self._store.prune(now() - self._history_days * _DAY)
+        before = now() - self._history_days * _DAY
+        deleted = await self._store.prune(before)
+        self._chat.forget(before)
         if deleted:
             _log.info("deleted {count} old messages", count=deleted)
 
@@ -299,6 +300,12 @@ def _within_descriptors(limits: Limits) -> Limits:
     """The limits, with no more connections than there can be open files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = max(1, soft - _RESERVED_DESCRIPTORS)
+    if limits.max_connections > possible:
+        _log.warn(
+            "--max-connections {wanted} is over the open-file limit; {possible} it is",
+            wanted=limits.max_connections,
+            possible=possible,
+        )
     if not limits.max_connections or limits.max_connections > possible:
         return replace(limits, max_connections=possible)
     return limits

@@ -120,7 +120,7 @@ class RefusalTest(SynchronousTestCase):
     def test_other_database(self) -> None:
         """A URL of a database that is not supported."""
         self.assertIn(
-            "postgresql databases are not supported",
+            "postgresql+psycopg databases are not supported",
             self.refuse("--database", "postgresql+psycopg://localhost/chat"),
         )
 

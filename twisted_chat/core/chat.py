@@ -40,6 +40,9 @@ from .text import clean, printable
 LOBBY = "lobby"
 """The room that always exists and that everyone is in."""
 
+_HISTORY = 20
+"""Messages that /history shows when it is not told how many."""
+
 _NOT_KEPT = "private messages with a guest are not kept: they are gone when you leave"
 
 _Replay = TypeVar("_Replay", Message, DirectMessage)
@@ -219,9 +222,16 @@ class Chat:
         if not elsewhere:
             self._forget(person)
 
-    def say_bye(self, text: str) -> None:
-        """Tell everyone who is in that the server ends."""
-        self._tell(self._lobby, Bye(self._now(), text))
+    def end(self, farewell: str) -> None:
+        """Say bye to everyone, all at once: nobody is told that the others leave."""
+        self._tell(self._lobby, Bye(self._now(), farewell))
+        for session in self._lobby.members:
+            session.closed = True
+            session.person = None
+            session.rooms = ()
+        self._people.clear()
+        for room in self._rooms.values():
+            room.members.clear()
 
     # Rooms
 
@@ -350,7 +360,7 @@ class Chat:
         most = self._limits.max_history
         if count is not None and not 1 <= count <= most:
             raise Refusal("bad-arguments", f"/history shows 1 to {most} messages")
-        count = count or self._limits.replay
+        count = count or min(_HISTORY, most)
         if not of.startswith("@"):
             room = self._own_room(session, of)
             messages = self._newest(await self._store.history(room.record, count))
@@ -491,21 +501,21 @@ class Chat:
             room.recent.append(message)
             room.replay = None
 
+    def forget(self, before: int) -> None:
+        """The log has no messages older than this time any more."""
+        for room in self._rooms.values():
+            while room.recent and room.recent[0].time < before:
+                room.recent.popleft()
+                room.replay = None
+
     # Details
 
     def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
         text = _sayable(text)
+        name = _person(session).name
         session.in_flight += 1
         self._store.append(
-            RoomPost(
-                room.record.id,
-                room.name,
-                _person(session).name,
-                self._now(),
-                text,
-                action,
-                session,
-            )
+            RoomPost(room.record.id, room.name, name, self._now(), text, action, session)
         )
 
     def _enter(self, session: Session, person: Person) -> None:

@@ -1,6 +1,7 @@
 """L{SqlStore}: SQLAlchemy Core on one connection, used by one thread."""
 
-from collections import defaultdict
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    UpdateBase,
     bindparam,
     create_engine,
     delete,
@@ -17,7 +19,9 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import Deferred
@@ -71,6 +75,15 @@ class SqlStore:
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
         """@raise StoreError: if the URL is not that of an SQLite database."""
         self._url = _sqlite_url(url)
+        # Here, and not in open(), as it imports the driver: privileges may be dropped in between.
+        self._engine = create_engine(
+            self._url,
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False, "timeout": 2},
+            hide_parameters=True,  # errors are logged; what people say is not
+        )
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._feed: Feed | None = None
@@ -87,13 +100,6 @@ class SqlStore:
         @raise StoreError: if it cannot be opened.
         @raise DatabaseTooNew: if a newer version of this program made it.
         """
-        self._engine = create_engine(
-            self._url,
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "timeout": 2},
-        )
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
         try:
             self._connection = self._engine.connect()
             with self._connection.begin():
@@ -145,7 +151,9 @@ class SqlStore:
         posts, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
         reads, self._reads = self._reads, {}
         self._committing = True
-        self._run(_commit, posts, reads).addCallbacks(
+        deferToThreadPool(
+            self._reactor, self._pool, _commit, self._connection, posts, reads
+        ).addCallbacks(
             self._committed, self._failed, callbackArgs=(posts,), errbackArgs=(posts,)
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
 
@@ -272,23 +280,33 @@ class SqlStore:
 
 # Transactions: plain functions, run on the store's thread.
 
-_INSERT_MESSAGES = insert(messages)
-_INSERT_DIRECT = insert(direct_messages)
-_TAKE_IDS = (
+
+_BEGIN = "BEGIN IMMEDIATE"
+
+
+def _sql(statement: UpdateBase) -> str:
+    """A statement as the driver takes it. What every commit runs goes to the driver as it is:
+    putting it together and taking it apart again costs more than running it."""
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+_INSERT_MESSAGES = _sql(insert(messages))
+_INSERT_DIRECT = _sql(insert(direct_messages))
+_TAKE_IDS = _sql(
     update(log_head)
     .values(last_id=log_head.c.last_id + bindparam("count"))
     .returning(log_head.c.last_id)
 )
-_TAKE_SEQS = (
+_TAKE_SEQS = _sql(
     update(rooms)
-    .where(rooms.c.id == bindparam("room"))
     .values(last_seq=rooms.c.last_seq + bindparam("count"))
+    .where(rooms.c.id == bindparam("room"))
     .returning(rooms.c.last_seq)
 )
-_MARK_READ = (
+_MARK_READ = _sql(
     update(accounts)
-    .where(accounts.c.id == bindparam("account"))
     .values(read_up_to=bindparam("up_to"))
+    .where(accounts.c.id == bindparam("account"))
 )
 
 _SENDER = accounts.alias("sender")
@@ -308,70 +326,60 @@ _DIRECT = (
 
 def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
     """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
-    id = _take_ids(connection, len(posts)) if posts else 0
-    seqs = _take_seqs(connection, posts)
-    stored: list[Stored] = []
-    said: list[dict[str, Any]] = []
-    told: list[dict[str, Any]] = []
-    for post in posts:
-        id += 1
-        if isinstance(post, RoomPost):
-            seqs[post.room_id] += 1
-            seq = seqs[post.room_id]
-            said.append(
-                {
-                    "id": id,
-                    "room_id": post.room_id,
-                    "seq": seq,
-                    "author": post.author,
-                    "time": post.time,
-                    "text": post.text,
-                    "action": post.action,
-                }
-            )
-            stored.append(
-                Message(id, post.room, seq, post.author, post.time, post.text, post.action)
-            )
-        elif post.sender_id is None or post.recipient_id is None:
-            stored.append(DirectMessage(None, post.sender, post.recipient, post.time, post.text))
-        else:
-            told.append(
-                {
-                    "id": id,
-                    "sender_id": post.sender_id,
-                    "recipient_id": post.recipient_id,
-                    "time": post.time,
-                    "text": post.text,
-                }
-            )
-            stored.append(DirectMessage(id, post.sender, post.recipient, post.time, post.text))
-    if said:
-        connection.execute(_INSERT_MESSAGES, said)
-    if told:
-        connection.execute(_INSERT_DIRECT, told)
-    if reads:
-        connection.execute(
-            _MARK_READ, [{"account": account, "up_to": id} for account, id in reads.items()]
-        )
+    cursor = connection.connection.cursor()
+    cursor.execute(_BEGIN)
+    try:
+        stored = _append(cursor, posts)
+        if reads:
+            cursor.executemany(_MARK_READ, [(up_to, account) for account, up_to in reads.items()])
+        cursor.execute("COMMIT")
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        raise
     return stored
 
 
-def _take_ids(connection: Connection, count: int) -> int:
-    """Reserve ids for so many entries; gives back the last id before them."""
-    last: int = connection.execute(_TAKE_IDS, {"count": count}).scalar_one()
-    return last - count
-
-
-def _take_seqs(connection: Connection, posts: Sequence[Post]) -> dict[int, int]:
-    """For each room that is posted to: its last C{seq} before these posts."""
-    counts: defaultdict[int, int] = defaultdict(int)
+def _append(cursor: DBAPICursor, posts: Sequence[Post]) -> list[Stored]:
+    id = _take_ids(cursor, len(posts)) if posts else 0
+    seqs = _take_seqs(cursor, posts)
+    stored: list[Stored] = []
+    said: list[tuple[object, ...]] = []
+    told: list[tuple[object, ...]] = []
     for post in posts:
+        id += 1
         if isinstance(post, RoomPost):
-            counts[post.room_id] += 1
-    return {
-        room: connection.execute(_TAKE_SEQS, {"room": room, "count": count}).scalar_one() - count
-        for room, count in counts.items()
-    }
+            room, author, time, text = post.room_id, post.author, post.time, post.text
+            seq = seqs[room] = seqs[room] + 1
+            said.append((id, room, seq, author, time, text, post.action))
+            stored.append(Message(id, post.room, seq, author, time, text, post.action))
+        elif post.sender_id is None or post.recipient_id is None:
+            stored.append(DirectMessage(None, post.sender, post.recipient, post.time, post.text))
+        else:
+            told.append((id, post.sender_id, post.recipient_id, post.time, post.text))
+            stored.append(DirectMessage(id, post.sender, post.recipient, post.time, post.text))
+    if said:
+        cursor.executemany(_INSERT_MESSAGES, said)
+    if told:
+        cursor.executemany(_INSERT_DIRECT, told)
+    return stored
+
+
+def _take_ids(cursor: DBAPICursor, count: int) -> int:
+    """Reserve ids for so many entries; gives back the last id before them."""
+    cursor.execute(_TAKE_IDS, (count,))
+    ((last,),) = cursor.fetchall()
+    return int(last) - count
+
+
+def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
+    """For each room that is posted to: its last C{seq} before these posts."""
+    counts = Counter(post.room_id for post in posts if isinstance(post, RoomPost))
+    seqs: dict[int, int] = {}
+    for room, count in counts.items():
+        cursor.execute(_TAKE_SEQS, (count, room))
+        ((last,),) = cursor.fetchall()
+        seqs[room] = last - count
+    return seqs
 
 
 def _history(connection: Connection, room: RoomRecord, limit: int) -> list[Message]:
@@ -453,11 +461,13 @@ def _configure(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(_BEGIN)
 
 
 def _reason(url: URL, error: Exception) -> str:
     cause = str(getattr(error, "orig", None) or error).splitlines()[0]
     if "locked" in cause:
         cause = "another process has it open"
+    elif url.database and os.path.exists(url.database) and not os.access(url.database, os.W_OK):
+        cause = "the file cannot be written"
     return f"cannot use the database {url.render_as_string()}: {cause}"

@@ -10,8 +10,11 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHalfCloseableProtocol,
     IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
@@ -36,6 +39,9 @@ from .wire import MAX_LINE, JsonFormat, Speech, TextFormat, parse
 _QUEUE = 64
 """Lines that wait to be worked off before no more are read, and that are worked off in one turn of
 the reactor."""
+
+_REFUSAL = 5.0
+"""Seconds that somebody who is refused has to read why."""
 
 _CLEAR_LINE = b"\r\x1b[K"
 _CONCEAL = b"\x1b[8m"
@@ -71,6 +77,7 @@ class ChatProtocol(LineReceiver):
     _landing: Deferred[None] | None = None
     _working = False
     _ended = False
+    _endless = False
     _gone = False
     _crlf = False
     _prompted = False
@@ -115,6 +122,8 @@ class ChatProtocol(LineReceiver):
     # What comes in
 
     def dataReceived(self, data: bytes) -> None:
+        if self._ended and data:
+            return
         try:
             received = self._telnet.receive(data)
         except TelnetAbuse:
@@ -123,7 +132,7 @@ class ChatProtocol(LineReceiver):
         if received.replies:
             self.outbox.write(received.replies)
         super().dataReceived(received.data)
-        if received.interrupted:
+        if received.interrupted and self._asked is None:
             self.notice("/quit leaves")
         self._ended |= received.ended
         self._work_on()
@@ -137,8 +146,7 @@ class ChatProtocol(LineReceiver):
             self.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self._refuse("too-long", f"that line is over {self.MAX_LENGTH} bytes; goodbye", "")
-        self.hang_up()
+        self._ended = self._endless = True  # what came before it is worked off first
 
     def readConnectionLost(self) -> None:
         """The peer has said all it had to say, and waits for the answers."""
@@ -168,6 +176,21 @@ class ChatProtocol(LineReceiver):
     async def _work(self) -> None:
         """Work off what has arrived, in order. Ends when there is no more, so that an idle
         connection has nothing but its buffers."""
+        try:
+            await self._work_off()
+            if self._ended and not self._over:
+                await self._until_landed(0)
+                if self._endless:
+                    self._refuse("too-long", f"that line is over {self.MAX_LENGTH} bytes", "")
+                self.hang_up()
+        except CancelledError:
+            pass  # the connection went away while a commit was waited for
+        finally:
+            self._working = False
+            if not self._lines:
+                self._lines = None
+
+    async def _work_off(self) -> None:
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
@@ -175,19 +198,12 @@ class ChatProtocol(LineReceiver):
                 done += 1
                 if done % _QUEUE == 0:
                     await deferLater(self.factory.clock, 0)  # the others' turn
-            if self._ended and not self._over:
-                await self._until_landed(0)
-                self.hang_up()
         except CancelledError:
-            pass  # the connection went away while this waited for it
-        finally:
-            self._working = False
-            if not self._lines:
-                self._lines = None
+            pass  # there is no more to come, although a question was put
 
     def _next_line(self) -> bytes | None:
         """The next line that has arrived; at the end also one that was not ended."""
-        if not self._lines and self.paused and not self._gone:
+        if not self._lines and self.paused and not self._gone and not self.factory.closing:
             self.resumeProducing()
         if not self._lines and self._ended:
             return self.clearLineBuffer() or None
@@ -218,6 +234,8 @@ class ChatProtocol(LineReceiver):
             )
         if self.session.person is None:
             self._prompt()
+        else:
+            self._prompted = False
 
     async def _perform(self, command: commands.Command, rest: str) -> None:
         if self.session.person is None and not command.anyone:
@@ -297,6 +315,9 @@ class ChatProtocol(LineReceiver):
         self._prompted = False
 
     def hang_up(self, farewell: str = "bye") -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.cancel()  # and what was hidden for a password is shown again
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
             self.chat.leave_all(self.session)
@@ -352,15 +373,19 @@ class ChatFactory(Factory):
         self._connections: dict[ChatProtocol, str | None] = {}
         self._addresses: Counter[str] = Counter()
         self._empty: Deferred[None] | None = None
+        self.closing = False
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        if self.closing:
+            return _Refuser(self.clock, "this server is going down")
         most = self.limits.max_connections
         if most and len(self._connections) >= most:
-            return _Refuser("this server is full; try again later")
+            return _Refuser(self.clock, "this server is full; try again later")
         host = _limited_host(addr)
         most = self.limits.max_per_address
         if most and host is not None and self._addresses[host] >= most:
-            return _Refuser(f"your address has {most} connections already; close one first")
+            sentence = f"your address has {most} connections already; close one first"
+            return _Refuser(self.clock, sentence)
         return ChatProtocol(self)
 
     def connected(self, protocol: ChatProtocol) -> None:
@@ -376,10 +401,12 @@ class ChatFactory(Factory):
             if not self._addresses[host]:
                 del self._addresses[host]
         if not self._connections and self._empty is not None:
-            self._empty.callback(None)
+            empty, self._empty = self._empty, None
+            empty.callback(None)
 
     def pause(self) -> None:
         """Read nothing more from anyone."""
+        self.closing = True
         for protocol in self._connections:
             protocol.pauseProducing()
 
@@ -387,11 +414,12 @@ class ChatFactory(Factory):
         """Say bye to everyone; whoever is not gone after C{grace} seconds is cut off."""
         if not self._connections:
             return
-        self._empty = Deferred()
+        empty = self._empty = Deferred()
+        self.chat.end(farewell)
         for protocol in list(self._connections):
             protocol.hang_up(farewell)
         timeout = self.clock.callLater(grace, self._abort)
-        await self._empty
+        await empty
         if timeout.active():
             timeout.cancel()
 
@@ -403,13 +431,25 @@ class ChatFactory(Factory):
 class _Refuser(Protocol):
     """Says one sentence and hangs up."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, clock: IReactorTime, sentence: str) -> None:
+        self._clock = clock
+        self._timeout: IDelayedCall | None = None
         self._sentence = sentence
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(f"! {self._sentence}\n".encode())
-        self.transport.loseConnection()
+        transport: Any = self.transport
+        transport.write(f"! {self._sentence}\n".encode())
+        if not ITCPTransport.providedBy(transport) or ISSLTransport.providedBy(transport):
+            transport.loseConnection()
+            return
+        # What a peer has sent already must be read, or the kernel resets the connection and the
+        # sentence is lost.
+        transport.loseWriteConnection()
+        self._timeout = self._clock.callLater(_REFUSAL, transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()
 
 
 def _limited_host(address: Any) -> str | None:
@@ -430,6 +470,8 @@ def _keep_alive(transport: Any) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
+    if ISSLTransport.providedBy(transport):
+        return  # its handle is no socket; the system's own times hold
     handle = transport.getHandle()
     for option, value in _KEEPALIVE:
         if hasattr(socket, option):  # not on every system

@@ -1,0 +1,1519 @@
+"""A connection of the line protocol, over a transport in memory."""
+
+import json
+import re
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
+from typing import Any, ClassVar
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, ISSLTransport
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+
+from tests.support import MemoryStore, PlainHasher, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.limits import Limits
+from twisted_chat.faces.line.protocol import ChatFactory, ChatProtocol, Settings
+
+_TURN = 0.001
+"""Seconds that a turn of the reactor takes."""
+
+_SEVERAL = 64
+"""Lines of one connection that are worked off in one turn, and that wait for it."""
+
+_GREETING = "* Welcome to chat. Type a name, or just Enter to be a guest; /help helps.\n"
+_CLEAR_LINE = b"\r\x1b[K"
+_CONCEAL = b"\x1b[8m"
+_REVEAL = b"\x1b[0m"
+_WILL_ECHO = b"\xff\xfb\x01"
+_WONT_ECHO = b"\xff\xfc\x01"
+
+_Json = dict[str, Any]
+
+
+class Turns(Clock):
+    """A clock on which even what is to happen at once waits for the next turn."""
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> IDelayedCall:
+        return super().callLater(max(delay, _TURN), callable, *args, **kw)
+
+
+class Hasher(PlainHasher):
+    """A hasher that tells whether somebody waits for it."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        return bool(self._waiting)
+
+
+class MemoryTransport(StringTransport):
+    """A transport that is not plain TCP, and asks a pull producer as Twisted's do.
+
+    @ivar reading: the other end takes what is written.
+    @ivar options: what was set on the connection.
+    """
+
+    def __init__(self, peer: IAddress) -> None:
+        super().__init__(peerAddress=peer, lenient=True)
+        self.reading = True
+        self.options: list[Any] = []
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        assert not streaming
+        super().registerProducer(producer, streaming)
+        producer.resumeProducing()
+        self.drain()
+
+    def drain(self) -> None:
+        """Write until there is no more."""
+        while self.reading and self.producer is not None:
+            self.producer.resumeProducing()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.options.append(("nodelay", enabled))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.options.append(("keepalive", enabled))
+
+    def getHandle(self) -> Any:
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        self.options.append(option)
+
+
+class TlsTransport(MemoryTransport):
+    """A transport whose handle is no socket."""
+
+    def __init__(self, peer: IAddress) -> None:
+        super().__init__(peer)
+        alsoProvides(self, ISSLTransport)
+
+    def getHandle(self) -> Any:
+        return object()
+
+
+class Peer:
+    """The other end of a connection, and the part of the reactor that reads from it."""
+
+    transport_class: ClassVar[type[MemoryTransport]] = MemoryTransport
+
+    def __init__(self, factory: ChatFactory, address: IAddress) -> None:
+        self.transport = self.transport_class(address)
+        built = factory.buildProtocol(address)
+        self.built: Protocol = built
+        self.gone = False
+        self._arriving: deque[bytes] = deque()
+        self._ended = False
+        built.makeConnection(self.transport)
+
+    @property
+    def protocol(self) -> ChatProtocol:
+        assert isinstance(self.built, ChatProtocol)
+        return self.built
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is read from it at the moment."""
+        return bool(self.transport.producerState == "paused")
+
+    def send(self, data: str | bytes, size: int | None = None) -> None:
+        """Send this, in pieces of so many bytes or in one."""
+        encoded = data.encode() if isinstance(data, str) else data
+        size = size or len(encoded) or 1
+        self._arriving.extend(encoded[i : i + size] for i in range(0, len(encoded), size))
+
+    def end(self) -> None:
+        """Send nothing more after this, but go on reading: half-close."""
+        self._ended = True
+
+    def vanish(self) -> None:
+        """Be gone without a word."""
+        self._lose(ConnectionLost())
+
+    @property
+    def is_closing(self) -> bool:
+        """It is still there, and all that it was to be sent is written."""
+        transport = self.transport
+        written = transport.disconnecting and transport.producer is None
+        return not self.gone and (transport.disconnected or written)
+
+    @property
+    def has_sent(self) -> bool:
+        """There is something of it to be read."""
+        return not (self.gone or self.transport.disconnecting or self.paused) and bool(
+            self._arriving or self._ended
+        )
+
+    def read(self) -> None:
+        """Do what the reactor does in a turn: read once, and see whether it is closed."""
+        if self.has_sent:
+            if self._arriving:
+                self.built.dataReceived(self._arriving.popleft())
+            else:
+                self._ended = False
+                self.protocol.readConnectionLost()
+        elif self.is_closing:
+            self._lose(ConnectionDone())
+
+    def _lose(self, reason: Exception) -> None:
+        if not self.gone:
+            self.gone = True
+            if self.transport.producer is not None:
+                self.transport.producer.stopProducing()
+            self.built.connectionLost(Failure(reason))
+
+    def take_bytes(self) -> bytes:
+        """What it was sent since the last time."""
+        data = bytes(self.transport.value())
+        self.transport.clear()
+        return data
+
+    def take(self) -> str:
+        return self.take_bytes().decode()
+
+    def take_events(self) -> list[_Json]:
+        """The objects it was sent since the last time, and nothing but objects."""
+        return [json.loads(line) for line in self.take().splitlines()]
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A server without sockets. In the end everyone goes, and nothing is to be left of them."""
+
+    limits: ClassVar[Limits] = Limits()
+    settings: ClassVar[Settings] = Settings("chat")
+
+    def setUp(self) -> None:
+        self.serve()
+        self.addCleanup(self.check_nothing_is_left)
+
+    def serve(self, limits: Limits | None = None) -> None:
+        """Start a new server, and forget the last."""
+        limits = limits or self.limits
+        self.store = MemoryStore()
+        self.hasher = Hasher()
+        self.clock = Turns()
+        self.accounts = Accounts(self.store, self.hasher, now, min_password=limits.min_password)
+        self.chat = Chat(self.store, self.accounts, limits, now)
+        self.chat.open(self.store.open())
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+        self.factory = ChatFactory(self.chat, self.accounts, self.settings, limits, self.clock, now)
+        self.peers: list[Peer] = []
+
+    def check_nothing_is_left(self) -> None:
+        """Everyone vanishes, and what is under way ends: then no call waits, and nobody is in the
+        registry. (Errors that were logged fail the test anyway.)"""
+        for peer in self.peers:
+            peer.vanish()
+        self.let_go()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.check_registry()
+
+    def check_registry(self) -> None:
+        """Somebody new finds nobody here."""
+        self.factory.closing = False
+        last = self.peer(UNIXAddress(None))
+        last.send("/guest zz\n/users\n/quit\n")
+        self.settle()
+        self.assertIn("* 1 person is in the lobby: zz (guest)\n", last.take())
+        self.assertTrue(last.gone)
+
+    def peer(self, address: IAddress | None = None) -> Peer:
+        """Somebody connects."""
+        peer = Peer(self.factory, address or UNIXAddress(None))
+        self.peers.append(peer)
+        return peer
+
+    def guest(self, name: str) -> Peer:
+        """Somebody who is in as a guest, and has read everything."""
+        peer = self.peer()
+        self.tell(peer, f"/guest {name}\n")
+        return peer
+
+    def robot(self, name: str) -> Peer:
+        """A program that is in as a guest and speaks JSON, and has read everything."""
+        peer = self.peer()
+        self.tell(peer, f"/json on\n/guest {name}\n")
+        return peer
+
+    def register(self, name: str, password: str) -> None:
+        """Make an account; its owner is not here."""
+        self.say(self.peer(), f"/register {name} {password}\n/quit\n")
+
+    def turn(self) -> None:
+        """One turn of the reactor."""
+        for peer in self.peers:
+            peer.read()
+        self.clock.advance(_TURN)
+
+    def settle(self) -> None:
+        """Turn until nothing is left to do but to wait."""
+        for _ in range(100_000):
+            soon = self.clock.seconds() + _TURN
+            due = any(call.getTime() <= soon for call in self.clock.getDelayedCalls())
+            if not due and not any(peer.has_sent or peer.is_closing for peer in self.peers):
+                return
+            self.turn()
+        self.fail("it never comes to rest")
+
+    def let_go(self) -> None:
+        """Let the store and the hasher answer, until nobody waits for them."""
+        self.hasher.held = False
+        self.store.release()
+        self.hasher.release()
+        self.settle()
+
+    def step(self) -> bool:
+        """Let the held store or the held hasher give one answer, if it is waited for."""
+        try:
+            self.store.step()
+        except IndexError:
+            if not self.hasher.is_waited_for:
+                return False
+            self.hasher.release()
+        self.settle()
+        return True
+
+    def say(self, peer: Peer, data: str | bytes, size: int | None = None) -> str:
+        """Send this and give back what comes of it."""
+        return self.ask(peer, data, size).decode()
+
+    def ask(self, peer: Peer, data: str | bytes, size: int | None = None) -> bytes:
+        """As L{say}, in bytes."""
+        self.settle()
+        peer.take_bytes()
+        peer.send(data, size)
+        self.settle()
+        return peer.take_bytes()
+
+    def events(self, peer: Peer, data: str | bytes) -> list[_Json]:
+        """As L{say}, for a peer that speaks JSON."""
+        return [json.loads(line) for line in self.say(peer, data).splitlines()]
+
+    def tell(self, peer: Peer, data: str | bytes) -> None:
+        """Send this; what came so far, and comes of it, is not of interest."""
+        peer.send(data)
+        self.settle()
+        peer.take_bytes()
+
+
+class GreetingTests(ServerTestCase):
+    """The first that is seen, and what comes at the C{Name:} prompt."""
+
+    def test_greeting_and_prompt(self) -> None:
+        """A connection is greeted and asked for a name, and gets no byte besides."""
+        self.assertEqual(self.peer().take(), f"{_GREETING}Name: ")
+
+    def test_prompt_comes_again_until_somebody_is_in(self) -> None:
+        """After each line that leads nowhere, and not once that has led in."""
+        peer = self.peer()
+        self.assertTrue(self.say(peer, "...\n").endswith("\nName: "))
+        self.assertTrue(self.say(peer, "/help help\n").endswith("\nName: "))
+        self.assertNotIn("Name: ", self.say(peer, "\n"))
+        self.assertNotIn("Name: ", self.say(peer, "hello\n/users\n/nonsense\n"))
+
+    def test_no_prompt_between_lines_that_came_together(self) -> None:
+        """Nobody is typing there."""
+        self.assertNotIn("Name: ", self.say(self.peer(), "...\n...\n\n"))
+
+    def test_enter_is_a_guest(self) -> None:
+        """Just Enter gives a generated name."""
+        self.assertIn("* Welcome, guest1. You are a guest", self.say(self.peer(), "\n"))
+
+    def test_new_name_and_password_registers(self) -> None:
+        """A new name is offered registration, and the password makes it an account."""
+        peer = self.peer()
+        offer = self.say(peer, "alice\n")
+        self.assertIn('* "alice" is new here. A password registers it', offer)
+        self.assertIn("New password: ", offer)
+        self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
+        self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
+
+    def test_registered_name_is_asked_for_its_password(self) -> None:
+        """A wrong one leads back to the name, as Enter does; the right one leads in."""
+        self.register("alice", "wonderland")
+        peer = self.peer()
+        self.assertIn("Password: ", self.say(peer, "alice\n"))
+        answer = self.say(peer, "looking-glass\n")
+        self.assertIn("! wrong name or password\n", answer)
+        self.assertTrue(answer.endswith("Name: "))
+        self.assertIn("Password: ", self.say(peer, "alice\n"))
+        self.assertTrue(self.say(peer, "\n").endswith("Name: "))
+        self.tell(peer, "alice\n")
+        self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
+
+    def test_password_is_never_said(self) -> None:
+        """Not even one that looks like a command or like a message."""
+        bob = self.guest("bob")
+        for name, password in ("anna", "/users 123"), ("carla", "//slash-slash"):
+            peer = self.peer()
+            self.tell(peer, f"{name}\n")
+            self.assertIn(f"* Welcome, {name}.\n", self.say(peer, f"{password}\n"))
+            self.assertEqual(bob.take(), f"* {name} joined\n")
+        self.assertEqual(self.store.messages, [])
+
+    def test_connection_probes_a_peer_that_may_have_vanished(self) -> None:
+        """Over IP, keepalive is on, and small writes are not held back."""
+        peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertIn(("keepalive", True), peer.transport.options)
+        self.assertIn(("nodelay", True), peer.transport.options)
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), peer.transport.options)
+        self.assertEqual(self.peer().transport.options, [])
+
+    def test_connection_over_TLS_is_greeted(self) -> None:
+        """Though there is no socket at hand to set options on."""
+        self.patch(Peer, "transport_class", TlsTransport)
+        peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertTrue(peer.take().startswith(_GREETING))
+        self.assertIn(("keepalive", True), peer.transport.options)
+
+
+class RefusalTests(ServerTestCase):
+    """Each error code that a line can be answered with, to a program."""
+
+    limits = Limits(max_joined=2, max_rooms=3, max_history=50)
+
+    def refuse(self, peer: Peer, line: str | bytes, code: str, command: str = "") -> str:
+        """The line is refused so, and the session goes on; gives back the sentence."""
+        encoded = line.encode() if isinstance(line, str) else line
+        *before, error = self.events(peer, encoded + b"\n")
+        self.assertEqual([event for event in before if event["event"] == "error"], [])
+        self.assertEqual(sorted(error), ["code", "command", "event", "text", "time"])
+        self.assertEqual(
+            (error["event"], error["code"], error["command"]), ("error", code, command)
+        )
+        self.assertEqual(error["time"], "2023-11-14T22:13:20.000Z")
+        self.assertRegex(error["text"], r"\S")
+        self.check_goes_on(peer)
+        return str(error["text"])
+
+    def check_goes_on(self, peer: Peer) -> None:
+        """Whoever is in can speak; whoever is not can come in."""
+        if peer.protocol.session.person is None:
+            came = self.events(peer, "/guest later\n")
+            self.assertEqual(came[0]["event"], "welcome")
+        (said,) = self.events(peer, "and on\n")
+        self.assertEqual((said["event"], said["text"]), ("message", "and on"))
+
+    def outsider(self) -> Peer:
+        """A program that is not in yet."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        return peer
+
+    def test_unknown_command(self) -> None:
+        """Names the nearest."""
+        sentence = self.refuse(self.robot("alice"), "/usres now", "unknown-command", "/usres")
+        self.assertEqual(sentence, 'there is no command "/usres"; did you mean /users?')
+
+    def test_unknown_command_unlike_any(self) -> None:
+        """Says how to find them all."""
+        sentence = self.refuse(self.robot("alice"), "!frobnicate", "unknown-command", "!frobnicate")
+        self.assertEqual(sentence, 'there is no command "!frobnicate"; /help lists them')
+
+    def test_bad_arguments(self) -> None:
+        """Missing or supernumerary arguments are told the usage."""
+        alice = self.robot("alice")
+        for line, command, usage in (
+            ("/dm", "/dm", "/dm NAME MESSAGE"),
+            ("/DM bob", "/DM", "/dm NAME MESSAGE"),
+            ("/tell bob", "/tell", "/dm NAME MESSAGE"),
+            ("/join", "/join", "/join ROOM"),
+            ("/rooms tea", "/rooms", "/rooms"),
+            ("/json maybe", "/json", "/json on|off"),
+            ("/history 1 2 3", "/history", "/history [N] [ROOM or @NAME]"),
+        ):
+            self.assertEqual(self.refuse(alice, line, "bad-arguments", command), f"usage: {usage}")
+
+    def test_nothing_to_say(self) -> None:
+        """A line of which nothing can be seen is not said."""
+        self.refuse(self.robot("alice"), "\u200b\u2060", "bad-arguments")
+
+    def test_not_logged_in(self) -> None:
+        """Most commands are for those who are in."""
+        for word in ("/users", "/dm", "/bc hi", "/history", "/nick x", "/passwd a b", "/topic"):
+            self.serve()
+            self.refuse(self.outsider(), word, "not-logged-in", word.split()[0])
+
+    def test_bare_words_before_login(self) -> None:
+        """The bare words that talk are for those who are in, too."""
+        self.refuse(self.outsider(), "PM", "not-logged-in", "PM")
+        self.serve()
+        self.refuse(self.outsider(), "dm", "not-logged-in", "DM")
+
+    def test_already_logged_in(self) -> None:
+        """An account cannot log in again, nor a guest become another guest."""
+        peer = self.outsider()
+        self.tell(peer, "/register alice wonderland\n")
+        self.refuse(peer, "/login alice wonderland", "already-logged-in", "/login")
+        self.refuse(peer, "/register bob builder-pw", "already-logged-in", "/register")
+        self.refuse(peer, "/guest bob", "already-logged-in", "/guest")
+        sentence = self.refuse(self.robot("carol"), "/guest bob", "already-logged-in", "/guest")
+        self.assertIn("/nick", sentence)
+
+    def test_bad_name(self) -> None:
+        """At the prompt and in commands."""
+        self.refuse(self.outsider(), "no spaces please", "bad-name")
+        alice = self.robot("alice")
+        self.refuse(alice, "/nick @home", "bad-name", "/nick")
+        self.refuse(alice, "/nick admin", "bad-name", "/nick")
+        self.refuse(alice, "/join a/b", "bad-name", "/join")
+
+    def test_name_taken(self) -> None:
+        """By somebody who is here, or somebody who looks like it."""
+        self.guest("alice")
+        self.refuse(self.outsider(), "/guest Alice", "name-taken", "/guest")
+        self.refuse(self.robot("bob"), "/nick a1ice", "name-taken", "/nick")
+
+    def test_name_registered(self) -> None:
+        """An account's name is nobody else's, nor is what looks like it."""
+        self.register("alice", "wonderland")
+        self.refuse(self.outsider(), "/guest alice", "name-registered", "/guest")
+        self.refuse(self.robot("bob"), "/register a1ice wonderland", "name-registered", "/register")
+
+    def test_wrong_password(self) -> None:
+        """The same for a name that there is not."""
+        self.register("alice", "wonderland")
+        one = self.refuse(self.outsider(), "/login alice nope", "wrong-password", "/login")
+        self.serve()
+        other = self.refuse(self.outsider(), "/login alice nope", "wrong-password", "/login")
+        self.assertEqual(one, other)
+
+    def test_bad_password(self) -> None:
+        """A new password that is too short or too long."""
+        peer = self.robot("alice")
+        self.refuse(peer, "/register alice short", "bad-password", "/register")
+        self.refuse(peer, f"/register alice {'x' * 73}", "bad-password", "/register")
+
+    def test_no_such_person(self) -> None:
+        """Names the nearest."""
+        self.guest("bob")
+        sentence = self.refuse(self.robot("alice"), "/dm bbo hi", "no-such-person", "/dm")
+        self.assertEqual(sentence, 'no one here is called "bbo"; did you mean bob?')
+
+    def test_no_such_room(self) -> None:
+        """Names the nearest."""
+        sentence = self.refuse(self.robot("alice"), "/users loby", "no-such-room", "/users")
+        self.assertEqual(sentence, 'there is no room "loby"; did you mean lobby?')
+
+    def test_not_in_room(self) -> None:
+        """Says how to get there."""
+        self.tell(self.guest("bob"), "/join tea\n")
+        alice = self.robot("alice")
+        self.assertIn("/join tea", self.refuse(alice, "/leave tea", "not-in-room", "/leave"))
+        self.refuse(alice, "/history tea", "not-in-room", "/history")
+
+    def test_too_long(self) -> None:
+        """A line of 4,097 bytes is refused and not said; one of 4,096 is said."""
+        alice = self.robot("alice")
+        sentence = self.refuse(alice, "x" * 4097, "too-long")
+        self.assertEqual(sentence, "a line has at most 4096 bytes; that one has 4097")
+        self.assertEqual([m.text for m in self.store.messages], ["and on"])
+        (said,) = self.events(alice, "y" * 4096 + "\r\n")
+        self.assertEqual(said["text"], "y" * 4096)
+
+    def test_too_long_topic(self) -> None:
+        """A topic has a limit of its own."""
+        self.refuse(self.robot("alice"), f"/topic {'x' * 301}", "too-long", "/topic")
+
+    def test_bad_encoding(self) -> None:
+        """A line that is not UTF-8 is refused, whatever is on it."""
+        alice = self.robot("alice")
+        self.refuse(alice, b"caf\xe9", "bad-encoding")
+        self.refuse(alice, b"/dm bob caf\xe9", "bad-encoding")
+        self.refuse(self.outsider(), b"ren\xe9", "bad-encoding")
+        self.assertEqual([m.text for m in self.store.messages], ["and on"] * 3)
+
+    def test_control_characters(self) -> None:
+        """An escape sequence is refused, and nobody sees it."""
+        alice, bob = self.robot("alice"), self.guest("bob")
+        self.assertIn("U+001B", self.refuse(alice, "\x1b[2J", "bad-encoding"))
+        self.refuse(alice, "/me \x1b[A", "bad-encoding", "/me")
+        self.refuse(alice, "/topic \x9b2J", "bad-encoding", "/topic")
+        self.refuse(alice, "/dm bob \x07", "bad-encoding", "/dm")
+        self.assertNotIn(b"\x1b", bob.take_bytes())
+        self.assertTrue(all(m.text == "and on" for m in self.store.messages))
+
+    def test_escape_in_a_command_word(self) -> None:
+        """What is quoted of it has nothing in it that a screen obeys."""
+        self.refuse(self.robot("alice"), "/\x1b[2Jx", "unknown-command", "/[2Jx")
+
+    def test_busy(self) -> None:
+        """Too many are logging in."""
+        peer = self.outsider()
+        self.hasher.refusal = Refusal("busy", "too many people are logging in")
+        self.refuse(peer, "/register alice wonderland", "busy", "/register")
+
+    def test_closed(self) -> None:
+        """The server is going down."""
+        peer = self.outsider()
+        self.hasher.refusal = Refusal("closed", "the server is going down")
+        self.refuse(peer, "/login alice wonderland", "closed", "/login")
+
+    def test_full(self) -> None:
+        """As many rooms as one may be in, or as there may be."""
+        alice = self.robot("alice")
+        self.tell(alice, "/join tea\n")
+        self.refuse(alice, "/join coffee", "full", "/join")
+        self.tell(self.guest("bob"), "/join milk\n")
+        self.refuse(self.robot("carol"), "/join coffee", "full", "/join")
+
+    def test_forbidden(self) -> None:
+        """What a guest cannot do, and what nobody can."""
+        alice = self.robot("alice")
+        self.refuse(alice, "/leave", "forbidden", "/leave")
+        self.refuse(alice, "/passwd wonderland looking-glass", "forbidden", "/passwd")
+        self.refuse(alice, "/history @bob", "forbidden", "/history")
+
+    def test_internal_when_a_message_cannot_be_kept(self) -> None:
+        """The store loses it: its sender is told, and nobody is shown it."""
+        bob, alice = self.guest("bob"), self.robot("alice")
+        bob.take()
+        self.store.hold()
+        alice.send("lost\n")
+        self.settle()
+        self.store.fail()
+        self.store.release()
+        (error,) = alice.take_events()
+        self.assertEqual(
+            (error["event"], error["code"], error["command"]), ("error", "internal", "")
+        )
+        self.check_goes_on(alice)
+        self.assertRegex(bob.take(), r"^\[\d\d:\d\d\] alice: and on\n$")
+
+    def test_in_text_a_refusal_is_one_line(self) -> None:
+        """It begins with an exclamation mark."""
+        self.assertEqual(
+            self.say(self.guest("alice"), "/usres\n"),
+            '! there is no command "/usres"; did you mean /users?\n',
+        )
+
+
+class ClosedServerTests(ServerTestCase):
+    """A server without guests and without registration."""
+
+    settings = Settings("chat", allow_guests=False, allow_registration=False)
+
+    def check_registry(self) -> None:
+        """Nobody ever came in."""
+
+    def test_forbidden(self) -> None:
+        """Each way in says what it does not take, and the prompt stays."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        for line, command in (
+            ("", ""),
+            ("alice", ""),
+            ("/guest", "/guest"),
+            ("/guest alice", "/guest"),
+            ("/register alice wonderland", "/register"),
+        ):
+            (error,) = self.events(peer, f"{line}\n")
+            self.assertEqual((error["code"], error["command"]), ("forbidden", command))
+
+
+class LineTests(ServerTestCase):
+    """How bytes become lines."""
+
+    def test_64_KiB_without_an_end_is_cut_off(self) -> None:
+        """With a sentence, and nothing that comes after is read."""
+        bob, alice = self.guest("bob"), self.guest("alice")
+        bob.take()
+        answer = self.say(alice, "x" * 70_000 + "\nhello\n", size=1000)
+        self.assertEqual(answer, "! that line is over 65536 bytes\n* bye\n")
+        self.assertTrue(alice.gone)
+        self.assertEqual(bob.take(), "* alice left\n")
+
+    def test_64_KiB_at_the_prompt_are_cut_off(self) -> None:
+        """Somebody who is not in yet can send no more, either."""
+        peer = self.peer()
+        peer.take()
+        answer = self.say(peer, "x" * 70_000, size=65536)
+        self.assertEqual(answer, "! that line is over 65536 bytes\n* bye\n")
+        self.assertTrue(peer.gone)
+
+    def test_64_KiB_at_the_password_are_cut_off(self) -> None:
+        """The name that was about to be registered is free again."""
+        peer = self.peer()
+        self.tell(peer, "alice\n")
+        self.assertIn("! that line is over 65536 bytes\n* bye\n", self.say(peer, "x" * 70_000))
+        self.assertTrue(peer.gone)
+        self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
+
+    def test_lines_before_an_endless_one_are_said(self) -> None:
+        """What was sent as it should be is not dropped with it; what comes after it is."""
+        alice = self.guest("alice")
+        self.store.hold()
+        alice.send("one\ntwo\n/users\n" + "x" * 70_000)
+        alice.send("three\n")
+        self.settle()
+        self.let_go()
+        self.assertTrue(alice.gone)
+        self.assertEqual([m.text for m in self.store.messages], ["one", "two"])
+
+    def test_ends_of_lines(self) -> None:
+        """LF, CR LF and CR NUL end a line alike."""
+        self.tell(self.guest("alice"), b"one\ntwo\r\nthree\r\0four\n")
+        self.assertEqual([m.text for m in self.store.messages], ["one", "two", "three", "four"])
+
+    def test_telnet_offers_are_refused(self) -> None:
+        """And take nothing away from the line around them."""
+        alice = self.guest("alice")
+        answer = self.ask(alice, b"he\xff\xfb\x18l\xff\xfd\x03lo\r\n")
+        self.assertEqual(answer, b"\xff\xfe\x18\xff\xfc\x03")
+        self.assertEqual([m.text for m in self.store.messages], ["hello"])
+
+    def test_telnet_without_end_is_cut_off(self) -> None:
+        """A subnegotiation that does not end is abuse."""
+        bob, alice = self.guest("bob"), self.guest("alice")
+        bob.take()
+        self.tell(alice, b"\xff\xfa" + b"x" * 5000)
+        self.assertTrue(alice.gone)
+        self.assertEqual(bob.take(), "* alice left\n")
+
+    def test_telnet_interrupt(self) -> None:
+        """Ctrl-C takes back what was typed, and says how to leave."""
+        alice = self.guest("alice")
+        self.assertEqual(self.say(alice, b"half\xff\xf4"), "* /quit leaves\n")
+        self.tell(alice, "whole\r\n")
+        self.assertEqual([m.text for m in self.store.messages], ["whole"])
+
+
+class OrderTests(ServerTestCase):
+    """Lines are worked off one after the other, however long each takes."""
+
+    limits = Limits(max_in_flight=10)
+
+    def texts(self) -> list[str]:
+        """What is in the log."""
+        return [message.text for message in self.store.messages]
+
+    def test_lines_that_arrive_while_a_password_is_checked(self) -> None:
+        """They wait, and are worked off in order."""
+        self.register("alice", "wonderland")
+        self.hasher.held = True
+        peer = self.peer()
+        self.tell(peer, "/json on\n/login alice wonderland\none\n")
+        self.tell(peer, "two\n/users\nthree\n")
+        self.assertEqual(self.texts(), [])
+        self.hasher.release()
+        self.settle()
+        shown = [(event["event"], event.get("text")) for event in peer.take_events()]
+        self.assertEqual(
+            shown,
+            [
+                ("welcome", None),
+                ("history", None),
+                ("message", "one"),
+                ("message", "two"),
+                ("users", None),
+                ("message", "three"),
+            ],
+        )
+
+    def test_many_lines_that_arrive_while_a_password_is_checked(self) -> None:
+        """Reading stops, and goes on afterwards; none is lost."""
+        self.register("alice", "wonderland")
+        self.hasher.held = True
+        peer = self.peer()
+        lines = [f"line {number}" for number in range(1000)]
+        self.tell(peer, "alice\nwonderland\n")
+        peer.send("".join(f"{line}\n" for line in lines), size=100)
+        self.settle()
+        self.assertTrue(peer.paused)
+        self.assertEqual(self.texts(), [])
+        self.hasher.held = False
+        self.hasher.release()
+        self.settle()
+        self.assertFalse(peer.paused)
+        self.assertEqual(self.texts(), lines)
+
+    def test_other_commands_wait_for_what_was_said_before(self) -> None:
+        """Until it is in the log and shown."""
+        for line in (
+            "/users",
+            "/rooms",
+            "/topic",
+            "/topic tea time",
+            "/history",
+            "/help",
+            "/json on",
+            "/json off",
+            "/join tea",
+            "/leave tea",
+            "/nick bob",
+            "/passwd old-pass new-pass",
+            "/register alice wonderland",
+            "PM",
+            "DM",
+            "/quit",
+            "EX",
+        ):
+            self.serve()
+            alice = self.robot("alice")
+            self.tell(alice, "/join tea\n")
+            self.store.hold()
+            alice.send(f"hello\n{line}\n")
+            self.settle()
+            self.assertEqual(alice.take(), "", line)
+            self.store.release()
+            self.settle()
+            first, *rest = alice.take().splitlines()
+            self.assertEqual(json.loads(first)["text"], "hello", line)
+            self.assertNotEqual(rest, [], line)
+
+    def test_posts_do_not_wait_for_posts(self) -> None:
+        """What is said in a room, to everyone, with /me and to one person goes to the log
+        together."""
+        alice, bob = self.robot("alice"), self.robot("bob")
+        alice.take()
+        self.store.hold()
+        alice.send("one\n/bc two\n/me three\n/dm bob four\n")
+        self.settle()
+        self.assertEqual(alice.protocol.session.in_flight, 4)
+        self.store.step()
+        heard = [e["text"] for e in bob.take_events() if e["event"] in ("message", "dm")]
+        self.assertEqual(heard, ["one", "two", "three", "four"])
+        self.store.release()
+
+    def test_private_messages_keep_their_place(self) -> None:
+        """Between what else was said, though looking for the person takes a while."""
+        alice, bob = self.guest("alice"), self.robot("bob")
+        self.register("carol", "wonderland")
+        bob.take()
+        self.store.hold()
+        alice.send("one\n/dm bob two\nthree\n/dm carol four\nfive\n/dm bob six\n")
+        self.settle()
+        while self.step():
+            pass
+        self.store.release()
+        heard = [e["text"] for e in bob.take_events() if e["event"] in ("message", "dm")]
+        self.assertEqual(heard, ["one", "two", "three", "five", "six"])
+        self.assertIn("* carol is gone and was not shown that", alice.take())
+
+    def test_flood_is_slowed_by_not_reading(self) -> None:
+        """Over C{max_in_flight} posts the connection is not read from; nothing is lost."""
+        alice = self.guest("alice")
+        lines = [f"line {number}" for number in range(500)]
+        self.store.hold()
+        alice.send("".join(f"{line}\n" for line in lines), size=50)
+        self.settle()
+        session = alice.protocol.session
+        self.assertGreaterEqual(session.in_flight, 10)
+        self.assertLessEqual(session.in_flight, 11)
+        self.assertTrue(alice.paused)
+        self.assertFalse(alice.has_sent)
+        for _ in range(5):
+            self.assertTrue(self.step())
+            self.assertLessEqual(session.in_flight, 11)
+        self.let_go()
+        self.assertFalse(alice.paused)
+        self.assertEqual(self.texts(), lines)
+        self.assertEqual(session.in_flight, 0)
+
+    def test_flood_does_not_hold_up_others(self) -> None:
+        """More than 64 lines in one chunk are worked off over several turns of the reactor."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        lines = [f"line {number}" for number in range(3 * _SEVERAL)]
+        alice.send("".join(f"{line}\n" for line in lines))
+        alice.read()
+        self.assertEqual(self.texts(), lines[:_SEVERAL])
+        bob.send("hi\n")
+        bob.read()
+        self.assertEqual(self.texts()[_SEVERAL:], ["hi"])
+        self.clock.advance(_TURN)
+        self.assertEqual(self.texts()[_SEVERAL + 1 :], lines[_SEVERAL : 2 * _SEVERAL])
+        self.settle()
+        self.assertEqual(self.texts()[_SEVERAL + 1 :], lines[_SEVERAL:])
+
+    def test_flood_at_the_prompt_does_not_hold_up_others(self) -> None:
+        """Refusing takes turns as well."""
+        peer = self.peer()
+        peer.take()
+        peer.send("/nonsense\n" * 3 * _SEVERAL)
+        peer.read()
+        self.assertEqual(peer.take().count("! there is no command"), _SEVERAL)
+        self.settle()
+        self.assertEqual(peer.take().count("! there is no command"), 2 * _SEVERAL)
+
+    def test_gone_in_the_middle_of_a_flood(self) -> None:
+        """What was accepted is kept, and no error is left."""
+        alice = self.guest("alice")
+        self.store.hold()
+        alice.send("".join(f"line {number}\n" for number in range(200)), size=100)
+        self.settle()
+        accepted = alice.protocol.session.in_flight
+        alice.vanish()
+        self.let_go()
+        self.assertEqual(self.texts(), [f"line {number}" for number in range(accepted)])
+
+    def test_quit_ends_what_came_with_it(self) -> None:
+        """Lines after it are not worked off."""
+        alice = self.guest("alice")
+        answer = self.say(alice, "one\n/quit\ntwo\n")
+        self.assertEqual(answer, "* bye\n")
+        self.assertTrue(alice.gone)
+        self.assertEqual(self.texts(), ["one"])
+
+    def test_factory_pause_stops_reading(self) -> None:
+        """Nothing more is read, not even from somebody whose lines are being worked off."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        self.store.hold()
+        alice.send("one\n/users\n")
+        self.settle()
+        self.factory.pause()
+        alice.send("two\n")
+        bob.send("three\n")
+        self.let_go()
+        self.assertEqual(self.texts(), ["one"])
+        self.assertTrue(alice.paused)
+        self.assertTrue(bob.paused)
+
+    def test_nobody_comes_in_after_the_factory_paused(self) -> None:
+        """The server is going down: newcomers are told so."""
+        self.factory.pause()
+        late = self.peer()
+        self.assertEqual(late.take(), "! this server is going down\n")
+        self.settle()
+        self.assertTrue(late.gone)
+
+
+_PROMPTS = re.compile(
+    rb"Name: |(?:\xff\xfb\x01\r\x1b\[K)?(?:New p|P)assword: \x1b\[8m|"
+    rb"\x1b\[0m(?:\xff\xfc\x01\r\x1b\[K)?"
+)
+"""What is written only when no line is there yet: somebody may be typing."""
+
+_SCRIPTS: dict[str, bytes] = {
+    "a guest": (
+        b"/guest alice\nhello\n/me waves\n/users\n/rooms\n/topic tea\n/topic\n/bc all\n"
+        b"/join tea\nin tea\n/history 5\n/leave\n/nick bob\n/users\n/quit\n"
+    ),
+    "an account": (
+        b"/register alice wonderland\nhello\n/dm alice psst\n/passwd wonderland looking-glass\n"
+        b"/history 3\n/history @alice\n/logout\n"
+    ),
+    "the prompts": b"alice\nwonderland\nhello\n/users\n",
+    "the prompts, as a guest": b"alice\n\nhello\n/users\n",
+    "refused at the prompts": b"...\nalice\nshort\nalice\nwonderland\n/users\nEX\n",
+    "the seeds' words": b"\nPM\nhello all\nDM\nguest1\npsst\nDM\nnobody\nx\nPM\n\n!who\nexit\n",
+    "telnet": (
+        b"\xff\xfd\x03\xff\xfb\x18\xff\xfa\x18\x00vt\xff\xff100\xff\xf0/guest alice\r\n"
+        b"hell\x7f\x7fllo\r\0gone\x15here\r\n/users\r\nhalf\xff\xf8whole\r\n/quit\r\n"
+    ),
+    "Ctrl-D": b"/guest alice\r\nhello\r\n\x04never\r\n",
+    "half-close": b"/guest alice\nhello\n/users\nno end",
+    "refusals": (
+        b"/users\n/nonsense\n/guest alice\n/usres\n/dm\n/dm nobody hi\ncaf\xe9\n\x1b[A\n"
+        + b"x" * 4097
+        + b'\n/help dm\n//slash\n"quoted"\n'
+    ),
+    "letters": "/guest zoë\nгрüße 🎉\n/me смеётся\n/history\n".encode(),
+    "JSON": (
+        b"/json on\n/register bot s3cret-pw\nhello\n/dm bot hi\n/users\n/rooms\n/nonsense\n"
+        b"/json off\ntext\n/json on\n/me nods\n/history 2\n/help quit\n"
+    ),
+    "many lines": b"/guest alice\n" + b"".join(b"line %d\n" % n for n in range(200)) + b"/users\n",
+    "nothing": b"",
+}
+
+
+class PiecesTests(ServerTestCase):
+    """A session is the same however its bytes are cut up."""
+
+    limits = Limits(max_in_flight=10)
+
+    def run_script(self, script: bytes, size: int | None) -> tuple[bytes, Sequence[str]]:
+        """Send a script and half-close; gives back what came of it, without the prompts, and what
+        is in the log."""
+        self.serve()
+        peer = self.peer()
+        peer.send(script, size)
+        peer.end()
+        self.settle()
+        self.assertTrue(peer.gone)
+        return _PROMPTS.sub(b"", peer.take_bytes()), [m.text for m in self.store.messages]
+
+    def test_one_byte_at_a_time(self) -> None:
+        """Every script gives the same output and the same log as in one piece."""
+        for name, script in _SCRIPTS.items():
+            whole = self.run_script(script, None)
+            self.assertEqual(self.run_script(script, 1), whole, name)
+
+    def test_other_pieces(self) -> None:
+        """Also when the cuts fall elsewhere."""
+        for name, script in _SCRIPTS.items():
+            whole = self.run_script(script, None)
+            for size in 2, 3, 7, 64:
+                self.assertEqual(self.run_script(script, size), whole, f"{name}, by {size}")
+
+    def test_scripts_say_what_they_are_to_say(self) -> None:
+        """So that the same output is not no output."""
+        logs = {name: self.run_script(script, 1)[1] for name, script in _SCRIPTS.items()}
+        self.assertEqual(logs["a guest"], ["hello", "waves", "all", "in tea"])
+        self.assertEqual(logs["the prompts"], ["hello"])
+        self.assertEqual(logs["the seeds' words"], ["hello all"])
+        self.assertEqual(logs["telnet"], ["hello", "here", "whole"])
+        self.assertEqual(logs["Ctrl-D"], ["hello"])
+        self.assertEqual(logs["half-close"], ["hello", "no end"])
+        self.assertEqual(logs["refusals"], ["/slash", "quoted"])
+        self.assertEqual(logs["letters"], ["грüße 🎉", "смеётся"])
+        self.assertEqual(len(logs["many lines"]), 200)
+        for name, script in _SCRIPTS.items():
+            self.assertTrue(self.run_script(script, 1)[0].endswith((b"bye\n", b'"bye"}\n')), name)
+
+
+_DIALOGUES: dict[str, Sequence[str]] = {
+    "a new name is registered": ("alice\n", "wonderland\n"),
+    "a new name becomes a guest": ("alice\n", "\n"),
+    "a generated name": ("\n",),
+    "a registered name": ("bob\n", "builder-pw\n"),
+    "a wrong password": ("bob\n", "wrong\n", "bob\n"),
+    "registered in one line": ("/register alice wonderland\n",),
+    "logged in in one line": ("/login bob builder-pw\n",),
+    "a guest in one line": ("/guest alice\n",),
+    "a guest registers": ("/guest alice\n", "/register alice wonderland\n"),
+    "a guest becomes another's account": ("/guest alice\n", "/login bob builder-pw\n"),
+    "a guest takes another name": ("/guest carol\n", "/nick alice\n"),
+    "a new password": ("/login bob builder-pw\n", "/passwd builder-pw looking-glass\n"),
+    "a room is joined": ("/guest alice\n", "/join tea\n", "/topic tea time\n"),
+    "PM": ("/guest alice\n", "PM\n", "hello\n"),
+    "DM": ("/guest alice\n", "DM\n", "bob\n", "hello\n"),
+    "talk": ("/guest alice\n", "one\n", "/dm bob two\n", "three\n/users\n", "/history\n"),
+    "quit": ("/guest alice\n", "one\n/quit\n"),
+}
+
+
+class StagesTests(ServerTestCase):
+    """A connection that ends at each stage of a dialogue, wherever the server waits."""
+
+    def stages(self, end: Callable[[Peer], None]) -> Iterator[tuple[str, Peer]]:
+        """Each dialogue, again and again, up to each of its stages, where the peer ends so; a
+        stage is a line that is sent, or an answer of the store or the hasher."""
+        for name, lines in _DIALOGUES.items():
+            for stage in count():
+                self.serve()
+                self.register("bob", "builder-pw")
+                self.store.hold()
+                self.hasher.held = True
+                peer = self.peer()
+                done = len(list(islice(self.dialogue(peer, lines), stage)))
+                end(peer)
+                self.let_go()
+                yield f"{name}, stage {stage}", peer
+                if done < stage:
+                    break
+
+    def dialogue(self, peer: Peer, lines: Sequence[str]) -> Iterator[None]:
+        """Say the lines, each when the server waits for it."""
+        for line in lines:
+            peer.send(line)
+            self.settle()
+            yield
+            while self.step():
+                yield
+
+    def test_dialogues_have_stages(self) -> None:
+        """Registering waits for a name, a look-alike twice, the hash, the account, and more."""
+        seen = [stage for stage, _ in self.stages(Peer.vanish)]
+        registering = [stage for stage in seen if stage.startswith("a new name is registered")]
+        self.assertGreater(len(registering), 8)
+
+    def test_vanishing(self) -> None:
+        """Nobody is left in the registry, the name is free, and no error is left."""
+        for stage, peer in self.stages(Peer.vanish):
+            self.assertTrue(peer.gone)
+            prober = self.peer()
+            answer = self.say(prober, "/guest alice\n/login alice wonderland\n/users\n")
+            self.assertNotIn("is taken", answer, stage)
+            self.assertRegex(answer, r"\* 1 person is in the lobby: alice", stage)
+            prober.vanish()
+            self.assertEqual(self.clock.getDelayedCalls(), [], stage)
+            self.assertEqual(self.flushLoggedErrors(), [], stage)
+
+    def test_half_close(self) -> None:
+        """What is pending is answered, then the connection is closed with a bye."""
+        for stage, peer in self.stages(Peer.end):
+            self.assertTrue(peer.gone, stage)
+            self.assertTrue(peer.take().endswith("* bye\n"), stage)
+            prober = self.peer()
+            answer = self.say(prober, "/guest alice\n/login alice wonderland\n/users\n")
+            self.assertRegex(answer, r"\* 1 person is in the lobby: alice", stage)
+            prober.vanish()
+            self.assertEqual(self.flushLoggedErrors(), [], stage)
+
+
+class HalfCloseTests(ServerTestCase):
+    """The other end has said all it has to say, and waits for the answers."""
+
+    def test_pending_answers_come_first(self) -> None:
+        """Posts land and commands are answered before the bye."""
+        bob, alice = self.guest("bob"), self.robot("alice")
+        bob.take()
+        self.store.hold()
+        alice.send("one\ntwo\n/users\nthree")
+        alice.end()
+        self.settle()
+        self.assertFalse(alice.transport.disconnecting)
+        self.assertEqual(alice.take(), "")
+        self.let_go()
+        shown = [(e["event"], e.get("text")) for e in alice.take_events()]
+        self.assertEqual(
+            shown,
+            [
+                ("message", "one"),
+                ("message", "two"),
+                ("users", None),
+                ("message", "three"),
+                ("bye", "bye"),
+            ],
+        )
+        self.assertTrue(alice.gone)
+        self.assertIn("* alice left\n", bob.take())
+
+    def test_at_the_prompt(self) -> None:
+        """Somebody who never typed a name is told bye, too."""
+        peer = self.peer()
+        peer.take()
+        peer.end()
+        self.settle()
+        self.assertEqual(peer.take(), "* bye\n")
+        self.assertTrue(peer.gone)
+
+    def test_at_the_password(self) -> None:
+        """There will be no password, so the session ends, and the name is free."""
+        for script in "alice\n", "bob\n":
+            self.serve()
+            self.register("bob", "builder-pw")
+            peer = self.peer()
+            self.tell(peer, script)
+            peer.end()
+            self.settle()
+            self.assertTrue(peer.gone, script)
+            self.assertTrue(peer.take().endswith("* bye\n"), script)
+
+    def test_at_a_question(self) -> None:
+        """There will be no answer, so the session ends."""
+        for script in "PM\n", "DM\n", "DM\nbob\n":
+            self.serve()
+            alice = self.guest("alice")
+            self.tell(alice, script)
+            alice.end()
+            self.settle()
+            self.assertTrue(alice.gone, script)
+            self.assertEqual(alice.take(), "* bye\n", script)
+
+    def test_in_the_middle_of_a_flood(self) -> None:
+        """All of it is said."""
+        alice = self.guest("alice")
+        alice.send("".join(f"line {number}\n" for number in range(300)) + "end", size=1000)
+        alice.end()
+        self.settle()
+        self.assertTrue(alice.gone)
+        said = [message.text for message in self.store.messages]
+        self.assertEqual(said, [*(f"line {number}" for number in range(300)), "end"])
+
+    def test_nobody_reads(self) -> None:
+        """The other half closed: there is nobody to answer."""
+        alice = self.guest("alice")
+        alice.protocol.writeConnectionLost()
+        self.settle()
+        self.assertTrue(alice.gone)
+
+    def test_ctrl_d_at_the_beginning_of_a_line(self) -> None:
+        """Ends as half-close does."""
+        alice = self.guest("alice")
+        answer = self.say(alice, b"/users\r\n\x04never\r\n")
+        self.assertTrue(answer.endswith("alice (guest)\n* bye\n"))
+        self.assertTrue(alice.gone)
+        self.assertEqual(self.store.messages, [])
+
+
+class MishapTests(ServerTestCase):
+    """What we got wrong must not end a session."""
+
+    def break_down(self, owner: object, method: str) -> None:
+        """Let a method raise."""
+
+        def broken(*arguments: object, **named: object) -> None:
+            raise ZeroDivisionError(method)
+
+        self.patch(owner, method, broken)
+
+    def check_told(self, peer: Peer, line: str, command: str) -> None:
+        """The line is answered with C{internal}, the traceback logged, and the session goes on."""
+        (error,) = self.events(peer, f"{line}\n")
+        self.assertEqual(
+            (error["event"], error["code"], error["command"]), ("error", "internal", command)
+        )
+        self.assertNotIn("ZeroDivisionError", error["text"])
+        (logged,) = self.flushLoggedErrors(ZeroDivisionError)
+        self.assertIn("broken", logged.getTraceback())
+        (answer,) = self.events(peer, "/help quit\n")
+        self.assertEqual(answer["event"], "help")
+
+    def test_in_a_command(self) -> None:
+        """A command that answers at once."""
+        alice = self.robot("alice")
+        self.break_down(self.chat, "users")
+        self.check_told(alice, "/users", "/users")
+
+    def test_in_a_command_that_waits(self) -> None:
+        """A command that asks the store."""
+        alice = self.robot("alice")
+        self.break_down(self.store, "history")
+        self.check_told(alice, "/history", "/history")
+
+    def test_in_something_said(self) -> None:
+        """A line that is no command."""
+        alice = self.robot("alice")
+        self.break_down(self.chat, "say")
+        self.check_told(alice, "hello", "")
+
+    def test_at_the_prompt(self) -> None:
+        """A name is asked for again, and none is held."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        self.break_down(self.store, "find_account")
+        self.check_told(peer, "alice", "")
+        self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
+
+    def test_while_registering(self) -> None:
+        """Neither the name at the prompt nor the one in a command stays held."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        self.break_down(self.hasher, "hash")
+        self.check_told(peer, "/register alice wonderland", "/register")
+        self.tell(peer, "alice\n")
+        self.check_told(peer, "wonderland", "")
+        self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
+
+
+class HiddenPasswordTests(ServerTestCase):
+    """A password that is typed at a prompt does not show."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register("bob", "builder-pw")
+
+    def test_for_nc(self) -> None:
+        """A peer whose lines end in LF: written in no colour, and not a byte of telnet."""
+        peer = self.peer()
+        before = self.ask(peer, b"bob\n")
+        self.assertEqual(before, b"Password: " + _CONCEAL)
+        after = self.ask(peer, b"builder-pw\n")
+        self.assertTrue(after.startswith(_REVEAL + b"* Welcome, bob.\n"))
+        self.assertNotIn(b"\xff", before + after)
+
+    def test_for_telnet(self) -> None:
+        """A peer whose lines end in CR LF: telnet is told that its echo is done for it, and not
+        any more as soon as the password is there."""
+        peer = self.peer()
+        before = self.ask(peer, b"bob\r\n")
+        self.assertEqual(before, _WILL_ECHO + _CLEAR_LINE + b"Password: " + _CONCEAL)
+        after = self.ask(peer, b"\xff\xfd\x01builder-pw\r\n")
+        hidden = _REVEAL + _WONT_ECHO + _CLEAR_LINE
+        self.assertTrue(after.startswith(hidden + b"* Welcome, bob.\n"))
+        self.assertEqual(after.count(b"\xff"), 1)
+
+    def test_new_password(self) -> None:
+        """Is hidden as well."""
+        peer = self.peer()
+        self.assertTrue(self.ask(peer, b"alice\n").endswith(b"New password: " + _CONCEAL))
+        self.assertTrue(self.ask(peer, b"wonderland\n").startswith(_REVEAL))
+
+    def test_is_shown_again_whatever_is_wrong_with_it(self) -> None:
+        """What is typed next can be seen."""
+        for line in b"wrong\r\n", b"\r\n", b"\xe9\r\n", b"x" * 4097 + b"\r\n":
+            peer = self.peer()
+            self.tell(peer, b"bob\r\n")
+            after = self.ask(peer, line)
+            self.assertTrue(after.startswith(_REVEAL + _WONT_ECHO + _CLEAR_LINE), line)
+            self.assertTrue(after.endswith(b"Name: "), line)
+
+    def test_is_shown_again_before_it_is_checked(self) -> None:
+        """Checking takes a while, in which others are heard."""
+        peer = self.peer()
+        self.tell(peer, b"bob\r\n")
+        self.hasher.held = True
+        after = self.ask(peer, b"builder-pw\r\n")
+        self.assertEqual(after, _REVEAL + _WONT_ECHO + _CLEAR_LINE)
+
+    def test_is_not_hidden_when_nobody_types(self) -> None:
+        """A pipe gets no escape sequence."""
+        self.assertNotIn(b"\x1b", self.ask(self.peer(), b"bob\nbuilder-pw\n"))
+
+
+class JsonTests(ServerTestCase):
+    """The output for programs."""
+
+    def test_hello_starts_on_a_line_of_its_own(self) -> None:
+        """After the greeting and the prompt; every line from there on is an object."""
+        peer = self.peer()
+        peer.send("/json on\n")
+        self.settle()
+        before, _, after = peer.take().partition("\n{")
+        self.assertEqual(before, f"{_GREETING}Name: ")
+        hello = json.loads("{" + after)
+        self.assertEqual(
+            hello,
+            {
+                "event": "hello",
+                "time": "2023-11-14T22:13:20.000Z",
+                "protocol": 1,
+                "server": "chat",
+            },
+        )
+
+    def test_no_prompts_and_no_escapes(self) -> None:
+        """Not even at a password, and not for telnet, either."""
+        peer = self.peer()
+        self.tell(peer, "/json on\r\n")
+        output = b""
+        for line in "...", "alice", "short", "alice", "wonderland", "PM", "hello", "/nonsense":
+            output += self.ask(peer, f"{line}\r\n")
+        self.assertNotIn(b"\x1b", output)
+        self.assertNotIn(b"\xff", output)
+        events = [json.loads(line)["event"] for line in output.splitlines()]
+        self.assertIn("welcome", events)
+        self.assertIn("message", events)
+        self.assertEqual(events.count("error"), 3)
+
+    def test_every_event_has_a_time(self) -> None:
+        """And a kind."""
+        alice = self.robot("alice")
+        answers = self.events(
+            alice, "hi\n/users\n/rooms\n/topic x\n/join tea\n/history\n/dm bob x\n"
+        )
+        self.assertGreater(len(answers), 8)
+        for answer in answers:
+            self.assertEqual(answer["time"], "2023-11-14T22:13:20.000Z")
+
+    def test_receipt(self) -> None:
+        """A session in JSON mode is told its own messages; one in text is not."""
+        alice = self.robot("alice")
+        (said,) = self.events(alice, "hello\n")
+        self.assertEqual(
+            {
+                key: said[key]
+                for key in ("event", "room", "seq", "from", "text", "action", "replay")
+            },
+            {
+                "event": "message",
+                "room": "lobby",
+                "seq": 1,
+                "from": "alice",
+                "text": "hello",
+                "action": False,
+                "replay": False,
+            },
+        )
+        self.assertEqual(self.say(self.guest("bob"), "hello\n"), "")
+
+    def test_on_and_off_in_the_middle(self) -> None:
+        """The session goes on in the other format, with what was said meanwhile."""
+        bob, alice = self.guest("bob"), self.guest("alice")
+        on = self.say(alice, "in text\n/json on\nin JSON\n")
+        self.tell(bob, "seen\n")
+        events = [json.loads(line) for line in (on + alice.take()).splitlines() if line]
+        self.assertEqual(
+            [(event["event"], event.get("text")) for event in events],
+            [("hello", None), ("message", "in JSON"), ("message", "seen")],
+        )
+        self.assertEqual(self.say(alice, "/json off\nin text\n"), "* text from now on\n")
+        self.tell(bob, "seen\n")
+        self.assertRegex(alice.take(), r"^\[\d\d:\d\d\] bob: seen\n$")
+        again = self.events(alice, "/json on\n/users\n")
+        self.assertEqual([event["event"] for event in again], ["hello", "users"])
+
+    def test_off_at_the_prompt(self) -> None:
+        """The prompt comes back."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        self.assertEqual(self.say(peer, "/json off\n"), "* text from now on\nName: ")
+
+    def test_the_same_message_in_both_formats(self) -> None:
+        """Each reader has the format that it asked for."""
+        alice, bob, carol = self.guest("alice"), self.robot("bob"), self.guest("carol")
+        for peer in alice, bob, carol:
+            peer.take()
+        self.tell(alice, "/me waves\n")
+        (said,) = bob.take_events()
+        self.assertEqual((said["text"], said["action"]), ("waves", True))
+        self.assertRegex(carol.take(), r"^\[\d\d:\d\d\] \* alice waves\n$")
+
+
+class HangUpTests(ServerTestCase):
+    """The server ends."""
+
+    def check_registry(self) -> None:
+        """Nobody comes any more."""
+
+    def hang_up(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self.factory.hang_up("going down; bye", 5))
+
+    def test_everyone_is_told_bye(self) -> None:
+        """Whoever is in, at the prompt, at a password or at a question; nobody waits for the
+        grace to end."""
+        alice, bob, asked = self.guest("alice"), self.robot("bob"), self.guest("carol")
+        self.tell(asked, "PM\n")
+        stranger, newcomer = self.peer(), self.peer()
+        self.tell(newcomer, "dave\n")
+        for peer in self.peers:
+            peer.take()
+        ended = self.hang_up()
+        self.assertNoResult(ended)
+        self.settle()
+        self.successResultOf(ended)
+        for peer in alice, asked, stranger, newcomer:
+            self.assertTrue(peer.gone)
+            self.assertIn("* going down; bye\n", peer.take())
+        (bye,) = [event for event in bob.take_events() if event["event"] == "bye"]
+        self.assertEqual(bye["text"], "going down; bye")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_is_told_that_others_left(self) -> None:
+        """All go at once: a line for each would be a flood."""
+        peers = [self.guest(name) for name in ("alice", "bob", "carol")]
+        for peer in peers:
+            peer.take()
+        ended = self.hang_up()
+        self.settle()
+        self.successResultOf(ended)
+        self.assertEqual([peer.take() for peer in peers], ["* going down; bye\n"] * 3)
+
+    def test_who_does_not_go_is_cut_off(self) -> None:
+        """After the grace."""
+        alice, stuck = self.guest("alice"), self.guest("stuck")
+        stuck.transport.reading = False
+        ended = self.hang_up()
+        self.settle()
+        self.assertTrue(alice.gone)
+        self.assertFalse(stuck.gone)
+        self.clock.advance(4)
+        self.settle()
+        self.assertFalse(stuck.transport.disconnected)
+        self.clock.advance(1)
+        self.assertTrue(stuck.transport.disconnected)
+        self.assertNoResult(ended)
+        self.settle()
+        self.successResultOf(ended)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_is_there(self) -> None:
+        """There is nothing to wait for."""
+        self.tell(self.guest("alice"), "/quit\n")
+        self.successResultOf(self.hang_up())
+
+    def test_what_comes_afterwards_is_not_worked_off(self) -> None:
+        """A connection that is being closed says nothing more."""
+        alice = self.guest("alice")
+        self.tell(alice, "PM\n")
+        ended = self.hang_up()
+        alice.protocol.dataReceived(b"too late\n/users\n")
+        self.settle()
+        self.successResultOf(ended)
+        self.assertEqual(self.store.messages, [])
+        self.assertEqual(alice.take(), "* going down; bye\n")
+
+
+class SlowReaderTests(ServerTestCase):
+    """Somebody who does not read."""
+
+    limits = Limits(outbox=10_000, stuck_after=60)
+
+    def test_is_told_how_much_was_skipped(self) -> None:
+        """And everybody else hears everything at once."""
+        alice, slow, bob = self.guest("alice"), self.guest("slow"), self.guest("bob")
+        for peer in slow, bob:
+            peer.take()
+        slow.transport.reading = False
+        self.tell(alice, "".join(f"{number} {'x' * 90}\n" for number in range(400)))
+        self.assertEqual(bob.take().count("alice: "), 400)
+        slow.transport.reading = True
+        slow.transport.drain()
+        *lines, last = slow.take().splitlines()
+        self.assertLess(len(lines), 400)
+        self.assertEqual(last, f"… {400 - len(lines)} lines skipped; /history shows them")
+
+    def test_is_cut_off_when_stuck(self) -> None:
+        """After a while in which it took nothing."""
+        alice, slow = self.guest("alice"), self.guest("slow")
+        alice.take()
+        slow.transport.reading = False
+        self.tell(alice, "hello\n")
+        self.clock.advance(60)
+        self.settle()
+        self.assertTrue(slow.gone)
+        self.assertEqual(alice.take(), "* slow left\n")
+
+
+class LimitsTests(ServerTestCase):
+    """How many may be connected."""
+
+    here = UNIXAddress("/run/chat.sock")
+    near = IPv4Address("TCP", "127.0.0.1", 4000)
+    far = IPv4Address("TCP", "192.0.2.1", 4000)
+    farther = IPv4Address("TCP", "192.0.2.2", 4000)
+
+    def check_refused(self, peer: Peer, sentence: str) -> None:
+        """It gets this sentence instead of a greeting, and is let go."""
+        self.assertEqual(peer.take(), f"! {sentence}\n")
+        self.assertTrue(peer.transport.disconnecting)
+        self.settle()
+        self.assertTrue(peer.gone)
+
+    def check_greeted(self, peer: Peer) -> None:
+        self.assertTrue(peer.take().startswith(_GREETING))
+        self.assertFalse(peer.transport.disconnecting)
+
+    def test_as_many_as_there_may_be(self) -> None:
+        """One more is refused with a sentence; who goes makes room."""
+        self.serve(Limits(max_connections=3))
+        first, _, _ = [self.peer(address) for address in (self.here, self.near, self.far)]
+        for _ in range(2):
+            self.check_refused(self.peer(self.farther), "this server is full; try again later")
+        first.vanish()
+        last = self.peer()
+        self.check_greeted(last)
+        last.vanish()
+
+    def test_as_many_as_there_may_be_from_one_address(self) -> None:
+        """One more is refused with a sentence, another address is not; who goes makes room."""
+        self.serve(Limits(max_per_address=2))
+        first, _ = self.peer(self.far), self.peer(self.far)
+        sentence = "your address has 2 connections already; close one first"
+        for _ in range(2):
+            self.check_refused(self.peer(self.far), sentence)
+        self.check_greeted(self.peer(self.farther))
+        first.vanish()
+        self.check_greeted(self.peer(self.far))
+        self.check_refused(self.peer(self.far), sentence)
+
+    def test_loopback_is_free_of_the_limit_per_address(self) -> None:
+        """So are UNIX sockets: everyone there has the same address."""
+        self.serve(Limits(max_per_address=1))
+        for host in "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1":
+            for _ in range(3):
+                self.check_greeted(self.peer(IPv4Address("TCP", host, 4000)))
+        for _ in range(3):
+            self.check_greeted(self.peer(self.here))
+
+    def test_no_limits(self) -> None:
+        """0 is none."""
+        self.serve(Limits(max_per_address=0, max_connections=0))
+        for _ in range(100):
+            self.check_greeted(self.peer(self.far))

@@ -1,0 +1,146 @@
+"""What the pages say that people and programs go by is all there."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import NOW
+from twisted_chat.core import events as e
+from twisted_chat.core.errors import CODES
+from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.faces.line import wire
+from twisted_chat.faces.line.commands import COMMANDS, Command
+
+_TOP = Path(__file__).parent.parent
+
+_BLOCK = re.compile(r"^ *```.*?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_SAID = e.Said(NOW, Message(1, "lobby", 1, "alice", NOW, "hello", action=False))
+_SAMPLES: Sequence[e.Event] = (
+    e.Welcome(NOW, "alice", True, "lobby", 0),
+    _SAID,
+    e.Told(NOW, DirectMessage(2, "alice", "bob", NOW, "psst")),
+    e.Joined(NOW, "lobby", ("bob",)),
+    e.Left(NOW, "lobby", ("bob",)),
+    e.Renamed(NOW, "guest1", "bob"),
+    e.Topic(NOW, "lobby", "tea", "bob", changed=True),
+    e.Users(NOW, "lobby", (("alice", True),)),
+    e.Rooms(NOW, (("lobby", 1, ""),)),
+    e.History(NOW, "lobby", (_SAID,)),
+    e.Help(NOW, (e.HelpEntry("/quit", ("/bye",), "leave"),)),
+    e.Skipped(NOW, 3),
+    e.Refused(NOW, "busy", "later", "/login"),
+    e.Notice(NOW, "so"),
+    e.Bye(NOW, "bye"),
+)
+"""An event of each kind."""
+
+
+def _page(*path: str) -> str:
+    return _TOP.joinpath(*path).read_text("utf-8")
+
+
+def _code(page: str) -> str:
+    """What stands between backquotes, or in a block of code; one piece a line."""
+    blocks = _BLOCK.findall(page)
+    return "\n".join(blocks + re.findall(r"`([^`]+)`", _BLOCK.sub("", page)))
+
+
+def _names(page: str, name: str) -> bool:
+    """The name stands on the page as code, in full."""
+    return bool(re.search(rf"(?<![\w/-]){re.escape(name)}(?![\w-])", _code(page)))
+
+
+def _typed(command: Command, word: str) -> str:
+    return word if word == command.word and word[0].isupper() else f"/{word}"
+
+
+class ProtocolTests(SynchronousTestCase):
+    """docs/protocol.md, which clients are written by."""
+
+    def setUp(self) -> None:
+        self.page = _page("docs", "protocol.md")
+
+    def test_commands(self) -> None:
+        """Every command and every other word for it, and its parameters."""
+        for command in COMMANDS:
+            for word in (command.word, *command.also):
+                self.assertTrue(_names(self.page, _typed(command, word)), word)
+
+    def test_error_codes(self) -> None:
+        """Every code that a refusal can have."""
+        for code in sorted(CODES):
+            self.assertTrue(_names(self.page, code), code)
+
+    def test_samples_are_of_every_kind(self) -> None:
+        """So that the next test leaves none out."""
+        self.assertEqual({type(event) for event in _SAMPLES}, set(wire._JSON))
+
+    def test_json_events(self) -> None:
+        """Every kind of object, and every field that it can have."""
+        json_format = wire.JsonFormat("chat")
+        lines = [json_format.hello(NOW), *(json_format.encode((event,)) for event in _SAMPLES)]
+        kinds = set()
+        for line in b"".join(lines).splitlines():
+            fields = json.loads(line)
+            kinds.add(fields["event"])
+            for name in (fields["event"], *fields):
+                self.assertTrue(_names(self.page, name), name)
+        self.assertGreaterEqual(len(kinds), 16)
+
+
+class ReadmeTests(SynchronousTestCase):
+    """README.md, which people go by."""
+
+    def setUp(self) -> None:
+        self.page = _page("README.md")
+        rows = re.findall(r"^\|(.*)\|$", self.page, re.MULTILINE)
+        self.rows = [[cell.strip() for cell in row.split("|")] for row in rows]
+
+    def test_commands(self) -> None:
+        """Every command with a slash has a row in the table, with its parameters and with every
+        other word for it; the bare words are named."""
+        for command in COMMANDS:
+            if command.word[0].isupper():
+                self.assertTrue(_names(self.page, command.word), command.word)
+                continue
+            rows = [row for row in self.rows if _names(row[0], f"/{command.word}")]
+            self.assertEqual(len(rows), 1, command.word)
+            for word in command.also:
+                self.assertTrue(_names(rows[0][1], f"/{word}"), word)
+            for parameter in re.findall(r"[A-Z]+", command.usage):
+                self.assertIn(parameter, rows[0][0], command.word)
+
+    def test_no_other_commands(self) -> None:
+        """Every row of the table is a command that there is."""
+        known = {
+            f"/{word}"
+            for command in COMMANDS
+            for word in (command.word, *command.also)
+            if not word[0].isupper()
+        }
+        listed = [
+            word
+            for row in self.rows
+            if row[0].startswith("`/")
+            for cell in row[:2]
+            for word in re.findall(r"`(/\S*?)[ `]", cell)
+        ]
+        self.assertEqual(set(listed), known)
+
+
+class NameTests(SynchronousTestCase):
+    """The search above does find, and does not find."""
+
+    def test_in_full(self) -> None:
+        """As code only, and no part of another word."""
+        self.assertTrue(_names("type `/users` now", "/users"))
+        self.assertTrue(_names("```\n/users tea\n```\n", "/users"))
+        self.assertTrue(_names("  ```sh\n  nc\n  ```\n`/users`", "/users"))
+        self.assertTrue(_names('`{"event":"left"}`', "left"))
+        self.assertFalse(_names("type /users now", "/users"))
+        self.assertFalse(_names("type `/usersx`", "/users"))
+        self.assertFalse(_names("`name-taken`", "name"))
+        self.assertFalse(_names("`/help` left `x`", "left"))

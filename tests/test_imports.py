@@ -1,0 +1,236 @@
+"""Arrows of import point one way: plugin, tap, then faces, store and passwords, then core."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import twisted_chat
+from twisted_chat import tap
+
+_PACKAGE = Path(twisted_chat.__file__).parent
+_PLUGIN = _PACKAGE.parent / "twisted" / "plugins" / "twisted_chat_plugin.py"
+
+_OUTSIDE_THE_CORE = (
+    "twisted",
+    "zope",
+    "sqlalchemy",
+    "alembic",
+    "bcrypt",
+    "socket",
+    "ssl",
+    "select",
+    "selectors",
+    "asyncio",
+    "threading",
+    "subprocess",
+    "os",
+    "io",
+    "pathlib",
+    "tempfile",
+    "time",
+    "datetime",
+    "random",
+    "secrets",
+)
+"""What core does without: it opens nothing, waits for nothing and reads no clock."""
+
+
+def _is_in(name: str, packages: tuple[str, ...]) -> bool:
+    """The dotted name is one of these, or within one of them."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _imports(module: str, tree: ast.Module, *, is_package: bool = False) -> Iterator[str]:
+    """The dotted names that a module imports, wherever in it: the modules, and what is taken from
+    them, which may be a module too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = node.level - 1 if is_package else node.level
+                parents = module.split(".")[: len(module.split(".")) - up]
+                base = ".".join([*parents, base] if base else parents)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _allowed(module: str) -> tuple[str, ...]:
+    """What of twisted_chat a module may import."""
+    core = "twisted_chat.core"
+    if _is_in(module, (core,)):
+        return (core,)
+    if _is_in(module, ("twisted_chat.store",)):
+        return (core, "twisted_chat.store")
+    if module.startswith("twisted_chat.faces."):
+        face = ".".join(module.split(".")[:3])
+        return (core, face, "twisted_chat.faces.outbox")
+    if module == "twisted_chat.tap":
+        return (
+            core,
+            "twisted_chat.__version__",
+            "twisted_chat.faces",
+            "twisted_chat.passwords",
+            "twisted_chat.store",
+        )
+    return (core,)
+
+
+def _wrong_imports(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """What a module imports against the arrows."""
+    allowed = _allowed(module)
+    in_core = _is_in(module, ("twisted_chat.core",))
+    wrong = []
+    for name in _imports(module, ast.parse(source), is_package=is_package):
+        if _is_in(name, ("twisted_chat",)):
+            if not _is_in(name, allowed):
+                wrong.append(name)
+        elif in_core and _is_in(name, _OUTSIDE_THE_CORE):
+            wrong.append(name)
+    return wrong
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _private_names(source: str) -> list[str]:
+    """What a module uses of Twisted that is private there: imported, or an attribute of what is."""
+    tree = ast.parse(source)
+    found: list[str] = []
+    theirs: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _is_in(alias.name, ("twisted", "zope")):
+                    theirs.add(alias.asname or alias.name.split(".")[0])
+                    found += filter(_is_private, alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            module = "" if node.level else node.module or ""
+            if _is_in(module, ("twisted", "zope")):
+                theirs.update(alias.asname or alias.name for alias in node.names)
+                taken = [alias.name for alias in node.names]
+                found += filter(_is_private, [*module.split("."), *taken])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr):
+            root: ast.expr = node.value
+            while isinstance(root, ast.Attribute | ast.Call):
+                root = root.value if isinstance(root, ast.Attribute) else root.func
+            if isinstance(root, ast.Name) and root.id in theirs:
+                found.append(node.attr)
+    return found
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """The modules of twisted_chat, by their dotted names."""
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        parts = path.relative_to(_PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+class ImportTests(SynchronousTestCase):
+    """Every module of the package, as it is."""
+
+    def test_there_are_modules(self) -> None:
+        """The walk finds all parts of the house."""
+        names = [name for name, _ in _modules()]
+        for name in "core.chat", "store.sql", "faces.line.protocol", "faces.outbox", "passwords":
+            self.assertIn(f"twisted_chat.{name}", names)
+        self.assertIn(tap.__name__, names)
+
+    def test_arrows_point_one_way(self) -> None:
+        """Nothing imports what stands above or beside it, and core nothing that has effects."""
+        for module, path in _modules():
+            wrong = _wrong_imports(
+                module, path.read_text("utf-8"), is_package=path.name == "__init__.py"
+            )
+            self.assertEqual(wrong, [], module)
+
+    def test_nothing_of_twisted_that_is_private(self) -> None:
+        """Neither imported nor reached through what is imported."""
+        for module, path in [*_modules(), ("the plugin", _PLUGIN)]:
+            self.assertEqual(_private_names(path.read_text("utf-8")), [], module)
+
+    def test_plugin_names_the_tap_and_imports_nothing_of_ours(self) -> None:
+        """twistd imports every plugin to list them, so it must be light."""
+        tree = ast.parse(_PLUGIN.read_text("utf-8"))
+        names = list(_imports("twisted_chat_plugin", tree))
+        self.assertEqual(names, ["twisted.application.service.ServiceMaker"])
+        strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        self.assertIn(tap.__name__, strings)
+
+    def test_plugins_are_no_package(self) -> None:
+        """An __init__.py there would hide the plugins of Twisted and of everybody else."""
+        self.assertEqual(list(_PLUGIN.parents[1].rglob("__init__.py")), [])
+
+
+class CheckTests(SynchronousTestCase):
+    """The checks above do find what they look for."""
+
+    def check(self, module: str, source: str, *wrong: str, is_package: bool = False) -> None:
+        self.assertEqual(_wrong_imports(module, source, is_package=is_package), list(wrong))
+
+    def test_core(self) -> None:
+        """Knows only itself, and neither Twisted nor a clock."""
+        core = "twisted_chat.core.chat"
+        self.check(core, "from . import names\nfrom .events import Said\nimport re")
+        self.check(core, "import time", "time")
+        self.check(core, "import os.path", "os.path")
+        self.check(core, "from datetime import datetime", "datetime.datetime")
+        self.check(core, "def f():\n    from twisted.logger import Logger", "twisted.logger.Logger")
+        self.check(core, "from sqlalchemy import text", "sqlalchemy.text")
+        self.check(core, "from .. import store", "twisted_chat.store")
+        self.check(core, "from ..faces.outbox import Outbox", "twisted_chat.faces.outbox.Outbox")
+        self.check("twisted_chat.core", "from . import names", is_package=True)
+        self.check("twisted_chat.core", "from .. import tap", "twisted_chat.tap", is_package=True)
+
+    def test_store_and_passwords(self) -> None:
+        """Know core and themselves."""
+        self.check("twisted_chat.store.sql", "from .schema import rooms\nimport sqlalchemy")
+        self.check("twisted_chat.store.sql", "from twisted_chat.core.model import Post")
+        self.check(
+            "twisted_chat.store.sql",
+            "from twisted_chat.faces import outbox",
+            "twisted_chat.faces.outbox",
+        )
+        self.check("twisted_chat.passwords", "from twisted_chat.core.errors import Refusal")
+        self.check("twisted_chat.passwords", "import twisted_chat.store", "twisted_chat.store")
+
+    def test_faces(self) -> None:
+        """Know core, themselves and the outbox that they share."""
+        line = "twisted_chat.faces.line.protocol"
+        self.check(line, "from . import commands\nfrom .wire import parse")
+        self.check(
+            line, "from ..outbox import Outbox\nfrom twisted_chat.faces.outbox import Format"
+        )
+        self.check(line, "from twisted_chat import store", "twisted_chat.store")
+        self.check(line, "from twisted_chat import passwords", "twisted_chat.passwords")
+        self.check(line, "from ..irc import wire", "twisted_chat.faces.irc.wire")
+        self.check(line, "from .. import irc", "twisted_chat.faces.irc")
+        self.check(line, "import twisted_chat.tap", "twisted_chat.tap")
+        self.check(
+            "twisted_chat.faces.outbox",
+            "from .line import wire",
+            "twisted_chat.faces.line.wire",
+        )
+
+    def test_private_names(self) -> None:
+        """However they are reached."""
+        for source in (
+            "from twisted.internet import _sslverify",
+            "from twisted.internet._sslverify import x",
+            "import twisted.python._oldstyle",
+            "from twisted.internet.defer import _inlineCallbacks as f",
+            "from twisted.internet import defer\ndefer._f()",
+            "from twisted.internet.defer import Deferred\nDeferred()._result",
+            "import twisted.internet.base\ntwisted.internet.base._x.y",
+        ):
+            self.assertEqual(len(_private_names(source)), 1, source)
+        for source in (
+            "from ._own import _thing\n_thing._x",
+            "from twisted.internet import reactor as _reactor\n_reactor.stop()",
+            "from twisted.internet.defer import Deferred\nself._deferred = Deferred.__name__",
+        ):
+            self.assertEqual(_private_names(source), [], source)

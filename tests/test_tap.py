@@ -1,0 +1,406 @@
+"""What C{twistd chat} takes for options, and what it makes of them."""
+
+import re
+import resource
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing, redirect_stdout
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.application.service import IService, IServiceMaker, MultiService
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.plugin import getPlugins
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from twisted_chat import __version__, tap
+from twisted_chat.core.limits import Limits
+from twisted_chat.tap import CannotStart, Options, makeService
+
+reactor: Any = _reactor
+
+_OPERATIONS = Path(__file__).parent.parent / "docs" / "operations.md"
+_ANYWHERE = "tcp:0:interface=127.0.0.1"
+
+
+def _parsed(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
+
+
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line."""
+
+    def refuse(self, *arguments: str) -> str:
+        """It is refused; gives back the sentence, which is what the process ends with."""
+        error = self.assertRaises(CannotStart, _parsed, *arguments)
+        self.assertIsInstance(error, SystemExit)
+        sentence = str(error.code)
+        self.assertTrue(sentence.startswith("twistd chat: "), sentence)
+        self.assertEqual(len(sentence.splitlines()), 1)
+        return sentence.removeprefix("twistd chat: ")
+
+    def test_defaults(self) -> None:
+        """One port, a database in the directory, and the limits as they are in the core."""
+        options = _parsed()
+        self.assertEqual(options.ports, ["5000"])
+        self.assertEqual(options["database"], "sqlite:///chat.db")
+        self.assertEqual(options["name"], "chat")
+        self.assertEqual(options.limits, Limits())
+        self.assertEqual(list(options.motd), [])
+        self.assertFalse(options["no-guests"])
+        self.assertFalse(options["no-registration"])
+
+    def test_ports(self) -> None:
+        """May be given more than once, as numbers and as endpoints, and replace the default."""
+        options = _parsed("--port", "5001", "-p", "unix:/run/chat.sock", "--port=tcp:5002")
+        self.assertEqual(options.ports, ["5001", "unix:/run/chat.sock", "tcp:5002"])
+
+    def test_options_know_nothing_of_each_other(self) -> None:
+        """A second command line begins with the defaults."""
+        _parsed("--port", "5001", "--max-rooms", "3")
+        self.assertEqual(_parsed().ports, ["5000"])
+        self.assertEqual(_parsed().limits, Limits())
+
+    def test_every_limit_is_an_option(self) -> None:
+        """With its default, a sentence of help, and the value that is given."""
+        usage_text = Options().getUsage(width=200)
+        for number, field in enumerate(fields(Limits)):
+            value = 5 + number
+            limits = _parsed(_option(field.name), str(value)).limits
+            self.assertEqual(getattr(limits, field.name), value, field.name)
+            self.assertEqual(
+                [f.name for f in fields(Limits) if getattr(limits, f.name) != f.default],
+                [field.name],
+            )
+            self.assertIn(f"{_option(field.name)}=", usage_text)
+            self.assertIn(field.metadata["help"], re.sub(r"\s+", " ", usage_text))
+            self.assertIn(f"[default: {field.default}]", usage_text)
+
+    def test_flags(self) -> None:
+        """Those who are not let in."""
+        options = _parsed("--no-guests", "--no-registration")
+        self.assertTrue(options["no-guests"])
+        self.assertTrue(options["no-registration"])
+
+    def test_help_is_short_enough_to_be_read(self) -> None:
+        """Every option has a sentence."""
+        options = Options()
+        for name in _long_options(options):
+            self.assertIn(f"--{name}", options.getUsage(width=200))
+
+    def test_no_number(self) -> None:
+        """A sentence that names the option."""
+        for field in fields(Limits):
+            for value in "many", "-1", "", "1.5", "1e3", " 5", "٣x", "²":
+                sentence = self.refuse(f"{_option(field.name)}={value}")
+                self.assertIn(_option(field.name), sentence)
+                self.assertIn(f'"{value}"', sentence)
+
+    def test_wrong_values(self) -> None:
+        """Each is one sentence, and nothing is started."""
+        self.assertEqual(
+            self.refuse("--port", "65536"), "there is no port 65536; ports go up to 65535"
+        )
+        for cost in "3", "32":
+            self.assertEqual(
+                self.refuse("--password-cost", cost), "--password-cost goes from 4 to 31"
+            )
+        self.assertIn("--name", self.refuse("--name", "a\x1b[2Jb"))
+        self.assertIn("--name", self.refuse("--name", "two\nlines"))
+        self.assertIn("frob", self.refuse("--frob"))
+        self.assertIn("--max-rooms", self.refuse("--max-rooms", "1", "--max-rooms"))
+        self.assertIn('"5000"', self.refuse("5000"))
+        self.assertIn("port", self.refuse("--port"))
+
+    def test_edges(self) -> None:
+        """The smallest and the largest are right."""
+        self.assertEqual(_parsed("--port", "0", "--port", "65535").ports, ["0", "65535"])
+        for cost in 4, 31:
+            self.assertEqual(_parsed("--password-cost", str(cost)).limits.password_cost, cost)
+
+    def test_motd(self) -> None:
+        """Its lines, made safe to show."""
+        path = Path(self.mktemp())
+        path.write_text("Be kind.\n\n\tNo fl\u202eood.\n", "utf-8")
+        self.assertEqual(list(_parsed("--motd", str(path)).motd), ["Be kind.", "", "    No flood."])
+
+    def test_wrong_motd(self) -> None:
+        """A file that is missing, a directory, one that is not UTF-8, one that has escapes."""
+        path = Path(self.mktemp())
+        self.assertIn(str(path), self.refuse("--motd", str(path)))
+        self.assertIn("directory", self.refuse("--motd", "."))
+        path.write_bytes(b"caf\xe9\n")
+        self.assertIn(str(path), self.refuse("--motd", str(path)))
+        path.write_bytes(b"\x1b[2J\n")
+        self.assertIn("control characters", self.refuse("--motd", str(path)))
+
+    def test_version(self) -> None:
+        """Is printed, and that is all."""
+        with redirect_stdout(StringIO()) as said:
+            end = self.assertRaises(SystemExit, _parsed, "--version")
+        self.assertEqual(end.code, 0)
+        self.assertEqual(said.getvalue(), f"twisted-chat {__version__}\n")
+
+
+def _long_options(options: Options) -> Iterable[str]:
+    """Every option there is."""
+    return sorted({name.rstrip("=") for name in options.longOpt})
+
+
+class OperationsTests(SynchronousTestCase):
+    """docs/operations.md, which operators go by."""
+
+    def setUp(self) -> None:
+        self.lines = _OPERATIONS.read_text("utf-8").splitlines()
+
+    def lines_on(self, option: str) -> list[str]:
+        """The lines that tell of an option."""
+        return [line for line in self.lines if re.search(rf"`{option}\b(?!-)", line)]
+
+    def test_every_option_has_a_line(self) -> None:
+        """Whatever C{twistd chat --help} lists."""
+        for name in _long_options(Options()):
+            self.assertNotEqual(self.lines_on(f"--{name}"), [], name)
+
+    def test_every_limit_has_its_default(self) -> None:
+        """On one of its lines, as the option takes it."""
+        for field in fields(Limits):
+            defaults = [
+                line
+                for line in self.lines_on(_option(field.name))
+                if re.search(rf"(?<![\d,]){field.default}(?![\d,])", line.replace(",", ""))
+            ]
+            self.assertNotEqual(defaults, [], field.name)
+
+    def test_no_other_options(self) -> None:
+        """What looks like an option of ours is one."""
+        known = {f"--{name}" for name in _long_options(Options())}
+        rows = re.findall(r"^\| `(--[\w-]+)", "\n".join(self.lines), re.MULTILINE)
+        self.assertEqual(set(rows) - known, set())
+
+
+class DescriptorsTests(SynchronousTestCase):
+    """No more connections than there can be open files."""
+
+    def limited(self, asked: int, descriptors: int) -> int:
+        """How many connections there may be."""
+        self.patch(resource, "getrlimit", lambda what: (descriptors, 2 * descriptors))
+        return tap._within_descriptors(Limits(max_connections=asked)).max_connections
+
+    def test_as_many_as_possible(self) -> None:
+        """By default, with some files left for other things."""
+        self.assertEqual(self.limited(0, 1024), 924)
+
+    def test_too_many(self) -> None:
+        """No more than possible, though asked for."""
+        self.assertEqual(self.limited(5000, 1024), 924)
+
+    def test_fewer(self) -> None:
+        """As many as asked for."""
+        self.assertEqual(self.limited(10, 1024), 10)
+
+    def test_at_least_one(self) -> None:
+        """0 would mean no limit."""
+        self.assertEqual(self.limited(0, 64), 1)
+
+    def test_other_limits_stay(self) -> None:
+        """And so does the value that was given."""
+        self.patch(resource, "getrlimit", lambda what: (1024, 1024))
+        asked = Limits(max_rooms=3)
+        self.assertEqual(tap._within_descriptors(asked), Limits(max_rooms=3, max_connections=924))
+        self.assertEqual(asked.max_connections, 0)
+
+
+class PluginTests(SynchronousTestCase):
+    """What twistd finds."""
+
+    def test_twistd_finds_it(self) -> None:
+        """One C{chat}, with the options and the service of the tap."""
+        found = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "chat"]
+        self.assertEqual(len(found), 1)
+        self.assertIs(found[0].options, Options)
+        self.assertIs(found[0].makeService, makeService)
+
+
+class Client(Protocol):
+    """The other end of a connection."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.ended: Deferred[None] = Deferred()
+        self._expected = b""
+        self._seen: Deferred[bytes] | None = None
+
+    def send(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def see(self, expected: bytes) -> "Deferred[bytes]":
+        """Wait until this has come; gives back all that has."""
+        self._expected, self._seen = expected, Deferred()
+        seen = self._seen
+        self.dataReceived(b"")
+        return seen
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if self._seen is not None and self._expected in self.received:
+            seen, self._seen = self._seen, None
+            seen.callback(self.received)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended.callback(None)
+
+
+class ServiceTests(TestCase):
+    """The service, over real sockets."""
+
+    timeout: ClassVar[int] = 30
+
+    def setUp(self) -> None:
+        self.database = Path(self.mktemp()).absolute()
+
+    def make(self, *arguments: str) -> MultiService:
+        """A service with a database of its own."""
+        service = makeService(
+            _parsed("--database", f"sqlite:///{self.database}", "--password-cost", "4", *arguments)
+        )
+        assert isinstance(service, MultiService)
+        return service
+
+    def start(self, *arguments: str) -> MultiService:
+        """Start one as twistd does."""
+        service = self.make(*arguments)
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    def port(self, service: MultiService, index: int = 0) -> int:
+        """Where it listens, as it says in the log."""
+        match = re.fullmatch(r"port (\d+) of 127\.0\.0\.1", str(list(service)[index]))
+        assert match is not None
+        return int(match[1])
+
+    async def connect(self, port: int) -> Client:
+        client = Client()
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
+        return client
+
+    def test_is_a_service(self) -> None:
+        """Making it opens nothing."""
+        service = self.make("--port", _ANYWHERE)
+        self.assertTrue(IService.providedBy(service))
+        self.assertFalse(service.running)
+        self.assertFalse(self.database.exists())
+
+    async def test_people_join(self) -> None:
+        """On every port, under the name of the server and with its message of the day."""
+        motd = Path(self.mktemp())
+        motd.write_text("Be kind.\n", "utf-8")
+        service = self.start(
+            "--port", _ANYWHERE, "--port", _ANYWHERE, "--name", "the lab", "--motd", str(motd)
+        )
+        ports = [self.port(service, index) for index in (0, 1)]
+        self.assertNotEqual(*ports)
+        alice, bob = [await self.connect(port) for port in ports]
+        self.assertIn(b"* Welcome to the lab.", await alice.see(b"Name: "))
+        alice.send(b"/register alice wonderland\n")
+        self.assertIn(b"* Welcome, alice.", await alice.see(b"* Be kind.\n"))
+        bob.send(b"/guest bob\n")
+        await alice.see(b"* bob joined\n")
+        bob.send(b"hello\n")
+        await alice.see(b"] bob: hello\n")
+        await service.stopService()
+        for client in alice, bob:
+            await client.ended
+            self.assertTrue(client.received.endswith(b"* the server is going down; bye\n"))
+
+    async def test_what_was_sent_last_is_seen_and_kept(self) -> None:
+        """Stopping commits what was accepted, and shows it before it says bye."""
+        service = self.start("--port", _ANYWHERE)
+        alice, bob = [await self.connect(self.port(service)) for _ in range(2)]
+        alice.send(b"/guest alice\n")
+        await alice.see(b"the commands.\n")
+        bob.send(b"/guest bob\n")
+        await bob.see(b"the commands.\n")
+        bob.send(b"/me waits\nlast words\n")
+        await alice.see(b"* bob waits\n")
+        await service.stopService()
+        await alice.ended
+        await bob.ended
+        said = alice.received.partition(b"* bob waits\n")[2]
+        self.assertIn(b"] bob: last words\n", said)
+        service = self.start("--port", _ANYWHERE)
+        carol = await self.connect(self.port(service))
+        carol.send(b"/guest carol\n")
+        await carol.see(b"] bob: last words\n")
+        await service.stopService()
+        await carol.ended
+
+    async def test_options_reach_the_parts(self) -> None:
+        """Limits and flags."""
+        service = self.start(
+            "--port", _ANYWHERE, "--max-connections", "1", "--no-guests", "--min-password", "12"
+        )
+        first = await self.connect(self.port(service))
+        first.send(b"/guest alice\n")
+        await first.see(b"! this server takes no guests")
+        first.send(b"/register alice wonderland\n")
+        await first.see(b"! a password has at least 12 characters\n")
+        second = await self.connect(self.port(service))
+        await second.ended
+        self.assertEqual(second.received, b"! this server is full; try again later\n")
+        await service.stopService()
+        await first.ended
+
+    async def test_password_cost(self) -> None:
+        """Is that of the passwords in the database."""
+        service = self.start("--port", _ANYWHERE)
+        alice = await self.connect(self.port(service))
+        alice.send(b"/register alice wonderland\n")
+        await alice.see(b"* Welcome, alice.")
+        await service.stopService()
+        await alice.ended
+        with closing(sqlite3.connect(self.database)) as database:
+            [(password_hash,)] = database.execute("SELECT password_hash FROM accounts").fetchall()
+        self.assertTrue(password_hash.startswith(b"$2b$04$"))
+
+    async def test_port_that_is_taken(self) -> None:
+        """Is one sentence, and nothing is left open."""
+        service = self.start("--port", _ANYWHERE)
+        taken = f"tcp:{self.port(service)}:interface=127.0.0.1"
+        error = self.assertRaises(CannotStart, self.make("--port", taken).privilegedStartService)
+        self.assertIn(f"cannot listen on port {taken}: ", str(error.code))
+        self.assertIn("in use", str(error.code))
+        await service.stopService()
+
+    def test_endpoint_that_makes_no_sense(self) -> None:
+        """Is one sentence."""
+        for port in "nonsense:1", "tcp:many", "tcp:", "":
+            error = self.assertRaises(CannotStart, self.make, "--port", port)
+            self.assertIn(f"cannot use the port {port}: ", str(error.code))
+            self.assertEqual(len(str(error.code).splitlines()), 1)
+
+    def test_database_that_is_not_supported(self) -> None:
+        """Is one sentence."""
+        for url in "postgresql+psycopg://localhost/chat", "shopping list":
+            options = _parsed("--database", url)
+            error = self.assertRaises(CannotStart, makeService, options)
+            self.assertTrue(str(error.code).startswith("twistd chat: "))
+
+    def test_wrong_command_line_is_no_usage_error(self) -> None:
+        """Which twistd would answer with a page of help."""
+        self.assertFalse(issubclass(CannotStart, usage.UsageError))
