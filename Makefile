@@ -6,7 +6,7 @@ PORT ?= 5000
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test check soak clean
+.PHONY: run run_server run_client test check soak bench bench-short clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat --port $(PORT)
@@ -24,6 +24,14 @@ check: $(VENV)/check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py
 
+# Every server in turn, five rounds; the plot goes to docs/. About half an hour.
+bench: $(VENV)/bench
+	$(VENV)/bin/python -m benchmarks --plot docs/performance.png
+
+# Only to see that it works.
+bench-short: $(VENV)/run
+	$(VENV)/bin/python -m benchmarks --short
+
 # 200 people talk for a minute; everyone must get everything, once and in order.
 soak: $(VENV)/run
 	$(VENV)/bin/python -m benchmarks.soak
@@ -40,6 +48,10 @@ $(VENV)/run: setup.cfg pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/test: setup.cfg pyproject.toml | $(VENV)/run
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/bench: setup.cfg pyproject.toml | $(VENV)/run
+	$(VENV)/bin/pip install --quiet --editable '.[bench]'
 	touch $@
 
 $(VENV)/check: setup.cfg pyproject.toml | $(VENV)/test

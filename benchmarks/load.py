@@ -165,6 +165,31 @@ class Crowd:
 
         return self._measure(speak, deliveries)
 
+    def pipe(self, lines: int) -> Reading:
+        """The first client pipes lines as fast as they are taken; all others read along. Ends when
+        the first reader has the last line: it is committed and delivered by then."""
+        speaker, reader = self.sockets[0], self.sockets[1]
+        text = memoryview(b"".join(_message(self.server, number) for number in range(lines)))
+
+        def speak() -> None:
+            waiting, left = text, lines
+            self._epoll.modify(speaker.fileno(), select.EPOLLIN | select.EPOLLOUT)
+            deadline = time.perf_counter() + PATIENCE
+            while left > 0:
+                for fd, events in self._epoll.poll(1.0):
+                    if events & select.EPOLLOUT:
+                        waiting = waiting[speaker.send(waiting[: 256 * 1024]) :]
+                        if not waiting:
+                            self._epoll.modify(fd, select.EPOLLIN)
+                    if events & select.EPOLLIN:
+                        size = self._by_fd[fd].recv_into(self._buffer)
+                        if fd == reader.fileno():
+                            left -= self._buffer.count(b"\n", 0, size)
+                if time.perf_counter() > deadline:
+                    raise TimeoutError(f"{left} lines did not come")
+
+        return self._measure(speak, lines)
+
     def _measure(self, work: Callable[[], None], deliveries: int) -> Reading:
         cpu, load_cpu, began = cpu_seconds(self.server.pid), _own_cpu(), time.perf_counter()
         work()

@@ -56,7 +56,8 @@ class Server:
     prefix: ClassVar[bytes] = b""
     """What stands before a message on the wire to the server."""
 
-    def version(self) -> str:
+    @classmethod
+    def version(cls) -> str:
         """Which version is measured."""
         return ""
 
@@ -132,7 +133,8 @@ class InspIRCd(Server):
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
 
-    def version(self) -> str:
+    @classmethod
+    def version(cls) -> str:
         return _first_line("inspircd", "--version")
 
 
@@ -177,7 +179,8 @@ PAM = no
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
 
-    def version(self) -> str:
+    @classmethod
+    def version(cls) -> str:
         return _first_line("ngircd", "--version")
 
 

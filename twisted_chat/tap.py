@@ -286,7 +286,7 @@ def makeService(options: Options) -> IService:
         raise CannotStart(f"twistd chat: {error}") from None
     hasher = BcryptHasher(reactor, cost=limits.password_cost, queue=limits.password_queue)
     accounts = Accounts(store, hasher, now, min_password=limits.min_password)
-    chat = Chat(store, accounts, limits, now, options.motd)
+    chat = Chat(store, accounts, limits, now, reactor.callLater, options.motd)
     settings = Settings(
         options["name"],
         allow_guests=not options["no-guests"],

@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, now
@@ -55,7 +56,10 @@ class ChatTestCase(SynchronousTestCase):
         self.store = MemoryStore()
         self.hasher = PlainHasher()
         self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
-        self.chat = Chat(self.store, self.accounts, self.limits, now, self.motd)
+        self.clock = Clock()
+        self.chat = Chat(
+            self.store, self.accounts, self.limits, now, self.clock.callLater, self.motd
+        )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
 
@@ -1008,3 +1012,67 @@ class ManyUnreadTests(ChatTestCase):
             seen += bob.outbox.replayed()
             self.chat.leave_all(bob)
         self.assertEqual(seen, list("01234"))
+
+
+class CrowdTests(ChatTestCase):
+    """Comings and goings in a big room."""
+
+    limits = Limits(max_joined=3)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watcher = self.account("watcher")
+        self.crowd = [self.guest(f"person{n}") for n in range(20)]
+        self.clock.pump([5, 5])
+        self.watcher.outbox.take()
+
+    def test_the_first_is_told_at_once_and_the_others_together(self) -> None:
+        """One line for each window, and nobody is left out of it."""
+        more = [self.guest(f"late{n}") for n in range(100)]
+        (first,) = self.watcher.outbox.take()
+        self.assertEqual(first, Joined(NOW, "lobby", ("late0",)))
+        self.clock.advance(5)
+        names = tuple(f"late{n}" for n in range(1, 100))
+        self.assertEqual(self.watcher.outbox.take(), [Joined(NOW, "lobby", names)])
+        for session in more[:50]:
+            self.chat.leave_all(session)
+        self.clock.advance(5)
+        gone = tuple(f"late{n}" for n in range(50))
+        self.assertEqual(self.watcher.outbox.take(), [Left(NOW, "lobby", gone)])
+        self.clock.pump([5, 5])
+        self.assertEqual(self.watcher.outbox.take(), [])
+
+    def test_nobody_is_told_of_who_came_and_went_between(self) -> None:
+        """Within one window that is no news; they are in no list either."""
+        self.guest("first")
+        self.watcher.outbox.take()
+        for name in ("fleeting", "passing"):
+            self.chat.leave_all(self.guest(name))
+        self.clock.pump([5, 5])
+        self.assertEqual(self.watcher.outbox.take(), [])
+        self.assertNotIn("fleeting", self.users(self.watcher))
+
+    def test_everyone_is_in_the_list_before_they_are_told_of(self) -> None:
+        """/users does not wait for the window."""
+        self.guest("first")
+        self.guest("second")
+        self.assertIn("second", self.users(self.watcher))
+
+    def test_rename_of_somebody_who_is_not_told_of_yet(self) -> None:
+        """Their coming is told first, under the name that they came with."""
+        self.guest("first")
+        second = self.guest("second")
+        self.watcher.outbox.take()
+        self.run_now(self.chat.rename_guest(second, "third"))
+        self.assertEqual(
+            self.watcher.outbox.take(),
+            [Joined(NOW, "lobby", ("second",)), Renamed(NOW, "second", "third")],
+        )
+
+    def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:
+        """A thousand who come at once cost each reader a line or two."""
+        for number in range(1000):
+            self.guest(f"storm{number}")
+        self.clock.pump([5, 5])
+        self.assertEqual(len(self.watcher.outbox.take()), 2)
+        self.assertEqual(len(self.users(self.watcher)), 1021)

@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import MemoryStore, PlainHasher, RecordingOutbox, now
@@ -67,7 +68,7 @@ class ChatMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = MemoryStore()
         self.accounts = Accounts(self.store, PlainHasher(), now, min_password=1)
-        self.chat = Chat(self.store, self.accounts, Limits(replay=_REPLAY), now)
+        self.chat = Chat(self.store, self.accounts, Limits(replay=_REPLAY), now, Clock().callLater)
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.known: list[Account] = []

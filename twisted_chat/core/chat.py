@@ -35,6 +35,7 @@ from .model import (
     Stored,
 )
 from .ports import Outbox, Store
+from .presence import Presence, window
 from .text import clean, printable
 
 LOBBY = "lobby"
@@ -101,9 +102,10 @@ class Room:
 
     @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
         that joining it takes no query and leaves no gap between replay and live.
+    @ivar presence: who came and went and has not been told of; L{None} while all is told at once.
     """
 
-    __slots__ = ("members", "recent", "record", "replay", "topic", "topic_by")
+    __slots__ = ("members", "presence", "recent", "record", "replay", "topic", "topic_by")
 
     def __init__(self, record: RoomRecord) -> None:
         self.record = record
@@ -112,6 +114,7 @@ class Room:
         self.members: dict[Session, None] = {}
         self.recent: deque[Message] | None = None
         self.replay: tuple[Said, ...] | None = None
+        self.presence: Presence | None = None
 
     @property
     def name(self) -> str:
@@ -137,12 +140,15 @@ class Chat:
         accounts: Accounts,
         limits: Limits,
         now: Callable[[], int],
+        later: Callable[[float, Callable[[], None]], object],
         motd: Sequence[str] = (),
     ) -> None:
         """
         @param now: gives the time in UTC milliseconds.
+        @param later: calls a function after some seconds.
         @param motd: lines that everyone is shown on coming in.
         """
+        self._later = later
         self._motd = motd
         self._store = store
         self._accounts = accounts
@@ -215,7 +221,7 @@ class Chat:
             self._remove(session, room)
             # Whoever is nowhere any more is told of once, in the lobby.
             if not room.has(person) and (elsewhere or room is self._lobby):
-                self._tell(room, Left(self._now(), room.name, (person.name,)))
+                self._went(room, person.name)
         session.rooms = ()
         session.current = None
         session.person = None
@@ -269,10 +275,9 @@ class Chat:
             raise Refusal("forbidden", "everyone is in the lobby; /quit ends the session")
         self._remove(session, room)
         session.rooms = tuple(r for r in session.rooms if r is not room)
-        left = Left(self._now(), room.name, (person.name,))
-        session.tell(left)
+        session.tell(Left(self._now(), room.name, (person.name,)))
         if not room.has(person):
-            self._tell(room, left)
+            self._went(room, person.name)
         if session.current is room:
             session.current = self._lobby
             session.tell(Notice(self._now(), f"you are talking in {_shown(self._lobby)} now"))
@@ -534,7 +539,9 @@ class Chat:
 
     def _welcome(self, session: Session, person: Person) -> Welcome:
         room = _current(session)
-        others = len(room.people()) - 1
+        # Everyone is in the lobby, and counting them for each who comes would be quadratic.
+        people = len(self._people if room is self._lobby else room.people())
+        others = people - 1
         return Welcome(self._now(), person.name, person.account is not None, room.name, others)
 
     def _become(self, session: Session, guest: Person, person: Person) -> None:
@@ -548,13 +555,14 @@ class Chat:
             self._accounts.release(guest.name)
             return
         self._forget(guest)
-        now = self._now()
         if not was_here:
-            self._tell(self._lobby, Renamed(now, guest.name, person.name))
+            for room in session.rooms:
+                self._tell_presence(room)  # of the name that was told, or not yet
+            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
             return
-        self._tell(self._lobby, Left(now, LOBBY, (guest.name,)))
+        self._went(self._lobby, guest.name)
         for room in new_to:
-            self._tell(room, Joined(now, room.name, (person.name,)))
+            self._came(room, person.name)
 
     def _forget(self, person: Person) -> None:
         if self._people.get(person.name) is person:
@@ -565,9 +573,55 @@ class Chat:
     def _add(self, session: Session, room: Room) -> None:
         person = _person(session)
         if not room.has(person):
-            self._tell(room, Joined(self._now(), room.name, (person.name,)))
+            self._came(room, person.name)
         room.members[session] = None
         session.rooms += (room,)
+
+    def _came(self, room: Room, name: str) -> None:
+        if room.presence is not None:
+            room.presence.came(name)
+        else:
+            self._tell(room, Joined(self._now(), room.name, (name,)))
+            self._open_window(room)
+
+    def _went(self, room: Room, name: str) -> None:
+        if room.presence is not None:
+            room.presence.went(name)
+        else:
+            self._tell(room, Left(self._now(), room.name, (name,)))
+            self._open_window(room)
+
+    def _open_window(self, room: Room) -> None:
+        seconds = window(len(room.members))
+        if seconds:
+            room.presence = Presence()
+            self._later(seconds, lambda: self._close_window(room))
+
+    def _close_window(self, room: Room) -> None:
+        told = self._tell_presence(room)
+        room.presence = None
+        if told:
+            self._open_window(room)
+
+    def _tell_presence(self, room: Room) -> bool:
+        """Tell who came and went while the window was open; gives back whether anyone did."""
+        if room.presence is None:
+            return False
+        came, went = room.presence.take()
+        now = self._now()
+        events: list[Event] = []
+        if came:
+            events.append(Joined(now, room.name, came))
+        if went:
+            events.append(Left(now, room.name, went))
+        if not events:
+            return False
+        told = tuple(events)
+        alone = came[0] if len(came) == 1 else None  # who need not be told of themselves
+        for session in room.members:
+            if alone is None or session.person is None or session.person.name != alone or went:
+                session.outbox.send(told)
+        return True
 
     def _remove(self, session: Session, room: Room) -> None:
         del room.members[session]

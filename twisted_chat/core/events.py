@@ -42,7 +42,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """People came into a room."""
+    """People came into a room; several at once in a big room or a storm."""
 
     time: int
     room: str

@@ -207,7 +207,7 @@ class ServerTestCase(SynchronousTestCase):
         self.hasher = Hasher()
         self.clock = Turns()
         self.accounts = Accounts(self.store, self.hasher, now, min_password=limits.min_password)
-        self.chat = Chat(self.store, self.accounts, limits, now)
+        self.chat = Chat(self.store, self.accounts, limits, now, self.clock.callLater)
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.factory = ChatFactory(self.chat, self.accounts, self.settings, limits, self.clock, now)

@@ -18,6 +18,9 @@ MAX_LINE = 4096
 PROTOCOL = 1
 """The version of the protocol; see C{docs/protocol.md}."""
 
+MOST_NAMED = 5
+"""Of more people who come or go at once only the number is told."""
+
 BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
 """Commands that stand alone on a line, without a slash; their users know them so."""
 
@@ -139,7 +142,8 @@ def _history_text(event: e.History) -> Iterator[str]:
 def _presence_text(verb: str) -> Callable[[e.Joined | e.Left], Iterator[str]]:
     def lines(event: e.Joined | e.Left) -> Iterator[str]:
         place = "" if event.room == LOBBY else f" #{event.room}"
-        who = event.names[0] if len(event.names) == 1 else f"{len(event.names)} people"
+        named = len(event.names) <= MOST_NAMED
+        who = ", ".join(event.names) if named else f"{len(event.names)} people"
         yield f"* {who} {verb}{place}"
 
     return lines
@@ -260,6 +264,9 @@ def _history_json(event: e.History) -> Iterator[Fields]:
 
 def _presence_json(kind: str) -> Callable[[e.Joined | e.Left], Iterator[Fields]]:
     def objects(event: e.Joined | e.Left) -> Iterator[Fields]:
+        if len(event.names) > MOST_NAMED:
+            yield _object(kind, event.time, count=len(event.names), room=event.room)
+            return
         for name in event.names:
             yield _object(kind, event.time, name=name, room=event.room)
 

@@ -1,0 +1,37 @@
+"""The figures as a picture."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+_DRAWN = (
+    ("S1 deliveries/s of server CPU, one at a time", "one message at a time"),
+    ("S2 deliveries/s of server CPU, pipelined", "10 senders pipelining"),
+)
+
+
+def plot(figures: Mapping[str, Mapping[str, Sequence[float]]], path: str) -> None:
+    """Draw bars with the median, and a line from the least to the most.
+
+    @raise ImportError: without matplotlib, which is in the extra C{bench}.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(_DRAWN), figsize=(10, 3.2), layout="constrained")
+    for axis, (measure, title) in zip(axes, _DRAWN, strict=True):
+        servers = figures[measure]
+        names = list(servers)[::-1]
+        middles = [statistics.median(servers[name]) for name in names]
+        spread = [
+            [middle - min(servers[name]) for name, middle in zip(names, middles, strict=True)],
+            [max(servers[name]) - middle for name, middle in zip(names, middles, strict=True)],
+        ]
+        colours = ["#1b6ca8" if name == "twisted-chat" else "#b8c4cc" for name in names]
+        axis.barh(names, middles, xerr=spread, color=colours, ecolor="#444444")
+        axis.set_title(f"Fan-out to 1,000: {title}", fontsize=10)
+        axis.set_xlabel("deliveries for a second of server CPU")
+        if max(middles) > 20 * min(middles):
+            axis.set_xscale("log")
+    figure.savefig(path, dpi=110)
