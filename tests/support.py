@@ -1,7 +1,7 @@
 """Small stand-ins for what the core needs from outside."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -288,3 +288,12 @@ class PlainHasher:
             turn: Deferred[None] = Deferred()
             self._waiting.append(turn)
             await turn
+
+
+def fan_out(
+    outboxes: Iterable[RecordingOutbox], events: tuple[Event, ...], apart: Container[object]
+) -> None:
+    """Send to one after the other."""
+    for outbox in outboxes:
+        if outbox not in apart:
+            outbox.send(events)

@@ -25,6 +25,7 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line.protocol import ChatFactory, Settings
+from twisted_chat.faces.outbox import fan_out
 from twisted_chat.passwords import BcryptHasher
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
 
@@ -286,7 +287,7 @@ def makeService(options: Options) -> IService:
         raise CannotStart(f"twistd chat: {error}") from None
     hasher = BcryptHasher(reactor, cost=limits.password_cost, queue=limits.password_queue)
     accounts = Accounts(store, hasher, now, min_password=limits.min_password)
-    chat = Chat(store, accounts, limits, now, reactor.callLater, options.motd)
+    chat = Chat(store, accounts, limits, now, reactor.callLater, fan_out, options.motd)
     settings = Settings(
         options["name"],
         allow_guests=not options["no-guests"],

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, now
+from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, fan_out, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
@@ -58,7 +58,7 @@ class ChatTestCase(SynchronousTestCase):
         self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
         self.clock = Clock()
         self.chat = Chat(
-            self.store, self.accounts, self.limits, now, self.clock.callLater, self.motd
+            self.store, self.accounts, self.limits, now, self.clock.callLater, fan_out, self.motd
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.events import History, Left, Said
@@ -68,7 +68,9 @@ class ChatMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = MemoryStore()
         self.accounts = Accounts(self.store, PlainHasher(), now, min_password=1)
-        self.chat = Chat(self.store, self.accounts, Limits(replay=_REPLAY), now, Clock().callLater)
+        self.chat = Chat(
+            self.store, self.accounts, Limits(replay=_REPLAY), now, Clock().callLater, fan_out
+        )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.known: list[Account] = []

@@ -1,6 +1,6 @@
 """Sessions, rooms, and who hears what."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ from .model import (
     RoomRecord,
     Stored,
 )
-from .ports import Outbox, Store
+from .ports import FanOut, Outbox, Store
 from .presence import Presence, window
 from .text import clean, printable
 
@@ -100,6 +100,7 @@ class Session:
 class Room:
     """A place with members, a topic and a log.
 
+    @ivar members: the sessions that are in it, and their outboxes.
     @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
         that joining it takes no query and leaves no gap between replay and live.
     @ivar presence: who came and went and has not been told of; L{None} while all is told at once.
@@ -111,7 +112,7 @@ class Room:
         self.record = record
         self.topic = record.topic
         self.topic_by = record.topic_by
-        self.members: dict[Session, None] = {}
+        self.members: dict[Session, Outbox] = {}
         self.recent: deque[Message] | None = None
         self.replay: tuple[Said, ...] | None = None
         self.presence: Presence | None = None
@@ -141,14 +142,17 @@ class Chat:
         limits: Limits,
         now: Callable[[], int],
         later: Callable[[float, Callable[[], None]], object],
+        fan_out: FanOut,
         motd: Sequence[str] = (),
     ) -> None:
         """
         @param now: gives the time in UTC milliseconds.
         @param later: calls a function after some seconds.
+        @param fan_out: sends the same events to many outboxes.
         @param motd: lines that everyone is shown on coming in.
         """
         self._later = later
+        self._fan_out = fan_out
         self._motd = motd
         self._store = store
         self._accounts = accounts
@@ -414,7 +418,7 @@ class Chat:
                 for event, sessions in self._parties(post, stored, now):
                     heard.append((event, None, sessions, None))
                     apart.update(dict.fromkeys(sessions))
-        self._fan_out(heard, list(rooms), apart)
+        self._tell_rooms(heard, list(rooms), {session.outbox for session in apart})
         for session in apart:
             mine = tuple(
                 event
@@ -440,31 +444,27 @@ class Chat:
                 )
         self._landed(posts)
 
-    def _fan_out(
+    def _tell_rooms(
         self,
         heard: Sequence[tuple[Event, Room | None, Iterable[Session], Session | None]],
         rooms: Sequence[Room],
-        apart: dict[Session, None],
+        apart: set[Outbox],
     ) -> None:
         """Send what was said in the rooms to all members but those with a stream of their own."""
         if len(rooms) == 1:
             said = tuple(event for event, room, _, _ in heard if room is not None)
-            for session in rooms[0].members:
-                if session not in apart:
-                    session.outbox.send(said)
+            self._fan_out(rooms[0].members.values(), said, apart)
             return
-        audiences: dict[Session, tuple[Room, ...]] = {}
+        audiences: dict[Outbox, tuple[Room, ...]] = {}
         for room in rooms:
-            for session in room.members:
-                if session not in apart:
-                    audiences[session] = (*audiences.get(session, ()), room)
-        streams: dict[tuple[Room, ...], tuple[Event, ...]] = {}
-        for session, audience in audiences.items():
-            stream = streams.get(audience)
-            if stream is None:
-                stream = tuple(event for event, room, _, _ in heard if room in audience)
-                streams[audience] = stream
-            session.outbox.send(stream)
+            for outbox in room.members.values():
+                audiences[outbox] = (*audiences.get(outbox, ()), room)
+        readers: defaultdict[tuple[Room, ...], list[Outbox]] = defaultdict(list)
+        for outbox, audience in audiences.items():
+            readers[audience].append(outbox)
+        for audience, outboxes in readers.items():
+            said = tuple(event for event, room, _, _ in heard if room in audience)
+            self._fan_out(outboxes, said, apart)
 
     def _parties(
         self, post: DirectPost, message: DirectMessage, now: int
@@ -574,7 +574,7 @@ class Chat:
         person = _person(session)
         if not room.has(person):
             self._came(room, person.name)
-        room.members[session] = None
+        room.members[session] = session.outbox
         session.rooms += (room,)
 
     def _came(self, room: Room, name: str) -> None:
@@ -617,10 +617,11 @@ class Chat:
         if not events:
             return False
         told = tuple(events)
-        alone = came[0] if len(came) == 1 else None  # who need not be told of themselves
-        for session in room.members:
-            if alone is None or session.person is None or session.person.name != alone or went:
-                session.outbox.send(told)
+        apart: set[Outbox] = set()
+        if len(came) == 1 and not went and came[0] in self._people:
+            # Who came alone need not be told of themselves.
+            apart = {session.outbox for session in self._people[came[0]].sessions}
+        self._fan_out(room.members.values(), told, apart)
         return True
 
     def _remove(self, session: Session, room: Room) -> None:
@@ -768,9 +769,7 @@ class Chat:
         return person
 
     def _tell(self, room: Room, event: Event) -> None:
-        events = (event,)
-        for session in room.members:
-            session.outbox.send(events)
+        self._fan_out(room.members.values(), (event,), ())
 
 
 def _person(session: Session) -> Person:

@@ -1,7 +1,7 @@
 """What the core needs from outside."""
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Container, Iterable, Sequence
+from typing import Any, Protocol
 
 from .events import Event
 from .model import Account, DirectMessage, Message, Post, RoomRecord
@@ -15,6 +15,15 @@ class Outbox(Protocol):
 
     def landed(self) -> None:
         """Some of what the session had in flight is in the log and delivered, or lost."""
+
+
+class FanOut(Protocol):
+    """Sends the same events to many outboxes, in less time than one after the other."""
+
+    def __call__(
+        self, outboxes: Iterable[Any], events: tuple[Event, ...], apart: Container[Any], /
+    ) -> None:
+        """@param apart: those among the outboxes that are left out."""
 
 
 class Store(Protocol):

@@ -4,7 +4,7 @@ import fcntl
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import (
@@ -43,6 +43,8 @@ class Outbox:
     nothing for C{stuck_after} seconds while something waits is cut off.
 
     @ivar format: how events are written from now on.
+    @ivar straight: the socket that may be written to at once; L{None} while something waits, and
+        where there is none.
     @ivar landed: called when some of what the session had in flight has landed.
     """
 
@@ -60,6 +62,7 @@ class Outbox:
         "_waiting_bytes",
         "format",
         "landed",
+        "straight",
     )
 
     def __init__(
@@ -74,7 +77,8 @@ class Outbox:
         self._transport = transport
         self._limits = limits
         self._socket = _plain_socket(transport)
-        self._waiting: deque[bytes] | None = None  # None: the straight way is free
+        self.straight = self._socket
+        self._waiting: deque[bytes] | None = None
         self._waiting_bytes = 0
         self._in_transport = 0
         self._skipped = 0
@@ -90,32 +94,36 @@ class Outbox:
 
     def write(self, data: bytes) -> None:
         """Write whole lines, or a prompt."""
-        if self._waiting is None:
-            if self._socket is not None and not self._closed:
-                try:
-                    sent = self._socket.send(data)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    return  # the transport finds out by itself, by reading
-                if sent == len(data):
-                    return
-                data = data[sent:]
+        if self.straight is not None:
+            try:
+                sent = self.straight.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the transport finds out by itself, by reading
+            if sent == len(data):
+                return
+            data = data[sent:]
         elif self._skipped:
             self._skipped += data.count(b"\n")
             return
         if not self._closed:
             self._wait(data)
 
+    def write_rest(self, data: bytes) -> None:
+        """Let wait what the kernel did not take of something that was written straight."""
+        self._wait(data)
+
     def close(self) -> None:
         """End the connection when everything that waits has been written."""
         self._closed = True
+        self.straight = None
         self._transport.loseConnection()
 
     def drop(self) -> None:
         """The connection is gone: let go of everything."""
         self._closed = True
-        self._socket = None
+        self._socket = self.straight = None
         self._waiting = deque()
         self._waiting_bytes = 0
         self._cancel_stuck()
@@ -127,6 +135,7 @@ class Outbox:
 
     def _wait(self, data: bytes) -> None:
         first = self._waiting is None
+        self.straight = None
         if self._waiting is None:
             self._waiting = deque()
         kept = self._fitting(data, begun=first)
@@ -185,6 +194,7 @@ class Outbox:
             self._keep(told, self._waiting)
         if not self._waiting:
             self._waiting = None
+            self.straight = None if self._closed else self._socket
             self._cancel_stuck()
             self._transport.unregisterProducer()
             return
@@ -214,6 +224,35 @@ class Outbox:
         if self._stuck is not None and self._stuck.active():
             self._stuck.cancel()
         self._stuck = None
+
+
+def fan_out(
+    outboxes: Iterable[Outbox], events: tuple[Event, ...], apart: Container[Outbox] = ()
+) -> None:
+    """Send the same events to many; a L{twisted_chat.core.ports.FanOut}.
+
+    The innermost loop of the server: with a thousand readers it is where the time goes, and each
+    object that it touches for a reader is one more that is not in the processor's cache.
+    """
+    format: Format | None = None
+    data = b""
+    for outbox in outboxes:
+        if outbox in apart:
+            continue
+        if outbox.format is not format:
+            format = outbox.format
+            data = format.encode(events)
+        straight = outbox.straight
+        if straight is None:
+            outbox.write(data)
+            continue
+        try:
+            sent = straight.send(data)
+        except OSError:
+            outbox.write(data)  # which finds out what is the matter
+            continue
+        if sent != len(data):
+            outbox.write_rest(data[sent:])
 
 
 class OutboxLimits:

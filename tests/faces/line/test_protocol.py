@@ -25,6 +25,7 @@ from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.limits import Limits
 from twisted_chat.faces.line.protocol import ChatFactory, ChatProtocol, Settings
+from twisted_chat.faces.outbox import fan_out
 
 _TURN = 0.001
 """Seconds that a turn of the reactor takes."""
@@ -207,7 +208,7 @@ class ServerTestCase(SynchronousTestCase):
         self.hasher = Hasher()
         self.clock = Turns()
         self.accounts = Accounts(self.store, self.hasher, now, min_password=limits.min_password)
-        self.chat = Chat(self.store, self.accounts, limits, now, self.clock.callLater)
+        self.chat = Chat(self.store, self.accounts, limits, now, self.clock.callLater, fan_out)
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.factory = ChatFactory(self.chat, self.accounts, self.settings, limits, self.clock, now)
