@@ -98,9 +98,9 @@ def measure_memory(server: Server, size: Size) -> Iterator[tuple[str, float]]:
     server.start()
     crowd = Crowd(server)
     try:
-        crowd.grow(100)
+        crowd.grow(100, idle=True)
         before = resident_bytes(server.pid)
-        crowd.grow(size.idle, at_a_time=100)
+        crowd.grow(size.idle, idle=True)
         grown = resident_bytes(server.pid) - before
         yield "S4 KiB for each idle session", grown / size.idle / 1024
     finally:

@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,13 +53,16 @@ class Crowd:
             sock.close()
         self._epoll.close()
 
-    def grow(self, count: int, *, at_a_time: int = 200) -> None:
-        """Bring in this many more, and wait until all of them are in."""
+    def grow(self, count: int, *, idle: bool = False, at_a_time: int = 200) -> None:
+        """Bring in this many more, and wait until all of them are in.
+
+        @param idle: they will say nothing and hear nothing.
+        """
         while count > 0:
             batch = min(count, at_a_time)
             before = len(self.sockets)
             self.connect(batch)
-            self._come_in(before)
+            self._come_in(before, self.server.idle if idle else self.server.hello)
             count -= batch
         self.quiet()
 
@@ -76,10 +79,10 @@ class Crowd:
             self._by_fd[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)
 
-    def _come_in(self, first: int) -> None:
+    def _come_in(self, first: int, hello: Callable[[int], Sequence[tuple[bytes, bytes]]]) -> None:
         """Let those from this one on say hello, and wait until each has been let in."""
         steps = {
-            sock.fileno(): list(self.server.hello(number))
+            sock.fileno(): list(hello(number))
             for number, sock in enumerate(self.sockets[first:], first)
         }
         waiting = {fd: b"" for fd, step in steps.items() if step}
@@ -105,7 +108,7 @@ class Crowd:
         """Let everybody who is connected say hello at once; gives back the seconds until all of
         them are in."""
         began = time.perf_counter()
-        self._come_in(0)
+        self._come_in(0, self.server.hello)
         return time.perf_counter() - began
 
     def quiet(self, seconds: float = 0.3) -> None:

@@ -53,6 +53,10 @@ class Server:
         """What the client of this number sends to come in, and what it then waits for."""
         return ()
 
+    def idle(self, number: int) -> Sequence[tuple[bytes, bytes]]:
+        """The same for a client that will say nothing and hear nothing."""
+        return self.hello(number)
+
     prefix: ClassVar[bytes] = b""
     """What stands before a message on the wire to the server."""
 
@@ -133,6 +137,9 @@ class InspIRCd(Server):
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
 
+    def idle(self, number: int) -> Sequence[tuple[bytes, bytes]]:
+        return _irc(number)[:1]
+
     @classmethod
     def version(cls) -> str:
         return _first_line("inspircd", "--version")
@@ -178,6 +185,9 @@ PAM = no
 
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return _irc(number)
+
+    def idle(self, number: int) -> Sequence[tuple[bytes, bytes]]:
+        return _irc(number)[:1]
 
     @classmethod
     def version(cls) -> str:

@@ -20,8 +20,12 @@ from zope.interface import implementer
 
 from twisted_chat.core.events import Event, Skipped
 
-_PIECE = 64 * 1024
-"""Bytes that the transport is given at once; it asks for more when it has written them."""
+_PIECE = 16 * 1024
+"""Bytes that the transport is given at once; it asks for more when it has written them. What
+waits is shared by all who wait for it, but of this each has a copy."""
+
+_PLACE = 64
+"""Bytes that a place in the queue is counted as, besides what waits there."""
 
 
 class Format(Protocol):
@@ -142,21 +146,21 @@ class Outbox:
         self._skipped += data.count(b"\n", kept)
         self._keep(data[:kept], self._waiting)
         if first:
-            self._taken = self._accepted - self._unsent()
             self._watch()
             self._transport.registerProducer(self, False)
+            self._taken = self._accepted - self._unsent()
 
     def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
         waiting.append(data)
-        self._waiting_bytes += len(data)
-        self._accepted += len(data)
+        self._waiting_bytes += len(data) + _PLACE
+        self._accepted += len(data) + _PLACE
 
     def _fitting(self, data: bytes, *, begun: bool) -> int:
         """How many bytes of the data may wait: whole lines.
 
         @param begun: some of the first line may have been sent; it is not broken off.
         """
-        room = self._limits.limit - self._waiting_bytes - self._in_transport
+        room = self._limits.limit - self._waiting_bytes - self._in_transport - _PLACE
         if len(data) <= room:
             return len(data)
         whole = data.rfind(b"\n", 0, max(0, room)) + 1
@@ -199,7 +203,6 @@ class Outbox:
             self._transport.unregisterProducer()
             return
         piece = self._next_piece(self._waiting)
-        self._waiting_bytes -= len(piece)
         self._in_transport = len(piece)
         self._transport.write(piece)
 
@@ -212,12 +215,15 @@ class Outbox:
         size = 0
         while waiting and size < _PIECE:
             part = waiting.popleft()
-            if size + len(part) > _PIECE:
-                keep = _PIECE - size
-                waiting.appendleft(part[keep:])
-                part = part[:keep]
+            fits = _PIECE - size
+            if len(part) > fits:
+                waiting.appendleft(part[fits:])
+                part = part[:fits]
+            else:
+                self._waiting_bytes -= _PLACE
             parts.append(part)
             size += len(part)
+            self._waiting_bytes -= len(part)
         return b"".join(parts)
 
     def _cancel_stuck(self) -> None:
