@@ -57,6 +57,9 @@ class Server:
         """The same for a client that will say nothing and hear nothing."""
         return self.hello(number)
 
+    most_idle: ClassVar[int] = 500
+    """Connections for the figure of memory; the more it takes, the longer it takes."""
+
     prefix: ClassVar[bytes] = b""
     """What stands before a message on the wire to the server."""
 
@@ -96,6 +99,7 @@ class TwistedChat(Server):
     """This project, with everything on: accounts, history, C{synchronous=FULL}."""
 
     name = "twisted-chat"
+    most_idle = 10_000
 
     def command(self) -> Sequence[str]:
         return twistd("--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096")

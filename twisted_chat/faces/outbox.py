@@ -242,12 +242,14 @@ def fan_out(
     """
     format: Format | None = None
     data = b""
+    size = 0
     for outbox in outboxes:
         if outbox in apart:
             continue
         if outbox.format is not format:
             format = outbox.format
             data = format.encode(events)
+            size = len(data)
         straight = outbox.straight
         if straight is None:
             outbox.write(data)
@@ -257,7 +259,7 @@ def fan_out(
         except OSError:
             outbox.write(data)  # which finds out what is the matter
             continue
-        if sent != len(data):
+        if sent != size:
             outbox.write_rest(data[sent:])
 
 
