@@ -87,8 +87,14 @@ class Server:
                     raise RuntimeError(f"{self.name} did not start") from None
                 time.sleep(0.005)
 
+    def end(self, with_signal: int) -> None:
+        """Ask it to end, and wait until it has."""
+        assert self._process is not None
+        self._process.send_signal(with_signal)
+        self._process.wait(60)
+
     def stop(self) -> None:
-        """End it."""
+        """End it, and remove what it left."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
