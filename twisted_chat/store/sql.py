@@ -50,7 +50,7 @@ T = TypeVar("T")
 Feed = Callable[[Sequence[tuple[Post, Stored]]], None]
 Lost = Callable[[Sequence[Post]], None]
 
-_BATCH = 1000
+_BATCH = 500
 """Posts in one commit, at most: what is delivered in one turn of the reactor."""
 
 _PRUNE = 1000

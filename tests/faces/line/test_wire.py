@@ -591,3 +591,30 @@ class JsonFormatTests(InUTC):
         encoded = JsonFormat("test").encode((e.Refused(NOW, "bad-name", text, text),))
         self.assertFalse([byte for byte in encoded[:-1] if byte < 0x20])
         self.assertEqual(json.loads(encoded)["command"], text)
+
+
+class OnceTests(SynchronousTestCase):
+    """Law: encode once."""
+
+    def test_a_message_is_made_into_bytes_once(self) -> None:
+        """However many different streams it is in."""
+        made: list[e.Event] = []
+
+        class Counting(TextFormat):
+            def _lines(self, event: e.Event) -> bytes:
+                made.append(event)
+                return super()._lines(event)
+
+        first, second = said("one"), said("two")
+        counting = Counting()
+        both = counting.encode((first, second))
+        self.assertEqual(counting.encode((second,)), both[both.index(b"\n") + 1 :])
+        self.assertEqual(counting.encode((first,)), both[: both.index(b"\n") + 1])
+        self.assertEqual(made, [first, second])
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        """After thousands of messages the early ones are made again, and right."""
+        formatted = TextFormat()
+        messages = [said(str(number)) for number in range(3000)]
+        once = [formatted.encode((message,)) for message in messages]
+        self.assertEqual([formatted.encode((message,)) for message in messages], once)

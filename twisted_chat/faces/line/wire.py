@@ -24,6 +24,9 @@ MOST_NAMED = 5
 BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
 """Commands that stand alone on a line, without a slash; their users know them so."""
 
+_REMEMBERED = 1024
+"""Messages that a format remembers the bytes of."""
+
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 
 
@@ -63,37 +66,57 @@ def parse(line: str) -> Speech | Command:
     return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
 
 
-class TextFormat:
-    """Events as lines for people: one line an event, in the server's time zone."""
+class _Format:
+    """Turns events into bytes, each of them once: the same go to many readers.
+
+    The last tuple is remembered for those who hear the same, and single messages for those who
+    hear some of them.
+    """
 
     def __init__(self) -> None:
         self._events: tuple[e.Event, ...] = ()
         self._bytes = b""
+        self._messages: dict[int, tuple[e.Event, bytes]] = {}
 
     def encode(self, events: tuple[e.Event, ...], /) -> bytes:
-        """The last tuple is remembered: it goes to many readers in a row."""
+        """All the events, in lines that each end in a newline."""
         if events is not self._events:
-            lines = (line for event in events for line in _TEXT[type(event)](event))
-            self._bytes = "".join(f"{line}\n" for line in lines).encode()
+            self._bytes = b"".join(map(self._encoded, events))
             self._events = events
         return self._bytes
 
+    def _encoded(self, event: e.Event) -> bytes:
+        if not isinstance(event, e.Said | e.Told):
+            return self._lines(event)
+        known = self._messages.get(id(event))
+        if known is not None:
+            return known[1]
+        if len(self._messages) >= _REMEMBERED:
+            self._messages.clear()
+        data = self._lines(event)
+        self._messages[id(event)] = event, data  # with the event, whose id stays its own so
+        return data
 
-class JsonFormat:
+    def _lines(self, event: e.Event) -> bytes:
+        raise NotImplementedError
+
+
+class TextFormat(_Format):
+    """Events as lines for people: one line an event, in the server's time zone."""
+
+    def _lines(self, event: e.Event) -> bytes:
+        return "".join(f"{line}\n" for line in _TEXT[type(event)](event)).encode()
+
+
+class JsonFormat(_Format):
     """Events as JSON Lines (RFC 8259, one object a line) for programs."""
 
     def __init__(self, server: str) -> None:
+        super().__init__()
         self._server = server
-        self._events: tuple[e.Event, ...] = ()
-        self._bytes = b""
 
-    def encode(self, events: tuple[e.Event, ...], /) -> bytes:
-        """The last tuple is remembered: it goes to many readers in a row."""
-        if events is not self._events:
-            objects = (fields for event in events for fields in _JSON[type(event)](event))
-            self._bytes = b"".join(map(_json_line, objects))
-            self._events = events
-        return self._bytes
+    def _lines(self, event: e.Event) -> bytes:
+        return b"".join(map(_json_line, _JSON[type(event)](event)))
 
     def hello(self, now: int) -> bytes:
         """The first object of a JSON session."""
