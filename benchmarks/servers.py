@@ -70,9 +70,10 @@ class Server:
 
     def start(self) -> float:
         """Start it; gives back the seconds until it accepts a connection."""
+        command = self.command()  # which may compile something
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            self.command(),
+            command,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
