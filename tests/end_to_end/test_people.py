@@ -93,8 +93,8 @@ class PeopleTest(DaemonTestCase):
         again.see('! "carol" is taken by somebody who is here')
         again.see("Name: ")
 
-    def test_wrong_password_asks_for_the_name_again(self) -> None:
-        """A wrong password is a sentence, and the next try may be right."""
+    def test_wrong_password_is_asked_for_again(self) -> None:
+        """A wrong password is a sentence, and the next try, as well hidden, may be right."""
         alice = self.telnet()
         register(alice, "alice", "wonderland")
         again = self.nc()
@@ -103,7 +103,9 @@ class PeopleTest(DaemonTestCase):
         again.see("Password: ")
         again.type("looking-glass")
         again.see("! wrong name or password")
-        log_in(again, "alice", "wonderland")
+        again.see("Password: \x1b[8m")
+        again.type("wonderland")
+        again.see("* Welcome, alice.")
         again.type("/users")
         again.see("1 person is in the lobby: alice")
 

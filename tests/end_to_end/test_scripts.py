@@ -31,7 +31,7 @@ class PipeTest(DaemonTestCase):
         events = [json.loads(line) for line in lines[first:]]
         self.assertEqual(
             [event["event"] for event in events],
-            ["hello", "welcome", "history", "message", "dm", "notice", "bye"],
+            ["hello", "notice", "welcome", "history", "message", "dm", "notice", "bye"],
         )
         self.assertEqual(events[0]["protocol"], 1)
         for event in events:
@@ -56,6 +56,21 @@ class PipeTest(DaemonTestCase):
         self.assertIn("* 1 person is in the lobby: carol\n", answer)
         answer = pipe(self.daemon.port, "carol\ncorrect-horse\n/users\n")
         self.assertIn("* 1 person is in the lobby: carol\n", answer)
+
+    def test_what_follows_a_failed_login_is_not_a_name(self) -> None:
+        """A script whose login failed says nothing, and registers nobody."""
+        script = "/login alice wrong-one\nhello\nthe build is broken\n/users\n"
+        answer = pipe(self.daemon.port, script)
+        self.assertIn("! wrong name or password\n", answer)
+        self.assertEqual(answer.count("! you are not in, so that was not said"), 2)
+        self.assertNotIn("Welcome, ", answer)
+        self.assertIn("* Welcome, guest1.", pipe(self.daemon.port, "/login alice wrong-one\n\n\n"))
+
+    def test_a_command_is_no_password(self) -> None:
+        """What looks like a command at the prompt for a new password registers nobody."""
+        answer = pipe(self.daemon.port, "fred\n/guest fred\n")
+        self.assertIn("! that looks like a command", answer)
+        self.assertNotIn("Welcome, fred", answer)
 
 
 class GoneTest(DaemonTestCase):

@@ -793,7 +793,10 @@ def _sayable(text: str) -> str:
 
 def _away(message: DirectMessage) -> str:
     if message.id is None:
-        return f"{message.recipient} is gone and was not shown that"
+        return (
+            f"{message.recipient} is not here and was not shown that:"
+            " private messages with guests are not kept"
+        )
     return f"{message.recipient} is away and will be shown that at the next login"
 
 

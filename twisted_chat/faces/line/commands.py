@@ -103,6 +103,9 @@ class Command:
         return Refusal("bad-arguments", f"usage: {self.synopsis}")
 
 
+REGISTERED = '"{name}" is registered and yours; next time it asks for the password'
+"""What is remarked when somebody has made an account."""
+
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION"})
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
@@ -127,6 +130,7 @@ async def _register(at: Terminal, name: str, password: str) -> None:
         raise Refusal("forbidden", "this server does not register new names")
     guest = at.session.person
     account = await at.accounts.register(name, password, held=guest.name if guest else None)
+    at.notice(REGISTERED.format(name=account.name))
     await at.chat.log_in(at.session, account)
 
 

@@ -4,8 +4,9 @@ from typing import Protocol
 
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import Account
 
-from .commands import Terminal
+from .commands import REGISTERED, Terminal
 
 
 class Door(Terminal, Protocol):
@@ -13,6 +14,9 @@ class Door(Terminal, Protocol):
 
     async def ask_secret(self, prompt: str) -> str:
         """Ask for a password, and hide it while it is typed; gives back the next line."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Say what was wrong, and go on."""
 
 
 async def come_in(at: Door, typed: str) -> None:
@@ -34,9 +38,16 @@ async def come_in(at: Door, typed: str) -> None:
 
 
 async def _known(at: Door, name: str) -> None:
-    password = await at.ask_secret("Password: ")
-    if password:
-        await at.chat.log_in(at.session, await at.accounts.authenticate(name, password))
+    # Asked for again until it is right or empty: whoever mistyped a password types it once more,
+    # and it must not be taken for a name then, or shown.
+    while password := await _ask(at, "Password: "):
+        try:
+            account = await at.accounts.authenticate(name, password)
+        except Refusal as refusal:
+            at.refuse(refusal)
+        else:
+            await at.chat.log_in(at.session, account)
+            return
 
 
 async def _new(at: Door, name: str) -> None:
@@ -44,15 +55,15 @@ async def _new(at: Door, name: str) -> None:
     name = await at.accounts.take_guest_name(name)
     entered = False
     try:
-        password = ""
+        account = None
         if at.allow_registration:
             otherwise = "makes you a guest" if at.allow_guests else "leads back"
             at.notice(f'"{name}" is new here. A password registers it; just Enter {otherwise}.')
-            password = await at.ask_secret("New password: ")
-        if password:
-            account = await at.accounts.register(name, password, held=name)
+            account = await _register(at, name)
+        if account is not None:
             at.accounts.release(name)
             entered = True
+            at.notice(REGISTERED.format(name=name))
             await at.chat.log_in(at.session, account)
         elif at.allow_guests:
             entered = True
@@ -62,3 +73,29 @@ async def _new(at: Door, name: str) -> None:
     finally:
         if not entered:
             at.accounts.release(name)
+
+
+async def _ask(at: Door, prompt: str) -> str:
+    """Ask for a password until what is typed can be read."""
+    while True:
+        try:
+            return await at.ask_secret(prompt)
+        except Refusal as refusal:
+            at.refuse(refusal)
+
+
+async def _register(at: Door, name: str) -> Account | None:
+    """Ask for a new password until there is a good one; L{None} if there is to be none."""
+    while password := await _ask(at, "New password: "):
+        try:
+            if password.startswith("/"):
+                raise Refusal(
+                    "bad-password",
+                    "that looks like a command, so it is no password; just Enter leads on",
+                )
+            return await at.accounts.register(name, password, held=name)
+        except Refusal as refusal:
+            if refusal.code not in ("bad-password", "busy"):
+                raise
+            at.refuse(refusal)
+    return None

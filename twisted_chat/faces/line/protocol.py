@@ -43,6 +43,13 @@ the reactor."""
 _REFUSAL = 5.0
 """Seconds that somebody who is refused has to read why."""
 
+_AGAIN = b"A command, or just Enter to give a name: "
+
+_FAILED_LOGIN = frozenset(
+    {"wrong-password", "bad-password", "bad-name", "name-taken", "name-registered", "busy"}
+)
+"""What a command that was to let somebody in is refused with."""
+
 _CLEAR_LINE = b"\r\x1b[K"
 _CONCEAL = b"\x1b[8m"
 _REVEAL = b"\x1b[0m"
@@ -81,6 +88,7 @@ class ChatProtocol(LineReceiver):
     _gone = False
     _crlf = False
     _prompted = False
+    _failed = False
 
     def __init__(self, factory: "ChatFactory") -> None:
         self.factory = factory
@@ -181,7 +189,9 @@ class ChatProtocol(LineReceiver):
             if self._ended and not self._over:
                 await self._until_landed(0)
                 if self._endless:
-                    self._refuse("too-long", f"that line is over {self.MAX_LENGTH} bytes", "")
+                    self._refuse(
+                        "too-long", f"a line of over {self.MAX_LENGTH} bytes ends the session", ""
+                    )
                 self.hang_up()
         except CancelledError:
             pass  # the connection went away while a commit was waited for
@@ -216,7 +226,7 @@ class ChatProtocol(LineReceiver):
             parsed = parse(read)
             if isinstance(parsed, Speech):
                 if self.session.person is None:
-                    await come_in(self, parsed.text)
+                    await self._come_in(parsed.text)
                 elif parsed.text:
                     await self._until_landed(self.factory.limits.max_in_flight)
                     self.chat.say(self.session, parsed.text)
@@ -225,6 +235,8 @@ class ChatProtocol(LineReceiver):
                 await self._perform(commands.find(typed, parsed.word), parsed.rest)
         except Refusal as refusal:
             self._refuse(refusal.code, refusal.text, typed)
+            if typed and self.session.person is None and refusal.code in _FAILED_LOGIN:
+                self._failed = True
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - whatever we got wrong must not end the session
@@ -236,6 +248,18 @@ class ChatProtocol(LineReceiver):
             self._prompt()
         else:
             self._prompted = False
+
+    async def _come_in(self, typed: str) -> None:
+        """Take a line at the prompt. After a C{/login} that failed it is no name: it is what a
+        script would have said if it had not failed."""
+        if self._failed and typed.strip():
+            raise Refusal(
+                "not-logged-in", "you are not in, so that was not said; /login NAME PASSWORD first"
+            )
+        if self._failed:
+            self._failed = False
+        else:
+            await come_in(self, typed)
 
     async def _perform(self, command: commands.Command, rest: str) -> None:
         if self.session.person is None and not command.anyone:
@@ -284,13 +308,16 @@ class ChatProtocol(LineReceiver):
         if self.outbox.format is self.factory.text and not (
             self._lines or self._ended or self._over
         ):
-            self.outbox.write(b"Name: ")
+            self.outbox.write(_AGAIN if self._failed else b"Name: ")
             self._prompted = True
 
     @property
     def _over(self) -> bool:
         """The connection is gone, or will be once everything is written."""
         return self._gone or self.session.closed
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._refuse(refusal.code, refusal.text, "")
 
     def _refuse(self, code: Code, sentence: str, command: str) -> None:
         self.session.tell(Refused(self.factory.now(), code, sentence, command))
