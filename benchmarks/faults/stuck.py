@@ -1,38 +1,47 @@
-"""Readers that never read while messages pass: what they cost, and that nobody else notices.
+"""Readers that never read while messages pass: what they cost, and that nobody else notices."""
 
-    python -m benchmarks.stuck [--stuck 1] [--messages 1000000] [--lone]
-
-Prints what the server's memory grew by and exits with 1 if a reader who does read missed anything.
-"""
-
-import argparse
 import select
 import socket
-import sys
-from dataclasses import dataclass
 
-from .daemon import Daemon
-from .load import resident_bytes
+from benchmarks.daemon import Daemon
+from benchmarks.load import resident_bytes
+
+from .outcome import Outcome
 
 _BATCH = 1000
 
+_MIB = 2**20
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it.
-
-    @ivar grown: bytes of the server's own memory, at the end more than at the start.
-    @ivar lost: messages that a reader who reads did not get.
-    """
-
-    grown: int
-    lost: int
+# Readers that are stuck, messages, each alone or not, MiB that memory may grow by.
+_SHORT = [(10, 60_000, False, 12)]
+_FULL = [
+    (0, 1_000_000, False, 2),
+    (1, 1_000_000, False, 2),
+    (1000, 1_000_000, False, 150),
+    (1000, 60_000, True, 150),
+]
 
 
-def run(stuck: int, messages: int, *, lone: bool = False) -> Outcome:
+def run(short: bool) -> Outcome:
+    """One reader that never reads and a thousand, with messages in batches and one by one."""
+    outcome = Outcome()
+    rounds = _SHORT if short else _FULL
+    for stuck, messages, lone, most in rounds:
+        grown, lost = _grown(stuck, messages, lone=lone)
+        what = f"{messages:,} messages{', each alone,' if lone else ''} with {stuck} stuck"
+        outcome.figures[what] = f"memory grew by {grown / _MIB:.1f} MiB"
+        outcome.promise(not lost, f"{what}: a reader who reads lost {lost}")
+        if stuck:
+            outcome.target(grown <= most * _MIB, f"{what}: over {most} MiB")
+    return outcome
+
+
+def _grown(stuck: int, messages: int, *, lone: bool) -> tuple[int, int]:
     """Let this many readers stop reading, then say so many messages.
 
     @param lone: say each message by itself, when the one before it has been delivered.
+    @return: bytes of the server's own memory, at the end more than at the start; and messages
+        that a reader who reads did not get.
     """
     with Daemon("--stuck-after", "3600") as daemon:
         sleepers = [_join(daemon.port, n, receive_buffer=4096) for n in range(stuck)]
@@ -44,7 +53,7 @@ def run(stuck: int, messages: int, *, lone: bool = False) -> Outcome:
         grown = resident_bytes(daemon.pid) - before
         for sock in (*sleepers, reader, speaker):
             sock.close()
-        return Outcome(grown, lost)
+        return grown, lost
 
 
 def _join(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
@@ -75,22 +84,3 @@ def _say(speaker: socket.socket, reader: socket.socket, messages: int, batch: in
         size = reader.recv_into(buffer)
         got += buffer.count(b" that passes\n", 0, size)
     return messages - got
-
-
-def main() -> None:
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stuck", type=int, default=1)
-    parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--lone", action="store_true")
-    chosen = parser.parse_args()
-    outcome = run(chosen.stuck, chosen.messages, lone=chosen.lone)
-    print(
-        f"{chosen.messages} messages, {chosen.stuck} readers that never read: memory grew by"
-        f" {outcome.grown / 2**20:.1f} MiB, {outcome.lost} messages lost to a reader who reads"
-    )
-    sys.exit(1 if outcome.lost else 0)
-
-
-if __name__ == "__main__":
-    main()

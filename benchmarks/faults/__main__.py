@@ -1,0 +1,59 @@
+"""Does things to a daemon that it has to survive, and prints what came of each.
+
+    python -m benchmarks.faults [--short] [NAME ...]
+
+Each fault is a module of this package with a function C{run(short)}. Exits with 1 if a promise was
+not kept or a target not reached.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+
+from .outcome import Outcome
+
+FAULTS = {
+    "stuck": "R4",
+}
+"""The modules, and the rows of docs/reliability.md that they measure."""
+
+
+def run(name: str, *, short: bool) -> Outcome:
+    """Do one of them."""
+    outcome = importlib.import_module(f"{__package__}.{name}").run(short)
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--short", action="store_true", help="only to see that it works")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FAULTS))
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in FAULTS]
+    if unknown:
+        parser.error(f"there is no fault {unknown[0]}; there are {', '.join(FAULTS)}")
+    bad = False
+    for name in chosen.names or FAULTS:
+        began = time.monotonic()
+        outcome = run(name, short=chosen.short)
+        print(f"{FAULTS[name]} {name} ({time.monotonic() - began:.0f} s)")
+        for figure, value in outcome.figures.items():
+            print(f"  {figure}: {value}")
+        for sentence in outcome.broken:
+            print(f"  BROKEN: {sentence}")
+        for sentence in outcome.missed:
+            print(f"  missed: {sentence}")
+        sys.stdout.flush()
+        bad = bad or bool(outcome.broken or outcome.missed)
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

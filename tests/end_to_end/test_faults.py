@@ -1,0 +1,14 @@
+"""What the daemon survives, in short; the full size is C{python -m benchmarks.faults}."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.faults.__main__ import run
+
+
+class FaultTest(SynchronousTestCase):
+    def survive(self, name: str) -> None:
+        self.assertEqual(run(name, short=True).broken, [])
+
+    def test_readers_that_never_read(self) -> None:
+        """Nobody else notices."""
+        self.survive("stuck")
