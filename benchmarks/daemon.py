@@ -17,15 +17,20 @@ _STARTED = re.compile(r"ready on port (\d+)")
 class Daemon:
     """C{twistd -n chat} on loopback. May be killed and started again on the same database.
 
+    Loopback is trusted, so that the limits on strangers do not stand in the way, unless it is told
+    to trust nobody.
+
     @ivar port: where it listens; the same after a restart.
     @ivar log: what it has logged so far, over all starts.
     """
 
-    def __init__(self, *options: str, directory: Path | None = None) -> None:
+    def __init__(
+        self, *options: str, directory: Path | None = None, trusted: str = "127.0.0.0/8,::1"
+    ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
         self.port = 0
         self.log: list[str] = []
-        self._options = options
+        self._options = ("--trusted-networks", trusted, *options)
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Daemon":

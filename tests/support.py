@@ -5,8 +5,11 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
 from twisted_chat.core.events import Event, History, Said, Told
+from twisted_chat.core.guard import Guard
+from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import (
     Account,
     DirectMessage,
@@ -28,6 +31,17 @@ _Entry = Post | Callable[[], None]  # what waits in a store: to be committed, or
 def now() -> int:
     """A clock that stands still."""
     return NOW
+
+
+def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
+    """A guard with a clock that stands still unless it is moved."""
+    still = clock or Clock()
+    return Guard(
+        limits or Limits(),
+        still.seconds,
+        lambda seconds: deferLater(still, seconds),
+        lambda line: None,
+    )
 
 
 class MemoryStore:
@@ -272,11 +286,13 @@ class PlainHasher:
         for each in waiting:
             each.callback(None)
 
-    async def hash(self, password: str, /) -> bytes:
+    async def hash(self, password: str, network: str = "", /) -> bytes:
         await self._turn()
         return b"hash of " + password.encode()
 
-    async def verify(self, password: str, password_hash: bytes | None, /) -> bool:
+    async def verify(
+        self, password: str, password_hash: bytes | None, network: str = "", /
+    ) -> bool:
         self.verified.append(password_hash)
         await self._turn()
         return password_hash == b"hash of " + password.encode()

@@ -33,6 +33,7 @@ _SAMPLES: Sequence[e.Event] = (
     e.Skipped(NOW, 3),
     e.Refused(NOW, "busy", "later", "/login"),
     e.Notice(NOW, "so"),
+    e.Ping(NOW),
     e.Bye(NOW, "bye"),
 )
 """An event of each kind."""

@@ -66,7 +66,7 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (core, "twisted_chat.store")
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
-        return (core, face, "twisted_chat.faces.outbox")
+        return (core, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
     if module == "twisted_chat.tap":
         return (
             core,

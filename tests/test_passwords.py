@@ -30,7 +30,7 @@ class BcryptHasherTests(TestCase):
 
     def hashing(self, count: int) -> "list[Deferred[bytes]]":
         """Start to hash so many passwords at once."""
-        return [Deferred.fromCoroutine(self.hasher.hash("secret")) for _ in range(count)]
+        return [Deferred.fromCoroutine(self.hasher.hash("secret", "")) for _ in range(count)]
 
     def assert_refused(self, asked: "Deferred[bytes]", code: str) -> None:
         """It was refused already, with this code."""
@@ -38,9 +38,9 @@ class BcryptHasherTests(TestCase):
 
     async def test_password_is_verified_against_its_hash(self) -> None:
         """It is right, and any other is wrong."""
-        password_hash = await self.hasher.hash("sécret")
-        self.assertTrue(await self.hasher.verify("sécret", password_hash))
-        self.assertFalse(await self.hasher.verify("secret", password_hash))
+        password_hash = await self.hasher.hash("sécret", "")
+        self.assertTrue(await self.hasher.verify("sécret", password_hash, ""))
+        self.assertFalse(await self.hasher.verify("secret", password_hash, ""))
 
     async def test_hash_is_salted_and_has_the_cost(self) -> None:
         """Two hashes of one password differ."""
@@ -51,7 +51,7 @@ class BcryptHasherTests(TestCase):
     async def test_hash_of_another_cost_is_verified(self) -> None:
         """Passwords outlive a change of the cost."""
         password_hash = bcrypt.hashpw(b"secret", bcrypt.gensalt(5))
-        self.assertTrue(await self.hasher.verify("secret", password_hash))
+        self.assertTrue(await self.hasher.verify("secret", password_hash, ""))
 
     async def test_no_hash_takes_the_same_way_and_says_no(self) -> None:
         """bcrypt checks it against a hash of the same cost, so it takes as long."""
@@ -64,7 +64,7 @@ class BcryptHasherTests(TestCase):
 
         self.patch(bcrypt, "checkpw", check)
         for password in ("secret", ""):
-            self.assertFalse(await self.hasher.verify(password, None))
+            self.assertFalse(await self.hasher.verify(password, None, ""))
         self.assertEqual([(h[:7], len(h)) for h in checked], [(b"$2b$04$", 60)] * 2)
 
     async def test_too_many_are_refused_as_busy(self) -> None:
@@ -87,7 +87,7 @@ class BcryptHasherTests(TestCase):
         hasher = BcryptHasher(reactor, cost=4, queue=0)
         hasher.start()
         self.addCleanup(hasher.stop)
-        self.assertTrue(await hasher.verify("x", await hasher.hash("x")))
+        self.assertTrue(await hasher.verify("x", await hasher.hash("x", ""), ""))
 
     async def test_stopped(self) -> None:
         """After the end there is an answer, too."""
@@ -95,5 +95,5 @@ class BcryptHasherTests(TestCase):
         hasher.start()
         hasher.stop()
         with self.assertRaises(Refusal) as caught:
-            await hasher.hash("x")
+            await hasher.hash("x", "")
         self.assertEqual(caught.exception.code, "closed")

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import bcrypt
-from twisted.internet.defer import CancelledError, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.throttle import FairQueue
 
 _THREADS = 2
 
@@ -27,9 +28,9 @@ class BcryptHasher:
         """
         self._reactor = reactor
         self._cost = cost
-        self._queue = queue
         self._stopped = False
-        self._slots = DeferredSemaphore(_THREADS)
+        self._idle = _THREADS
+        self._waiting: FairQueue[Deferred[None]] = FairQueue(queue)
         self._pool = ThreadPool(minthreads=0, maxthreads=_THREADS, name="passwords")
         # Well-formed, and the hash of no password: checking one against it takes the usual effort.
         self._nobody = bcrypt.gensalt(cost) + secrets.token_hex(16)[:31].encode()
@@ -40,30 +41,43 @@ class BcryptHasher:
     def stop(self) -> None:
         """Refuse who waits; returns when what is under way has ended, within a second or so."""
         self._stopped = True
-        for waiting in list(self._slots.waiting):
-            waiting.cancel()
+        while self._waiting:
+            self._waiting.pop().errback(_going_down())
         self._pool.stop()
 
-    async def hash(self, password: str, /) -> bytes:
-        return await self._run(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._cost)))
+    async def hash(self, password: str, network: str, /) -> bytes:
+        return await self._run(
+            network, lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(self._cost))
+        )
 
-    async def verify(self, password: str, password_hash: bytes | None, /) -> bool:
+    async def verify(self, password: str, password_hash: bytes | None, network: str, /) -> bool:
         against = self._nobody if password_hash is None else password_hash
-        return await self._run(lambda: bcrypt.checkpw(password.encode(), against))
+        return await self._run(network, lambda: bcrypt.checkpw(password.encode(), against))
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, network: str, work: Callable[[], T]) -> T:
         if self._stopped:
             raise _going_down()
-        if not self._slots.tokens and len(self._slots.waiting) >= self._queue:
-            raise Refusal("busy", "too many people are logging in; try again in a moment")
-        try:
-            await self._slots.acquire()
-        except CancelledError:
-            raise _going_down() from None
+        if self._idle:
+            self._idle -= 1
+        else:
+            await self._turn(network)
         try:
             return await deferToThreadPool(self._reactor, self._pool, work)
         finally:
-            self._slots.release()
+            if self._waiting:
+                self._waiting.pop().callback(None)
+            else:
+                self._idle += 1
+
+    def _turn(self, network: str) -> Deferred[None]:
+        """Fires when a thread is free for this one."""
+        turn: Deferred[None] = Deferred()
+        turned_away = self._waiting.push(network, turn)
+        if turned_away is not None:
+            turned_away.errback(
+                Refusal("busy", "too many people are logging in; try again in a moment")
+            )
+        return turn
 
 
 def _going_down() -> Refusal:

@@ -13,17 +13,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from twisted_chat import __version__
+from twisted_chat.core import names
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import Networks
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.text import clean
+from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.protocol import ChatFactory, Settings
 from twisted_chat.faces.outbox import fan_out
 from twisted_chat.passwords import BcryptHasher
@@ -74,6 +78,24 @@ class Options(usage.Options):
         ["database", "d", "sqlite:///chat.db", "Where everything is kept: an SQLAlchemy URL."],
         ["name", None, "chat", "What the server calls itself."],
         ["motd", None, None, "A text file that everyone is shown on coming in."],
+        [
+            "trusted-networks",
+            None,
+            "",
+            "Networks that are free of the limits by address and on lines: 192.0.2.0/24,…",
+        ],
+        [
+            "shared-networks",
+            None,
+            "127.0.0.0/8,::1",
+            "Networks where many have the same address: free of the limits by address.",
+        ],
+        [
+            "trusted-accounts",
+            None,
+            "",
+            "Accounts that are free of the limit on lines: deploybot,…",
+        ],
         *(
             [_option(f.name), None, f.default, f.metadata["help"], _number(_option(f.name))]
             for f in fields(Limits)
@@ -88,6 +110,8 @@ class Options(usage.Options):
         super().__init__()
         self.ports: list[str] = []
         self.motd: Sequence[str] = ()
+        self.networks = Networks()
+        self.trusted_accounts: Sequence[str] = ()
 
     def opt_port(self, port: str) -> None:
         """Where to listen: a port number or an endpoint string; may be repeated. [default: 5000]"""
@@ -130,6 +154,16 @@ class Options(usage.Options):
             self["name"] = clean(self["name"])
         except Refusal:
             raise usage.UsageError("--name has control characters in it") from None
+        try:
+            self.networks = Networks(
+                trusted=_listed(self["trusted-networks"]), shared=_listed(self["shared-networks"])
+            )
+        except ValueError as error:
+            raise usage.UsageError(f"in --trusted-networks or --shared-networks: {error}") from None
+        try:
+            self.trusted_accounts = [*map(names.canonical, _listed(self["trusted-accounts"]))]
+        except Refusal as refusal:
+            raise usage.UsageError(f"--trusted-accounts: {refusal.text}") from None
         if self["motd"] is not None:
             self.motd = list(_motd(Path(self["motd"])))
 
@@ -137,6 +171,10 @@ class Options(usage.Options):
     def limits(self) -> Limits:
         """The limits, as chosen."""
         return Limits(**{f.name: self[_option(f.name)] for f in fields(Limits)})
+
+
+def _listed(text: str) -> Sequence[str]:
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def _motd(path: Path) -> Iterator[str]:
@@ -286,14 +324,28 @@ def makeService(options: Options) -> IService:
     except StoreError as error:
         raise CannotStart(f"twistd chat: {error}") from None
     hasher = BcryptHasher(reactor, cost=limits.password_cost, queue=limits.password_queue)
-    accounts = Accounts(store, hasher, now, min_password=limits.min_password)
-    chat = Chat(store, accounts, limits, now, reactor.callLater, fan_out, options.motd)
+    guard = Guard(
+        limits,
+        reactor.seconds,
+        lambda seconds: deferLater(reactor, seconds),
+        lambda line: _log.info("{line}", line=line),
+    )
+    accounts = Accounts(
+        store,
+        hasher,
+        guard,
+        now,
+        min_password=limits.min_password,
+        trusted=options.trusted_accounts,
+    )
+    chat = Chat(store, accounts, guard, limits, now, reactor.callLater, fan_out, options.motd)
+    admission = Admission(limits, options.networks, reactor)
     settings = Settings(
         options["name"],
         allow_guests=not options["no-guests"],
         allow_registration=not options["no-registration"],
     )
-    factory = ChatFactory(chat, accounts, settings, limits, reactor, now)
+    factory = ChatFactory(chat, accounts, admission, settings, limits, reactor, now)
     return ChatService(reactor, options.ports, store, hasher, chat, factory, limits.history_days)
 
 

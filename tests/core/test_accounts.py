@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, now
+from tests.support import MemoryStore, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import Account
 
@@ -26,7 +27,7 @@ class AccountsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = MemoryStore()
         self.hasher = PlainHasher()
-        self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
+        self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
 
     def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
         """What a coroutine is refused with."""
@@ -41,7 +42,7 @@ class AccountsTestCase(SynchronousTestCase):
     def register(self, name: str, *, held: str | None = None) -> Account:
         """A new account."""
         return self.successResultOf(
-            Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, held=held))
+            Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, SHARED, held=held))
         )
 
     def take(self, name: str) -> str:
@@ -51,7 +52,7 @@ class AccountsTestCase(SynchronousTestCase):
     def authenticate(self, name: str, password: str = PASSWORD) -> Account:
         """The account of that name and password."""
         return self.successResultOf(
-            Deferred.fromCoroutine(self.accounts.authenticate(name, password))
+            Deferred.fromCoroutine(self.accounts.authenticate(name, password, SHARED))
         )
 
 
@@ -81,12 +82,14 @@ class RegisterTests(AccountsTestCase):
     def test_registered_name_is_refused(self) -> None:
         """A name has one account."""
         self.register("alice")
-        self.assertEqual(self.code(self.accounts.register("Alice", PASSWORD)), "name-registered")
+        self.assertEqual(
+            self.code(self.accounts.register("Alice", PASSWORD, SHARED)), "name-registered"
+        )
 
     def test_look_alike_of_an_account_is_refused(self) -> None:
         """Cyrillic а is not Latin a, but looks it; the sentence names the one that is there."""
         self.register("alice")
-        refusal = self.refusal(self.accounts.register("аlice", PASSWORD))
+        refusal = self.refusal(self.accounts.register("аlice", PASSWORD, SHARED))
         self.assertEqual(refusal.code, "name-registered")
         self.assertIn('"alice"', refusal.text)
 
@@ -94,7 +97,9 @@ class RegisterTests(AccountsTestCase):
         """A guest who is here keeps the name, and what looks like it, from others."""
         self.take("bob")
         for name in ("bob", "BOB", "b0b"):
-            self.assertEqual(self.code(self.accounts.register(name, PASSWORD)), "name-taken")
+            self.assertEqual(
+                self.code(self.accounts.register(name, PASSWORD, SHARED)), "name-taken"
+            )
 
     def test_own_guest_name_can_be_registered(self) -> None:
         """The name that the asker goes by does not stand in the way, and stays held."""
@@ -111,7 +116,7 @@ class RegisterTests(AccountsTestCase):
     def test_name_is_kept_from_guests_while_it_is_hashed(self) -> None:
         """Between the question and the account, nobody else gets the name."""
         self.hasher.held = True
-        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD))
+        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD, SHARED))
         self.assertEqual(self.code(self.accounts.take_guest_name("alice")), "name-taken")
         self.hasher.release()
         self.assertEqual(self.successResultOf(registering).name, "alice")
@@ -120,7 +125,7 @@ class RegisterTests(AccountsTestCase):
     def test_failed_registration_frees_the_name(self) -> None:
         """When the hasher is busy, the name is free for the next try."""
         self.hasher.refusal = Refusal("busy", "too many")
-        self.assertEqual(self.code(self.accounts.register("alice", PASSWORD)), "busy")
+        self.assertEqual(self.code(self.accounts.register("alice", PASSWORD, SHARED)), "busy")
         self.hasher.refusal = None
         self.register("alice")
 
@@ -131,7 +136,7 @@ class RegisterTests(AccountsTestCase):
         outcomes: list[Account] = []
         refusals: list[Refusal] = []
         for spelling in _SPELLINGS:
-            attempt = Deferred.fromCoroutine(self.accounts.register(spelling, PASSWORD))
+            attempt = Deferred.fromCoroutine(self.accounts.register(spelling, PASSWORD, SHARED))
             attempt.addCallbacks(outcomes.append, lambda f: refusals.append(f.value))
         self.hasher.release()
         self.assertEqual([account.name for account in outcomes], ["alice"])
@@ -140,7 +145,7 @@ class RegisterTests(AccountsTestCase):
     def test_store_has_the_last_word(self) -> None:
         """An account that another node made in the meantime is not made twice."""
         self.hasher.held = True
-        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD))
+        registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD, SHARED))
         self.store.add_account("alice", "alice", b"", 0)
         self.hasher.release()
         refusal = self.failureResultOf(registering, Refusal).value
@@ -149,7 +154,7 @@ class RegisterTests(AccountsTestCase):
     def test_reserved_names_are_refused(self) -> None:
         """Names that would be taken for the server's cannot be had in any way."""
         for name in ("admin", "guest7", "SYSTEM", "r00t"):
-            self.assertEqual(self.code(self.accounts.register(name, PASSWORD)), "bad-name")
+            self.assertEqual(self.code(self.accounts.register(name, PASSWORD, SHARED)), "bad-name")
             self.assertEqual(self.code(self.accounts.take_guest_name(name)), "bad-name")
 
 
@@ -160,26 +165,30 @@ class PasswordTests(AccountsTestCase):
         """Too short, too long for bcrypt, or with a control character: each is told."""
         for password in ("", "seven77", "x" * 73, "é" * 37, "tab\tbed off"):
             self.assertEqual(
-                self.code(self.accounts.register("alice", password)), "bad-password", password
+                self.code(self.accounts.register("alice", password, SHARED)),
+                "bad-password",
+                password,
             )
 
     def test_longest_password_is_taken(self) -> None:
         """72 bytes are what bcrypt looks at."""
-        account = Deferred.fromCoroutine(self.accounts.register("alice", "x" * 72))
+        account = Deferred.fromCoroutine(self.accounts.register("alice", "x" * 72, SHARED))
         self.assertEqual(self.successResultOf(account), self.authenticate("alice", "x" * 72))
 
     def test_any_keyboard_types_the_same_password(self) -> None:
         """A composed and a decomposed é, and any kind of space, are the same."""
-        account = Deferred.fromCoroutine(self.accounts.register("alice", "caf\u00e9 au lait"))
+        account = Deferred.fromCoroutine(
+            self.accounts.register("alice", "caf\u00e9 au lait", SHARED)
+        )
         self.successResultOf(account)
         self.authenticate("alice", "cafe\u0301\u00a0au lait")
 
     def test_unknown_name_and_wrong_password_look_the_same(self) -> None:
         """Code, sentence and effort are equal, so nobody learns which names exist."""
         self.register("alice")
-        wrong = self.refusal(self.accounts.authenticate("alice", "wrong horse"))
+        wrong = self.refusal(self.accounts.authenticate("alice", "wrong horse", SHARED))
         for name, password in (("nobody1", PASSWORD), ("not a name!", PASSWORD), ("alice", "\0")):
-            other = self.refusal(self.accounts.authenticate(name, password))
+            other = self.refusal(self.accounts.authenticate(name, password, SHARED))
             self.assertEqual((other.code, other.text), (wrong.code, wrong.text))
         self.assertEqual(self.hasher.verified, [b"hash of correct horse", None, None, None])
         self.assertEqual(wrong.code, "wrong-password")
@@ -191,15 +200,17 @@ class PasswordTests(AccountsTestCase):
     def test_busy_hasher_is_told(self) -> None:
         """When too many wait, the sentence says so instead of "wrong password"."""
         self.hasher.refusal = Refusal("busy", "too many")
-        self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD)), "busy")
+        self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD, SHARED)), "busy")
 
     def test_changed_password_replaces_the_old(self) -> None:
         """After a change only the new one is let in."""
         account = self.register("alice")
-        change = self.accounts.change_password("alice", PASSWORD, "battery staple")
+        change = self.accounts.change_password("alice", PASSWORD, "battery staple", SHARED)
         self.successResultOf(Deferred.fromCoroutine(change))
         self.assertEqual(self.authenticate("alice", "battery staple").id, account.id)
-        self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD)), "wrong-password")
+        self.assertEqual(
+            self.code(self.accounts.authenticate("alice", PASSWORD, SHARED)), "wrong-password"
+        )
 
     def test_refused_change_keeps_the_old_password(self) -> None:
         """A wrong old password or a bad new one changes nothing."""
@@ -208,7 +219,9 @@ class PasswordTests(AccountsTestCase):
             ("wrong horse", "battery staple", "wrong-password"),
             (PASSWORD, "short", "bad-password"),
         ):
-            self.assertEqual(self.code(self.accounts.change_password("alice", old, new)), code)
+            self.assertEqual(
+                self.code(self.accounts.change_password("alice", old, new, SHARED)), code
+            )
         self.authenticate("alice")
 
 

@@ -7,8 +7,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, fan_out, now
+from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
@@ -55,10 +56,17 @@ class ChatTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = MemoryStore()
         self.hasher = PlainHasher()
-        self.accounts = Accounts(self.store, self.hasher, now, min_password=8)
+        self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
         self.clock = Clock()
         self.chat = Chat(
-            self.store, self.accounts, self.limits, now, self.clock.callLater, fan_out, self.motd
+            self.store,
+            self.accounts,
+            guard(self.limits),
+            self.limits,
+            now,
+            self.clock.callLater,
+            fan_out,
+            self.motd,
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
@@ -75,11 +83,11 @@ class ChatTestCase(SynchronousTestCase):
 
     def registered(self, name: str) -> None:
         """Make an account that nobody is logged in to."""
-        self.run_now(self.accounts.register(name, PASSWORD))
+        self.run_now(self.accounts.register(name, PASSWORD, SHARED))
 
     def log_in(self, session: Session, name: str) -> None:
         """Log a session in to an account that there is."""
-        account = self.run_now(self.accounts.authenticate(name, PASSWORD))
+        account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
         self.run_now(self.chat.log_in(session, account))
 
     def account(self, name: str, *, echo: bool = False) -> Someone:
@@ -174,7 +182,7 @@ class LoginTests(ChatTestCase):
         alice = self.account("alice")
         self.registered("bob")
         bob = Someone()
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
         self.store.hold()
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
         self.chat.leave_all(bob)
@@ -188,7 +196,7 @@ class LoginTests(ChatTestCase):
         """However their questions to the store cross."""
         alice = self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
         self.store.hold()
         for _ in range(2):
             Deferred.fromCoroutine(self.chat.log_in(Someone(), account))
@@ -309,7 +317,7 @@ class GuestTests(ChatTestCase):
         """A guest who registers the name they go by goes on under it, now as an account."""
         alice, bob = self.account("alice"), self.guest("bob")
         alice.outbox.take()
-        account = self.run_now(self.accounts.register("bob", PASSWORD, held="bob"))
+        account = self.run_now(self.accounts.register("bob", PASSWORD, SHARED, held="bob"))
         self.run_now(self.chat.log_in(bob, account))
         self.assertEqual(alice.outbox.take(), [])
         self.chat.users(alice, "")
@@ -861,7 +869,7 @@ class DirectTests(ChatTestCase):
         """Committed before the question, it is among the unread; after it, it is live."""
         self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
         bob = Someone()
         self.store.hold()
         self.store.append(DirectPost(1, "alice", 2, "bob", NOW, "before", None))
@@ -938,7 +946,9 @@ class FaultTests(ChatTestCase):
         """Nobody else takes it before the account is made."""
         bob = self.guest("bob")
         self.hasher.held = True
-        registering = Deferred.fromCoroutine(self.accounts.register("bob", PASSWORD, held="bob"))
+        registering = Deferred.fromCoroutine(
+            self.accounts.register("bob", PASSWORD, SHARED, held="bob")
+        )
         self.chat.leave_all(bob)
         self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
         self.hasher.release()

@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.events import History, Left, Said
 from twisted_chat.core.limits import Limits
@@ -67,15 +68,23 @@ class ChatMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.store = MemoryStore()
-        self.accounts = Accounts(self.store, PlainHasher(), now, min_password=1)
+        self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=1)
         self.chat = Chat(
-            self.store, self.accounts, Limits(replay=_REPLAY), now, Clock().callLater, fan_out
+            self.store,
+            self.accounts,
+            guard(),
+            Limits(replay=_REPLAY),
+            now,
+            Clock().callLater,
+            fan_out,
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.known: list[Account] = []
         for name in ("alice", "bob"):
-            Deferred.fromCoroutine(self.accounts.register(name, "x")).addCallback(self.known.append)
+            Deferred.fromCoroutine(self.accounts.register(name, "x", SHARED)).addCallback(
+                self.known.append
+            )
         self.store.hold()
         self.everyone: list[Someone] = []
         self.log: dict[str, list[tuple[str, Someone]]] = {room: [] for room in _ROOMS}

@@ -1,13 +1,15 @@
 """Who somebody is: registering, authenticating, and names that guests go by."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from precis_i18n import get_profile
 
 from . import names
+from .addresses import Source
 from .errors import Refusal
+from .guard import Guard
 from .model import Account
 from .ports import PasswordHasher, Store
 
@@ -21,12 +23,25 @@ class Accounts:
     """The names that are living: every account's, and those of the guests who are here."""
 
     def __init__(
-        self, store: Store, hasher: PasswordHasher, now: Callable[[], int], *, min_password: int
+        self,
+        store: Store,
+        hasher: PasswordHasher,
+        guard: Guard,
+        now: Callable[[], int],
+        *,
+        min_password: int,
+        trusted: Iterable[str] = (),
     ) -> None:
+        """
+        @param now: gives the time in UTC milliseconds.
+        @param trusted: names of accounts that are free of the limit on lines.
+        """
         self._store = store
         self._hasher = hasher
+        self._guard = guard
         self._now = now
         self._min_password = min_password
+        self._trusted = frozenset(trusted)
         # Skeletons of the names of guests, and of names that are being registered.
         self._held: dict[str, str] = {}
         self._holds: Counter[str] = Counter()
@@ -35,37 +50,49 @@ class Accounts:
     async def is_registered(self, name: str) -> bool:
         return await self._store.find_account(name) is not None
 
-    async def authenticate(self, raw: str, password: str) -> Account:
+    def is_trusted(self, account: Account | None) -> bool:
+        """Is it free of the limit on lines?"""
+        return account is not None and account.name in self._trusted
+
+    async def authenticate(self, raw: str, password: str, source: Source) -> Account:
         """The account of this name, if this is its password.
 
         An unknown name takes the same effort and gets the same answer as a wrong password.
 
-        @raise Refusal: C{wrong-password}, C{busy}.
+        @raise Refusal: C{wrong-password}, C{throttled}, C{busy}.
         """
         try:
-            account = await self._store.find_account(names.canonical(raw))
+            name = names.canonical(raw)
         except Refusal:
-            account = None
+            name = ""
+        await self._guard.before_password(source, name)
+        account = await self._store.find_account(name)
         try:
             password = _normal(password)
         except Refusal:
             account, password = None, ""
-        right = await self._hasher.verify(password, account.password_hash if account else None)
+        password_hash = account.password_hash if account else None
+        right = await self._hasher.verify(password, password_hash, source.network)
         if account is None or not right:
+            self._guard.wrong_password(source, name)
             raise Refusal("wrong-password", "wrong name or password")
         return account
 
-    async def register(self, raw: str, password: str, *, held: str | None = None) -> Account:
+    async def register(
+        self, raw: str, password: str, source: Source, *, held: str | None = None
+    ) -> Account:
         """Make an account.
 
         @param held: the guest name that the asker goes by, which does not stand in the way.
-        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password}, C{busy}.
+        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password},
+            C{throttled}, C{busy}.
         """
         name = names.chosen(raw)
         password = self._new_password(password)
         with self._reserved(name, held=held):
             await self._refuse_look_alike(name)
-            password_hash = await self._hasher.hash(password)
+            self._guard.before_registration(source)
+            password_hash = await self._hasher.hash(password, source.network)
             account = await self._store.add_account(
                 name, names.skeleton(name), password_hash, self._now()
             )
@@ -73,19 +100,19 @@ class Accounts:
                 raise _registered(name)
             return account
 
-    async def change_password(self, name: str, old: str, new: str) -> None:
+    async def change_password(self, name: str, old: str, new: str, source: Source) -> None:
         """Replace an account's password.
 
-        @raise Refusal: C{wrong-password}, C{bad-password}, C{busy}.
+        @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}.
         """
         new = self._new_password(new)
         try:
-            account = await self.authenticate(name, old)
+            account = await self.authenticate(name, old, source)
         except Refusal as refusal:
             if refusal.code != "wrong-password":
                 raise
             raise Refusal("wrong-password", "the old password is wrong") from None
-        await self._store.set_password(account.id, await self._hasher.hash(new))
+        await self._store.set_password(account.id, await self._hasher.hash(new, source.network))
 
     async def take_guest_name(self, raw: str, *, held: str | None = None) -> str:
         """Hold a name for a guest until L{release}.

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from . import names
 from .accounts import Accounts
+from .addresses import SHARED, Source
 from .errors import Refusal
 from .events import (
     Bye,
@@ -23,6 +24,7 @@ from .events import (
     Users,
     Welcome,
 )
+from .guard import Guard
 from .limits import Limits
 from .model import (
     Account,
@@ -66,10 +68,12 @@ class Person:
 class Session:
     """One live connection.
 
+    @ivar source: where it comes from.
     @ivar echo: it is told its own messages too.
     @ivar person: who it is; L{None} before login and after it ended.
     @ivar current: the room that is spoken in.
     @ivar in_flight: how many of its posts are not in the log yet.
+    @ivar renamed: how often it took another guest name.
     """
 
     __slots__ = (
@@ -79,18 +83,22 @@ class Session:
         "in_flight",
         "outbox",
         "person",
+        "renamed",
         "rooms",
+        "source",
         "told_not_kept",
     )
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, source: Source = SHARED) -> None:
         self.outbox = outbox
+        self.source = source
         self.echo = False
         self.closed = False
         self.person: Person | None = None
         self.rooms: tuple[Room, ...] = ()
         self.current: Room | None = None
         self.in_flight = 0
+        self.renamed = 0
         self.told_not_kept = False
 
     def tell(self, *events: Event) -> None:
@@ -139,6 +147,7 @@ class Chat:
         self,
         store: Store,
         accounts: Accounts,
+        guard: Guard,
         limits: Limits,
         now: Callable[[], int],
         later: Callable[[float, Callable[[], None]], object],
@@ -156,6 +165,7 @@ class Chat:
         self._motd = motd
         self._store = store
         self._accounts = accounts
+        self._guard = guard
         self._limits = limits
         self._now = now
         self._rooms: dict[str, Room] = {}
@@ -199,12 +209,16 @@ class Chat:
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
 
-        @raise Refusal: C{forbidden} for an account, or as L{Accounts.take_guest_name}.
+        @raise Refusal: C{forbidden} for an account or after too many names, or as
+            L{Accounts.take_guest_name}.
         """
         guest = _person(session)
         if guest.account is not None:
             raise Refusal("forbidden", "an account keeps its name; log in with the other one")
+        if session.renamed >= self._limits.max_names:
+            raise Refusal("forbidden", f"you have had {session.renamed} names here; that one stays")
         name = await self._accounts.take_guest_name(raw, held=guest.name)
+        session.renamed += 1
         if session.closed:
             self._accounts.release(name)
             return
@@ -248,7 +262,7 @@ class Chat:
     async def join(self, session: Session, raw: str) -> None:
         """Go into a room, making it if there is none, and speak there from now on.
 
-        @raise Refusal: C{bad-name}, C{full}.
+        @raise Refusal: C{bad-name}, C{full}, C{throttled}.
         """
         name = names.room(raw)
         room = self._rooms.get(name)
@@ -258,7 +272,7 @@ class Chat:
             return
         if len(session.rooms) >= self._limits.max_joined:
             raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
-        room = await self._find_or_make(name)
+        room = await self._find_or_make(name, session.source)
         await self._wake(room)
         person = session.person
         if person is None:
@@ -325,7 +339,8 @@ class Chat:
     def say(self, session: Session, text: str, *, action: bool = False) -> None:
         """Say something in the current room.
 
-        @raise Refusal: C{bad-encoding}, C{bad-arguments} when there is nothing left to say.
+        @raise Refusal: C{bad-encoding}, C{too-long}, C{bad-arguments} when there is nothing left
+            to say.
         """
         self._post(session, _current(session), text, action)
 
@@ -339,9 +354,9 @@ class Chat:
     async def direct(self, session: Session, raw: str, text: str) -> None:
         """Say something to one person, who is here or registered.
 
-        @raise Refusal: C{no-such-person}, C{bad-encoding}, C{bad-arguments}.
+        @raise Refusal: C{no-such-person}, or as L{say}.
         """
-        text = _sayable(text)
+        text = self._sayable(text)
         recipient = await self._find_person(session, raw)
         sender = session.person
         if sender is None:
@@ -516,12 +531,23 @@ class Chat:
     # Details
 
     def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
-        text = _sayable(text)
+        text = self._sayable(text)
         name = _person(session).name
         session.in_flight += 1
         self._store.append(
             RoomPost(room.record.id, room.name, name, self._now(), text, action, session)
         )
+
+    def _sayable(self, text: str) -> str:
+        text = clean(text)
+        if not text:
+            raise Refusal("bad-arguments", "there is nothing in that to say")
+        most = self._limits.max_message
+        if len(text) > most:
+            raise Refusal(
+                "too-long", f"a message has at most {most} characters; that one has {len(text)}"
+            )
+        return text
 
     def _enter(self, session: Session, person: Person) -> None:
         """Put a session into the lobby as this person, or make the guest that it is become them."""
@@ -697,7 +723,7 @@ class Chat:
             if room.recent is None:
                 room.recent = deque(recent, maxlen=self._limits.replay)
 
-    async def _find_or_make(self, name: str) -> Room:
+    async def _find_or_make(self, name: str, source: Source) -> Room:
         room = self._rooms.get(name)
         if room is not None:
             return room
@@ -705,6 +731,7 @@ class Chat:
         self._refuse_look_alike(name, skeleton)
         if len(self._rooms) + self._rooms_in_making >= self._limits.max_rooms:
             raise Refusal("full", "there are as many rooms as there may be; join one of them")
+        self._guard.before_room(source)
         self._rooms_in_making += 1
         try:
             record = await self._store.add_room(name, skeleton, self._now())
@@ -782,13 +809,6 @@ def _current(session: Session) -> Room:
     if session.current is None:
         raise Refusal("not-logged-in", "log in first: type a name, or /help")
     return session.current
-
-
-def _sayable(text: str) -> str:
-    text = clean(text)
-    if not text:
-        raise Refusal("bad-arguments", "there is nothing in that to say")
-    return text
 
 
 def _away(message: DirectMessage) -> str:

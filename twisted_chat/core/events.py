@@ -158,6 +158,13 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """The server is still there. Shown to programs only."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """The session ends."""
 
@@ -180,5 +187,6 @@ Event = (
     | Skipped
     | Refused
     | Notice
+    | Ping
     | Bye
 )

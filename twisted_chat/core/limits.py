@@ -18,9 +18,34 @@ class Limits:
     max_connections: int = _limit(
         0, "Connections at once; 0: what the open-file limit allows, less a reserve."
     )
-    max_per_address: int = _limit(
-        50, "Connections at once from one address; loopback is free of it. 0: no limit."
+    max_per_address: int = _limit(50, "Connections at once from one address; 0: no limit.")
+    connections_per_minute: int = _limit(
+        30, "New connections a minute from one address; 0: no limit."
     )
+    max_waiting: int = _limit(
+        100, "Connections that are not in yet; one more, and the oldest is closed. 0: no limit."
+    )
+    login_timeout: int = _limit(60, "Seconds to come in after connecting; 0: no limit.")
+    wrong_passwords: int = _limit(
+        5, "Wrong passwords that an address may try before it has to wait."
+    )
+    max_penalty: int = _limit(
+        600, "Seconds that an address waits for a wrong password, at most; 0: it never waits."
+    )
+    max_login_delay: int = _limit(
+        1, "Seconds that the wrong passwords of others delay a login, at most."
+    )
+    registrations_per_address: int = _limit(
+        20, "Names registered an hour from one address; 0: no limit."
+    )
+    registrations: int = _limit(200, "Names registered an hour by all; 0: no limit.")
+    line_burst: int = _limit(20, "Lines of one session that are taken at once.")
+    line_rate: int = _limit(
+        5, "Lines of one session that are taken a second after that; 0: no limit."
+    )
+    rooms_per_address: int = _limit(20, "Rooms made an hour from one address; 0: no limit.")
+    max_names: int = _limit(20, "Names that one guest may go by, one after the other.")
+    max_message: int = _limit(4096, "Characters in a message.")
     max_rooms: int = _limit(1000, "Rooms that may exist.")
     max_joined: int = _limit(50, "Rooms that one session may be in.")
     max_topic: int = _limit(300, "Characters in a topic.")
@@ -38,4 +63,8 @@ class Limits:
     min_password: int = _limit(8, "Characters in a new password, at least.")
     password_cost: int = _limit(12, "bcrypt cost of a new password, 4 to 31.")
     password_queue: int = _limit(64, "Passwords that may wait for being checked.")
+    keepalive: int = _limit(
+        60,
+        "Seconds between signs of life for programs and telnet, which people do not see; 0: none.",
+    )
     history_days: int = _limit(0, "Days that messages are kept; 0: for ever.")

@@ -73,10 +73,13 @@ class Store(Protocol):
 class PasswordHasher(Protocol):
     """Slow, salted hashing, away from the reactor's thread.
 
-    Both raise L{Refusal} C{busy} when too many wait already.
+    Both take where the request comes from, so that nobody waits behind all those of another, and
+    raise L{Refusal} C{busy} when too many wait already.
     """
 
-    def hash(self, password: str, /) -> Awaitable[bytes]: ...
+    def hash(self, password: str, network: str, /) -> Awaitable[bytes]: ...
 
-    def verify(self, password: str, password_hash: bytes | None, /) -> Awaitable[bool]:
+    def verify(
+        self, password: str, password_hash: bytes | None, network: str, /
+    ) -> Awaitable[bool]:
         """Is this the password? Without a hash: no, after the same effort."""

@@ -19,11 +19,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from tests.support import MemoryStore, PlainHasher, now
+from tests.support import MemoryStore, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import Networks
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.limits import Limits
+from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.protocol import ChatFactory, ChatProtocol, Settings
 from twisted_chat.faces.outbox import fan_out
 
@@ -115,6 +117,7 @@ class Peer:
     def __init__(self, factory: ChatFactory, address: IAddress) -> None:
         self.transport = self.transport_class(address)
         built = factory.buildProtocol(address)
+        assert built is not None
         self.built: Protocol = built
         self.gone = False
         self._arriving: deque[bytes] = deque()
@@ -194,7 +197,7 @@ class Peer:
 class ServerTestCase(SynchronousTestCase):
     """A server without sockets. In the end everyone goes, and nothing is to be left of them."""
 
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[Limits] = Limits(line_rate=0)
     settings: ClassVar[Settings] = Settings("chat")
 
     def setUp(self) -> None:
@@ -207,11 +210,26 @@ class ServerTestCase(SynchronousTestCase):
         self.store = MemoryStore()
         self.hasher = Hasher()
         self.clock = Turns()
-        self.accounts = Accounts(self.store, self.hasher, now, min_password=limits.min_password)
-        self.chat = Chat(self.store, self.accounts, limits, now, self.clock.callLater, fan_out)
+        keeper = guard(limits, self.clock)
+        self.accounts = Accounts(
+            self.store,
+            self.hasher,
+            keeper,
+            now,
+            min_password=limits.min_password,
+            trusted=["trusty"],
+        )
+        self.chat = Chat(
+            self.store, self.accounts, keeper, limits, now, self.clock.callLater, fan_out
+        )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
-        self.factory = ChatFactory(self.chat, self.accounts, self.settings, limits, self.clock, now)
+        self.admission = Admission(
+            limits, Networks(trusted=["192.0.2.128/25"], shared=["127.0.0.0/8", "::1"]), self.clock
+        )
+        self.factory = ChatFactory(
+            self.chat, self.accounts, self.admission, self.settings, limits, self.clock, now
+        )
         self.peers: list[Peer] = []
 
     def check_nothing_is_left(self) -> None:
@@ -386,7 +404,7 @@ class GreetingTests(ServerTestCase):
 class RefusalTests(ServerTestCase):
     """Each error code that a line can be answered with, to a program."""
 
-    limits = Limits(max_joined=2, max_rooms=3, max_history=50)
+    limits = Limits(max_joined=2, max_rooms=3, max_history=50, line_rate=0)
 
     def refuse(self, peer: Peer, line: str | bytes, code: str, command: str = "") -> str:
         """The line is refused so, and the session goes on; gives back the sentence."""
@@ -699,7 +717,7 @@ class LineTests(ServerTestCase):
 class OrderTests(ServerTestCase):
     """Lines are worked off one after the other, however long each takes."""
 
-    limits = Limits(max_in_flight=10)
+    limits = Limits(max_in_flight=10, line_rate=0)
 
     def texts(self) -> list[str]:
         """What is in the log."""
@@ -938,7 +956,7 @@ _SCRIPTS: dict[str, bytes] = {
 class PiecesTests(ServerTestCase):
     """A session is the same however its bytes are cut up."""
 
-    limits = Limits(max_in_flight=10)
+    limits = Limits(max_in_flight=10, line_rate=0)
 
     def run_script(self, script: bytes, size: int | None) -> tuple[bytes, Sequence[str]]:
         """Send a script and half-close; gives back what came of it, without the prompts, and what
@@ -1438,7 +1456,7 @@ class HangUpTests(ServerTestCase):
 class SlowReaderTests(ServerTestCase):
     """Somebody who does not read."""
 
-    limits = Limits(outbox=10_000, stuck_after=60)
+    limits = Limits(outbox=10_000, stuck_after=60, line_rate=0)
 
     def test_is_told_how_much_was_skipped(self) -> None:
         """And everybody else hears everything at once."""
@@ -1519,6 +1537,6 @@ class LimitsTests(ServerTestCase):
 
     def test_no_limits(self) -> None:
         """0 is none."""
-        self.serve(Limits(max_per_address=0, max_connections=0))
+        self.serve(Limits(max_per_address=0, max_connections=0, connections_per_minute=0))
         for _ in range(100):
             self.check_greeted(self.peer(self.far))

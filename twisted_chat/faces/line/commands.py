@@ -52,6 +52,7 @@ class Command:
         the rest of the line.
     @ivar run: is called with the terminal and an argument for each parameter that was given.
     @ivar anyone: may be called before login.
+    @ivar cost: how many lines it counts as, since it gives the server more to do than a line.
     @ivar posts: goes through the log, so that its order with what was said before is kept there;
         any other command waits until what was said before it is in the log.
     """
@@ -63,6 +64,7 @@ class Command:
     run: Callable[..., Awaitable[None] | None]
     anyone: bool = False
     posts: bool = False
+    cost: int = 1
 
     @property
     def synopsis(self) -> str:
@@ -129,14 +131,17 @@ async def _register(at: Terminal, name: str, password: str) -> None:
     if not at.allow_registration:
         raise Refusal("forbidden", "this server does not register new names")
     guest = at.session.person
-    account = await at.accounts.register(name, password, held=guest.name if guest else None)
+    account = await at.accounts.register(
+        name, password, at.session.source, held=guest.name if guest else None
+    )
     at.notice(REGISTERED.format(name=account.name))
     await at.chat.log_in(at.session, account)
 
 
 async def _login(at: Terminal, name: str, password: str) -> None:
     _refuse_account(at)
-    await at.chat.log_in(at.session, await at.accounts.authenticate(name, password))
+    account = await at.accounts.authenticate(name, password, at.session.source)
+    await at.chat.log_in(at.session, account)
 
 
 async def _guest(at: Terminal, name: str = "") -> None:
@@ -160,7 +165,7 @@ async def _passwd(at: Terminal, old: str, new: str) -> None:
     person = at.session.person
     if person is None or person.account is None:
         raise Refusal("forbidden", "a guest has no password; /register NAME PASSWORD sets one")
-    await at.accounts.change_password(person.name, old, new)
+    await at.accounts.change_password(person.name, old, new, at.session.source)
     at.notice("your password is changed")
 
 
@@ -228,6 +233,7 @@ COMMANDS: Sequence[Command] = (
         "[ROOM]",
         "who is here",
         lambda at, room="": at.chat.users(at.session, room),
+        cost=2,
     ),
     Command(
         "dm",
@@ -251,6 +257,7 @@ COMMANDS: Sequence[Command] = (
         "ROOM",
         "go into a room, or make it, and talk there",
         lambda at, room: at.chat.join(at.session, room),
+        cost=2,
     ),
     Command(
         "leave",
@@ -259,7 +266,7 @@ COMMANDS: Sequence[Command] = (
         "go out of a room",
         lambda at, room="": at.chat.leave(at.session, room),
     ),
-    Command("rooms", (), "", "which rooms there are", lambda at: at.chat.rooms(at.session)),
+    Command("rooms", (), "", "which rooms there are", lambda at: at.chat.rooms(at.session), cost=2),
     Command("topic", (), "[TEXT]", "see or set what the room is about", _topic),
     Command(
         "me",
@@ -269,7 +276,7 @@ COMMANDS: Sequence[Command] = (
         lambda at, action: at.chat.say(at.session, action, action=True),
         posts=True,
     ),
-    Command("history", (), "[N] [ROOM or @NAME]", "what was said before", _history),
+    Command("history", (), "[N] [ROOM or @NAME]", "what was said before", _history, cost=5),
     Command(
         "nick",
         (),

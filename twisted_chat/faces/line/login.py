@@ -42,7 +42,7 @@ async def _known(at: Door, name: str) -> None:
     # and it must not be taken for a name then, or shown.
     while password := await _ask(at, "Password: "):
         try:
-            account = await at.accounts.authenticate(name, password)
+            account = await at.accounts.authenticate(name, password, at.session.source)
         except Refusal as refusal:
             at.refuse(refusal)
         else:
@@ -93,9 +93,9 @@ async def _register(at: Door, name: str) -> Account | None:
                     "bad-password",
                     "that looks like a command, so it is no password; just Enter leads on",
                 )
-            return await at.accounts.register(name, password, held=name)
+            return await at.accounts.register(name, password, at.session.source, held=name)
         except Refusal as refusal:
-            if refusal.code not in ("bad-password", "busy"):
+            if refusal.code not in ("bad-password", "busy", "throttled"):
                 raise
             at.refuse(refusal)
     return None

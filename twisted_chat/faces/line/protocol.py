@@ -1,8 +1,8 @@
 """One connection of the line protocol, and the factory that all of them share."""
 
 import socket
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import deferLater
+from twisted.internet.task import Cooperator, LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -25,15 +25,18 @@ from zope.interface import implementer
 
 from twisted_chat.core import text
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import Source
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Code, Refusal
-from twisted_chat.core.events import Bye, Help, HelpEntry, Notice, Refused
+from twisted_chat.core.events import Bye, Help, HelpEntry, Notice, Ping, Refused
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.throttle import Rate
+from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Outbox, OutboxLimits
 
 from . import commands
 from .login import come_in
-from .telnet import WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
 from .wire import MAX_LINE, JsonFormat, Speech, TextFormat, parse
 
 _QUEUE = 64
@@ -43,10 +46,22 @@ the reactor."""
 _REFUSAL = 5.0
 """Seconds that somebody who is refused has to read why."""
 
+_REFUSALS = 50
+"""Connections on which that is told at once; whoever comes then is refused without a word, as each
+takes an open file."""
+
 _AGAIN = b"A command, or just Enter to give a name: "
 
 _FAILED_LOGIN = frozenset(
-    {"wrong-password", "bad-password", "bad-name", "name-taken", "name-registered", "busy"}
+    {
+        "wrong-password",
+        "bad-password",
+        "bad-name",
+        "name-taken",
+        "name-registered",
+        "busy",
+        "throttled",
+    }
 )
 """What a command that was to let somebody in is refused with."""
 
@@ -82,6 +97,7 @@ class ChatProtocol(LineReceiver):
     _lines: deque[bytes] | None = None
     _asked: Deferred[bytes] | None = None
     _landing: Deferred[None] | None = None
+    _pausing: Deferred[None] | None = None
     _working = False
     _ended = False
     _endless = False
@@ -89,11 +105,15 @@ class ChatProtocol(LineReceiver):
     _crlf = False
     _prompted = False
     _failed = False
+    _in = False
+    _full_at = 0.0  # see Rate
+    _slowed = False
 
-    def __init__(self, factory: "ChatFactory") -> None:
+    def __init__(self, factory: "ChatFactory", source: Source) -> None:
         self.factory = factory
         self.chat = factory.chat
         self.accounts = factory.accounts
+        self._source = source
         self._telnet = TelnetFilter()
 
     @property
@@ -104,13 +124,19 @@ class ChatProtocol(LineReceiver):
     def allow_registration(self) -> bool:
         return self.factory.settings.allow_registration
 
+    @property
+    def _is_trusted(self) -> bool:
+        person = self.session.person
+        account = person.account if person is not None else None
+        return self._source.trusted or self.accounts.is_trusted(account)
+
     def connectionMade(self) -> None:
         _keep_alive(self.transport)
         self.outbox = Outbox(
             self.transport, self.factory.text, self.factory.outbox_limits, self._landed
         )
-        self.session = Session(self.outbox)
-        self.factory.connected(self)
+        self.session = Session(self.outbox, self._source)
+        self.factory.connected(self, self._source)
         self.notice(
             f"Welcome to {self.factory.settings.name}."
             " Type a name, or just Enter to be a guest; /help helps."
@@ -121,7 +147,7 @@ class ChatProtocol(LineReceiver):
         self._gone = True
         self.outbox.drop()
         self.factory.disconnected(self)
-        for waiting in (self._asked, self._landing):
+        for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
         if not self.session.in_flight:
@@ -204,6 +230,7 @@ class ChatProtocol(LineReceiver):
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
+                await self._slow_down()
                 await self._take(line)
                 done += 1
                 if done % _QUEUE == 0:
@@ -218,6 +245,27 @@ class ChatProtocol(LineReceiver):
         if not self._lines and self._ended:
             return self.clearLineBuffer() or None
         return self._lines.popleft() if self._lines else None
+
+    async def _slow_down(self) -> None:
+        """Wait until one more line may be taken. What comes in the meantime waits to be read."""
+        rate = self.factory.rate
+        if rate is None or self._is_trusted:
+            return
+        clock = self.factory.clock
+        wait = rate.wait(self._full_at, clock.seconds())
+        if wait:
+            if not self._slowed:
+                self._slowed = True
+                self.notice(
+                    f"that was much at once; it is taken {self.factory.limits.line_rate} lines a"
+                    " second"
+                )
+            self._pausing = deferLater(clock, wait)
+            await self._pausing
+            self._pausing = None
+        elif self._full_at <= clock.seconds():
+            self._slowed = False
+        self._full_at = rate.take(self._full_at, clock.seconds())
 
     async def _take(self, line: bytes) -> None:
         typed = ""
@@ -246,8 +294,11 @@ class ChatProtocol(LineReceiver):
             )
         if self.session.person is None:
             self._prompt()
-        else:
-            self._prompted = False
+            return
+        self._prompted = False
+        if not self._in:
+            self._in = True
+            self.factory.admission.is_in(self)
 
     async def _come_in(self, typed: str) -> None:
         """Take a line at the prompt. After a C{/login} that failed it is no name: it is what a
@@ -265,6 +316,10 @@ class ChatProtocol(LineReceiver):
         if self.session.person is None and not command.anyone:
             raise Refusal("not-logged-in", "come in first: type a name, or just Enter")
         arguments = command.arguments(rest)
+        if self.factory.rate is not None:
+            self._full_at = self.factory.rate.take(
+                self._full_at, self.factory.clock.seconds(), command.cost - 1
+            )
         await self._until_landed(self.factory.limits.max_in_flight if command.posts else 0)
         result = command.run(self, *arguments)
         if result is not None:
@@ -300,6 +355,7 @@ class ChatProtocol(LineReceiver):
                 raise CancelledError
             self._asked = Deferred()
             line = await self._asked
+        await self._slow_down()
         return self._decoded(line)
 
     # What goes out
@@ -341,6 +397,15 @@ class ChatProtocol(LineReceiver):
         self.outbox.write(b"\n" + hello if self._prompted else hello)
         self._prompted = False
 
+    def keep_alive(self) -> None:
+        """Show that the server is there, to whoever can be shown it without seeing it."""
+        if self.outbox.is_waiting or self._over:
+            return
+        if self.outbox.format is self.factory.json:
+            self.session.tell(Ping(self.factory.now()))
+        elif self._telnet.spoken:
+            self.outbox.write(NOP)
+
     def hang_up(self, farewell: str = "bye") -> None:
         asked, self._asked = self._asked, None
         if asked is not None:
@@ -381,6 +446,7 @@ class ChatFactory(Factory):
         self,
         chat: Chat,
         accounts: Accounts,
+        admission: Admission,
         settings: Settings,
         limits: Limits,
         clock: IReactorTime,
@@ -388,8 +454,10 @@ class ChatFactory(Factory):
     ) -> None:
         self.chat = chat
         self.accounts = accounts
+        self.admission = admission
         self.settings = settings
         self.limits = limits
+        self.rate = Rate(limits.line_burst, limits.line_rate) if limits.line_rate else None
         self.clock = clock
         self.now = now
         self.text = TextFormat()
@@ -397,36 +465,51 @@ class ChatFactory(Factory):
         self.outbox_limits = OutboxLimits(
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
         )
-        self._connections: dict[ChatProtocol, str | None] = {}
-        self._addresses: Counter[str] = Counter()
+        self._connections: dict[ChatProtocol, Source] = {}
+        self._refusals: set[_Refuser] = set()
         self._empty: Deferred[None] | None = None
+        self._cooperator = Cooperator(scheduler=lambda work: clock.callLater(0, work))
+        self._keeping_alive = LoopingCall(self._keep_alive)
+        self._keeping_alive.clock = clock
         self.closing = False
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        if self.closing:
-            return _Refuser(self.clock, "this server is going down")
-        most = self.limits.max_connections
-        if most and len(self._connections) >= most:
-            return _Refuser(self.clock, "this server is full; try again later")
-        host = _limited_host(addr)
-        most = self.limits.max_per_address
-        if most and host is not None and self._addresses[host] >= most:
-            sentence = f"your address has {most} connections already; close one first"
-            return _Refuser(self.clock, sentence)
-        return ChatProtocol(self)
+    def startFactory(self) -> None:
+        if self.limits.keepalive:
+            self._keeping_alive.start(self.limits.keepalive, now=False).addErrback(
+                lambda failure: _log.failure("keeping connections alive", failure)
+            )
 
-    def connected(self, protocol: ChatProtocol) -> None:
-        host = _limited_host(protocol.transport.getPeer())
-        self._connections[protocol] = host
-        if host is not None:
-            self._addresses[host] += 1
+    def stopFactory(self) -> None:
+        if self._keeping_alive.running:
+            self._keeping_alive.stop()
+
+    def _keep_alive(self) -> Deferred[Iterator[None]]:
+        def each() -> Iterator[None]:
+            for protocol in list(self._connections):
+                protocol.keep_alive()
+                yield  # ten thousand take a while
+
+        return self._cooperator.coiterate(each())
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        source = self.admission.source(addr)
+        sentence = "this server is going down" if self.closing else self.admission.refusal(source)
+        if sentence is None:
+            return ChatProtocol(self, source)
+        return _Refuser(self, sentence) if len(self._refusals) < _REFUSALS else None
+
+    def refusing(self, refuser: "_Refuser") -> None:
+        self._refusals.add(refuser)
+
+    def refused(self, refuser: "_Refuser") -> None:
+        self._refusals.discard(refuser)
+
+    def connected(self, protocol: ChatProtocol, source: Source) -> None:
+        self._connections[protocol] = source
+        self.admission.came(protocol, source)
 
     def disconnected(self, protocol: ChatProtocol) -> None:
-        host = self._connections.pop(protocol)
-        if host is not None:
-            self._addresses[host] -= 1
-            if not self._addresses[host]:
-                del self._addresses[host]
+        self.admission.went(protocol, self._connections.pop(protocol))
         if not self._connections and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -458,33 +541,27 @@ class ChatFactory(Factory):
 class _Refuser(Protocol):
     """Says one sentence and hangs up."""
 
-    def __init__(self, clock: IReactorTime, sentence: str) -> None:
-        self._clock = clock
-        self._timeout: IDelayedCall | None = None
+    def __init__(self, factory: ChatFactory, sentence: str) -> None:
+        self._factory = factory
         self._sentence = sentence
+        self._timeout: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
+        self._factory.refusing(self)
+        self._timeout = self._factory.clock.callLater(_REFUSAL, transport.abortConnection)
         transport.write(f"! {self._sentence}\n".encode())
         if not ITCPTransport.providedBy(transport) or ISSLTransport.providedBy(transport):
             transport.loseConnection()
-            return
-        # What a peer has sent already must be read, or the kernel resets the connection and the
-        # sentence is lost.
-        transport.loseWriteConnection()
-        self._timeout = self._clock.callLater(_REFUSAL, transport.abortConnection)
+        else:
+            # What a peer has sent already must be read, or the kernel resets the connection and
+            # the sentence is lost.
+            transport.loseWriteConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._factory.refused(self)
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
-
-
-def _limited_host(address: Any) -> str | None:
-    """The address to count connections by; L{None} for loopback and whatever has none."""
-    host: str | None = getattr(address, "host", None)
-    if host is None or host == "::1" or host.startswith(("127.", "::ffff:127.")):
-        return None
-    return host
 
 
 # Seconds until the first probe, between probes, and how many go unanswered before a peer is dead.

@@ -11,6 +11,7 @@ _ECHO, _TIMING_MARK = 1, 6
 
 WILL_ECHO = bytes([IAC, _WILL, _ECHO])
 WONT_ECHO = bytes([IAC, _WONT, _ECHO])
+NOP = bytes([IAC, 0xF1])
 
 # What telnet asks to be done to the line being typed, as the key that does it.
 _KEYS = {_IP: 0x15, _EL: 0x15, _EC: 0x7F}
@@ -48,11 +49,14 @@ class TelnetFilter:
     """Takes telnet's commands out of what a connection receives, however it is cut up.
 
     Offers nothing by itself and refuses what it is asked for, so that to nc it is not there.
+
+    @ivar spoken: the peer has negotiated an option, so it is telnet and nothing else.
     """
 
-    __slots__ = ("_ended", "_line_start", "_pending", "_skipped")
+    __slots__ = ("_ended", "_line_start", "_pending", "_skipped", "spoken")
 
     def __init__(self) -> None:
+        self.spoken = False
         self._pending = b""  # an unfinished command, or CR that NUL may follow
         self._skipped = -1  # bytes of the subnegotiation under way; -1 when there is none
         self._line_start = True
@@ -144,6 +148,7 @@ class TelnetFilter:
         if command in (_DO, _DONT, _WILL, _WONT):
             if at + 2 == len(data):
                 return 0
+            self.spoken = True
             replies += _answer(command, data[at + 2])
             return 3
         if command == _AYT:

@@ -242,6 +242,7 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     ),
     e.Refused: lambda event: iter([f"! {event.text}"]),
     e.Notice: lambda event: iter([f"* {event.text}"]),
+    e.Ping: lambda event: iter(()),
     e.Bye: lambda event: iter([f"* {event.text}"]),
 }
 
@@ -356,5 +357,6 @@ _JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
         lambda x: _object("error", x.time, code=x.code, text=x.text, command=x.command)
     ),
     e.Notice: _one(lambda x: _object("notice", x.time, text=x.text)),
+    e.Ping: _one(lambda x: _object("ping", x.time)),
     e.Bye: _one(lambda x: _object("bye", x.time, text=x.text)),
 }

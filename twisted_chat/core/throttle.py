@@ -1,0 +1,171 @@
+"""How often somebody may do something, and who is next.
+
+Nothing here reads a clock: C{now} is in seconds of one that never goes back.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_MOST_KEYS = 20_000
+"""Keys that are remembered at once. Whoever is forgotten because others came has a clean slate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many at once, and from then on so many a second: a token bucket.
+
+    Its state is one number, the time at which the bucket will be full again: what the cell rate
+    algorithm of ITU-T I.371 calls the theoretical arrival time. An empty past is 0.
+    """
+
+    burst: int
+    per_second: float
+
+    def wait(self, full_at: float, now: float) -> float:
+        """Seconds until one more may be taken; 0 if it may be taken at once."""
+        return max(0.0, full_at - now - (self.burst - 1) / self.per_second)
+
+    def take(self, full_at: float, now: float, count: int = 1) -> float:
+        """Take some, and give back the new state. What is not there yet is owed."""
+        return max(full_at, now) + count / self.per_second
+
+
+class Rates:
+    """One L{Rate} for each of many keys, in bounded memory."""
+
+    def __init__(self, rate: Rate, most: int = _MOST_KEYS) -> None:
+        self._rate = rate
+        self._most = most
+        self._full_at: dict[str, float] = {}  # the one that was taken from longest ago comes first
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: str, now: float) -> float:
+        """Take one, if there is one: 0; otherwise take nothing: the seconds until there is."""
+        full_at = self._full_at.pop(key, 0.0)
+        wait = self._rate.wait(full_at, now)
+        self._full_at[key] = full_at if wait else self._rate.take(full_at, now)
+        if len(self._full_at) > self._most:
+            del self._full_at[next(iter(self._full_at))]
+        return wait
+
+
+class Penalties:
+    """What offences cost, for each of many keys, in bounded memory.
+
+    The first ones are free; each further one costs a wait twice as long as the one before, up to a
+    longest one. They are forgotten one after the other, each after as long as the longest wait.
+    After PerSourcePenalties of OpenSSH's sshd_config(5).
+    """
+
+    def __init__(self, *, free: int, first: float, longest: float, most: int = _MOST_KEYS) -> None:
+        """
+        @param free: offences that cost nothing.
+        @param first: seconds that the next one costs.
+        @param longest: seconds that one costs at most.
+        """
+        self._free = free
+        self._first = first
+        self._longest = longest
+        self._forgotten_after = max(longest, 60.0)
+        self._worst = free + 1 + math.log2(max(1.0, longest / first))  # more make no difference
+        self._most = most
+        # Offences not forgotten yet, and when the last one was. The longest ago comes first.
+        self._offences: dict[str, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._offences)
+
+    def add(self, key: str, now: float) -> float:
+        """Note an offence; gives back the seconds that it costs."""
+        count = min(self._count(key, now) + 1, self._worst)
+        self._offences.pop(key, None)
+        self._offences[key] = count, now
+        if len(self._offences) > self._most:
+            del self._offences[next(iter(self._offences))]
+        return self._price(count)
+
+    def wait(self, key: str, now: float) -> float:
+        """Seconds that are left of the last offence's price."""
+        if key not in self._offences:
+            return 0.0
+        count, last = self._offences[key]
+        return max(0.0, last + self._price(count) - now)
+
+    def _count(self, key: str, now: float) -> float:
+        count, last = self._offences.get(key, (0.0, now))
+        return max(0.0, count - (now - last) / self._forgotten_after)
+
+    def _price(self, count: float) -> float:
+        over = count - self._free
+        if over <= 0:
+            return 0.0
+        return min(self._longest, self._first * math.pow(2.0, over - 1))
+
+
+class FairQueue(Generic[T]):
+    """A bounded queue in which those who come often do not stand in the way of those who do not.
+
+    Whose turn it is: of the keys that wait, the one that was served longest ago, if ever. When it
+    is full, a key with more places, or one that was served later, loses its last one.
+    """
+
+    def __init__(self, most: int, remembered: int = 4096) -> None:
+        """
+        @param most: how many may wait.
+        @param remembered: keys of which it is known when they were served.
+        """
+        self._most = most
+        self._remembered = remembered
+        self._waiting: dict[str, deque[T]] = {}
+        self._served: dict[str, int] = {}  # the one that was served longest ago comes first
+        self._turn = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def push(self, key: str, item: T) -> T | None:
+        """Let it wait; gives back what cannot: this one, or one of somebody with more places."""
+        turned_away: T | None = None
+        if self._size >= self._most:
+            other = max(self._waiting, key=self._claim, default=key)
+            places, served = self._claim(key)
+            if self._claim(other) <= (places + 1, served):
+                return item
+            turned_away = self._waiting[other].pop()
+            if not self._waiting[other]:
+                del self._waiting[other]
+            self._size -= 1
+        self._waiting.setdefault(key, deque()).append(item)
+        self._size += 1
+        return turned_away
+
+    def pop(self) -> T:
+        """Whose turn it is.
+
+        @raise IndexError: if nobody waits.
+        """
+        if not self._waiting:
+            raise IndexError("nobody waits")
+        key = min(self._waiting, key=lambda k: self._served.get(k, 0))
+        places = self._waiting[key]
+        item = places.popleft()
+        if not places:
+            del self._waiting[key]
+        self._size -= 1
+        self._turn += 1
+        self._served.pop(key, None)
+        self._served[key] = self._turn
+        if len(self._served) > self._remembered:
+            del self._served[next(iter(self._served))]
+        return item
+
+    def _claim(self, key: str) -> tuple[int, int]:
+        """What a key has had of it: places that it takes, and when it was served."""
+        return len(self._waiting.get(key, ())), self._served.get(key, 0)

@@ -1,0 +1,101 @@
+"""Who may connect, and for how long without coming in."""
+
+from collections import Counter
+from typing import Protocol
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+
+from twisted_chat.core.addresses import SHARED, Networks, Source
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.throttle import Rate, Rates
+
+_MINUTE = 60.0
+
+
+class Arrival(Protocol):
+    """A connection on which nobody is logged in yet."""
+
+    def hang_up(self, farewell: str, /) -> None:
+        """Say why, and end the connection."""
+
+
+class Admission:
+    """Counts the connections of all faces, by where they come from."""
+
+    def __init__(self, limits: Limits, networks: Networks, clock: IReactorTime) -> None:
+        self._limits = limits
+        self._networks = networks
+        self._clock = clock
+        self._count = 0
+        self._by_network: Counter[str] = Counter()
+        per_minute = limits.connections_per_minute
+        self._new = Rates(Rate(per_minute, per_minute / _MINUTE)) if per_minute else None
+        # Who is not in yet, and when their time is up; the oldest comes first. The crowd are those
+        # among them that are counted.
+        self._waiting: dict[Arrival, float] = {}
+        self._crowd: dict[Arrival, None] = {}
+        self._timeout: IDelayedCall | None = None
+
+    def source(self, address: IAddress | None) -> Source:
+        """What a peer's address counts as."""
+        host: str | None = getattr(address, "host", None)
+        return SHARED if host is None else self._networks.source(host)
+
+    def refusal(self, source: Source) -> str | None:
+        """Why nobody may connect from there now, as a sentence, if so."""
+        most = self._limits.max_connections
+        if most and self._count >= most:
+            return "this server is full; try again later"
+        if source.trusted or not source.network:
+            return None
+        most = self._limits.max_per_address
+        if most and self._by_network[source.network] >= most:
+            return f"your address has {most} connections already; close one first"
+        wait = self._new.take(source.network, self._clock.seconds()) if self._new else 0.0
+        if wait:
+            return f"your address connects too often; try again in {max(1, round(wait))} seconds"
+        return None
+
+    def came(self, arrival: Arrival, source: Source) -> None:
+        """Somebody has connected; their time to come in runs."""
+        self._count += 1
+        if source.network:
+            self._by_network[source.network] += 1
+        if self._limits.login_timeout:
+            self._waiting[arrival] = self._clock.seconds() + self._limits.login_timeout
+            if self._timeout is None:
+                self._timeout = self._clock.callLater(self._limits.login_timeout, self._too_long)
+        if source.trusted:
+            return
+        self._crowd[arrival] = None
+        if self._limits.max_waiting and len(self._crowd) > self._limits.max_waiting:
+            oldest = next(iter(self._crowd))
+            self.is_in(oldest)
+            oldest.hang_up("too many others want to come in, and you did not; bye")
+
+    def is_in(self, arrival: Arrival) -> None:
+        """They have logged in, or been sent away: they wait no longer."""
+        self._waiting.pop(arrival, None)
+        self._crowd.pop(arrival, None)
+        if not self._waiting and self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
+
+    def went(self, arrival: Arrival, source: Source) -> None:
+        """The connection is gone."""
+        self.is_in(arrival)
+        self._count -= 1
+        if source.network:
+            self._by_network[source.network] -= 1
+            if not self._by_network[source.network]:
+                del self._by_network[source.network]
+
+    def _too_long(self) -> None:
+        self._timeout = None
+        now = self._clock.seconds()
+        for arrival, deadline in list(self._waiting.items()):
+            if deadline > now:
+                self._timeout = self._clock.callLater(deadline - now, self._too_long)
+                return
+            self.is_in(arrival)
+            arrival.hang_up(f"you did not come in within {self._limits.login_timeout} seconds; bye")
