@@ -1408,6 +1408,17 @@ class HangUpTests(ServerTestCase):
         self.assertEqual(bye["text"], "going down; bye")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_bye_begins_a_line(self) -> None:
+        """Behind a prompt that nobody answered."""
+        alice, stranger, newcomer = self.guest("alice"), self.peer(), self.peer()
+        self.tell(newcomer, "dave\n")
+        stranger.take()
+        self.hang_up()
+        self.settle()
+        self.assertEqual(alice.take(), "* going down; bye\n")
+        self.assertEqual(stranger.take(), "\n* going down; bye\n")
+        self.assertEqual(newcomer.take(), "\x1b[0m\n* going down; bye\n")
+
     def test_nobody_is_told_that_others_left(self) -> None:
         """All go at once: a line for each would be a flood."""
         peers = [self.guest(name) for name in ("alice", "bob", "carol")]

@@ -408,8 +408,11 @@ class ChatProtocol(LineReceiver):
 
     def hang_up(self, farewell: str = "bye") -> None:
         asked, self._asked = self._asked, None
+        unanswered = self._prompted and (asked is not None or not self._working)
         if asked is not None:
             asked.cancel()  # and what was hidden for a password is shown again
+        if unanswered:
+            self.outbox.write(b"\n")
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
             self.chat.leave_all(self.session)
@@ -430,8 +433,11 @@ class ChatProtocol(LineReceiver):
         hidden_by_telnet = self._crlf
         before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
         self.outbox.write(before + prompt.encode() + _CONCEAL)
+        self._prompted = not hidden_by_telnet
         try:
-            return await self._read()
+            line = await self._read()
+            self._prompted = False
+            return line
         finally:
             after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
             self.outbox.write(_REVEAL + after)
