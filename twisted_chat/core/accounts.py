@@ -65,18 +65,18 @@ class Accounts:
             name = names.canonical(raw)
         except Refusal:
             name = ""
-        await self._guard.before_password(source, name)
-        account = await self._store.find_account(name)
-        try:
-            password = _normal(password)
-        except Refusal:
-            account, password = None, ""
-        password_hash = account.password_hash if account else None
-        right = await self._hasher.verify(password, password_hash, source.network)
-        if account is None or not right:
-            self._guard.wrong_password(source, name)
-            raise Refusal("wrong-password", "wrong name or password")
-        return account
+        async with self._guard.password_try(source, name):
+            account = await self._store.find_account(name)
+            try:
+                password = _normal(password)
+            except Refusal:
+                account, password = None, ""
+            password_hash = account.password_hash if account else None
+            right = await self._hasher.verify(password, password_hash, source.network)
+            if account is None or not right:
+                self._guard.wrong_password(source, name)
+                raise Refusal("wrong-password", "wrong name or password")
+            return account
 
     async def register(
         self, raw: str, password: str, source: Source, *, held: str | None = None

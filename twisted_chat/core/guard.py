@@ -1,11 +1,12 @@
 """What stands between strangers and everybody's passwords, names and rooms."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from .addresses import Source
 from .errors import Refusal
 from .limits import Limits
-from .throttle import Penalties, Rate, Rates
+from .throttle import Penalties, Rate, Rates, spoken
 
 _HOUR = 3600.0
 _SECOND_CHANCE = 1.0
@@ -45,35 +46,51 @@ class Guard:
         self._targets = Penalties(
             free=limits.wrong_passwords, first=_FIRST_DELAY, longest=limits.max_login_delay
         )
+        self._on_trial: set[str] = set()  # addresses with their one try under way
         self._registrations = _an_hour(limits.registrations_per_address)
         self._all_registrations = _an_hour(limits.registrations)
         self._rooms = _an_hour(limits.rooms_per_address)
 
-    async def before_password(self, source: Source, name: str) -> None:
-        """Somebody is about to try a password: waits if others tried wrong ones for this account.
+    @asynccontextmanager
+    async def password_try(self, source: Source, name: str) -> AsyncIterator[None]:
+        """Around the check of a password: waits first if others tried wrong ones for this account.
+
+        An address that would have to wait for a wrong one tries one after the other, or it would
+        try one on each of its connections for the price of one.
 
         @param name: as it was given; whether there is such an account makes no difference.
         @raise Refusal: C{throttled} if they have to wait themselves.
         """
-        wait = 0.0 if source.trusted else self._guessers.wait(source.network, self._seconds())
-        if wait:
-            raise Refusal(
-                "throttled",
-                f"too many wrong passwords from your address; try again in {_spoken(wait)}",
-            )
-        delay = self._targets.wait(name, self._seconds())
-        if delay:
-            await self._sleep(delay)
+        on_trial = False
+        if _is_counted(source):
+            now = self._seconds()
+            wait = self._guessers.wait(source.network, now)
+            if wait or source.network in self._on_trial:
+                raise Refusal(
+                    "throttled",
+                    f"too many wrong passwords from your address; try again in {spoken(wait)}",
+                )
+            on_trial = bool(self._guessers.next_price(source.network, now))
+        if on_trial:
+            self._on_trial.add(source.network)
+        try:
+            delay = self._targets.wait(name, self._seconds())
+            if delay:
+                await self._sleep(delay)
+            yield
+        finally:
+            if on_trial:
+                self._on_trial.discard(source.network)
 
     def wrong_password(self, source: Source, name: str) -> None:
         """The password was wrong."""
         now = self._seconds()
         self._targets.add(name, now)
-        if source.trusted or not source.network:
+        if not _is_counted(source):
             return
         wait = self._guessers.add(source.network, now)
         if wait:
-            self._log(f"wrong passwords from {source.network}: it waits {_spoken(wait)}")
+            self._log(f"wrong passwords from {source.network}: it waits {spoken(wait)}")
 
     def before_registration(self, source: Source) -> None:
         """Somebody is about to register a name.
@@ -82,9 +99,10 @@ class Guard:
         """
         if source.trusted:
             return
-        self._take(
-            self._registrations, source.network, "your address has registered many names lately"
-        )
+        if source.network:
+            self._take(
+                self._registrations, source.network, "your address has registered many names lately"
+            )
         self._take(self._all_registrations, _EVERYBODY, "many names are being registered just now")
 
     def before_room(self, source: Source) -> None:
@@ -92,21 +110,18 @@ class Guard:
 
         @raise Refusal: C{throttled}.
         """
-        if not source.trusted:
+        if _is_counted(source):
             self._take(self._rooms, source.network, "your address has made many rooms lately")
 
     def _take(self, rates: Rates | None, key: str, sentence: str) -> None:
         wait = rates.take(key, self._seconds()) if rates is not None else 0.0
         if wait:
-            raise Refusal("throttled", f"{sentence}; try again in {_spoken(wait)}")
+            raise Refusal("throttled", f"{sentence}; try again in {spoken(wait)}")
+
+
+def _is_counted(source: Source) -> bool:
+    return bool(source.network) and not source.trusted
 
 
 def _an_hour(count: int) -> Rates | None:
     return Rates(Rate(count, count / _HOUR)) if count else None
-
-
-def _spoken(seconds: float) -> str:
-    whole = max(1, round(seconds))
-    if whole < 120:
-        return f"{whole} second{'' if whole == 1 else 's'}"
-    return f"{round(whole / 60)} minutes"

@@ -97,6 +97,10 @@ class Penalties:
         count, last = self._offences[key]
         return max(0.0, last + self._price(count) - now)
 
+    def next_price(self, key: str, now: float) -> float:
+        """Seconds that one more offence would cost."""
+        return self._price(self._count(key, now) + 1)
+
     def _count(self, key: str, now: float) -> float:
         count, last = self._offences.get(key, (0.0, now))
         return max(0.0, count - (now - last) / self._forgotten_after)
@@ -106,6 +110,14 @@ class Penalties:
         if over <= 0:
             return 0.0
         return min(self._longest, self._first * math.pow(2.0, over - 1))
+
+
+def spoken(seconds: float) -> str:
+    """How long to wait, for people; never less than it is."""
+    whole = max(1, math.ceil(seconds))
+    if whole < 120:
+        return f"{whole} second{'' if whole == 1 else 's'}"
+    return f"{math.ceil(whole / 60)} minutes"
 
 
 class FairQueue(Generic[T]):

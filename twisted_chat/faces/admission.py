@@ -1,22 +1,26 @@
 """Who may connect, and for how long without coming in."""
 
 from collections import Counter
+from itertools import islice
 from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 
 from twisted_chat.core.addresses import SHARED, Networks, Source
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.throttle import Rate, Rates
+from twisted_chat.core.throttle import Rate, Rates, spoken
 
 _MINUTE = 60.0
+
+_AT_ONCE = 20
+"""Connections that are ended in one turn of the reactor."""
 
 
 class Arrival(Protocol):
     """A connection on which nobody is logged in yet."""
 
-    def hang_up(self, farewell: str, /) -> None:
-        """Say why, and end the connection."""
+    def send_away(self, farewell: str, /) -> None:
+        """Say why, and end the connection, soon also if that is not read."""
 
 
 class Admission:
@@ -31,9 +35,9 @@ class Admission:
         per_minute = limits.connections_per_minute
         self._new = Rates(Rate(per_minute, per_minute / _MINUTE)) if per_minute else None
         # Who is not in yet, and when their time is up; the oldest comes first. The crowd are those
-        # among them that are counted.
+        # among them that are counted, and where they come from.
         self._waiting: dict[Arrival, float] = {}
-        self._crowd: dict[Arrival, None] = {}
+        self._crowd: dict[Arrival, str] = {}
         self._timeout: IDelayedCall | None = None
 
     def source(self, address: IAddress | None) -> Source:
@@ -53,7 +57,7 @@ class Admission:
             return f"your address has {most} connections already; close one first"
         wait = self._new.take(source.network, self._clock.seconds()) if self._new else 0.0
         if wait:
-            return f"your address connects too often; try again in {max(1, round(wait))} seconds"
+            return f"your address connects too often; try again in {spoken(wait)}"
         return None
 
     def came(self, arrival: Arrival, source: Source) -> None:
@@ -67,11 +71,11 @@ class Admission:
                 self._timeout = self._clock.callLater(self._limits.login_timeout, self._too_long)
         if source.trusted:
             return
-        self._crowd[arrival] = None
+        self._crowd[arrival] = source.network
         if self._limits.max_waiting and len(self._crowd) > self._limits.max_waiting:
-            oldest = next(iter(self._crowd))
+            oldest = self._oldest()
             self.is_in(oldest)
-            oldest.hang_up("too many others want to come in, and you did not; bye")
+            oldest.send_away("too many others want to come in, and you did not; bye")
 
     def is_in(self, arrival: Arrival) -> None:
         """They have logged in, or been sent away: they wait no longer."""
@@ -90,12 +94,23 @@ class Admission:
             if not self._by_network[source.network]:
                 del self._by_network[source.network]
 
+    def _oldest(self) -> Arrival:
+        """The oldest in the crowd, of those whose address has most of them: whoever fills it from
+        one address does not push out the others."""
+        by_network = Counter(self._crowd.values())
+        most = max(by_network.values())
+        return next(a for a, network in self._crowd.items() if by_network[network] == most)
+
     def _too_long(self) -> None:
         self._timeout = None
         now = self._clock.seconds()
-        for arrival, deadline in list(self._waiting.items()):
+        for arrival, deadline in list(islice(self._waiting.items(), _AT_ONCE)):
             if deadline > now:
-                self._timeout = self._clock.callLater(deadline - now, self._too_long)
-                return
+                break
             self.is_in(arrival)
-            arrival.hang_up(f"you did not come in within {self._limits.login_timeout} seconds; bye")
+            arrival.send_away(
+                f"you did not come in within {spoken(self._limits.login_timeout)}; bye"
+            )
+        if self._waiting:
+            wait = max(0.0, next(iter(self._waiting.values())) - now)
+            self._timeout = self._clock.callLater(wait, self._too_long)

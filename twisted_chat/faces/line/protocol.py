@@ -44,7 +44,7 @@ _QUEUE = 64
 the reactor."""
 
 _REFUSAL = 5.0
-"""Seconds that somebody who is refused has to read why."""
+"""Seconds that somebody who is refused, or sent away before they were in, has to read why."""
 
 _REFUSALS = 50
 """Connections on which that is told at once; whoever comes then is refused without a word, as each
@@ -98,6 +98,7 @@ class ChatProtocol(LineReceiver):
     _asked: Deferred[bytes] | None = None
     _landing: Deferred[None] | None = None
     _pausing: Deferred[None] | None = None
+    _cutting: IDelayedCall | None = None
     _working = False
     _ended = False
     _endless = False
@@ -147,6 +148,8 @@ class ChatProtocol(LineReceiver):
         self._gone = True
         self.outbox.drop()
         self.factory.disconnected(self)
+        if self._cutting is not None and self._cutting.active():
+            self._cutting.cancel()
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
@@ -176,7 +179,7 @@ class ChatProtocol(LineReceiver):
         if self._lines is None:
             self._lines = deque()
         self._lines.append(line.removesuffix(b"\r"))
-        if len(self._lines) >= _QUEUE:
+        if len(self._lines) >= _QUEUE or len(line) > MAX_LINE + 1:  # with its CR
             self.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -231,6 +234,8 @@ class ChatProtocol(LineReceiver):
         try:
             while not self._over and (line := self._next_line()) is not None:
                 await self._slow_down()
+                if self._over:
+                    break
                 await self._take(line)
                 done += 1
                 if done % _QUEUE == 0:
@@ -417,6 +422,12 @@ class ChatProtocol(LineReceiver):
             self.session.tell(Bye(self.factory.now(), farewell))
             self.chat.leave_all(self.session)
         self.outbox.close()
+
+    def send_away(self, farewell: str) -> None:
+        """Hang up on somebody who is not in, also if they do not read."""
+        self.hang_up(farewell)
+        if not self._gone:
+            self._cutting = self.factory.clock.callLater(_REFUSAL, self.transport.abortConnection)
 
     async def ask(self, question: str) -> str:
         self.notice(question)
