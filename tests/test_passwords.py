@@ -97,3 +97,43 @@ class BcryptHasherTests(TestCase):
         with self.assertRaises(Refusal) as caught:
             await hasher.hash("x", "")
         self.assertEqual(caught.exception.code, "closed")
+
+
+class FairnessTests(TestCase):
+    """Whose password is checked next."""
+
+    def setUp(self) -> None:
+        self.hasher = BcryptHasher(reactor, cost=4, queue=4)
+        self.hasher.start()
+        self.addCleanup(self.hasher.stop)
+        self.done: list[str] = []
+
+    def ask(self, network: str) -> "Deferred[None]":
+        """A password is to be checked, for somebody from there."""
+
+        async def check() -> None:
+            try:
+                await self.hasher.verify("secret", None, network)
+                self.done.append(network)
+            except Refusal as refusal:
+                self.done.append(f"{network} {refusal.code}")
+
+        return Deferred.fromCoroutine(check())
+
+    async def test_who_comes_often_does_not_keep_others_waiting(self) -> None:
+        """The one place that is left goes to who has none; whose places are taken is told."""
+        await gatherResults(
+            [*(self.ask("often") for _ in range(8)), self.ask("seldom"), self.ask("new")]
+        )
+        self.assertEqual(self.done[:4], ["often busy"] * 4)
+        self.assertEqual(sorted(self.done[4:]), ["new", *["often"] * 4, "seldom"])
+        self.assertNotEqual(self.done[-1], "seldom")
+        self.assertNotEqual(self.done[-2:], ["new", "seldom"])
+
+    async def test_threads_are_free_again_after_busy(self) -> None:
+        """However often somebody was turned away."""
+        for _ in range(5):
+            await gatherResults([self.ask("often") for _ in range(20)])
+        self.done.clear()
+        await gatherResults([self.ask(str(n)) for n in range(6)])
+        self.assertEqual(sorted(self.done), [*"012345"])

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from twisted_chat import __version__, tap
+from twisted_chat.core.addresses import SHARED, Source
 from twisted_chat.core.limits import Limits
 from twisted_chat.tap import CannotStart, Options, makeService
 
@@ -124,6 +125,32 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--max-rooms", self.refuse("--max-rooms", "1", "--max-rooms"))
         self.assertIn('"5000"', self.refuse("5000"))
         self.assertIn("port", self.refuse("--port"))
+
+    def test_networks(self) -> None:
+        """Lists, whose entries may have spaces around them; loopback is shared unless told."""
+        loopback = _parsed().networks
+        for host in "127.0.0.1", "127.9.9.9", "::1":
+            self.assertEqual(loopback.source(host), SHARED)
+        chosen = _parsed(
+            "--trusted-networks", "192.0.2.7, 2001:db8::/48,", "--shared-networks", ""
+        ).networks
+        self.assertTrue(chosen.source("192.0.2.7").trusted)
+        self.assertTrue(chosen.source("2001:db8:0:7::1").trusted)
+        self.assertEqual(chosen.source("127.0.0.1"), Source("127.0.0.1"))
+
+    def test_wrong_networks(self) -> None:
+        """A sentence that tells which entry it is."""
+        for option in "--trusted-networks", "--shared-networks":
+            for wrong in "192.0.2.1/24", "example.org", "192.0.2.0/33":
+                sentence = self.refuse(option, f"127.0.0.1,{wrong}")
+                self.assertIn(option, sentence)
+                self.assertIn(wrong, sentence)
+
+    def test_trusted_accounts(self) -> None:
+        """In their one spelling."""
+        chosen = _parsed("--trusted-accounts", "DeployBot, backup").trusted_accounts
+        self.assertEqual(list(chosen), ["deploybot", "backup"])
+        self.assertIn("--trusted-accounts", self.refuse("--trusted-accounts", "no one"))
 
     def test_edges(self) -> None:
         """The smallest and the largest are right."""

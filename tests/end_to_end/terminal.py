@@ -66,13 +66,13 @@ class Terminal:
 class Peer:
     """A bare connection, to a TCP port or a UNIX socket."""
 
-    def __init__(self, where: int | Path) -> None:
+    def __init__(self, where: int | Path, source: str = "127.0.0.1") -> None:
         if isinstance(where, Path):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(TIMEOUT)
             self.socket.connect(str(where))
         else:
-            self.socket = socket.create_connection(("127.0.0.1", where), timeout=TIMEOUT)
+            self.socket = socket.create_connection(("127.0.0.1", where), TIMEOUT, (source, 0))
         self.received = b""
 
     def __enter__(self) -> "Peer":

@@ -13,6 +13,9 @@ T = TypeVar("T")
 _MOST_KEYS = 20_000
 """Keys that are remembered at once. Whoever is forgotten because others came has a clean slate."""
 
+_ROUNDING = 0.001
+"""Seconds that are not waited: adding up the burst is not exact, and its last one is free too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -27,7 +30,8 @@ class Rate:
 
     def wait(self, full_at: float, now: float) -> float:
         """Seconds until one more may be taken; 0 if it may be taken at once."""
-        return max(0.0, full_at - now - (self.burst - 1) / self.per_second)
+        wait = full_at - now - (self.burst - 1) / self.per_second
+        return wait if wait > _ROUNDING else 0.0
 
     def take(self, full_at: float, now: float, count: int = 1) -> float:
         """Take some, and give back the new state. What is not there yet is owed."""

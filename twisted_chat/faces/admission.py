@@ -55,7 +55,8 @@ class Admission:
         most = self._limits.max_per_address
         if most and self._by_network[source.network] >= most:
             return f"your address has {most} connections already; close one first"
-        wait = self._new.take(source.network, self._clock.seconds()) if self._new else 0.0
+        new = self._new
+        wait = 0.0 if new is None else new.take(source.network, self._clock.seconds())
         if wait:
             return f"your address connects too often; try again in {spoken(wait)}"
         return None

@@ -1551,3 +1551,335 @@ class LimitsTests(ServerTestCase):
         self.serve(Limits(max_per_address=0, max_connections=0, connections_per_minute=0))
         for _ in range(100):
             self.check_greeted(self.peer(self.far))
+
+
+class LineRateTests(ServerTestCase):
+    """How many lines of one session are taken, and how fast."""
+
+    limits = Limits(connections_per_minute=0)
+    far = IPv4Address("TCP", "192.0.2.1", 4000)
+    trusted = IPv4Address("TCP", "192.0.2.129", 4000)
+    notice = "* that was much at once; it is taken 5 lines a second\n"
+
+    def come(self, hello: str, address: IAddress | None = None) -> Peer:
+        """Somebody who is in, and has said nothing for long."""
+        peer = self.peer(address or self.far)
+        self.tell(peer, hello)
+        self.clock.advance(60)
+        return peer
+
+    def lines(self, count: int) -> list[str]:
+        return [f"line {number}" for number in range(count)]
+
+    def send(self, peer: Peer, count: int, size: int | None = None) -> int:
+        """So many lines are sent; gives back how many of them are said at once."""
+        before = len(self.texts())
+        peer.send("".join(f"{line}\n" for line in self.lines(count)), size)
+        self.settle()
+        return len(self.texts()) - before
+
+    def texts(self) -> list[str]:
+        return [message.text for message in self.store.messages]
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, in small steps."""
+        for _ in range(round(seconds * 20)):
+            self.clock.advance(0.05)
+            self.settle()
+
+    def test_a_paste_goes_through_at_once(self) -> None:
+        """20 lines, without a remark, one after the other and all together."""
+        for size in None, 7:
+            alice = self.come("/guest\n")
+            self.assertEqual(self.send(alice, 20, size), 20)
+            self.assertNotIn(self.notice, alice.take())
+
+    def test_more_than_that_is_slowed_and_nothing_is_lost(self) -> None:
+        """5 lines a second follow, in order, and the remark comes once."""
+        alice = self.come("/guest\n")
+        self.assertEqual(self.send(alice, 60), 20)
+        self.assertEqual(alice.take(), self.notice)
+        self.wait(2)
+        self.assertEqual(len(self.texts()), 30)
+        self.wait(6.1)
+        self.assertEqual(self.texts(), self.lines(60))
+        self.assertEqual(alice.take(), "")
+
+    def test_remark_comes_again_for_another_flood(self) -> None:
+        """When there was a pause in between."""
+        alice = self.come("/guest\n")
+        for _ in range(2):
+            self.send(alice, 25)
+            self.assertEqual(alice.take(), self.notice)
+            self.wait(20)
+
+    def test_flood_is_not_read(self) -> None:
+        """No more than it may wait with; the rest stays in the kernel."""
+        alice = self.come("/guest\n")
+        self.send(alice, 5000, size=10)
+        self.assertTrue(alice.paused)
+        assert alice.protocol._lines is not None
+        self.assertLessEqual(len(alice.protocol._lines), _SEVERAL)
+        self.assertTrue(alice._arriving)
+
+    def test_lines_that_are_too_long_do_not_pile_up(self) -> None:
+        """64 of them would be 4 MiB."""
+        alice = self.come("/guest\n")
+        alice.send(b"x\n" * 20)
+        for _ in range(100):
+            alice.send(b"x" * 60_000 + b"\n")
+        self.settle()
+        self.assertTrue(alice.paused)
+        waiting = sum(map(len, alice.protocol._lines or ()))
+        self.assertLess(waiting, 200_000)
+        alice.take()
+        self.wait(21)
+        self.assertEqual(alice.take().count("! a line has at most 4096 bytes"), 100)
+
+    def test_half_close_in_a_flood(self) -> None:
+        """All of it is said, and then it ends: C{nc -N} with a long file."""
+        alice = self.come("/guest\n")
+        alice.end()
+        self.assertEqual(self.send(alice, 300, size=100), 20)
+        self.wait(57)
+        self.assertEqual(self.texts(), self.lines(300))
+        self.assertTrue(alice.gone)
+
+    def test_gone_in_a_flood(self) -> None:
+        """Nothing goes on that waited for its turn; nobody is there any more."""
+        alice, bob = self.come("/guest alice\n"), self.come("/guest bob\n")
+        self.send(alice, 100)
+        alice.vanish()
+        self.settle()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        bob.take()
+        self.assertIn("1 person is in the lobby", self.say(bob, "/users\n"))
+
+    def test_sent_away_in_a_flood(self) -> None:
+        """What waited for its turn is not worked off any more."""
+        alice = self.peer(self.far)
+        alice.send("/json on\n" * 30 + "/register alice sesame123\n")
+        self.settle()
+        alice.transport.reading = False
+        alice.protocol.hang_up()
+        self.clock.advance(3)
+        found = Deferred.fromCoroutine(self.accounts.is_registered("alice"))
+        self.assertFalse(self.successResultOf(found))
+
+    def test_others_are_not_held_up(self) -> None:
+        """Each session has its own."""
+        alice, bob = self.come("/guest alice\n"), self.come("/guest bob\n")
+        self.send(alice, 1000)
+        self.assertEqual(self.send(bob, 20), 20)
+
+    def test_before_login(self) -> None:
+        """It holds for strangers too."""
+        peer = self.peer(self.far)
+        said = self.say(peer, "/frob\n" * 1000)
+        self.assertEqual(said.count("! there is no command"), 20)
+
+    def test_at_a_password_prompt(self) -> None:
+        """Passwords are lines."""
+        self.serve(Limits(max_login_delay=0))
+        self.register("alice", "sesame123")
+        peer = self.peer(IPv4Address("TCP", "127.0.0.1", 4000))  # where guessing costs no wait
+        said = self.say(peer, "alice\n" + "wrong password\n" * 100)
+        self.assertEqual(said.count("! wrong name or password"), 19)
+
+    def test_costly_commands_count_as_several(self) -> None:
+        """What is asked for with one line is not done 20 times at once."""
+        for command, times in (("/history", 4), ("/users", 10), ("/rooms", 10), ("/topic", 20)):
+            alice = self.come("/json on\n/guest\n")
+            alice.take()
+            answers = [e["event"] for e in self.events(alice, f"{command}\n" * 30)]
+            self.assertEqual(answers.count(command[1:]), times, command)
+
+    def test_trusted_networks(self) -> None:
+        """As fast as they can."""
+        alice = self.come("/guest\n", self.trusted)
+        self.assertEqual(self.send(alice, 1000), 1000)
+        self.assertEqual(alice.take(), "")
+
+    def test_trusted_accounts(self) -> None:
+        """From wherever they log in, and only once they have; nobody else with the name."""
+        guest = self.come("/guest trusty\n")
+        self.assertEqual(self.send(guest, 30), 20)
+        guest.vanish()
+        self.settle()
+        trusty = self.come("/register trusty sesame123\n")
+        self.assertEqual(self.send(trusty, 1000), 1000)
+
+    def test_no_limit(self) -> None:
+        """C{--line-rate 0}."""
+        self.serve(Limits(line_rate=0))
+        alice = self.come("/guest\n")
+        self.assertEqual(self.send(alice, 1000), 1000)
+
+    def test_the_server_goes_down(self) -> None:
+        """It does not wait for what waits."""
+        alice = self.come("/guest alice\n")
+        self.send(alice, 100)
+        self.factory.pause()
+        done = Deferred.fromCoroutine(self.factory.hang_up("the server is going down; bye", 1.0))
+        self.settle()
+        self.successResultOf(done)
+        self.assertEqual(len(self.texts()), 20)
+
+
+class AtTheDoorTests(ServerTestCase):
+    """How long somebody may take to come in, and how many of them there may be."""
+
+    limits = Limits(max_waiting=3, stuck_after=600)
+    far = IPv4Address("TCP", "192.0.2.1", 4000)
+
+    def late(self, before: str, after: str = "", address: IAddress | None = None) -> Peer:
+        """Somebody sends this, and a minute passes: then they see that, and are gone."""
+        peer = self.peer(address or self.far)
+        peer.send(before)
+        self.settle()
+        peer.take()
+        self.clock.advance(61)
+        self.assertEqual(peer.take(), after)
+        self.settle()
+        self.assertTrue(peer.gone)
+        return peer
+
+    def test_a_minute_to_come_in(self) -> None:
+        """Wherever they come from, and whatever they typed; a password is not hidden any more."""
+        bye = "* you did not come in within 60 seconds; bye\n"
+        self.register("alice", "sesame123")
+        for before, after in (
+            ("", f"\n{bye}"),
+            ("ali", f"\n{bye}"),
+            ("/help\n", f"\n{bye}"),
+            ("alice\n", f"\x1b[0m\n{bye}"),
+            ("bob\n", f"\x1b[0m\n{bye}"),
+        ):
+            for address in self.far, UNIXAddress(None), IPv4Address("TCP", "192.0.2.129", 4000):
+                self.late(before, after, address)
+
+    def test_in_JSON(self) -> None:
+        """An event like any other."""
+        peer = self.peer(self.far)
+        self.tell(peer, "/json on\n")
+        self.clock.advance(61)
+        [bye] = peer.take_events()
+        self.assertEqual(
+            (bye["event"], bye["text"]), ("bye", "you did not come in within 60 seconds; bye")
+        )
+
+    def test_who_is_in_has_time(self) -> None:
+        """Guests and accounts, whichever way they came."""
+        peers = [self.peer(self.far) for _ in range(3)]
+        for peer, hello in zip(
+            peers, ("\n", "bob\n\n", "/register alice sesame123\n"), strict=True
+        ):
+            self.tell(peer, hello)
+        self.clock.advance(1000)
+        self.settle()
+        self.assertEqual([peer.gone for peer in peers], [False] * 3)
+
+    def test_a_drip_is_not_somebody_who_comes_in(self) -> None:
+        """A byte a second that never ends a line."""
+        peer = self.peer(self.far)
+        for _ in range(59):
+            peer.send("x")
+            self.settle()
+            self.clock.advance(1)
+        self.assertFalse(peer.gone)
+        self.clock.advance(1)
+        self.settle()
+        self.assertTrue(peer.gone)
+
+    def test_who_does_not_read_goes_too(self) -> None:
+        """Though there is something that they have not taken, and they take a little of it."""
+        peer = self.peer(self.far)
+        peer.transport.reading = False
+        peer.send("/help\n" * 15)
+        self.settle()
+        self.clock.advance(60)
+        for _ in range(5):
+            self.assertFalse(peer.transport.disconnected)
+            self.clock.advance(1)
+            self.settle()
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_who_has_hung_up_and_does_not_read_goes_too(self) -> None:
+        """Also if what they wait for is the end."""
+        peer = self.peer(self.far)
+        peer.transport.reading = False
+        peer.send("/help\n" * 15)
+        peer.end()
+        self.settle()
+        self.clock.advance(60)
+        self.clock.advance(5)
+        self.settle()
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_while_a_password_is_checked(self) -> None:
+        """The name is not held any more, and nobody is in, when it has been."""
+        self.hasher.held = True
+        peer = self.peer(self.far)
+        self.tell(peer, "/register alice sesame123\n")
+        self.clock.advance(61)
+        self.settle()
+        self.assertTrue(peer.gone)
+        self.let_go()
+        self.assertIn("wrong name or password", self.say(self.peer(), "/login alice sesame124\n"))
+        self.assertIn("Welcome, alice", self.say(self.peer(), "/login alice sesame123\n"))
+
+    def test_too_many(self) -> None:
+        """The oldest goes, with a sentence."""
+        peers = [self.peer(self.far) for _ in range(5)]
+        for number, peer in enumerate(peers):
+            said = peer.take()
+            self.assertEqual(
+                "\n* too many others want to come in, and you did not; bye\n" in said, number < 2
+            )
+        self.settle()
+        self.assertEqual([peer.gone for peer in peers], [True, True, False, False, False])
+
+    def test_connections_a_minute(self) -> None:
+        """One more is told when it may."""
+        self.serve(Limits(max_waiting=0))
+        peers = [self.peer(self.far) for _ in range(31)]
+        self.assertEqual(
+            peers[-1].take(), "! your address connects too often; try again in 2 seconds\n"
+        )
+        self.assertTrue(peers[-2].take().startswith(_GREETING))
+
+
+class SessionLimitsTests(ServerTestCase):
+    """What one session may have."""
+
+    limits = Limits(max_names=2, max_joined=3, rooms_per_address=4, line_rate=0)
+    far = IPv4Address("TCP", "192.0.2.1", 4000)
+
+    def test_names(self) -> None:
+        """A guest takes so many, and keeps the last."""
+        bob = self.guest("bob")
+        self.tell(bob, "/nick bill\n/nick no one\n/nick bill\n/nick ben\n")
+        self.assertEqual(
+            self.say(bob, "/nick bert\n"), "! you have had 2 names here; that one stays\n"
+        )
+        self.assertIn("ben (guest)", self.say(bob, "/users\n"))
+
+    def test_rooms_that_it_is_in(self) -> None:
+        """The lobby among them; leaving one makes room."""
+        bob = self.guest("bob")
+        self.tell(bob, "/join one\n/join two\n")
+        self.assertEqual(self.say(bob, "/join three\n"), "! you are in 3 rooms; leave one first\n")
+        self.tell(bob, "/leave one\n/join three\n")
+        self.assertIn("2 people are in #three", self.say(self.guest("carol"), "/join three\n"))
+
+    def test_rooms_that_an_address_makes(self) -> None:
+        """Joining those that there are is free."""
+        self.serve(Limits(rooms_per_address=2, line_rate=0))
+        bob, carol = self.peer(self.far), self.peer(self.far)
+        self.tell(bob, "/guest bob\n/join one\n")
+        self.tell(carol, "/guest carol\n/join two\n/join one\n")
+        self.assertEqual(
+            self.say(bob, "/join three\n"),
+            "! your address has made many rooms lately; try again in 30 minutes\n",
+        )
+        self.assertIn("2 people are in #two", self.say(bob, "/join two\n"))

@@ -1,0 +1,324 @@
+"""What stands between strangers and everybody's passwords, names and rooms."""
+
+from collections.abc import Awaitable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import MemoryStore, PlainHasher, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED, Source
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.guard import Guard
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import Account
+
+ATTACKER = Source("192.0.2.1")
+OWNER = Source("198.51.100.1")
+TRUSTED = Source("192.0.2.200", trusted=True)
+
+PASSWORD = "correct horse"
+
+
+class Sleepy(Clock):
+    """A clock that notes how long somebody slept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> Awaitable[object]:
+        self.slept.append(seconds)
+        woken: Deferred[None] = Deferred()
+        self.callLater(seconds, woken.callback, None)
+        return woken
+
+
+class GuardTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.guarded(Limits())
+
+    def guarded(self, limits: Limits) -> None:
+        """Start with these limits, and the account of C{alice}."""
+        self.clock = Sleepy()
+        self.log: list[str] = []
+        self.guard = Guard(limits, self.clock.seconds, self.clock.sleep, self.log.append)
+        self.hasher = PlainHasher()
+        self.accounts = Accounts(
+            MemoryStore(), self.hasher, self.guard, now, min_password=limits.min_password
+        )
+        self.register("alice", SHARED)
+
+    def register(self, name: str, source: Source) -> "Deferred[Account]":
+        return Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, source))
+
+    def log_in(
+        self, source: Source, password: str = "wrong", name: str = "alice"
+    ) -> "Deferred[Account]":
+        return Deferred.fromCoroutine(self.accounts.authenticate(name, password, source))
+
+    def outcome(self, asked: "Deferred[Account]") -> str:
+        """What came of it by now: C{in}, nothing yet, or the code of the refusal."""
+        outcomes: list[str] = []
+
+        def failed(failure: object) -> None:
+            error = getattr(failure, "value", None)
+            assert isinstance(error, Refusal)
+            outcomes.append(error.code)
+            self.said = error.text
+
+        asked.addCallbacks(lambda account: outcomes.append("in"), failed)
+        return outcomes[0] if outcomes else ""
+
+    def guess(self, source: Source, name: str = "alice") -> str:
+        """What comes of a wrong password in the end."""
+        asked = self.log_in(source, name=name)
+        if not asked.called:
+            self.clock.advance(1)
+        return self.outcome(asked)
+
+
+class WrongPasswordTests(GuardTestCase):
+    """What they cost the address."""
+
+    def test_five_are_free_and_then_each_costs_twice_the_one_before(self) -> None:
+        """While it waits no password of the address is looked at, not even the right one."""
+        for _ in range(5):
+            self.assertEqual(self.guess(ATTACKER), "wrong-password")
+        waits = []
+        for _ in range(20):
+            self.assertEqual(self.guess(ATTACKER), "wrong-password")
+            looked_at = len(self.hasher.verified)
+            self.assertEqual(self.outcome(self.log_in(ATTACKER, PASSWORD)), "throttled")
+            self.assertIn("too many wrong passwords from your address", self.said)
+            self.assertEqual(len(self.hasher.verified), looked_at)
+            waits.append(self.log[-1].removeprefix("wrong passwords from 192.0.2.1: it waits "))
+            while "throttled" in self.outcome(self.log_in(ATTACKER, PASSWORD)):
+                self.clock.advance(0.5)
+        self.assertEqual(waits[:4], ["1 second", "2 seconds", "4 seconds", "8 seconds"])
+        self.assertEqual(waits[-3:], ["10 minutes"] * 3)
+        self.assertEqual(len(self.log), 20)
+
+    def test_on_many_connections_at_once(self) -> None:
+        """Once the free ones are used up it tries one after the other."""
+        for _ in range(5):
+            self.guess(ATTACKER)
+        self.hasher.held = True
+        asked = [self.log_in(ATTACKER, PASSWORD if n == 7 else "wrong") for n in range(50)]
+        self.clock.advance(1)
+        looked_at = len(self.hasher.verified)
+        self.hasher.release()
+        outcomes = [self.outcome(each) for each in asked]
+        self.assertEqual(outcomes, ["wrong-password", *["throttled"] * 49])
+        self.assertEqual(looked_at, 6)
+
+    def test_one_after_the_other_ends_with_each_try(self) -> None:
+        """Whatever came of it; a right password does not stand in the way of the next."""
+        for _ in range(5):
+            self.guess(ATTACKER)
+        for refusal in None, Refusal("busy", "later"), None:
+            self.hasher.refusal = refusal
+            asked = self.log_in(ATTACKER, PASSWORD)
+            self.clock.advance(1)
+            self.assertEqual(self.outcome(asked), refusal.code if refusal else "in")
+
+    def test_many_right_passwords_at_once(self) -> None:
+        """An address without wrong ones logs in on all its connections at once: a network behind
+        one address, when the server has been restarted."""
+        self.hasher.held = True
+        asked = [self.log_in(OWNER, PASSWORD) for _ in range(50)]
+        self.hasher.release()
+        self.assertEqual({self.outcome(each) for each in asked}, {"in"})
+
+    def test_are_forgotten(self) -> None:
+        """One every C{--max-penalty} seconds."""
+        for _ in range(5):
+            self.guess(ATTACKER)
+        self.clock.advance(2 * 600)
+        for _ in range(2):
+            self.assertEqual(self.guess(ATTACKER), "wrong-password")
+        self.assertEqual(self.log, [])
+        self.guess(ATTACKER)
+        self.assertEqual(len(self.log), 1)
+
+    def test_unknown_names_cost_the_same(self) -> None:
+        """And so does what can be no name at all."""
+        for name in "nobody", "alice", "al\u0131ce", "", "\x1b", "x" * 500:
+            self.assertEqual(self.guess(ATTACKER, name), "wrong-password")
+        self.assertEqual(len(self.log), 1)
+        self.assertEqual(self.outcome(self.log_in(ATTACKER, name="nobody")), "throttled")
+
+    def test_trusted_and_shared_addresses_never_wait(self) -> None:
+        """Those who are there would pay for each other."""
+        for source in TRUSTED, SHARED:
+            for _ in range(100):
+                self.assertEqual(self.guess(source), "wrong-password")
+        self.assertEqual(self.log, [])
+
+    def test_none_is_ever_waited_for(self) -> None:
+        """C{--max-penalty 0}; also not for another try that is under way."""
+        self.guarded(Limits(max_penalty=0))
+        for _ in range(50):
+            self.assertEqual(self.guess(ATTACKER), "wrong-password")
+        self.hasher.held = True
+        asked = [self.log_in(ATTACKER) for _ in range(5)]
+        self.clock.advance(1)
+        self.hasher.release()
+        self.assertEqual({self.outcome(each) for each in asked}, {"wrong-password"})
+
+    def test_changing_a_password(self) -> None:
+        """Guessing the old one costs just as much."""
+        codes = []
+        for _ in range(7):
+            change = self.accounts.change_password("alice", "wrong", "another horse", ATTACKER)
+            asked = Deferred.fromCoroutine(change)
+            self.clock.advance(0.5)
+            codes.append(self.failureResultOf(asked, Refusal).value.code)
+        self.assertEqual(codes, [*["wrong-password"] * 6, "throttled"])
+
+
+class AccountTests(GuardTestCase):
+    """What they cost the account."""
+
+    def attack(self) -> None:
+        """A thousand addresses try passwords for it."""
+        for number in range(1000):
+            self.guess(Source(f"203.0.{number // 256}.{number % 256}"))
+
+    def test_nobody_is_kept_out_for_more_than_a_moment(self) -> None:
+        """The owner, from another address, waits a second, and is in."""
+        self.attack()
+        self.clock.slept.clear()
+        self.log_in(ATTACKER)
+        owner = self.log_in(OWNER, PASSWORD)
+        self.assertEqual(self.outcome(owner), "")
+        self.clock.advance(1)
+        self.assertEqual(self.outcome(owner), "in")
+        self.assertLessEqual(max(self.clock.slept), 1)
+
+    def test_waits_once_and_not_again(self) -> None:
+        """Those who go on attacking while the owner waits do not make it longer."""
+        self.attack()
+        owner = self.log_in(OWNER, PASSWORD)
+        for number in range(8):
+            self.clock.advance(0.125)
+            self.log_in(Source(f"192.0.2.{number}"))
+        self.assertEqual(self.outcome(owner), "in")
+
+    def test_other_accounts_are_not_delayed(self) -> None:
+        """Only the one that is attacked is."""
+        self.register("bob", SHARED)
+        self.attack()
+        self.assertTrue(self.successResultOf(self.log_in(OWNER, PASSWORD, "bob")))
+
+    def test_some_are_free(self) -> None:
+        """The owner who mistypes does not notice anything."""
+        for _ in range(5):
+            self.assertEqual(self.outcome(self.log_in(OWNER)), "wrong-password")
+        self.assertTrue(self.successResultOf(self.log_in(OWNER, PASSWORD)))
+        self.assertEqual(self.clock.slept, [])
+
+    def test_whether_there_is_such_an_account_makes_no_difference(self) -> None:
+        """An unknown name is delayed for as long."""
+        slept = {}
+        for name in "alice", "nobody":
+            self.guarded(Limits())
+            for number in range(20):
+                self.guess(Source(f"203.0.113.{number}"), name)
+            slept[name] = self.clock.slept
+        self.assertEqual(slept["alice"], slept["nobody"])
+        self.assertGreater(len(slept["alice"]), 5)
+
+    def test_no_delay(self) -> None:
+        """C{--max-login-delay 0}."""
+        self.guarded(Limits(max_login_delay=0))
+        self.attack()
+        self.assertEqual(self.clock.slept, [])
+
+
+class RegistrationTests(GuardTestCase):
+    """How many names there may be in an hour."""
+
+    def setUp(self) -> None:
+        self.guarded(Limits(registrations_per_address=3, registrations=6))
+        self.clock.advance(3600)  # alice's is forgotten
+        self.numbers = iter(range(1000))
+
+    def registered(self, source: Source) -> str:
+        return self.outcome(self.register(f"person{next(self.numbers)}", source))
+
+    def test_from_one_address(self) -> None:
+        """One more, when a third of the hour is over."""
+        self.assertEqual([self.registered(ATTACKER) for _ in range(4)], [*["in"] * 3, "throttled"])
+        self.assertEqual(
+            self.said, "your address has registered many names lately; try again in 20 minutes"
+        )
+        self.assertEqual(self.registered(OWNER), "in")
+        self.clock.advance(1200)
+        self.assertEqual([self.registered(ATTACKER) for _ in range(2)], ["in", "throttled"])
+
+    def test_overall(self) -> None:
+        """From however many addresses."""
+        sources = [Source(f"203.0.113.{number}") for number in range(7)]
+        self.assertEqual([*map(self.registered, sources)], [*["in"] * 6, "throttled"])
+        self.assertEqual(
+            self.said, "many names are being registered just now; try again in 10 minutes"
+        )
+
+    def test_who_is_refused_takes_nothing_from_the_others(self) -> None:
+        """One address cannot use up what all have."""
+        for _ in range(100):
+            self.registered(ATTACKER)
+        self.assertEqual([self.registered(OWNER) for _ in range(3)], ["in"] * 3)
+
+    def test_shared(self) -> None:
+        """Only the limit on all holds there: a class that registers from behind one address."""
+        self.assertEqual([self.registered(SHARED) for _ in range(7)], [*["in"] * 6, "throttled"])
+        self.assertIn("many names are being registered", self.said)
+
+    def test_trusted(self) -> None:
+        """As many as they like."""
+        self.assertEqual({self.registered(TRUSTED) for _ in range(50)}, {"in"})
+
+    def test_names_that_are_refused_anyway_are_not_counted(self) -> None:
+        """Nor passwords."""
+        for name, password in (("alice", PASSWORD), ("guest1", PASSWORD), ("bob", "short")):
+            for _ in range(5):
+                asked = self.accounts.register(name, password, ATTACKER)
+                self.failureResultOf(Deferred.fromCoroutine(asked), Refusal)
+        self.assertEqual(self.registered(ATTACKER), "in")
+
+    def test_no_limits(self) -> None:
+        """0 is none."""
+        self.guarded(Limits(registrations_per_address=0, registrations=0))
+        self.assertEqual({self.registered(ATTACKER) for _ in range(300)}, {"in"})
+
+
+class RoomTests(GuardTestCase):
+    """How many rooms an address may make in an hour."""
+
+    def made(self, source: Source, count: int) -> int:
+        """So many are asked for; gives back how many may be made."""
+        for number in range(count):
+            try:
+                self.guard.before_room(source)
+            except Refusal as refusal:
+                self.assertEqual(refusal.code, "throttled")
+                self.said = refusal.text
+                return number
+        return count
+
+    def test_from_one_address(self) -> None:
+        """20, and then one every three minutes."""
+        self.assertEqual(self.made(ATTACKER, 50), 20)
+        self.assertEqual(
+            self.said, "your address has made many rooms lately; try again in 3 minutes"
+        )
+        self.assertEqual(self.made(OWNER, 50), 20)
+        self.clock.advance(181)
+        self.assertEqual(self.made(ATTACKER, 50), 1)
+
+    def test_trusted_and_shared(self) -> None:
+        """As many as there may be at all."""
+        self.assertEqual([self.made(source, 500) for source in (TRUSTED, SHARED)], [500, 500])

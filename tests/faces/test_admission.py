@@ -1,0 +1,240 @@
+"""Who may connect, and for how long without coming in."""
+
+from collections import Counter
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_chat.core.addresses import SHARED, Networks, Source
+from twisted_chat.core.limits import Limits
+from twisted_chat.faces.admission import Admission
+
+FAR = Source("192.0.2.1")
+FARTHER = Source("192.0.2.2")
+TRUSTED = Source("192.0.2.200", trusted=True)
+
+
+class Arrival:
+    """A connection that goes when it is sent away."""
+
+    def __init__(self, admission: Admission, source: Source) -> None:
+        self.admission = admission
+        self.source = source
+        self.farewell = ""
+        admission.came(self, source)
+
+    def send_away(self, farewell: str, /) -> None:
+        self.farewell = farewell
+        self.go()
+
+    def go(self) -> None:
+        self.admission.went(self, self.source)
+
+
+class AdmissionTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.limited()
+
+    def limited(self, **limits: int) -> None:
+        """Start with these limits."""
+        self.clock = Clock()
+        self.admission = Admission(Limits(**limits), Networks(shared=["127.0.0.0/8"]), self.clock)
+
+    def come(self, source: Source) -> Arrival:
+        return Arrival(self.admission, source)
+
+    def connect(self, source: Source, count: int) -> list[Arrival]:
+        """So many connect; gives back those who may. Why the last one may not is C{said}."""
+        arrivals = []
+        for _ in range(count):
+            refusal = self.admission.refusal(source)
+            if refusal is None:
+                arrivals.append(self.come(source))
+            else:
+                self.said = refusal
+        return arrivals
+
+
+class SourceTests(AdmissionTestCase):
+    def test_addresses(self) -> None:
+        """Of TCP they are told apart; whatever has none is shared."""
+        for address, source in (
+            (IPv4Address("TCP", "192.0.2.1", 5000), FAR),
+            (IPv6Address("TCP", "2001:db8::7", 5000), Source("2001:db8::/64")),
+            (IPv4Address("TCP", "127.0.0.1", 5000), SHARED),
+            (UNIXAddress(b"/run/chat.sock"), SHARED),
+            (None, SHARED),
+        ):
+            self.assertEqual(self.admission.source(address), source)
+
+
+class ConnectionsTests(AdmissionTestCase):
+    """How many, and how often."""
+
+    def test_at_once_from_one_address(self) -> None:
+        """Whoever goes makes room; nobody else is counted with it."""
+        self.limited(max_per_address=5, connections_per_minute=0)
+        arrivals = self.connect(FAR, 9)
+        self.assertEqual(len(arrivals), 5)
+        self.assertEqual(self.said, "your address has 5 connections already; close one first")
+        self.assertEqual(len(self.connect(FARTHER, 9)), 5)
+        arrivals[2].go()
+        self.assertEqual(len(self.connect(FAR, 9)), 1)
+
+    def test_a_minute_from_one_address(self) -> None:
+        """30 at once, and then one every two seconds, although those before have gone."""
+        for arrival in self.connect(FAR, 50):
+            arrival.go()
+        self.assertEqual(self.said, "your address connects too often; try again in 2 seconds")
+        self.assertEqual(self.connect(FAR, 50), [])
+        self.clock.advance(1.5)
+        self.assertEqual(self.connect(FAR, 50), [])
+        self.assertEqual(self.said, "your address connects too often; try again in 1 second")
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.connect(FAR, 50)), 1)
+        self.assertEqual(len(self.connect(FARTHER, 50)), 30)
+
+    def test_who_is_refused_for_another_reason_is_not_counted(self) -> None:
+        """Trying while all 5 are taken does not use up the minute."""
+        self.limited(max_per_address=5)
+        for arrival in self.connect(FAR, 500):
+            arrival.go()
+        self.assertEqual(len(self.connect(FAR, 5)), 5)
+
+    def test_trusted_and_shared(self) -> None:
+        """As many as there may be at all."""
+        for source in TRUSTED, SHARED:
+            self.assertEqual(len(self.connect(source, 500)), 500)
+
+    def test_all(self) -> None:
+        """No more than there may be, wherever they come from."""
+        self.limited(max_connections=3)
+        first = self.come(TRUSTED)
+        self.come(SHARED)
+        self.come(FAR)
+        for source in FAR, FARTHER, SHARED, TRUSTED:
+            self.assertEqual(self.admission.refusal(source), "this server is full; try again later")
+        first.go()
+        self.assertEqual(self.admission.refusal(FARTHER), None)
+
+    def test_nothing_is_left_of_who_has_gone(self) -> None:
+        """Of a hundred thousand addresses no more is remembered than when they came last."""
+        self.limited(max_connections=10, max_waiting=5)
+        for number in range(100_000):
+            source = Source(f"2001:db8:{number:x}::/64")
+            self.assertEqual(self.admission.refusal(source), None)
+            arrival = self.come(source)
+            if number % 2:
+                self.admission.is_in(arrival)
+            arrival.go()
+        self.assertEqual(self.admission._by_network, Counter())
+        self.assertEqual((self.admission._waiting, self.admission._crowd), ({}, {}))
+        assert self.admission._new is not None
+        self.assertEqual(len(self.admission._new), 20_000)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class TimeTests(AdmissionTestCase):
+    """A minute to come in."""
+
+    def test_too_long(self) -> None:
+        """Each has a minute of its own, wherever they come from."""
+        early = [self.come(source) for source in (FAR, SHARED, TRUSTED)]
+        self.clock.advance(30)
+        late = self.come(FAR)
+        self.clock.advance(29.5)
+        self.assertEqual({arrival.farewell for arrival in early}, {""})
+        self.clock.advance(0.5)
+        self.assertEqual(
+            {arrival.farewell for arrival in early}, {"you did not come in within 60 seconds; bye"}
+        )
+        self.clock.advance(29)
+        self.assertEqual(late.farewell, "")
+        self.clock.advance(1)
+        self.assertTrue(late.farewell)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_is_in_has_time(self) -> None:
+        """And nothing waits for them."""
+        arrival = self.come(FAR)
+        self.admission.is_in(arrival)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(1000)
+        self.assertEqual(arrival.farewell, "")
+
+    def test_thousands_at_once_are_sent_away_a_few_at_a_time(self) -> None:
+        """The others are not held up, and it does not take longer than it must."""
+        self.limited(max_waiting=0)
+        arrivals = [self.come(FAR) for _ in range(3000)]
+        later = self.clock.callLater
+        self.patch(self.clock, "callLater", lambda s, f: later(s or 0.001, f))
+        self.clock.advance(60)
+        gone = sum(bool(arrival.farewell) for arrival in arrivals)
+        self.assertGreater(gone, 0)
+        self.assertLess(gone, 100)
+        self.clock.pump([0.001] * (3000 // gone))
+        self.assertTrue(all(arrival.farewell for arrival in arrivals))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_timer_for_all(self) -> None:
+        """However many there are."""
+        self.limited(max_waiting=0)
+        for _ in range(1000):
+            self.come(FAR)
+            self.clock.advance(0.01)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_no_limit(self) -> None:
+        """C{--login-timeout 0}."""
+        self.limited(login_timeout=0)
+        arrival = self.come(FAR)
+        self.clock.advance(1e6)
+        self.assertEqual(arrival.farewell, "")
+
+
+class CrowdTests(AdmissionTestCase):
+    """Those who are not in yet."""
+
+    farewell = "too many others want to come in, and you did not; bye"
+
+    def gone(self, arrivals: list[Arrival]) -> list[int]:
+        """Which of them were sent away."""
+        for arrival in arrivals:
+            self.assertIn(arrival.farewell, ("", self.farewell))
+        return [number for number, arrival in enumerate(arrivals) if arrival.farewell]
+
+    def test_the_oldest_goes(self) -> None:
+        """One for each that comes."""
+        self.limited(max_waiting=3)
+        arrivals = [self.come(Source(f"192.0.2.{number}")) for number in range(5)]
+        self.assertEqual(self.gone(arrivals), [0, 1])
+        self.admission.is_in(arrivals[2])
+        arrivals[3].go()
+        arrivals += [self.come(Source(f"192.0.2.{number}")) for number in range(5, 7)]
+        self.assertEqual(self.gone(arrivals), [0, 1])
+        arrivals.append(self.come(FAR))
+        self.assertEqual(self.gone(arrivals), [0, 1, 4])
+
+    def test_whose_address_has_most_of_them(self) -> None:
+        """Who fills the place does not push out the only one of another address."""
+        self.limited(max_waiting=10)
+        lonely = self.come(FAR)
+        many = [self.come(FARTHER) for _ in range(500)]
+        self.assertEqual(lonely.farewell, "")
+        self.assertEqual(self.gone(many), [*range(491)])
+
+    def test_who_is_in_or_trusted_is_not_counted(self) -> None:
+        """They wait for nothing, or may."""
+        self.limited(max_waiting=2)
+        arrivals = [self.come(TRUSTED) for _ in range(50)]
+        for _ in range(50):
+            arrivals.append(self.come(FAR))
+            self.admission.is_in(arrivals[-1])
+        arrivals += [self.come(SHARED), self.come(FARTHER)]
+        self.assertEqual(self.gone(arrivals), [])
+
+    def test_no_limit(self) -> None:
+        """C{--max-waiting 0}."""
+        self.limited(max_waiting=0)
+        self.assertEqual(self.gone([self.come(FAR) for _ in range(500)]), [])
