@@ -15,6 +15,11 @@ from .outcome import Outcome
 
 FAULTS = {
     "stuck": "R4",
+    "storm": "R3",
+    "flood": "R7",
+    "guess": "R8, R9, S7",
+    "resets": "R17",
+    "descriptors": "descriptors",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

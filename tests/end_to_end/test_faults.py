@@ -12,3 +12,23 @@ class FaultTest(SynchronousTestCase):
     def test_readers_that_never_read(self) -> None:
         """Nobody else notices."""
         self.survive("stuck")
+
+    def test_thousands_at_the_door(self) -> None:
+        """They are sent away, and people chat on."""
+        self.survive("storm")
+
+    def test_flooders(self) -> None:
+        """Nobody loses anything, and neither do they."""
+        self.survive("flood")
+
+    def test_wrong_passwords(self) -> None:
+        """People chat on, and names are not told apart."""
+        self.survive("guess")
+
+    def test_resets(self) -> None:
+        """Nothing is left of who has gone."""
+        self.survive("resets")
+
+    def test_no_descriptors(self) -> None:
+        """Who is there chats on, and others come in again when they can."""
+        self.survive("descriptors")

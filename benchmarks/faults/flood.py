@@ -1,0 +1,123 @@
+"""A hundred who send as fast as they can into one room, while others chat."""
+
+import re
+import select
+import socket
+import time
+from collections import defaultdict
+
+from benchmarks.daemon import Daemon
+
+from .outcome import Outcome
+from .people import PATIENCE, People, attackers, come_in, ratio
+
+_SAID = re.compile(rb"(bounded\d+): line (\d+)\n")
+
+
+def run(short: bool) -> Outcome:
+    """Others in the same room, and in the lobby; a paste; and floods that end."""
+    outcome = Outcome()
+    flooders, bounded, lines = (20, 3, 30) if short else (100, 20, 120)
+    rounds, seconds = (1, 1.0) if short else (3, 15.0)
+    with (
+        Daemon("--shared-networks", "", "--line-burst", "20", trusted="127.1.0.0/16") as daemon,
+        attackers() as pool,
+    ):
+        inside = People(daemon.port, 20, "inside", "talk")
+        outside = People(daemon.port, 20, "outside")
+        for where, people in (("the room", inside), ("the lobby", outside)):
+            quiet, storm = [], []
+            for number in range(rounds):
+                quiet.append(people.chat(seconds, 20))
+                flooding = pool.submit(
+                    flood, daemon.port, f"{where[4]}{number}", flooders, seconds + 2
+                )
+                people.chat(1.0, 20)  # until they are there
+                storm.append(people.chat(seconds, 20))
+                flooding.result()
+            times, figure = ratio(quiet, storm)
+            what = f"chat in {where} with {flooders} flooders"
+            outcome.figures[what] = figure
+            outcome.target(times <= 2, f"{what} took {times:.2f} x as long")
+            outcome.promise(not people.lost, f"{what}: {people.lost} deliveries were lost")
+        flooding = pool.submit(flood, daemon.port, "paste", flooders, seconds)
+        inside.chat(1.0, 20)
+        took = _paste(daemon.port)
+        outcome.figures["a paste of 20 lines in the midst of it"] = f"{1000 * took:.0f} ms"
+        outcome.promise(took < PATIENCE, "a paste of 20 lines did not arrive")
+        wrong = _bounded(daemon.port, bounded, lines)
+        outcome.figures[f"{bounded} of {lines} lines and a half-close each"] = (
+            f"{wrong} of them lost something or came in another order"
+        )
+        outcome.promise(not wrong, f"{wrong} flooders who ended lost something")
+        flooding.result()
+        outcome.promise("Traceback" not in "".join(daemon.log), "a traceback")
+        inside.close()
+        outside.close()
+    return outcome
+
+
+def flood(port: int, name: str, count: int, seconds: float) -> int:
+    """Send as fast as the server takes it; what it says is read. Gives back the bytes sent."""
+    poll = select.epoll()
+    by_fd = {}
+    for n in range(count):
+        sock = come_in(port, f"flood{name}x{n}", f"127.2.{n // 25}.{1 + n % 25}", "talk")
+        sock.setblocking(False)
+        by_fd[sock.fileno()] = sock
+        poll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+    data = b"a line of a flood\n" * 100
+    until = time.monotonic() + seconds
+    sent = 0
+    while time.monotonic() < until:
+        for fd, events in poll.poll(0.1):
+            try:
+                if events & select.EPOLLIN:
+                    by_fd[fd].recv(1024 * 1024)
+                if events & select.EPOLLOUT:
+                    sent += by_fd[fd].send(data)
+            except BlockingIOError:
+                continue
+    for sock in by_fd.values():
+        sock.close()
+    return sent
+
+
+def _paste(port: int) -> float:
+    """Twenty lines at once, of a stranger; gives back the seconds until another has them all."""
+    writer = come_in(port, "paster", "127.3.0.1", "talk")
+    reader = come_in(port, "reader", "127.1.0.1", "talk")
+    time.sleep(1)  # until the lines that brought it here do not count any more
+    began = time.perf_counter()
+    writer.sendall(b"".join(b"pasted %d\n" % n for n in range(20)))
+    wanted = [b"paster: pasted %d\n" % n for n in range(20)]
+    received = b""
+    while time.perf_counter() < began + PATIENCE:
+        received += reader.recv(65536)
+        if wanted[-1] in received:
+            break
+    took = time.perf_counter() - began
+    for sock in writer, reader:
+        sock.close()
+    return took if re.findall(rb"paster: pasted \d+\n", received) == wanted else PATIENCE
+
+
+def _bounded(port: int, count: int, lines: int) -> int:
+    """So many flood with a number of lines and a half-close each; gives back how many of them
+    were not heard with every line, once and in order."""
+    witness = come_in(port, "witness", "127.1.0.1", "talk")
+    flooders = [come_in(port, f"bounded{n}", f"127.4.0.{1 + n}", "talk") for n in range(count)]
+    for sock in flooders:
+        sock.sendall(b"".join(b"line %d\n" % n for n in range(lines)))
+        sock.shutdown(socket.SHUT_WR)
+    heard: defaultdict[bytes, list[int]] = defaultdict(list)
+    rest = b""
+    until = time.monotonic() + PATIENCE + lines / 5
+    while sum(map(len, heard.values())) < count * lines and time.monotonic() < until:
+        rest += witness.recv(65536)
+        whole, newline, rest = rest.rpartition(b"\n")
+        for match in _SAID.finditer(whole + newline):
+            heard[match[1]].append(int(match[2]))
+    for sock in (*flooders, witness):
+        sock.close()
+    return count - sum(said == [*range(lines)] for said in heard.values())
