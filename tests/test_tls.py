@@ -377,6 +377,7 @@ class DescriptionTests(SynchronousTestCase):
             (f"tls:{self.directory}:5001:x", 'tls: has no "x"'),
             (f"tls:{self.directory}:5001:dhParameters=x", 'tls: has no "dhParameters"'),
             ("ssl:5001", "needs a privateKey"),
+            (f"haproxy:tls:{self.directory}:5001", "let the proxy do TLS"),
             ("ssl:5001:privateKey=x:sslmethod=SSLv3_METHOD", 'ssl: has no "sslmethod"'),
         ):
             error = self.assertRaises(ValueError, tls_endpoint, reactor, description, 4096)

@@ -331,6 +331,8 @@ def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | 
     @raise ValueError: if the description makes no sense.
     """
     kind, *parts = _split(description)
+    if kind == "haproxy" and parts and parts[0] in _FIELDS:
+        raise ValueError("a PROXY header comes before TLS; let the proxy do TLS, and use tcp:")
     if kind not in _FIELDS:
         return None
     positions = iter(_POSITIONS[kind])

@@ -1,6 +1,7 @@
 """Bounded, batched, eager writing."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -10,7 +11,6 @@ from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     connectProtocol,
     wrapClientTLS,
-    wrapServerTLS,
 )
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -28,6 +28,7 @@ from tests.certificates import pem
 from tests.support import NOW, now
 from twisted_chat.core.events import Event, Notice, Skipped
 from twisted_chat.faces.outbox import Outbox, OutboxLimits
+from twisted_chat.tls import Certificates, TlsEndpoint
 
 reactor: Any = _reactor
 
@@ -434,8 +435,9 @@ class TlsLoopbackTests(LoopbackTests):
     """Over one with TLS."""
 
     def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
-        own = PrivateCertificate.loadPEM(pem("localhost"))
-        return wrapServerTLS(own.options(), server)
+        path = Path(self.mktemp())
+        path.write_bytes(pem("localhost"))
+        return TlsEndpoint(server, Certificates(lambda: [path], reactor), reactor)
 
     def over(self, client: IStreamClientEndpoint) -> IStreamClientEndpoint:
         return wrapClientTLS(CertificateOptions(), client)
@@ -454,13 +456,26 @@ class TlsLoopbackTests(LoopbackTests):
         self.assertEqual(int(last.split()[0]), 5000 - len(kept))
         self.assertLess(len(kept), 2500)
 
-    async def test_peer_that_does_not_take_its_leave_is_cut_off(self) -> None:
-        """Nobody has to wait for its answer."""
+    async def test_peer_that_does_not_take_its_leave(self) -> None:
+        """Is not waited for."""
         await self.connect(limit=_LIMIT)
-        self.outbox.write(b"last\n")
-        await self.reader.read_until(b"last\n")
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
         self.reader.transport.pauseProducing()
+        self.outbox.write(b"last\n")
+        self.outbox.close()
+        await self.writer.lost
+        await self.reader.read_until(b"last\n")
+
+    async def test_closed_but_stuck_reader_is_cut_off(self) -> None:
+        """Also where all that waited is with the transport."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        self.write(_numbered(60))
+        self.assertFalse(self.outbox.is_waiting)
         self.outbox.close()
         self.clock.advance(_STUCK_AFTER)
         await self.writer.lost
-        self.writer.reason.trap(ConnectionAborted, ConnectionLost)  # the latter with TLS
+        self.writer.reason.trap(ConnectionAborted, ConnectionLost)

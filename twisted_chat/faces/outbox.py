@@ -209,9 +209,13 @@ class Outbox:
             self._watch()
 
     def _end_tls(self) -> None:
-        """Take leave; who does not answer is cut off."""
+        """Take leave; who does not take what is left is cut off."""
         self._transport.unregisterProducer()
         self._transport.loseConnection()
+        if not self._paused:
+            # All that there was is in the connection below. Its end need not wait for the peer's
+            # leave: some programs take none.
+            self._transport.transport.loseConnection()
         self._stuck = self._limits.clock.callLater(
             self._limits.stuck_after, self._transport.abortConnection
         )
