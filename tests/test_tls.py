@@ -203,15 +203,25 @@ class CertificatesTests(SynchronousTestCase):
         certificates.reread()
         self.assertEqual(self.logged.take(), [])
 
-    def test_files_are_looked_at_once_a_second(self) -> None:
-        """However many connect; SIGHUP has it done now."""
+    def test_files_are_not_looked_at_for_everyone(self) -> None:
+        """But twice a second; SIGHUP has it done now."""
         self.write("a.pem", pem("old"))
         certificates = self.serve()
         self.assertEqual(self.shown(certificates), "old")
         self.write("a.pem", pem("new"))
-        self.clock.advance(0.9)
+        self.clock.advance(0.4)
         self.assertEqual(self.shown(certificates), "old")
         certificates.reread()
+        self.assertEqual(self.shown(certificates), "new")
+
+    def test_clock_that_is_set_back(self) -> None:
+        """Does not keep a new certificate from being seen."""
+        self.write("a.pem", pem("old"))
+        self.clock.advance(1000)
+        certificates = self.serve()
+        self.assertEqual(self.shown(certificates), "old")
+        self.write("a.pem", pem("new"))
+        self.clock.rightNow = 10.0
         self.assertEqual(self.shown(certificates), "new")
 
     def test_broken_new_certificate(self) -> None:

@@ -36,7 +36,7 @@ from zope.interface import implementer
 HANDSHAKE = 10.0
 """Seconds that a handshake may take."""
 
-_LOOK_EVERY = 1.0
+_LOOK_EVERY = 0.5
 """Seconds in which the files are looked at once at most."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
@@ -199,7 +199,7 @@ class Certificates:
         """
         self._find = find
         self._clock = clock
-        self._look_again = 0.0
+        self._looked = 0.0
         self._broken = False
         # Every connection begins with this one, and OpenSSL goes on asking it for the name when the
         # connection has been given another. To what it calls it has but a pointer.
@@ -211,8 +211,8 @@ class Certificates:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection with the certificate of now."""
         now = self._clock.seconds()
-        if now >= self._look_again:
-            self._look_again = now + _LOOK_EVERY
+        if not 0 <= now - self._looked < _LOOK_EVERY:  # clocks are set back, too
+            self._looked = now
             if self._state() != self._seen:
                 self._reload()
         connection = SSL.Connection(self._first)

@@ -15,6 +15,8 @@ from .outcome import Outcome
 
 FAULTS = {
     "stuck": "R4",
+    "signals": "R15",
+    "handshakes": "R16",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -12,3 +12,11 @@ class FaultTest(SynchronousTestCase):
     def test_readers_that_never_read(self) -> None:
         """Nobody else notices."""
         self.survive("stuck")
+
+    def test_handshakes_that_stop_on_the_way(self) -> None:
+        """They are cut off, and others chat over TLS."""
+        self.survive("handshakes")
+
+    def test_certificates_and_signals(self) -> None:
+        """New ones are shown, nobody is dropped, and nothing is lost at the end."""
+        self.survive("signals")
