@@ -30,6 +30,7 @@ class Daemon:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
         self.port = 0
         self.log: list[str] = []
+        self._logged = threading.Condition()
         self._options = ("--trusted-networks", trusted, *options)
         self._process: subprocess.Popen[str] | None = None
 
@@ -83,10 +84,24 @@ class Daemon:
         self._process.send_signal(with_signal)
         return self._process.wait(timeout)
 
+    def wait_for(self, words: str, since: int = 0, timeout: float = 30) -> None:
+        """Wait until it has logged this.
+
+        @param since: lines of the log that do not count.
+        @raise RuntimeError: if it does not.
+        """
+        with self._logged:
+            if not self._logged.wait_for(
+                lambda: any(words in line for line in self.log[since:]), timeout
+            ):
+                raise RuntimeError(f"{words!r} is not in the log:\n" + "".join(self.log[since:]))
+
     def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.log.append(line)
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
             match = _STARTED.search(line)
             if match:
                 self.port = int(match[1])

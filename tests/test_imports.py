@@ -74,6 +74,7 @@ def _allowed(module: str) -> tuple[str, ...]:
             "twisted_chat.faces",
             "twisted_chat.passwords",
             "twisted_chat.store",
+            "twisted_chat.tls",
         )
     return (core,)
 

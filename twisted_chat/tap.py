@@ -1,10 +1,14 @@
 """What C{twistd chat} runs: its options, and the one place where the parts are joined."""
 
+import ipaddress
+import os
 import resource
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService, Service
@@ -32,6 +36,7 @@ from twisted_chat.faces.line.protocol import ChatFactory, Settings
 from twisted_chat.faces.outbox import fan_out
 from twisted_chat.passwords import BcryptHasher
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
+from twisted_chat.tls import TlsEndpoint, tls_endpoint
 
 DEFAULT_PORT = "5000"
 
@@ -200,8 +205,10 @@ class Listening(Service):
         self._port = port
         self._factory = factory
         self._listening: IListeningPort | None = None
+        self._tls: TlsEndpoint | None = None
         try:
-            self._endpoint = serverFromString(reactor, description)
+            self._tls = tls_endpoint(reactor, description, _BACKLOG)
+            self._endpoint = self._tls or serverFromString(reactor, description)
         except Exception as error:  # noqa: BLE001 - each endpoint's parser raises what it likes
             raise CannotStart(f"twistd chat: cannot use the port {port}: {error}") from None
 
@@ -220,11 +227,31 @@ class Listening(Service):
     def _listens(self, port: IListeningPort) -> None:
         self._listening = port
 
-    def __str__(self) -> str:
+    def startService(self) -> None:
+        """Log what the operator should know of the port."""
+        super().startService()
+        host = self._host()
+        if self._tls is not None:
+            self._tls.certificates.describe()
+        elif host is not None and not ipaddress.ip_address(host.host).is_loopback:
+            _log.warn(
+                "passwords cross the network in the clear on {port}; --port tls: encrypts",
+                port=self,
+            )
+
+    def reread(self) -> None:
+        """Take new certificates, if there are any."""
+        if self._tls is not None:
+            self._tls.certificates.reread()
+
+    def _host(self) -> IPv4Address | IPv6Address | None:
         where = self._listening and self._listening.getHost()
-        if isinstance(where, (IPv4Address, IPv6Address)):
-            return f"port {where.port} of {where.host}"
-        return self._port
+        return where if isinstance(where, (IPv4Address, IPv6Address)) else None
+
+    def __str__(self) -> str:
+        host = self._host()
+        where = self._port if host is None else f"port {host.port} of {host.host}"
+        return where if self._tls is None else f"{where} with TLS"
 
     async def stop_listening(self) -> None:
         """Accept nobody any more."""
@@ -235,6 +262,51 @@ class Listening(Service):
 async def _maybe(result: Any) -> None:
     if isinstance(result, Deferred):
         await result
+
+
+class HangUp:
+    """SIGHUP, which has things read again.
+
+    In a terminal that goes away, which is what the signal was made for, it ends the process as it
+    does without us.
+    """
+
+    def __init__(self, reactor: Any, reread: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._reread = reread
+        self._before: Any = None
+        self._asked = False
+        self._in_terminal = False
+
+    def start(self) -> None:
+        """Begin to heed it."""
+        self._before = signal.signal(signal.SIGHUP, self._ask)
+        self._in_terminal = self._before is signal.SIG_DFL and _has_terminal()
+
+    def stop(self) -> None:
+        """Leave it to whom it was left to before."""
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked:  # many at once are one
+            self._asked = True
+            self._reactor.callFromThread(self._answer)
+
+    def _answer(self) -> None:
+        self._asked = False
+        if self._in_terminal and not _has_terminal():
+            self._reactor.stop()
+        else:
+            self._reread()
+
+
+def _has_terminal() -> bool:
+    """The process belongs to a terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 class ChatService(MultiService):
@@ -249,6 +321,7 @@ class ChatService(MultiService):
         chat: Chat,
         factory: ChatFactory,
         history_days: int,
+        motd: Path | None = None,
     ) -> None:
         super().__init__()
         self._listeners = [Listening(reactor, port, factory) for port in ports]
@@ -259,6 +332,8 @@ class ChatService(MultiService):
         self._chat = chat
         self._factory = factory
         self._history_days = history_days
+        self._motd = motd
+        self._hang_up = HangUp(reactor, self._reread)
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
 
@@ -277,6 +352,7 @@ class ChatService(MultiService):
             self._pruning.start(_PRUNE_EVERY).addErrback(
                 lambda failure: _log.failure("deleting old messages", failure)
             )
+        self._hang_up.start()
         super().startService()
         _log.info("ready on {ports}", ports=", ".join(map(str, self._listeners)))
 
@@ -295,6 +371,18 @@ class ChatService(MultiService):
         await self._factory.hang_up("the server is going down; bye", _GRACE)
         self._hasher.stop()
         await self._store.close()
+        self._hang_up.stop()
+
+    def _reread(self) -> None:
+        """Take what has changed in the files that may."""
+        for listener in self._listeners:
+            listener.reread()
+        if self._motd is None:
+            return
+        try:
+            self._chat.motd = list(_motd(self._motd))
+        except usage.UsageError as error:
+            _log.error("the message of the day stays as it was: {error}", error=error)
 
     async def _delete_old(self) -> None:
         before = now() - self._history_days * _DAY
@@ -346,7 +434,11 @@ def makeService(options: Options) -> IService:
         allow_registration=not options["no-registration"],
     )
     factory = ChatFactory(chat, accounts, admission, settings, limits, reactor, now)
-    return ChatService(reactor, options.ports, store, hasher, chat, factory, limits.history_days)
+    # twistd goes to another directory before the file is read again.
+    motd = Path(options["motd"]).absolute() if options["motd"] is not None else None
+    return ChatService(
+        reactor, options.ports, store, hasher, chat, factory, limits.history_days, motd
+    )
 
 
 def _within_descriptors(limits: Limits) -> Limits:

@@ -20,6 +20,8 @@ FAULTS = {
     "guess": "R8, R9, S7",
     "resets": "R17",
     "descriptors": "descriptors",
+    "signals": "R15",
+    "handshakes": "R16",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -32,3 +32,11 @@ class FaultTest(SynchronousTestCase):
     def test_no_descriptors(self) -> None:
         """Who is there chats on, and others come in again when they can."""
         self.survive("descriptors")
+
+    def test_handshakes_that_stop_on_the_way(self) -> None:
+        """They are cut off, and others chat over TLS."""
+        self.survive("handshakes")
+
+    def test_certificates_and_signals(self) -> None:
+        """New ones are shown, nobody is dropped, and nothing is lost at the end."""
+        self.survive("signals")

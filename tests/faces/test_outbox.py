@@ -1,21 +1,34 @@
 """Bounded, batched, eager writing."""
 
 import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    connectProtocol,
+    wrapClientTLS,
+)
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IPullProducer,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.certificates import pem
 from tests.support import NOW, now
 from twisted_chat.core.events import Event, Notice, Skipped
 from twisted_chat.faces.outbox import Outbox, OutboxLimits
+from twisted_chat.tls import Certificates, TlsEndpoint
 
 reactor: Any = _reactor
 
@@ -253,7 +266,10 @@ class Writer(Protocol):
         self.reason = connectionDone
 
     def connectionMade(self) -> None:
-        self.transport.getHandle().setsockopt(socket.SOL_SOCKET, self.buffer, _SMALL_BUFFER)
+        below = self.transport
+        while isinstance(below, Protocol):  # TLS lies over the transport with the socket
+            below = below.transport
+        below.getHandle().setsockopt(socket.SOL_SOCKET, self.buffer, _SMALL_BUFFER)
         self.made.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -301,24 +317,35 @@ class LoopbackTests(TestCase):
 
     timeout = 30
 
+    def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """What lies over the server's endpoint."""
+        return server
+
+    def over(self, client: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """What lies over the client's endpoint."""
+        return client
+
     async def connect(self, *, limit: int) -> None:
         """Make both ends of a connection, and an outbox."""
         self.clock = Clock()
         self.writer, self.reader = Writer(), Reader()
         factory = Factory.forProtocol(lambda: self.writer)
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        server = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port: Any = await self.listen(server).listen(factory)
         self.addCleanup(port.stopListening)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        await connectProtocol(endpoint, self.reader)
+        client = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connectProtocol(self.over(client), self.reader)
         await self.writer.made
         self.addCleanup(self.disconnect)
         limits = OutboxLimits(self.clock, now, limit=limit, stuck_after=_STUCK_AFTER)
         self.outbox = Outbox(self.writer.transport, Lines(), limits, lambda: None)
+        self.writer.lost.addCallback(lambda _: self.outbox.drop())
 
     async def disconnect(self) -> None:
         """End both ends."""
         for end in (self.writer, self.reader):
-            end.transport.abortConnection()
+            if not end.lost.called:
+                end.transport.abortConnection()
             await end.lost
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -368,7 +395,7 @@ class LoopbackTests(TestCase):
         self.write(_numbered(1000))
         self.clock.advance(_STUCK_AFTER)
         await self.writer.lost
-        self.writer.reason.trap(ConnectionAborted)
+        self.writer.reason.trap(ConnectionAborted, ConnectionLost)  # the latter with TLS
 
     async def test_reader_that_caught_up_is_not_cut_off(self) -> None:
         """It took its time, but it took everything."""
@@ -402,3 +429,53 @@ class LoopbackTests(TestCase):
         await self.writer.lost
         self.write(_numbered(1000))
         self.outbox.drop()
+
+
+class TlsLoopbackTests(LoopbackTests):
+    """Over one with TLS."""
+
+    def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        path = Path(self.mktemp())
+        path.write_bytes(pem("localhost"))
+        return TlsEndpoint(server, Certificates(lambda: [path], reactor), reactor)
+
+    def over(self, client: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        return wrapClientTLS(CertificateOptions(), client)
+
+    async def test_lines_one_by_one_to_a_reader_that_does_not_read(self) -> None:
+        """No more than the limit waits, wherever it waits."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        for line in _numbered(5000):
+            self.outbox.write(line)
+            await deferLater(reactor, 0)
+        await self.reader.read_until(b" skipped\n")
+        _, *kept, last = self.reader.read.splitlines()
+        self.assertEqual(int(last.split()[0]), 5000 - len(kept))
+        self.assertLess(len(kept), 2500)
+
+    async def test_peer_that_does_not_take_its_leave(self) -> None:
+        """Is not waited for."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        self.outbox.write(b"last\n")
+        self.outbox.close()
+        await self.writer.lost
+        await self.reader.read_until(b"last\n")
+
+    async def test_closed_but_stuck_reader_is_cut_off(self) -> None:
+        """Also where all that waited is with the transport."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        self.write(_numbered(60))
+        self.assertFalse(self.outbox.is_waiting)
+        self.outbox.close()
+        self.clock.advance(_STUCK_AFTER)
+        await self.writer.lost
+        self.writer.reason.trap(ConnectionAborted, ConnectionLost)

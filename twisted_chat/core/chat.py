@@ -162,7 +162,7 @@ class Chat:
         """
         self._later = later
         self._fan_out = fan_out
-        self._motd = motd
+        self.motd = motd
         self._store = store
         self._accounts = accounts
         self._guard = guard
@@ -560,7 +560,7 @@ class Chat:
         person.sessions += (session,)
         session.current = self._lobby
         self._add(session, self._lobby)
-        motd = [Notice(self._now(), line) for line in self._motd]
+        motd = [Notice(self._now(), line) for line in self.motd]
         session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby))
 
     def _welcome(self, session: Session, person: Person) -> Welcome:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPullProducer,
+    IPushProducer,
     IReactorTime,
     ISSLTransport,
     ISystemHandle,
@@ -36,7 +37,7 @@ class Format(Protocol):
         same tuple again must cost next to nothing."""
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IPushProducer)
 class Outbox:
     """What waits to be written to one connection.
 
@@ -45,6 +46,10 @@ class Outbox:
     a piece each time it has written the last one. More than C{limit} bytes never wait: lines
     beyond that are skipped, counted, and told of once the rest has been written. A peer that takes
     nothing for C{stuck_after} seconds while something waits is cut off.
+
+    A transport with TLS gets all, until it says that it has enough. As a pull producer it would be
+    fed from a buffer of its own, whose fill it does not tell, and which it does not empty at the
+    end.
 
     @ivar format: how events are written from now on.
     @ivar straight: the socket that may be written to at once; L{None} while something waits, and
@@ -57,10 +62,12 @@ class Outbox:
         "_closed",
         "_in_transport",
         "_limits",
+        "_paused",
         "_skipped",
         "_socket",
         "_stuck",
         "_taken",
+        "_tls",
         "_transport",
         "_waiting",
         "_waiting_bytes",
@@ -91,6 +98,10 @@ class Outbox:
         self._taken = 0
         self._stuck: IDelayedCall | None = None
         self._closed = False
+        self._paused = False
+        self._tls = bool(ISSLTransport.providedBy(transport))
+        if self._tls:
+            transport.registerProducer(self, True)
 
     def send(self, events: tuple[Event, ...], /) -> None:
         """Write events, now if possible, or skip them if too much waits already."""
@@ -111,7 +122,11 @@ class Outbox:
         elif self._skipped:
             self._skipped += data.count(b"\n")
             return
-        if not self._closed:
+        if self._closed:
+            return
+        if self._tls and not self._paused and self._waiting is None and len(data) <= _PIECE:
+            self._transport.write(data)
+        else:
             self._wait(data)
 
     def write_rest(self, data: bytes) -> None:
@@ -120,9 +135,14 @@ class Outbox:
 
     def close(self) -> None:
         """End the connection when everything that waits has been written."""
+        if self._closed:
+            return
         self._closed = True
         self.straight = None
-        self._transport.loseConnection()
+        if not self._tls:
+            self._transport.loseConnection()
+        elif self._waiting is None:
+            self._end_tls()
 
     def drop(self) -> None:
         """The connection is gone: let go of everything."""
@@ -147,7 +167,10 @@ class Outbox:
         self._keep(data[:kept], self._waiting)
         if first:
             self._watch()
-            self._transport.registerProducer(self, False)
+            if not self._tls:
+                self._transport.registerProducer(self, False)
+            elif not self._paused:
+                self.resumeProducing()
             self._taken = self._accepted - self._unsent()
 
     def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
@@ -185,10 +208,32 @@ class Outbox:
             self._taken = taken
             self._watch()
 
-    # IPullProducer
+    def _end_tls(self) -> None:
+        """Take leave; who does not take what is left is cut off."""
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+        if not self._paused:
+            # All that there was is in the connection below. Its end need not wait for the peer's
+            # leave: some programs take none.
+            self._transport.transport.loseConnection()
+        self._stuck = self._limits.clock.callLater(
+            self._limits.stuck_after, self._transport.abortConnection
+        )
+
+    # IPullProducer, and IPushProducer for TLS
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now."""
+        self._paused = True
 
     def resumeProducing(self) -> None:
         """The transport has written all that it had: give it the next piece."""
+        self._paused = False
+        self._give_piece()
+        while self._tls and not self._paused and self._waiting is not None:
+            self._give_piece()
+
+    def _give_piece(self) -> None:
         if self._waiting is None:
             return
         self._in_transport = 0
@@ -200,10 +245,13 @@ class Outbox:
             self._waiting = None
             self.straight = None if self._closed else self._socket
             self._cancel_stuck()
-            self._transport.unregisterProducer()
+            if not self._tls:
+                self._transport.unregisterProducer()
+            elif self._closed:
+                self._end_tls()
             return
         piece = self._next_piece(self._waiting)
-        self._in_transport = len(piece)
+        self._in_transport = 0 if self._tls else len(piece)
         self._transport.write(piece)
 
     def stopProducing(self) -> None:

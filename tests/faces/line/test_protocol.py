@@ -98,12 +98,17 @@ class MemoryTransport(StringTransport):
         self.options.append(option)
 
 
-class TlsTransport(MemoryTransport):
-    """A transport whose handle is no socket."""
+class TlsTransport(MemoryTransport, Protocol):  # type: ignore[misc]
+    """A transport that lies over another one, and whose handle is no socket."""
 
     def __init__(self, peer: IAddress) -> None:
         super().__init__(peer)
         alsoProvides(self, ISSLTransport)
+        self.transport: Any = MemoryTransport(peer)
+
+    def registerProducer(self, producer: IPullProducer, streaming: bool) -> None:
+        assert streaming
+        self.producer = producer
 
     def getHandle(self) -> Any:
         return object()
@@ -394,11 +399,25 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.peer().transport.options, [])
 
     def test_connection_over_TLS_is_greeted(self) -> None:
-        """Though there is no socket at hand to set options on."""
+        """Options are set on the socket below."""
         self.patch(Peer, "transport_class", TlsTransport)
         peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
         self.assertTrue(peer.take().startswith(_GREETING))
         self.assertIn(("keepalive", True), peer.transport.options)
+        assert isinstance(peer.transport, TlsTransport)
+        options = peer.transport.transport.options
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), options)
+
+    def test_refused_over_TLS_is_cut_off(self) -> None:
+        """If it does not take its leave, or does not even end the handshake."""
+        self.serve(Limits(max_connections=1))
+        self.patch(Peer, "transport_class", TlsTransport)
+        self.guest("alice")
+        refused = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertEqual(refused.take(), "! this server is full; try again later\n")
+        self.assertTrue(refused.transport.disconnecting)
+        self.clock.advance(5)
+        self.assertTrue(refused.transport.disconnected)
 
 
 class RefusalTests(ServerTestCase):

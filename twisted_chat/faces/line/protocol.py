@@ -591,8 +591,8 @@ def _keep_alive(transport: Any) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    if ISSLTransport.providedBy(transport):
-        return  # its handle is no socket; the system's own times hold
+    while isinstance(transport, Protocol):  # TLS and PROXY lie over the transport with the socket
+        transport = transport.transport
     handle = transport.getHandle()
     for option, value in _KEEPALIVE:
         if hasattr(socket, option):  # not on every system

@@ -1,0 +1,380 @@
+"""Ports with TLS: their certificates, which may change while the server runs, and handshakes, which
+have to end."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+HANDSHAKE = 10.0
+"""Seconds that a handshake may take."""
+
+_LOOK_EVERY = 0.5
+"""Seconds in which the files are looked at once at most."""
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+_KEY = re.compile(rb"-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2; those of later versions are all good."""
+
+_POSITIONS = {"ssl": ["port"], "tls": ["path", "port"]}
+_FIELDS = {
+    "ssl": {"port", "interface", "backlog", "privateKey", "certKey", "extraCertChain"},
+    "tls": {"port", "interface", "backlog", "path"},
+}
+
+_log = Logger()
+
+
+class CertificateError(Exception):
+    """Certificates that cannot be used; says why, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its key, to be served.
+
+    @ivar context: what serves it.
+    @ivar names: whom it is of: host names, in lower case, and addresses.
+    """
+
+    context: SSL.Context
+    names: Sequence[str]
+    since: datetime
+    until: datetime
+    fingerprint: bytes
+
+
+def load(paths: Sequence[Path]) -> Sequence[Certificate]:
+    """All keys in these PEM files, each with its certificate and the chain of those above it. Which
+    of the files has which of them does not matter.
+
+    @raise CertificateError: if that cannot be done, or there is none.
+    """
+    keys: list[tuple[Path, Any]] = []
+    found: list[x509.Certificate] = []
+    for path in paths:
+        try:
+            data = path.read_bytes()
+            if b"-----" in _BLOCK.sub(b"", data):
+                raise ValueError("it is cut short")
+            # What checking an RSA key takes is long, and says no more than that it is of use.
+            keys += (
+                (path, load_pem_private_key(m[0], None, unsafe_skip_rsa_key_validation=True))
+                for m in _KEY.finditer(data)
+            )
+            found += (x509.load_pem_x509_certificate(m[0]) for m in _CERTIFICATE.finditer(data))
+        except OSError as error:
+            raise CertificateError(f"cannot read {path}: {error.strerror}") from None
+        except TypeError:
+            raise CertificateError(f"cannot use {path}: its key has a password") from None
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise CertificateError(f"cannot use {path}: {_first_line(error)}") from None
+    if not keys:
+        raise CertificateError("there is no private key")
+    return [_certificate(path, key, found) for path, key in keys]
+
+
+def _certificate(path: Path, key: Any, found: Sequence[x509.Certificate]) -> Certificate:
+    public = _public_bytes(key.public_key())
+    own = [each for each in found if _public_bytes(each.public_key()) == public]
+    if not own:
+        raise CertificateError(f"no certificate belongs to the key in {path}")
+    leaf = max(own, key=lambda each: each.not_valid_after_utc)
+    try:
+        context = _context()
+        context.use_certificate(leaf)
+        context.use_privatekey(key)
+        for each in _above(leaf, found):
+            context.add_extra_chain_cert(each)
+    except (SSL.Error, TypeError, ValueError) as error:
+        raise CertificateError(f"cannot use the key in {path}: {_reason(error)}") from None
+    return Certificate(
+        context,
+        tuple(_names(leaf)),
+        leaf.not_valid_before_utc,
+        leaf.not_valid_after_utc,
+        leaf.fingerprint(hashes.SHA256()),
+    )
+
+
+def _public_bytes(key: Any) -> bytes:
+    data = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert isinstance(data, bytes)
+    return data
+
+
+def _above(leaf: x509.Certificate, found: Sequence[x509.Certificate]) -> Iterator[x509.Certificate]:
+    """Those that a client needs besides, up to the root, which it has to have itself."""
+    rest = [each for each in found if each.issuer != each.subject]
+    above: x509.Certificate | None = leaf
+    while above is not None:
+        rest = [each for each in rest if each.subject != above.subject]
+        above = next((each for each in rest if each.subject == above.issuer), None)
+        if above is not None:
+            yield above
+
+
+def _names(leaf: x509.Certificate) -> Iterator[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        for name in leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
+            yield str(name.value).lower()
+        return
+    yield from (name.lower() for name in names.get_values_for_type(x509.DNSName))
+    yield from map(str, names.get_values_for_type(x509.IPAddress))
+
+
+def _context() -> SSL.Context:
+    """TLS 1.2 and up, with forward secrecy, and neither compression, sessions nor tickets."""
+    context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+    context.set_cipher_list(_CIPHERS)
+    context.set_info_callback(_note)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    return context
+
+
+def _note(connection: SSL.Connection, where: int, result: int) -> None:
+    """OpenSSL tells of each step of a handshake."""
+    if where & SSL.SSL_CB_HANDSHAKE_DONE:
+        done = connection.get_app_data()
+        if done is not None:
+            done()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0]
+
+
+def _reason(error: Exception) -> str:
+    """What OpenSSL says, without where in its source it says so."""
+    if isinstance(error, SSL.Error) and error.args and error.args[0]:
+        return str(error.args[0][-1][-1])
+    return _first_line(error)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificates:
+    """The certificates of a port. A client is shown the one for the name that it asks for, else
+    the first one.
+
+    The files are looked at when somebody connects. If they have changed, who connects from then on
+    is shown the new certificate; if those are of no use, the ones before stay.
+    """
+
+    def __init__(self, find: Callable[[], Sequence[Path]], clock: IReactorTime) -> None:
+        """
+        @param find: the files.
+        @raise CertificateError: if they cannot be used.
+        """
+        self._find = find
+        self._clock = clock
+        self._looked = 0.0
+        self._broken = False
+        # Every connection begins with this one, and OpenSSL goes on asking it for the name when the
+        # connection has been given another. To what it calls it has but a pointer.
+        self._first = _context()
+        self._first.set_tlsext_servername_callback(self._choose)
+        self._seen = self._state()
+        self._take(load(find()))
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection with the certificate of now."""
+        now = self._clock.seconds()
+        if not 0 <= now - self._looked < _LOOK_EVERY:  # clocks are set back, too
+            self._looked = now
+            if self._state() != self._seen:
+                self._reload()
+        connection = SSL.Connection(self._first)
+        connection.set_context(self._certificates[0].context)
+        return connection
+
+    def reread(self) -> None:
+        """Look at the files now, and try again those that were of no use."""
+        if self._broken or self._state() != self._seen:
+            self._reload()
+
+    def describe(self) -> None:
+        """Log what is served."""
+        now = datetime.now(timezone.utc)
+        for each in self._certificates:
+            names, until = ", ".join(each.names), each.until.date()
+            _log.info("certificate of {names}, until {until}", names=names, until=until)
+            if each.until < now:
+                _log.warn("the certificate of {names} has expired", names=names)
+            elif each.since > now:
+                _log.warn(
+                    "the certificate of {names} is not valid before {since}",
+                    names=names,
+                    since=each.since,
+                )
+
+    def _state(self) -> object:
+        return [(path, _state(path)) for path in self._find()]
+
+    def _reload(self) -> None:
+        self._seen = self._state()  # before they are read: what is written meanwhile is seen later
+        try:
+            loaded = load(self._find())
+        except CertificateError as error:
+            self._broken = True
+            _log.error("the certificate stays as it was: {error}", error=error)
+            return
+        self._broken = False
+        before = [each.fingerprint for each in self._certificates]
+        self._take(loaded)
+        if [each.fingerprint for each in loaded] != before:
+            self.describe()
+
+    def _take(self, loaded: Sequence[Certificate]) -> None:
+        self._certificates = loaded
+        # Of two for one name the one that is valid for longer.
+        by_time = sorted(loaded, key=lambda each: each.until)
+        self._by_name = {name: each for each in by_time for name in each.names}
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        """The client has said whom it wants to talk to, or that it does not mind."""
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        wildcard = f"*.{name.partition('.')[2]}"
+        chosen = self._by_name.get(name) or self._by_name.get(wildcard)
+        if chosen is not None:
+            connection.set_context(chosen.context)
+
+
+def _state(path: Path) -> object:
+    """What is another when the file is another."""
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
+
+class _DeadlineFactory(TLSMemoryBIOFactory):
+    """Cuts off who does not end the handshake in time."""
+
+    def __init__(
+        self, certificates: Certificates, factory: IProtocolFactory, clock: IReactorTime
+    ) -> None:
+        super().__init__(certificates, False, factory, clock)
+        self._reactor = clock
+        self._deadlines: dict[TLSMemoryBIOProtocol, IDelayedCall] = {}
+
+    def registerProtocol(self, p: TLSMemoryBIOProtocol) -> None:
+        super().registerProtocol(p)
+        if p in self._deadlines:
+            return  # it is registered once for TLS and once more as a wrapper
+        p.getHandle().set_app_data(partial(self._forget, p))
+        self._deadlines[p] = self._reactor.callLater(HANDSHAKE, p.abortConnection)
+
+    def unregisterProtocol(self, p: TLSMemoryBIOProtocol) -> None:
+        super().unregisterProtocol(p)
+        self._forget(p)
+
+    def _forget(self, p: TLSMemoryBIOProtocol) -> None:
+        deadline = self._deadlines.pop(p, None)
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+
+@implementer(IStreamServerEndpoint)
+class TlsEndpoint:
+    """Listens with TLS where another endpoint listens without."""
+
+    def __init__(
+        self, endpoint: IStreamServerEndpoint, certificates: Certificates, clock: IReactorTime
+    ) -> None:
+        self.certificates = certificates
+        self._endpoint = endpoint
+        self._clock = clock
+
+    def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
+        """Begin to listen."""
+        return self._endpoint.listen(_DeadlineFactory(self.certificates, factory, self._clock))
+
+
+def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | None:
+    """The endpoint for C{ssl:PORT:privateKey=FILE} or C{tls:DIR:PORT}; L{None} for any other.
+
+    @param backlog: connections that may wait to be accepted, if the description says nothing.
+    @raise CertificateError: if the certificate cannot be used.
+    @raise ValueError: if the description makes no sense.
+    """
+    kind, *parts = _split(description)
+    if kind == "haproxy" and parts and parts[0] in _FIELDS:
+        raise ValueError("a PROXY header comes before TLS; let the proxy do TLS, and use tcp:")
+    if kind not in _FIELDS:
+        return None
+    positions = iter(_POSITIONS[kind])
+    fields: dict[str, str] = {}
+    for part in parts:
+        named = re.match(r"(\w+)=", part)
+        name = named[1] if named else next(positions, part)
+        if name not in _FIELDS[kind]:
+            raise ValueError(f'{kind}: has no "{name}"')
+        fields[name] = _unquoted(part[named.end() :] if named else part)
+    for name in ("path", "port") if kind == "tls" else ("port", "privateKey"):
+        if not fields.get(name):
+            raise ValueError(f"{kind}: needs a {name}")
+    if not fields["port"].isdecimal() or int(fields["port"]) > 65535:
+        raise ValueError(f"there is no port {fields['port']}; ports go up to 65535")
+    # As without us: tls: listens on IPv6, ssl: on IPv4.
+    interface = fields.get("interface", "::" if kind == "tls" else "")
+    tcp = "tcp6" if ":" in interface else "tcp"
+    endpoint = serverFromString(
+        reactor,
+        f"{tcp}:{fields['port']}:backlog={fields.get('backlog', backlog)}"
+        f":interface={quoteStringArgument(interface)}",
+    )
+    return TlsEndpoint(endpoint, Certificates(_finder(fields), reactor), reactor)
+
+
+def _finder(fields: dict[str, str]) -> Callable[[], Sequence[Path]]:
+    """Which files there are. The process may go to another directory later."""
+    if "path" not in fields:
+        names = [fields.get(name) for name in ("privateKey", "certKey", "extraCertChain")]
+        paths = [Path(name).absolute() for name in dict.fromkeys(names) if name]
+        return lambda: paths
+    directory = Path(fields["path"]).absolute()
+    if not directory.is_dir():
+        raise CertificateError(f"there is no directory {directory}")
+    return lambda: sorted(directory.rglob("*.pem"))
+
+
+def _split(description: str) -> list[str]:
+    """Cut a description at its colons, but not at those behind a backslash."""
+    return re.findall(r"((?:[^\\:]|\\.)*)(?::|$)", description)[:-1] or [""]
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
