@@ -17,12 +17,16 @@ _STARTED = re.compile(r"ready on port (\d+)")
 class Daemon:
     """C{twistd -n chat} on loopback. May be killed and started again on the same database.
 
+    @ivar under: a command that runs it; has to become it in the end, under the same process id.
     @ivar port: where it listens; the same after a restart.
     @ivar log: what it has logged so far, over all starts.
     """
 
-    def __init__(self, *options: str, directory: Path | None = None) -> None:
+    def __init__(
+        self, *options: str, directory: Path | None = None, under: Sequence[str] = ()
+    ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
+        self.under = under
         self.port = 0
         self.log: list[str] = []
         self._options = options
@@ -52,7 +56,7 @@ class Daemon:
         """
         port = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
         self._process = subprocess.Popen(
-            twistd("--port", port, "--password-cost", "4", *self._options),
+            [*self.under, *twistd("--port", port, "--password-cost", "4", *self._options)],
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
