@@ -80,6 +80,11 @@ class Daemon:
         """Ask it to end; gives back its exit code."""
         assert self._process is not None
         self._process.send_signal(with_signal)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait until it has ended by itself; gives back its exit code."""
+        assert self._process is not None
         return self._process.wait(timeout)
 
     def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
