@@ -14,7 +14,11 @@ import time
 from .outcome import Outcome
 
 FAULTS = {
+    "kill": "R1",
+    "fsync": "R2",
     "stuck": "R4",
+    "disk": "R13",
+    "clock": "R14",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 
