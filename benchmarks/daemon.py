@@ -20,14 +20,20 @@ class Daemon:
     Loopback is trusted, so that the limits on strangers do not stand in the way, unless it is told
     to trust nobody.
 
+    @ivar under: a command that runs it; has to become it in the end, under the same process id.
     @ivar port: where it listens; the same after a restart.
     @ivar log: what it has logged so far, over all starts.
     """
 
     def __init__(
-        self, *options: str, directory: Path | None = None, trusted: str = "127.0.0.0/8,::1"
+        self,
+        *options: str,
+        directory: Path | None = None,
+        trusted: str = "127.0.0.0/8,::1",
+        under: Sequence[str] = (),
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
+        self.under = under
         self.port = 0
         self.log: list[str] = []
         self._logged = threading.Condition()
@@ -58,7 +64,7 @@ class Daemon:
         """
         port = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
         self._process = subprocess.Popen(
-            twistd("--port", port, "--password-cost", "4", *self._options),
+            [*self.under, *twistd("--port", port, "--password-cost", "4", *self._options)],
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -82,6 +88,11 @@ class Daemon:
         """Ask it to end; gives back its exit code."""
         assert self._process is not None
         self._process.send_signal(with_signal)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait until it has ended by itself; gives back its exit code."""
+        assert self._process is not None
         return self._process.wait(timeout)
 
     def wait_for(self, words: str, since: int = 0, timeout: float = 30) -> None:

@@ -3,6 +3,7 @@
 import re
 import resource
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import closing, redirect_stdout
 from dataclasses import fields
@@ -10,11 +11,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
 
+import twisted.internet
 from twisted.application.service import IService, IServiceMaker, MultiService
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -431,3 +435,57 @@ class ServiceTests(TestCase):
     def test_wrong_command_line_is_no_usage_error(self) -> None:
         """Which twistd would answer with a page of help."""
         self.assertFalse(issubclass(CannotStart, usage.UsageError))
+
+
+class ClockTests(TestCase):
+    """What the wall clock is set to is not what timers, and old messages, go by."""
+
+    timeout: ClassVar[int] = 30
+
+    async def test_old_messages_are_kept_when_the_clock_is_set(self) -> None:
+        """Either way: it says so once, and deletes nothing until it is restarted."""
+        for jump in 10 * 365 * 86400, -10 * 365 * 86400:
+            self.patch(tap, "_wall_ahead", lambda: 0.0)
+            options = _parsed(
+                "--port",
+                _ANYWHERE,
+                "--history-days",
+                "30",
+                "--database",
+                "sqlite:///" + self.mktemp(),
+            )
+            service: Any = makeService(options)
+            clock = service._pruning.clock = Clock()
+            asked: list[int] = []
+
+            async def prune(before: int, asked: list[int] = asked) -> int:
+                asked.append(before)
+                return 0
+
+            service._store.prune = prune
+            service.privilegedStartService()
+            service.startService()
+            clock.advance(3600)
+            self.assertEqual(len(asked), 2)
+            self.patch(tap, "_wall_ahead", lambda jump=jump: float(jump))
+            said: list[str] = []
+
+            def warn(line: str, said: list[str] = said, **values: object) -> None:
+                said.append(line)
+
+            self.patch(tap._log, "warn", warn)
+            clock.pump([3600] * 3)
+            self.assertEqual(len(asked), 2)
+            self.assertEqual(len(said), 1)
+            self.assertIn("the clock was set", said[0])
+            await service.stopService()
+
+    def test_timers_go_by_a_clock_that_nobody_sets(self) -> None:
+        """Where none was under way by the other one."""
+        for waiting, changed in (False, True), (True, False):
+            reactor: Any = MemoryReactorClock()
+            if waiting:
+                reactor.callLater(1, lambda: None)
+            self.patch(twisted.internet, "reactor", reactor)
+            makeService(_parsed("--database", "sqlite:///" + self.mktemp()))
+            self.assertEqual(reactor.seconds is time.monotonic, changed)

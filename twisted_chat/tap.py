@@ -1,9 +1,11 @@
 """What C{twistd chat} runs: its options, and the one place where the parts are joined."""
 
+import atexit
 import ipaddress
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -15,7 +17,7 @@ from twisted.application.service import IService, MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -51,6 +53,9 @@ _BACKLOG = 4096
 
 _PRUNE_EVERY = 3600.0
 _DAY = 24 * 3600 * 1000
+
+_JUMP = 3600.0
+"""Seconds that the wall clock may be set by without being mistrusted."""
 
 _log = Logger()
 
@@ -197,6 +202,20 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _wall_ahead() -> float:
+    """Seconds that the wall clock is ahead of the one that nobody sets. Constant, unless the wall
+    clock is set."""
+    # The monotonic clock of Linux stands still while the machine sleeps; this one does not.
+    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.time() - time.clock_gettime(steady)
+
+
+def _exit_with_failure() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
 class Listening(Service):
     """Accepts connections on one endpoint."""
 
@@ -334,6 +353,8 @@ class ChatService(MultiService):
         self._history_days = history_days
         self._motd = motd
         self._hang_up = HangUp(reactor, self._reread)
+        self._reactor = reactor
+        self._wall_ahead = _wall_ahead()
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
 
@@ -346,7 +367,7 @@ class ChatService(MultiService):
             self._chat.open(self._store.open())
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
-        self._store.subscribe(self._chat.deliver, self._chat.lose)
+        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
         self._hasher.start()
         if self._history_days:
             self._pruning.start(_PRUNE_EVERY).addErrback(
@@ -355,6 +376,17 @@ class ChatService(MultiService):
         self._hang_up.start()
         super().startService()
         _log.info("ready on {ports}", ports=", ".join(map(str, self._listeners)))
+
+    def _give_up(self, why: str) -> None:
+        """Stop, and have the process end with 1: to go on would be wrong."""
+        _log.critical("twistd chat: {why}; stopping", why=why)
+        # twistd always exits with 0 after the reactor has stopped, unless by a signal. This comes
+        # after it has cleaned up.
+        atexit.register(_exit_with_failure)
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # it is stopping already
 
     def stopService(self) -> Deferred[None]:
         """Commit what was accepted, say bye, and end."""
@@ -385,8 +417,21 @@ class ChatService(MultiService):
             _log.error("the message of the day stays as it was: {error}", error=error)
 
     async def _delete_old(self) -> None:
+        jump = _wall_ahead() - self._wall_ahead
+        if abs(jump) > _JUMP:
+            # What is old cannot be told any more; what is deleted wrongly would not come back.
+            self._pruning.stop()
+            _log.warn(
+                "the clock was set by {hours:+.0f} hours; no old messages are deleted until the"
+                " server is restarted",
+                hours=jump / 3600,
+            )
+            return
         before = now() - self._history_days * _DAY
-        deleted = await self._store.prune(before)
+        try:
+            deleted = await self._store.prune(before)
+        except Refusal:
+            return  # the store has told why; an hour later it may work
         self._chat.forget(before)
         if deleted:
             _log.info("deleted {count} old messages", count=deleted)
@@ -406,6 +451,10 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
+    if not reactor.getDelayedCalls():  # those that there are go by the other clock
+        # Twisted's timers go by the wall clock: set back, none of them fires until it has caught
+        # up; set forward, all of them do at once.
+        reactor.seconds = time.monotonic
     limits = _within_descriptors(options.limits)
     try:
         store = SqlStore(options["database"], reactor)

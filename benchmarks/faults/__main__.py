@@ -14,6 +14,8 @@ import time
 from .outcome import Outcome
 
 FAULTS = {
+    "kill": "R1",
+    "fsync": "R2",
     "stuck": "R4",
     "storm": "R3",
     "flood": "R7",
@@ -22,6 +24,8 @@ FAULTS = {
     "descriptors": "descriptors",
     "signals": "R15",
     "handshakes": "R16",
+    "disk": "R13",
+    "clock": "R14",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -44,12 +44,14 @@ class StoreTestCase(TestCase):
 
     @ivar batches: what the feed handed over.
     @ivar lost: what could not be kept.
+    @ivar damages: why the file cannot be used any more.
     """
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         self.batches: list[list[tuple[Post, Stored]]] = []
         self.lost: list[Post] = []
+        self.damages: list[str] = []
         self.open()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
 
@@ -58,7 +60,9 @@ class StoreTestCase(TestCase):
         self.store = SqlStore(f"sqlite:///{self.path}", reactor)
         self.rooms = {room.name: room for room in self.store.open()}
         self.lobby = self.rooms["lobby"]
-        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+        self.store.subscribe(
+            lambda batch: self.batches.append(list(batch)), self.lost.extend, self.damages.append
+        )
 
     async def reopen(self) -> None:
         """Close the store and open another on its file."""
@@ -411,7 +415,7 @@ class FaultTests(StoreTestCase):
                     self.store.mark_read(bob.id, stored.id)
                     unread.append(Deferred.fromCoroutine(self.store.unread(bob.id, 10)))
 
-        self.store.subscribe(feed, self.lost.extend)
+        self.store.subscribe(feed, self.lost.extend, self.damages.append)
         self.store.append(_told(alice, bob, "psst"))
         self.store.append(_said(self.lobby, "keeps the thread busy"))
         await self.store.settle()

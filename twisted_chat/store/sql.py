@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import (
     Account,
     DirectMessage,
@@ -43,12 +44,14 @@ from twisted_chat.core.model import (
 
 from .migrate import DatabaseTooNew, upgrade
 from .schema import accounts, direct_messages, log_head, messages, rooms
+from .trouble import Outage, damage, trouble, words
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Feed = Callable[[Sequence[tuple[Post, Stored]]], None]
 Lost = Callable[[Sequence[Post]], None]
+Damaged = Callable[[str], None]
 
 _BATCH = 500
 """Posts in one commit, at most: what is delivered in one turn of the reactor."""
@@ -61,6 +64,15 @@ _EXAMPLE = "sqlite:///chat.db"
 _log = Logger()
 
 
+_WAL_LIMIT = 16 * 2**20
+"""Bytes that the write-ahead log is cut back to after something big, an upgrade for one."""
+
+_CANNOT = {
+    "read": "the database cannot be read at the moment; try again later",
+    "written": "the database cannot be written at the moment, so nothing was done; try again later",
+}
+
+
 class StoreError(Exception):
     """The database cannot be used; the text says why."""
 
@@ -70,6 +82,9 @@ class SqlStore:
 
     All SQL runs in order on one thread and one connection. Posts that arrive while a commit is on
     its way to the disk go into the next one, together; one that arrives alone is not kept waiting.
+
+    While the disk is full or fails, what cannot be done is refused, and done again once it can be.
+    When the file turns out to be damaged, nothing more is done with it.
     """
 
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
@@ -88,6 +103,18 @@ class SqlStore:
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._feed: Feed | None = None
         self._lost: Lost | None = None
+        self._damaged: Damaged | None = None
+        self._damage: str | None = None  # set on the store's thread
+        self._outages = {
+            "read": Outage(
+                "the database cannot be read: {reason}",
+                "the database can be read again; {count} questions were refused in between",
+            ),
+            "written": Outage(
+                "the database refuses to keep messages: {reason}",
+                "the database keeps messages again; {count} were refused in between",
+            ),
+        }
         self._pending: list[Post] = []
         self._reads: dict[int, int] = {}
         self._committing = False
@@ -113,10 +140,15 @@ class SqlStore:
         self._pool.start()
         return records
 
-    def subscribe(self, feed: Feed, lost: Lost) -> None:
-        """Hand over what is committed to C{feed}, in order, and what could not be to C{lost}."""
+    def subscribe(self, feed: Feed, lost: Lost, damaged: Damaged) -> None:
+        """Hand over what is committed to C{feed}, in order, and what could not be to C{lost}.
+
+        @param damaged: is told once, why, when the file turns out to be damaged. Nothing can be
+            asked or kept from then on, and the store is to be closed.
+        """
         self._feed = feed
         self._lost = lost
+        self._damaged = damaged
 
     async def settle(self) -> None:
         """Wait until everything that was accepted is committed and handed over."""
@@ -146,19 +178,22 @@ class SqlStore:
         self._flush()
 
     def _flush(self) -> None:
-        if self._committing or not (self._pending or self._reads):
+        # While nothing can be written, what was read waits for the next post to try it.
+        due = self._pending or (self._reads and not self._outages["written"].lasts)
+        if self._committing or not due:
             return
         posts, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
         reads, self._reads = self._reads, {}
         self._committing = True
         deferToThreadPool(
-            self._reactor, self._pool, _commit, self._connection, posts, reads
+            self._reactor, self._pool, self._attempt, _commit, self._connection, posts, reads
         ).addCallbacks(
-            self._committed, self._failed, callbackArgs=(posts,), errbackArgs=(posts,)
+            self._committed, self._failed, callbackArgs=(posts,), errbackArgs=(posts, reads)
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
 
     def _committed(self, stored: list[Stored], posts: list[Post]) -> None:
         self._committing = False
+        self._outages["written"].end()
         self._flush()  # the next batch is on its way to the disk while this one is delivered
         try:
             if posts and self._feed is not None:
@@ -166,8 +201,13 @@ class SqlStore:
         finally:
             self._settle()
 
-    def _failed(self, failure: Failure, posts: list[Post]) -> None:
-        _log.failure("committing {count} posts", failure, count=len(posts))
+    def _failed(self, failure: Failure, posts: list[Post], reads: dict[int, int]) -> None:
+        reason = trouble(failure.value)
+        if reason is not None:
+            self._outages["written"].refuse(reason, len(posts))
+            self._reads = {**reads, **self._reads}
+        elif not self._is_damaged():
+            _log.failure("committing {count} posts", failure, count=len(posts))
         self._committing = False
         self._flush()
         try:
@@ -183,7 +223,7 @@ class SqlStore:
                 waiting.callback(None)
 
     async def history(self, room: RoomRecord, limit: int, /) -> Sequence[Message]:
-        return await self._run(_history, room, limit)
+        return await self._read(_history, room, limit)
 
     async def conversation(
         self, account_id: int, other_id: int, limit: int, /
@@ -195,7 +235,7 @@ class SqlStore:
             & (direct_messages.c.recipient_id == account_id),
         )
         newest = _DIRECT.where(pair).order_by(direct_messages.c.id.desc()).limit(limit)
-        return (await self._run(_direct_messages, newest))[::-1]
+        return (await self._read(_direct_messages, newest))[::-1]
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
         oldest = (
@@ -207,7 +247,7 @@ class SqlStore:
             .order_by(direct_messages.c.id)
             .limit(limit)
         )
-        return await self._run(_direct_messages, oldest)
+        return await self._read(_direct_messages, oldest)
 
     async def prune(self, before: int) -> int:
         """Delete the messages older than a time; gives back how many there were."""
@@ -217,14 +257,14 @@ class SqlStore:
             statement = delete(table).where(table.c.id.in_(old))
             count = _PRUNE
             while count == _PRUNE:
-                count = await self._run(lambda c, s: c.execute(s).rowcount, statement)
+                count = await self._write(lambda c, s: c.execute(s).rowcount, statement)
                 deleted += count
         return deleted
 
     # Accounts
 
     async def find_account(self, name: str, /) -> Account | None:
-        row = await self._run(
+        row = await self._read(
             _first,
             select(accounts.c.id, accounts.c.name, accounts.c.password_hash).where(
                 accounts.c.name == name
@@ -233,7 +273,7 @@ class SqlStore:
         return None if row is None else Account(row.id, row.name, row.password_hash)
 
     async def find_look_alike(self, skeleton: str, /) -> str | None:
-        row = await self._run(
+        row = await self._read(
             _first, select(accounts.c.name).where(accounts.c.skeleton == skeleton)
         )
         return None if row is None else row.name
@@ -244,11 +284,11 @@ class SqlStore:
         statement = insert(accounts).values(
             name=name, skeleton=skeleton, password_hash=password_hash, created=time
         )
-        id = await self._run(_insert_unique, statement)
+        id = await self._add(statement)
         return None if id is None else Account(id, name, password_hash)
 
     async def set_password(self, account_id: int, password_hash: bytes, /) -> None:
-        await self._run(
+        await self._write(
             _execute,
             update(accounts).where(accounts.c.id == account_id).values(password_hash=password_hash),
         )
@@ -257,13 +297,45 @@ class SqlStore:
 
     async def add_room(self, name: str, skeleton: str, time: int, /) -> RoomRecord | None:
         statement = insert(rooms).values(name=name, skeleton=skeleton, created=time)
-        id = await self._run(_insert_unique, statement)
+        id = await self._add(statement)
         return None if id is None else RoomRecord(id, name, skeleton, "", "")
 
     async def set_topic(self, room_id: int, topic: str, by: str, /) -> None:
-        await self._run(
+        await self._write(
             _execute, update(rooms).where(rooms.c.id == room_id).values(topic=topic, topic_by=by)
         )
+
+    async def _add(self, statement: Any) -> int | None:
+        """The new row's key; L{None} if another row has what must be unique."""
+        try:
+            return await self._write(_insert, statement)
+        except IntegrityError:
+            return None
+
+    def _read(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        """@raise Refusal: C{internal} if the database cannot be read."""
+
+        def answered(result: T) -> T:
+            self._outages["read"].end()
+            return result
+
+        asked = self._run(transaction, *args, **kwargs)
+        return asked.addCallbacks(answered, self._cannot, errbackArgs=("read",))
+
+    def _write(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        """@raise Refusal: C{internal} if the database cannot be written."""
+        # That it worked proves nothing: it may have had nothing to write.
+        return self._run(transaction, *args, **kwargs).addErrback(self._cannot, "written")
 
     def _run(
         self,
@@ -275,7 +347,32 @@ class SqlStore:
             with self._connection.begin():
                 return transaction(self._connection, *args, **kwargs)
 
-        return deferToThreadPool(self._reactor, self._pool, work)
+        return deferToThreadPool(self._reactor, self._pool, self._attempt, work)
+
+    def _attempt(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """On the store's thread: do this, unless the file is known to be damaged."""
+        if self._damage is not None:
+            raise StoreError(self._damage)
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:
+            self._damage = damage(error)
+            raise
+
+    def _cannot(self, failure: Failure, what: str) -> Failure:
+        reason = trouble(failure.value)
+        if reason is not None:
+            self._outages[what].refuse(reason, 0 if what == "written" else 1)
+            raise Refusal("internal", _CANNOT[what])
+        if self._is_damaged():
+            raise Refusal("internal", "the database is damaged, and the server is going down")
+        return failure
+
+    def _is_damaged(self) -> bool:
+        if self._damage is not None and self._damaged is not None:
+            damaged, self._damaged = self._damaged, None
+            damaged(f"cannot go on with the database {_shown(self._url)}: {self._damage}")
+        return self._damage is not None
 
 
 # Transactions: plain functions, run on the store's thread.
@@ -326,7 +423,8 @@ _DIRECT = (
 
 def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
     """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
-    cursor = connection.connection.cursor()
+    driver: Any = connection.connection.dbapi_connection
+    cursor: DBAPICursor = driver.cursor()
     cursor.execute(_BEGIN)
     try:
         stored = _append(cursor, posts)
@@ -334,7 +432,8 @@ def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]
             cursor.executemany(_MARK_READ, [(up_to, account) for account, up_to in reads.items()])
         cursor.execute("COMMIT")
     except BaseException:
-        cursor.execute("ROLLBACK")
+        if driver.in_transaction:  # SQLite has rolled it back itself if the disk failed
+            cursor.execute("ROLLBACK")
         raise
     return stored
 
@@ -423,14 +522,10 @@ def _execute(connection: Connection, statement: Any) -> None:
     connection.execute(statement)
 
 
-def _insert_unique(connection: Connection, statement: Any) -> int | None:
-    """The new row's key; L{None} if another row has what must be unique."""
-    try:
-        with connection.begin_nested():
-            key = connection.execute(statement).inserted_primary_key
-    except IntegrityError:
-        return None
-    return None if key is None else int(key[0])
+def _insert(connection: Connection, statement: Any) -> int:
+    key = connection.execute(statement).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 # SQLite
@@ -458,16 +553,21 @@ def _configure(connection: Any, record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
 
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(_BEGIN)
 
 
+def _shown(url: URL) -> str:
+    return url.render_as_string()
+
+
 def _reason(url: URL, error: Exception) -> str:
-    cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+    cause = words(error)
     if "locked" in cause:
         cause = "another process has it open"
     elif url.database and os.path.exists(url.database) and not os.access(url.database, os.W_OK):
         cause = "the file cannot be written"
-    return f"cannot use the database {url.render_as_string()}: {cause}"
+    return f"cannot use the database {_shown(url)}: {cause}"

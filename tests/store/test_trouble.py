@@ -1,0 +1,197 @@
+"""What the store does when the disk is full or the file is damaged."""
+
+import sqlite3
+from collections.abc import Coroutine
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.store.test_sql import StoreTestCase, _said, _texts, _told
+from tests.support import NOW
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import Message
+from twisted_chat.store.trouble import damage, trouble
+
+
+class WordsTests(SynchronousTestCase):
+    """What passes, what does not, and what is our own fault."""
+
+    def test_kinds(self) -> None:
+        """By what the database says, as the driver or SQLAlchemy raises it."""
+
+        def kind(error: Exception) -> tuple[bool, bool]:
+            return trouble(error) is not None, damage(error) is not None
+
+        for words in ("database or disk is full", "disk I/O error", "database is locked"):
+            self.assertEqual(kind(sqlite3.OperationalError(words)), (True, False), words)
+        for words in ("database disk image is malformed", "file is not a database"):
+            self.assertEqual(kind(sqlite3.DatabaseError(words)), (False, True), words)
+        for error in (ValueError("full"), sqlite3.ProgrammingError("no such column"), KeyError()):
+            self.assertEqual(kind(error), (False, False), error)
+
+
+class OutageTestCase(StoreTestCase):
+    """@ivar lines: what was logged."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    async def refused(self, question: Coroutine[Any, Any, object]) -> str:
+        """Why a question was refused."""
+        try:
+            await question
+        except Refusal as refusal:
+            self.assertEqual(refusal.code, "internal")
+            return refusal.text
+        raise AssertionError("it was not refused")
+
+
+class FullTests(OutageTestCase):
+    """A full disk; SQLite says the same of a file that must not grow."""
+
+    async def room_on_disk(self, there_is: bool) -> None:
+        def limit(connection: Connection) -> None:
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {2**31 if there_is else 1}")
+
+        await self.store._run(limit)
+
+    async def fill(self) -> int:
+        """Post until nothing more is kept; gives back how many posts were kept."""
+        await self.room_on_disk(False)
+        kept = 0
+        while await self.append(_said(self.lobby, "x" * 1000)):
+            kept += 1
+        return kept
+
+    async def test_posts_are_refused_and_accepted_again(self) -> None:
+        """Two lines in the log, however many were refused, and the numbering has no gap."""
+        kept = await self.fill()
+        for n in range(3):
+            self.assertEqual(await self.append(_said(self.lobby, f"{n}{'x' * 1000}")), [])
+        self.assertEqual(len(self.lost), 4)
+        await self.room_on_disk(True)
+        (stored,) = await self.append(_said(self.lobby, "there is room again"))
+        assert isinstance(stored, Message)
+        self.assertEqual((stored.id, stored.seq), (kept + 1, kept + 1))
+        self.assertEqual(
+            self.lines,
+            [
+                "the database refuses to keep messages: database or disk is full",
+                "the database keeps messages again; 4 were refused in between",
+            ],
+        )
+
+    async def test_what_is_there_can_be_read(self) -> None:
+        """The log and the accounts."""
+        alice = await self.account("alice")
+        kept = await self.fill()
+        self.assertEqual(len(await self.store.history(self.lobby, 1000)), kept)
+        self.assertEqual(await self.store.find_account("alice"), alice)
+        self.assertEqual(await self.store.unread(alice.id, 10), [])
+
+    async def test_changes_are_refused(self) -> None:
+        """With a sentence, and without another line in the log."""
+        alice = await self.account("alice")
+        await self.fill()
+        lines = list(self.lines)
+        for change in (
+            self.store.add_account("b" * 30, "b" * 3000, b"x" * 5000, NOW),
+            self.store.add_room("tea", "t" * 5000, NOW),
+            self.store.set_topic(self.lobby.id, "t" * 5000, "alice"),
+            self.store.set_password(alice.id, b"x" * 5000),
+        ):
+            sentence = await self.refused(change)
+            self.assertIn("cannot be written at the moment", sentence)
+        self.assertEqual(self.lines, lines)
+        await self.room_on_disk(True)
+        self.assertIsNotNone(await self.store.add_room("tea", "tea", NOW))
+        self.assertEqual(await self.store.find_account("alice"), alice)
+
+    async def test_what_was_read_is_remembered_meanwhile(self) -> None:
+        """And kept with the first post that is."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        (stored,) = await self.append(_told(alice, bob, "psst"))
+        assert stored.id is not None
+        await self.fill()
+        self.store.append(_said(self.lobby, "x" * 1000))
+        self.store.append(_said(self.lobby, "x" * 1000))
+        self.store.mark_read(bob.id, stored.id)  # goes with the second, and fails with it
+        await self.store.settle()
+        self.assertEqual(await self.store.unread(bob.id, 10), [])
+        await self.room_on_disk(True)
+        await self.append(_said(self.lobby, "there is room again"))
+        await self.reopen()
+        self.assertEqual(await self.store.unread(bob.id, 10), [])
+
+
+class DamageTests(OutageTestCase):
+    """A file that has lost a page."""
+
+    async def damage(self) -> None:
+        """Overwrite the root of the log."""
+        await self.append(_said(self.lobby, "hello"))
+        await self.store.close()
+        with closing(sqlite3.connect(self.path)) as database:
+            query = "SELECT rootpage FROM sqlite_master WHERE name = 'messages'"
+            ((page,),) = database.execute(query).fetchall()
+            ((size,),) = database.execute("PRAGMA page_size").fetchall()
+        with self.path.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
+        self.open()
+
+    async def test_reading_finds_it(self) -> None:
+        """It is told once, and nothing is asked or kept any more."""
+        await self.damage()
+        for _ in range(2):
+            self.assertIn("down", await self.refused(self.store.history(self.lobby, 10)))
+        self.assertIn("down", await self.refused(self.store.find_account("alice")))
+        self.store.append(_said(self.lobby, "lost"))
+        await self.store.settle()
+        self.assertEqual([post.text for post in self.lost], ["lost"])
+        self.assertEqual(self.fed[1:], [])
+        (why,) = self.damages
+        self.assertIn(f"{self.path}: database disk image is malformed", why)
+        self.assertEqual(self.lines, [])
+
+    async def test_writing_finds_it(self) -> None:
+        """Who wrote is told, and so is everyone whose posts wait."""
+        await self.damage()
+        for n in range(3):
+            self.store.append(_said(self.lobby, str(n)))
+        await self.store.settle()
+        self.assertEqual([post.text for post in self.lost], ["0", "1", "2"])
+        self.assertEqual(self.fed[1:], [])
+        self.assertEqual(len(self.damages), 1)
+
+
+class WalTests(StoreTestCase):
+    """The write-ahead log."""
+
+    async def test_it_does_not_grow(self) -> None:
+        """Far more goes through it than it holds, and one big change does not leave it big."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        for _ in range(30):
+            await self.append(*(_said(self.lobby, "x" * 1000) for _ in range(500)))
+        self.assertLess(wal.stat().st_size, 8 * 2**20)
+
+        def change(connection: Connection) -> None:
+            connection.exec_driver_sql("CREATE TABLE big AS SELECT randomblob(40000000)")
+
+        await self.store._run(change)
+        self.assertGreater(wal.stat().st_size, 32 * 2**20)
+        await self.append(_said(self.lobby, "after it"))
+        self.assertLessEqual(wal.stat().st_size, 16 * 2**20)
+        self.assertEqual(_texts(await self.store.history(self.lobby, 1)), ["after it"])
