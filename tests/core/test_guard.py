@@ -190,7 +190,7 @@ class AccountTests(GuardTestCase):
         """The owner, from another address, waits a second, and is in."""
         self.attack()
         self.clock.slept.clear()
-        self.log_in(ATTACKER)
+        self.outcome(self.log_in(ATTACKER))
         owner = self.log_in(OWNER, PASSWORD)
         self.assertEqual(self.outcome(owner), "")
         self.clock.advance(1)
@@ -203,7 +203,7 @@ class AccountTests(GuardTestCase):
         owner = self.log_in(OWNER, PASSWORD)
         for number in range(8):
             self.clock.advance(0.125)
-            self.log_in(Source(f"192.0.2.{number}"))
+            self.outcome(self.log_in(Source(f"192.0.2.{number}")))
         self.assertEqual(self.outcome(owner), "in")
 
     def test_other_accounts_are_not_delayed(self) -> None:
