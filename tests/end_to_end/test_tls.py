@@ -214,10 +214,12 @@ class TerminalTest(SynchronousTestCase):
         command = twistd("--port", "tcp:0:interface=127.0.0.1", "--database", "sqlite:///chat.db")
         terminal = Terminal("env", "-C", directory, *command)
         self.addCleanup(terminal.close)
-        terminal.see("ready on port")
-        terminal.child.ptyproc.fileobj.close()  # what closing the window does
-        self.assertIsNotNone(terminal.child.ptyproc.wait())
-        self.assertEqual(list(Path(directory).glob("chat.db-wal")), [])
+        terminal.see("ready on port ")
+        port = int(terminal.see(" of 127.0.0.1"))
+        with Peer(port) as peer:
+            peer.see("Name: ")
+            terminal.child.ptyproc.fileobj.close()  # what closing the window does
+            self.assertTrue(peer.rest().endswith("* the server is going down; bye\n"))
 
 
 class StartTest(DaemonTestCase):

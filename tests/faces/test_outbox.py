@@ -473,7 +473,7 @@ class TlsLoopbackTests(LoopbackTests):
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
         self.reader.transport.pauseProducing()
-        self.write(_numbered(60))
+        self.write(_numbered(100))
         self.assertFalse(self.outbox.is_waiting)
         self.outbox.close()
         self.clock.advance(_STUCK_AFTER)
