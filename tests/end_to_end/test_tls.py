@@ -76,14 +76,16 @@ class ProgramsTest(TlsTestCase):
 
     def join(self, words: str) -> Terminal:
         """Join with the documented command."""
-        return self.terminal(
-            *(
-                word.replace("chat.lan", "localhost")
-                .replace("5001", str(self.port))
-                .replace("ca.pem", str(self.certificates / "chat.pem"))
-                for word in _documented(words)
-            )
-        )
+        return self.terminal(*self.command(words))
+
+    def command(self, words: str) -> list[str]:
+        """The documented command."""
+        return [
+            word.replace("chat.lan", "localhost")
+            .replace("5001", str(self.port))
+            .replace("ca.pem", str(self.certificates / "chat.pem"))
+            for word in _documented(words)
+        ]
 
     def talk(self, words: str) -> None:
         """Register, say something, hear something, and leave."""
@@ -131,6 +133,24 @@ class ProgramsTest(TlsTestCase):
         self.assertIn("] bot: Quit is no command\n", done.stdout)
         self.assertIn("] bot: hello\n", done.stdout)
         self.assertTrue(done.stdout.endswith("* bye\n"))
+
+    def test_pipe_that_ends_without_a_word(self) -> None:
+        """What was said is said, also if it was slow, and nobody waits for the answers."""
+        bob = self.guest("bob")
+        script = "/register bot s3cret-pw\n" + "".join(f"line {n}\n" for n in range(200))
+        for words in "ncat --ssl", "socat STDIO OPENSSL:chat.lan":
+            subprocess.run(
+                self.command(words),
+                input=script.replace("bot", words[:4]),
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=True,
+            )
+            for n in range(200):
+                bob.see(f"] {words[:4]}: line {n}\n")
+            bob.see(f"* {words[:4]} left\n")
+        self.assertNoTraceback()
 
     def refused(self, *options: str, said: str = "") -> str:
         """What C{openssl s_client} shows of a connection that does not come about."""

@@ -153,6 +153,10 @@ class Peer:
         """Be gone without a word."""
         self._lose(ConnectionLost())
 
+    def hang_up(self) -> None:
+        """Be gone in an orderly way, and with it the connection."""
+        self._lose(ConnectionDone())
+
     @property
     def is_closing(self) -> bool:
         """It is still there, and all that it was to be sent is written."""
@@ -1124,6 +1128,31 @@ class HalfCloseTests(ServerTestCase):
         )
         self.assertTrue(alice.gone)
         self.assertIn("* alice left\n", bob.take())
+
+    def test_whole_close(self) -> None:
+        """Where there is none, as with TLS, an orderly end is no reason to drop what was said
+        before it."""
+        bob, alice = self.guest("bob"), self.guest("alice")
+        bob.take()
+        self.store.hold()
+        alice.send("one\n/topic tea\ntwo")
+        self.turn()
+        alice.hang_up()
+        self.let_go()
+        heard = bob.take()
+        self.assertLess(heard.index("] alice: one\n"), heard.index("topic of the lobby: tea\n"))
+        self.assertTrue(heard.endswith("] alice: two\n* alice left\n"), heard)
+
+    def test_cut(self) -> None:
+        """Who is gone without a word says nothing more."""
+        bob, alice = self.guest("bob"), self.guest("alice")
+        bob.take()
+        self.store.hold()
+        alice.send("/topic tea\ntwo\n")
+        self.turn()
+        alice.vanish()
+        self.let_go()
+        self.assertNotIn("two", bob.take())
 
     def test_at_the_prompt(self) -> None:
         """Somebody who never typed a name is told bye, too."""

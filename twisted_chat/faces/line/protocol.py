@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -145,11 +146,15 @@ class ChatProtocol(LineReceiver):
         self._prompt()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._gone = True
         self.outbox.drop()
         self.factory.disconnected(self)
         if self._cutting is not None and self._cutting.active():
             self._cutting.cancel()
+        if reason.check(ConnectionDone) and not self._over:
+            # TLS knows no half-close. What was said before the end is worked off all the same.
+            self.readConnectionLost()
+            return
+        self._gone = True
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
