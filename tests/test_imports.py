@@ -1,4 +1,5 @@
-"""Arrows of import point one way: plugin, tap, then faces, store and passwords, then core."""
+"""Arrows of import point one way: plugin, tap, then faces, store and passwords, then core. The
+client, the other end, knows the core and nothing else of the server."""
 
 import ast
 from collections.abc import Iterator
@@ -67,6 +68,8 @@ def _allowed(module: str) -> tuple[str, ...]:
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
         return (core, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
+    if _is_in(module, ("twisted_chat.client",)):
+        return (core, "twisted_chat.__version__", "twisted_chat.client")
     if module == "twisted_chat.tap":
         return (
             core,
@@ -216,6 +219,15 @@ class CheckTests(SynchronousTestCase):
             "from .line import wire",
             "twisted_chat.faces.line.wire",
         )
+
+    def test_client(self) -> None:
+        """Knows core and itself, and no part of the server; nor does that know the client."""
+        module = "twisted_chat.client.connection"
+        self.check(module, "from . import lines\nfrom twisted_chat.core import names")
+        self.check(module, "from twisted_chat import faces", "twisted_chat.faces")
+        self.check(module, "import twisted_chat.store.sql", "twisted_chat.store.sql")
+        self.check(module, "from .. import tap", "twisted_chat.tap")
+        self.check("twisted_chat.tap", "from . import client", "twisted_chat.client")
 
     def test_private_names(self) -> None:
         """However they are reached."""

@@ -1,0 +1,164 @@
+"""What a client writes and reads: words to lines, lines to events. No socket, no clock."""
+
+import json
+import re
+from typing import Any
+
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.text import clean, printable
+
+MAX_LINE = 4096
+"""Bytes that a server takes in a line, without its end."""
+
+Event = dict[str, Any]
+"""What a server told, as C{docs/protocol.md} has it."""
+
+_LITERALLY = "\u2060"
+"""A word joiner. The server takes it out, but only after it has looked for commands and quotes."""
+
+_PLAIN = re.compile(r'[^\s/!"].*')
+_WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
+_ENDS = re.compile(r"[\r\n\x04]")
+_BARE_WORDS = frozenset({"pm", "dm", "ex", "exit"})
+
+# What we act on, and so must be there as it should be.
+_FIELDS: dict[str, dict[str, type]] = {
+    "welcome": {"name": str, "account": bool, "room": str},
+    "message": {
+        "id": int,
+        "room": str,
+        "seq": int,
+        "from": str,
+        "text": str,
+        "action": bool,
+        "replay": bool,
+    },
+    "dm": {"from": str, "to": str, "text": str, "replay": bool},
+    "history": {"room": str, "count": int},
+    "renamed": {"name": str, "to": str},
+    "error": {"code": str, "text": str, "command": str},
+    "notice": {"text": str},
+    "bye": {"text": str},
+}
+
+
+class Refused(Exception):
+    """What was asked for was not done.
+
+    @ivar code: one of the protocol's error codes, or C{lost}: the connection was lost, and it
+        cannot be known whether it was done.
+    @ivar text: a sentence for people; safe to show.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def sayable(text: str) -> str:
+    """The text as the server will have it.
+
+    @raise Refused: C{bad-encoding}, C{bad-arguments} when there is nothing left to say.
+    """
+    try:
+        cleaned = clean(text)
+    except Refusal as refusal:
+        raise Refused(refusal.code, refusal.text) from None
+    if not cleaned:
+        raise Refused("bad-arguments", "there is nothing in that to say")
+    return cleaned
+
+
+def literally(text: str) -> str:
+    """A text that the server takes for neither a command nor something quoted."""
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _BARE_WORDS
+    return text if plain else _LITERALLY + text
+
+
+def word(text: str) -> str:
+    """A name or a password as one word of a command.
+
+    @raise Refused: C{bad-password}, if it cannot be one.
+    """
+    if not (text.startswith('"') or re.search(r"\s", text)) and text:
+        return text
+    if '"' in text or not text:
+        raise Refused(
+            "bad-password",
+            "an empty password, one with both spaces and double quotes,"
+            " or one that begins with a double quote can be typed at the prompt only",
+        )
+    return f'"{text}"'
+
+
+def words(text: str) -> list[str]:
+    """The words of a command, without their quotes."""
+    return [quoted or bare for quoted, bare in _WORD.findall(text)]
+
+
+def packed(command: str, parameters: list[str]) -> list[str]:
+    """The command with all the parameters, in as many lines as it takes."""
+    packed: list[str] = []
+    line = command
+    for parameter in parameters:
+        if len(f"{line} {parameter}".encode()) > MAX_LINE:
+            packed.append(line)
+            line = command
+        line = f"{line} {parameter}"
+    return [*packed, line] if parameters else []
+
+
+def fits(line: str) -> str:
+    """The line, if the server takes such a one.
+
+    @raise Refused: C{too-long}, C{bad-encoding}.
+    """
+    if _ENDS.search(line):
+        raise Refused("bad-encoding", "that is more than one line")
+    size = len(line.encode())
+    if size > MAX_LINE:
+        raise Refused("too-long", f"a line has at most {MAX_LINE} bytes; that one has {size}")
+    return line
+
+
+def event(line: bytes) -> Event | None:
+    """The event in a line, with every string in it safe to show; L{None} if it has none, or one
+    that lacks what it needs."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        fields = _safe(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or not isinstance(fields.get("event"), str):
+        return None
+    needed = _FIELDS.get(fields["event"], {})
+    if not all(type(fields.get(name)) is kind for name, kind in needed.items()):
+        return None
+    if fields["event"] == "dm" and not isinstance(fields.get("id"), int | None):
+        return None
+    return fields
+
+
+def safe(text: str) -> str:
+    """Text without anything that a terminal would act on, or that reorders what is around it."""
+    if text.isascii() and text.isprintable():
+        return text
+    try:
+        return clean(text)
+    except Refusal:
+        return clean(printable(text))
+
+
+def _safe(value: Any) -> Any:
+    if isinstance(value, str):
+        return safe(value)
+    if isinstance(value, dict):
+        return {safe(key): _safe(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_safe(each) for each in value]
+    return value

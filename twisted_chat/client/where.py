@@ -1,0 +1,129 @@
+"""Where a server is, and how to be sure that it is that one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+PORT = 5000
+"""The port of a server that does not say."""
+
+_PEM_END = b"-----END CERTIFICATE-----"
+
+
+class BadWhere(Exception):
+    """There can be no such server; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a server is.
+
+    @ivar tls: speak TLS, with a certificate that the system trusts.
+    @ivar ca: speak TLS, with a certificate that one of those in this PEM file vouches for.
+    @ivar pin: speak TLS, with the certificate that has this SHA-256 fingerprint, in hexadecimal,
+        colons or not; who signed it and for which name does not matter then.
+    @ivar unix: the path of a UNIX socket; then all else is left out of account.
+    """
+
+    host: str = "localhost"
+    port: int = PORT
+    tls: bool = False
+    ca: str = ""
+    pin: str = ""
+    unix: str = ""
+
+    def __str__(self) -> str:
+        return self.unix or f"{self.host}:{self.port}"
+
+    @property
+    def is_tls(self) -> bool:
+        return not self.unix and bool(self.tls or self.ca or self.pin)
+
+    def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
+        """What connects there.
+
+        @raise BadWhere: if the name of the host, the fingerprint or the file is none.
+        """
+        if self.unix:
+            return UNIXClientEndpoint(reactor, self.unix, timeout)
+        try:
+            plain = HostnameEndpoint(reactor, self.host.encode("idna").decode(), self.port, timeout)
+        except (UnicodeError, ValueError):
+            raise BadWhere(f'"{self.host}" is no name of a host') from None
+        return wrapClientTLS(self._creator(), plain) if self.is_tls else plain
+
+    def _creator(self) -> Any:
+        if self.pin:
+            return _Pinned(fingerprint(self.pin), self.host)
+        trust = None
+        if self.ca:
+            try:
+                trust = trustRootFromCertificates(_certificates(self.ca))
+            except (OSError, ValueError, crypto.Error) as error:
+                reason = getattr(error, "strerror", None) or "it has no certificate in PEM"
+                raise BadWhere(f"cannot use {self.ca}: {reason}") from None
+        return optionsForClientTLS(self.host, trustRoot=trust)
+
+
+def fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint as OpenSSL writes it.
+
+    @raise BadWhere: if it is none.
+    """
+    digits = text.strip().upper().removeprefix("SHA256:").replace(":", "")
+    if len(digits) != 64 or not set(digits) <= set("0123456789ABCDEF"):
+        raise BadWhere("a pin is the SHA-256 fingerprint of a certificate: 64 hexadecimal digits")
+    return ":".join(digits[i : i + 2] for i in range(0, 64, 2))
+
+
+def _certificates(path: str) -> list[Certificate]:
+    parts = Path(path).read_bytes().split(_PEM_END)[:-1]
+    if not parts:
+        raise ValueError
+    return [Certificate.loadPEM(part + _PEM_END) for part in parts]
+
+
+class WrongCertificate(Exception):
+    """The server showed a certificate that is not the pinned one, but one with this fingerprint."""
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Pinned:
+    """Takes one certificate, whoever signed it."""
+
+    def __init__(self, pin: str, host: str) -> None:
+        self._pin = pin
+        self._host = host
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        context = CertificateOptions().getContext()
+
+        def verify(
+            connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+        ) -> bool:
+            if depth:
+                return True
+            shown = certificate.digest("sha256").decode()
+            if shown != self._pin:
+                tlsProtocol.failVerification(Failure(WrongCertificate(shown)))
+            return shown == self._pin
+
+        context.set_verify(SSL.VERIFY_PEER, verify)
+        connection = SSL.Connection(context, None)
+        connection.set_app_data(tlsProtocol)
+        connection.set_tlsext_host_name(self._host.encode("idna"))
+        connection.set_connect_state()
+        return connection
