@@ -82,6 +82,11 @@ class MemoryStore:
         self._held = False
         self.commit()
 
+    @property
+    def waiting(self) -> bool:
+        """Something waits to be worked off."""
+        return bool(self._queue)
+
     def commit(self) -> None:
         """Work off all that waits; posts with no question between them make one batch."""
         if self._busy:
@@ -213,13 +218,40 @@ class MemoryStore:
         )
 
     def unread(self, account_id: int, limit: int, /) -> Deferred[Sequence[DirectMessage]]:
-        return self._answer(
-            lambda: [
+        return self._answer(lambda: self._unread(account_id, limit))
+
+    def _unread(self, account_id: int, limit: int) -> Sequence[DirectMessage]:
+        return [
+            message
+            for post, message in self.direct
+            if post.recipient_id == account_id and (message.id or 0) > self.read[account_id]
+        ][:limit]
+
+    def catch_up(
+        self,
+        room: RoomRecord | None,
+        after: int,
+        account_id: int | None,
+        direct_after: int | None,
+        limit: int,
+        /,
+    ) -> Deferred[tuple[Sequence[Message], Sequence[DirectMessage]]]:
+        def missed() -> tuple[Sequence[Message], Sequence[DirectMessage]]:
+            name = room.name if room else None
+            messages = [m for m in self.messages if m.room == name and m.seq > after]
+            if account_id is None:
+                return _last(messages, limit), ()
+            if direct_after is None:
+                return _last(messages, limit), self._unread(account_id, limit)
+            direct = [
                 message
                 for post, message in self.direct
-                if post.recipient_id == account_id and (message.id or 0) > self.read[account_id]
-            ][:limit]
-        )
+                if account_id in (post.sender_id, post.recipient_id)
+                and (message.id or 0) > direct_after
+            ]
+            return _last(messages, limit), _last(direct, limit)
+
+        return self._answer(missed)
 
 
 def _last(entries: list[T], limit: int) -> Sequence[T]:

@@ -1,7 +1,7 @@
 """Sessions, rooms, and who hears what."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from . import names
@@ -43,6 +43,9 @@ from .text import clean, printable
 LOBBY = "lobby"
 """The room that always exists and that everyone is in."""
 
+DIRECT = "@"
+"""Stands for one's private messages where a room may be named."""
+
 _HISTORY = 20
 """Messages that /history shows when it is not told how many."""
 
@@ -74,6 +77,7 @@ class Session:
     @ivar current: the room that is spoken in.
     @ivar in_flight: how many of its posts are not in the log yet.
     @ivar renamed: how often it took another guest name.
+    @ivar since: for rooms that it is not in yet, and L{DIRECT}: the last that it has seen.
     """
 
     __slots__ = (
@@ -86,6 +90,7 @@ class Session:
         "renamed",
         "rooms",
         "source",
+        "since",
         "told_not_kept",
     )
 
@@ -99,6 +104,7 @@ class Session:
         self.current: Room | None = None
         self.in_flight = 0
         self.renamed = 0
+        self.since: dict[str, int] | None = None
         self.told_not_kept = False
 
     def tell(self, *events: Event) -> None:
@@ -187,24 +193,35 @@ class Chat:
         A guest becomes the account and stays where it is.
         """
         await self._wake(self._lobby)
-        unread = await self._store.unread(account.id, self._limits.max_history)
+        seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
+        missed: Sequence[Message] | None = None
+        if seq is None and id is None:
+            unread = await self._store.unread(account.id, self._limits.max_history)
+        else:
+            lobby = self._lobby.record if seq is not None else None
+            missed, unread = await self._store.catch_up(
+                lobby, seq or 0, account.id, id, self._limits.max_history
+            )
         # No await from here on: what is delivered after the query goes to the session.
         if session.closed:
             return
         person = self._people.get(account.name)
         if person is None or person.account is None:
             person = self._people[account.name] = Person(account.name, account)
-        self._enter(session, person)
-        self._show_unread(session, account, unread)
+        self._enter(session, person, missed if seq is not None else None)
+        if id is None:
+            self._show_unread(session, account, unread)
+        else:
+            self._show_direct(session, account, unread)
 
     async def come_as_guest(self, session: Session, name: str) -> None:
         """Let a session in under a guest name that L{Accounts} holds for it."""
-        await self._wake(self._lobby)
+        missed = await self._missed(session, self._lobby)
         if session.closed:
             self._accounts.release(name)
             return
         person = self._people[name] = Person(name, None)
-        self._enter(session, person)
+        self._enter(session, person, missed)
 
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
@@ -273,14 +290,14 @@ class Chat:
         if len(session.rooms) >= self._limits.max_joined:
             raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
         room = await self._find_or_make(name, session.source)
-        await self._wake(room)
+        missed = await self._missed(session, room)
         person = session.person
         if person is None:
             return
         session.current = room
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
-        session.tell(joined, *self._entrance(room))
+        session.tell(joined, *self._entrance(room, missed))
 
     def leave(self, session: Session, raw: str) -> None:
         """Go out of a room, by default the current one; back to the lobby.
@@ -387,12 +404,8 @@ class Chat:
         count = count or min(_HISTORY, most)
         if not of.startswith("@"):
             room = self._own_room(session, of)
-            messages = self._newest(await self._store.history(room.record, count))
-            now = self._now()
-            self._answer_history(
-                session,
-                History(now, room.name, tuple(Said(now, m, replay=True) for m in messages)),
-            )
+            messages = await self._store.history(room.record, count)
+            self._answer_history(session, self._room_history(room.name, messages))
             return
         account = _person(session).account
         if account is None:
@@ -404,6 +417,43 @@ class Chat:
         self._answer_history(
             session, self._direct_history(f"@{other.name}", account, self._newest(direct))
         )
+
+    async def since(self, session: Session, places: Mapping[str, int]) -> None:
+        """Go on after what was seen before, by another session perhaps: answer with what came
+        after it. For a room that the session is not in yet, this is shown on going into it; for
+        private messages, at login.
+
+        @param places: the last C{seq} seen of each room, and the last id of L{DIRECT}.
+        @raise Refusal: C{full}, and C{forbidden} for private messages of a guest.
+        """
+        now_due = [place for place in places if self._is_due(session, place)]
+        later = {place: last for place, last in places.items() if place not in now_due}
+        if later:
+            known = session.since or {}
+            if len(known.keys() | later) > self._limits.max_joined + 2:
+                raise Refusal("full", f"a session is in {self._limits.max_joined} rooms at most")
+            session.since = {**known, **later}
+        for place in now_due:
+            person = _person(session)
+            room = self._rooms[place].record if place != DIRECT else None
+            id = person.account.id if person.account is not None and room is None else None
+            messages, direct = await self._store.catch_up(
+                room, places[place], id, places[place], self._limits.max_history
+            )
+            if session.closed:
+                return
+            if room is not None:
+                session.tell(self._room_history(room.name, messages))
+            elif person.account is not None:
+                self._show_direct(session, person.account, direct)
+
+    def _is_due(self, session: Session, place: str) -> bool:
+        """What came after something is to be shown at once."""
+        if session.person is None:
+            return False
+        if place == DIRECT and session.person.account is None:
+            raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
+        return place == DIRECT or any(room.name == place for room in session.rooms)
 
     # The feed
 
@@ -549,8 +599,11 @@ class Chat:
             )
         return text
 
-    def _enter(self, session: Session, person: Person) -> None:
-        """Put a session into the lobby as this person, or make the guest that it is become them."""
+    def _enter(self, session: Session, person: Person, missed: Sequence[Message] | None) -> None:
+        """Put a session into the lobby as this person, or make the guest that it is become them.
+
+        @param missed: what to show of the lobby, if not the last messages.
+        """
         guest = session.person
         if guest is not None:
             self._become(session, guest, person)
@@ -561,7 +614,7 @@ class Chat:
         session.current = self._lobby
         self._add(session, self._lobby)
         motd = [Notice(self._now(), line) for line in self.motd]
-        session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby))
+        session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby, missed))
 
     def _welcome(self, session: Session, person: Person) -> Welcome:
         room = _current(session)
@@ -655,12 +708,18 @@ class Chat:
         if not room.members and room is not self._lobby:
             room.recent = room.replay = None
 
-    def _entrance(self, room: Room) -> list[Event]:
-        """What is shown on coming into a room."""
-        if room.replay is None:
-            now = self._now()
-            room.replay = tuple(Said(now, m, replay=True) for m in room.recent or ())
-        events: list[Event] = [History(self._now(), room.name, room.replay)]
+    def _entrance(self, room: Room, missed: Sequence[Message] | None) -> list[Event]:
+        """What is shown on coming into a room.
+
+        @param missed: messages to show, if not the last ones.
+        """
+        if missed is not None:
+            events: list[Event] = [self._room_history(room.name, missed)]
+        else:
+            if room.replay is None:
+                now = self._now()
+                room.replay = tuple(Said(now, m, replay=True) for m in room.recent or ())
+            events = [History(self._now(), room.name, room.replay)]
         if room.topic:
             events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
         if room is not self._lobby:
@@ -677,7 +736,7 @@ class Chat:
         count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
         session.tell(
             Notice(self._now(), f"{count} came while you were away:"),
-            self._direct_history("@", account, shown),
+            self._direct_history(DIRECT, account, shown),
         )
         if len(shown) < len(unread):
             rest = "the rest is shown at your next login; /history @NAME shows it now"
@@ -685,6 +744,18 @@ class Chat:
         newest = shown[-1].id
         if newest is not None:
             self._store.mark_read(account.id, newest)
+
+    def _show_direct(
+        self, session: Session, account: Account, messages: Sequence[DirectMessage]
+    ) -> None:
+        """Show the private messages that a session has missed, also if there are none."""
+        shown = self._newest(messages)
+        if len(shown) < len(messages):
+            rest = "there were more private messages than these; /history @NAME shows them"
+            session.tell(Notice(self._now(), rest))
+        session.tell(self._direct_history(DIRECT, account, shown))
+        if shown and shown[-1].id is not None:
+            self._store.mark_read(account.id, shown[-1].id)
 
     def _answer_history(self, session: Session, history: History) -> None:
         if session.closed:
@@ -702,6 +773,11 @@ class Chat:
             of,
             tuple(Told(now, m, outgoing=m.sender == account.name, replay=True) for m in messages),
         )
+
+    def _room_history(self, room: str, messages: Sequence[Message]) -> History:
+        now = self._now()
+        newest = self._newest(messages)
+        return History(now, room, tuple(Said(now, m, replay=True) for m in newest))
 
     def _newest(self, messages: Sequence[_Replay]) -> Sequence[_Replay]:
         """The newest of the messages, no more than an empty outbox has room for."""
@@ -722,6 +798,20 @@ class Chat:
             recent = await self._store.history(room.record, self._limits.replay)
             if room.recent is None:
                 room.recent = deque(recent, maxlen=self._limits.replay)
+
+    async def _missed(self, session: Session, room: Room) -> Sequence[Message] | None:
+        """L{_wake} a room for a session that goes into it; gives back what came after the last
+        message that it says to have seen. No await may stand between this and going in."""
+        seq = _taken_since(session, room.name)
+        while True:
+            await self._wake(room)
+            if seq is None:
+                return None
+            missed, _ = await self._store.catch_up(
+                room.record, seq, None, None, self._limits.max_history
+            )
+            if room.recent is not None:  # else its last member has left it meanwhile
+                return missed
 
     async def _find_or_make(self, name: str, source: Source) -> Room:
         room = self._rooms.get(name)
@@ -809,6 +899,11 @@ def _current(session: Session) -> Room:
     if session.current is None:
         raise Refusal("not-logged-in", "log in first: type a name, or /help")
     return session.current
+
+
+def _taken_since(session: Session, place: str) -> int | None:
+    """The last that a session has seen there, which is asked once."""
+    return session.since.pop(place, None) if session.since else None
 
 
 def _away(message: DirectMessage) -> str:

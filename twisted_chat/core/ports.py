@@ -69,6 +69,21 @@ class Store(Protocol):
         """The first private messages to an account after the last one that it has seen, oldest
         first."""
 
+    def catch_up(
+        self,
+        room: RoomRecord | None,
+        after: int,
+        account_id: int | None,
+        direct_after: int | None,
+        limit: int,
+        /,
+    ) -> Awaitable[tuple[Sequence[Message], Sequence[DirectMessage]]]:
+        """What came after something, of both kinds as they are at one moment, oldest first: the
+        last messages of a room after a C{seq}, if there is a room; and, if there is an account,
+        its private messages: the last ones that it sent or got after an id, or, without an id,
+        the L{unread} ones. What was accepted before the question is among them.
+        """
+
 
 class PasswordHasher(Protocol):
     """Slow, salted hashing, away from the reactor's thread.

@@ -1,7 +1,7 @@
 """L{SqlStore}: SQLAlchemy Core on one connection, used by one thread."""
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -119,6 +119,9 @@ class SqlStore:
         self._reads: dict[int, int] = {}
         self._committing = False
         self._idle: list[Deferred[None]] = []
+        # Posts that were accepted and that were handed over, and who waits for how many of them.
+        self._accepted = self._handed = 0
+        self._behind: deque[tuple[int, Deferred[None]]] = deque()
 
     def open(self) -> Sequence[RoomRecord]:
         """Open or create the database and bring its schema up to date. Blocks.
@@ -171,6 +174,7 @@ class SqlStore:
 
     def append(self, post: Post, /) -> None:
         self._pending.append(post)
+        self._accepted += 1
         self._flush()
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
@@ -199,6 +203,7 @@ class SqlStore:
             if posts and self._feed is not None:
                 self._feed(list(zip(posts, stored, strict=True)))
         finally:
+            self._hand_over(len(posts))
             self._settle()
 
     def _failed(self, failure: Failure, posts: list[Post], reads: dict[int, int]) -> None:
@@ -214,6 +219,7 @@ class SqlStore:
             if self._lost is not None:
                 self._lost(posts)
         finally:
+            self._hand_over(len(posts))
             self._settle()
 
     def _settle(self) -> None:
@@ -221,6 +227,11 @@ class SqlStore:
             idle, self._idle = self._idle, []
             for waiting in idle:
                 waiting.callback(None)
+
+    def _hand_over(self, count: int) -> None:
+        self._handed += count
+        while self._behind and self._behind[0][0] <= self._handed:
+            self._behind.popleft()[1].callback(None)
 
     async def history(self, room: RoomRecord, limit: int, /) -> Sequence[Message]:
         return await self._read(_history, room, limit)
@@ -238,7 +249,10 @@ class SqlStore:
         return (await self._read(_direct_messages, newest))[::-1]
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
-        oldest = (
+        return await self._read(_direct_messages, self._unread(account_id, limit))
+
+    def _unread(self, account_id: int, limit: int) -> Select[Any]:
+        return (
             _DIRECT.where(
                 direct_messages.c.recipient_id == account_id,
                 direct_messages.c.id > _RECIPIENT.c.read_up_to,
@@ -247,7 +261,32 @@ class SqlStore:
             .order_by(direct_messages.c.id)
             .limit(limit)
         )
-        return await self._read(_direct_messages, oldest)
+
+    async def catch_up(
+        self,
+        room: RoomRecord | None,
+        after: int,
+        account_id: int | None,
+        direct_after: int | None,
+        limit: int,
+        /,
+    ) -> tuple[Sequence[Message], Sequence[DirectMessage]]:
+        if self._handed < self._accepted:
+            landed: Deferred[None] = Deferred()
+            self._behind.append((self._accepted, landed))
+            await landed
+        direct = None
+        if account_id is not None and direct_after is None:
+            direct = self._unread(account_id, limit)
+        elif account_id is not None:
+            direct = _direct_since(account_id, direct_after or 0, limit)
+
+        def work(connection: Connection) -> tuple[list[Message], list[DirectMessage]]:
+            messages = [] if room is None else _history(connection, room, limit, after)
+            told = [] if direct is None else _direct_messages(connection, direct)
+            return messages, sorted(told, key=lambda message: message.id or 0)
+
+        return await self._read(work)
 
     async def prune(self, before: int) -> int:
         """Delete the messages older than a time; gives back how many there were."""
@@ -481,7 +520,16 @@ def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
     return seqs
 
 
-def _history(connection: Connection, room: RoomRecord, limit: int) -> list[Message]:
+def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
+    """The last private messages that an account sent or got after an id, newest first."""
+    mine = or_(
+        direct_messages.c.sender_id == account_id, direct_messages.c.recipient_id == account_id
+    )
+    newest = _DIRECT.where(mine, direct_messages.c.id > after)
+    return newest.order_by(direct_messages.c.id.desc()).limit(limit)
+
+
+def _history(connection: Connection, room: RoomRecord, limit: int, after: int = 0) -> list[Message]:
     rows = connection.execute(
         select(
             messages.c.id,
@@ -491,7 +539,7 @@ def _history(connection: Connection, room: RoomRecord, limit: int) -> list[Messa
             messages.c.text,
             messages.c.action,
         )
-        .where(messages.c.room_id == room.id)
+        .where(messages.c.room_id == room.id, messages.c.seq > after)
         .order_by(messages.c.seq.desc())
         .limit(limit)
     )

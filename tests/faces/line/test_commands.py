@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core.errors import Refusal
@@ -32,6 +33,7 @@ TABLE = {
     "topic": (),
     "me": (),
     "history": (),
+    "since": (),
     "nick": (),
     "passwd": (),
     "json": (),
@@ -114,10 +116,11 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(len(words), len(set(words)))
 
     def test_what_anyone_may_call(self) -> None:
-        """Before login there are the ways in, the way out, help and the output format."""
+        """Before login there are the ways in and back in, the way out, help and the output
+        format."""
         open_to_anyone = {command.word for command in COMMANDS if command.anyone}
         self.assertEqual(
-            open_to_anyone, {"help", "register", "login", "guest", "json", "quit", "EX"}
+            open_to_anyone, {"help", "register", "login", "guest", "since", "json", "quit", "EX"}
         )
 
     def test_what_goes_through_the_log(self) -> None:
@@ -297,6 +300,32 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(refusal.code, "bad-arguments")
             self.assertIn("usage: /json", refusal.text)
 
+    def test_since_takes_places(self) -> None:
+        """/since takes any number of rooms and @, each with a number, and nothing else."""
+        chat = Recorder()
+        command: Any
+        command, arguments = called("/since #Ops=5 lobby=0 @=7 a=b=1")
+        at: Any = type("At", (), {"chat": chat, "session": None})()
+        chat.since = lambda _, places: _noted(chat, places)  # type: ignore[attr-defined]
+        refusal = self.failureResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
+        self.assertEqual(refusal.value.code, "bad-name")
+        command, arguments = called("/since #Ops=5 lobby=0 @=7")
+        self.successResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
+        self.assertEqual(chat.did, [{"ops": 5, "lobby": 0, "@": 7}])
+        for line in (
+            "/since lobby",
+            "/since lobby=",
+            "/since =5",
+            "/since lobby=x",
+            "/since lobby=-1",
+            "/since lobby=1 5",
+            "/since lobby=1234567890123456789",
+            "/since " + "a=1 " * 101,
+        ):
+            command, arguments = called(line)
+            refusal = self.failureResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
+            self.assertEqual(refusal.value.code, "bad-arguments", line)
+
     def test_history_takes_one_place(self) -> None:
         """/history with two places is refused with its usage."""
         for line in ("/history tea lobby", "/history @bob @eve"):
@@ -304,6 +333,10 @@ class UsageTests(SynchronousTestCase):
             coroutine: Any = command.run(Recorder(), *given_arguments)
             failure = self.failureResultOf(coroutine, Refusal)
             self.assertEqual(failure.value.code, "bad-arguments")
+
+
+async def _noted(chat: Recorder, places: object) -> None:
+    chat.did.append(places)
 
 
 class RunTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted_chat.core import names
 from twisted_chat.core.accounts import Accounts
-from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.chat import DIRECT, Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
@@ -109,7 +109,9 @@ REGISTERED = '"{name}" is registered and yours; next time it asks for the passwo
 """What is remarked when somebody has made an account."""
 
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
-_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION"})
+_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
+_MOST_PLACES = 100
+_PLACE = re.compile(r"(.+)=([0-9]{1,18})")
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
 
@@ -186,6 +188,20 @@ async def _history(at: Terminal, *arguments: str) -> None:
         else:
             raise _BY_WORD["history"].misused
     await at.chat.history(at.session, count, of)
+
+
+async def _since(at: Terminal, places: str) -> None:
+    words = places.split()
+    matches = [_PLACE.fullmatch(word) for word in words[:_MOST_PLACES]]
+    seen: dict[str, int] = {}
+    for match in matches:
+        if match is None:
+            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ {DIRECT}=ID")
+        place = match[1] if match[1] == DIRECT else names.room(match[1])
+        seen[place] = int(match[2])
+    if len(words) > _MOST_PLACES:
+        raise Refusal("bad-arguments", f"/since takes {_MOST_PLACES} places; use it again")
+    await at.chat.since(at.session, seen)
 
 
 def _json(at: Terminal, switch: str) -> None:
@@ -277,6 +293,14 @@ COMMANDS: Sequence[Command] = (
         posts=True,
     ),
     Command("history", (), "[N] [ROOM or @NAME]", "what was said before", _history, cost=5),
+    Command(
+        "since",
+        (),
+        "ROOM=SEQ...",
+        "what was said after that, for programs that come back",
+        _since,
+        anyone=True,
+    ),
     Command(
         "nick",
         (),

@@ -1,0 +1,192 @@
+"""Going on where another session left off."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from twisted_chat.core.addresses import SHARED
+from twisted_chat.core.events import Event, History, Said, Told
+
+from .test_chat import PASSWORD, ChatTestCase, Someone
+
+
+def _shown(events: Sequence[Event]) -> list[str]:
+    """What was said, in the order in which it was shown, replayed or live."""
+    shown: list[str] = []
+    for event in events:
+        if isinstance(event, History):
+            shown += [each.message.text for each in event.messages]
+        elif isinstance(event, Said | Told):
+            shown.append(event.message.text)
+    return shown
+
+
+class SinceTests(ChatTestCase):
+    """C{/since}, before and after coming in. A replay shows 5 messages, and a history 10."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.registered("alice")
+        self.bob = self.account("bob", echo=True)
+
+    def say(self, *texts: str) -> None:
+        for text in texts:
+            self.chat.say(self.bob, text)
+
+    def ask(self, session: Someone, **places: int) -> None:
+        """Ask for what came after; C{direct} stands for private messages."""
+        self.run_now(
+            self.chat.since(
+                session, {"@" if p == "direct" else p: last for p, last in places.items()}
+            )
+        )
+
+    def test_login_shows_what_came_after(self) -> None:
+        """Of the lobby: more than a replay, and nothing that was seen."""
+        self.say(*"abcdefgh")
+        alice = Someone()
+        self.ask(alice, lobby=1)
+        self.assertEqual(alice.outbox.events, [])
+        self.log_in(alice, "alice")
+        self.assertEqual(alice.outbox.replayed(), list("bcdefgh"))
+
+    def test_nothing_came_after(self) -> None:
+        """Then the replay is empty, and ends all the same."""
+        self.say("a")
+        alice = Someone()
+        self.ask(alice, lobby=1, direct=0)
+        self.log_in(alice, "alice")
+        ends = [(history.of, len(history.messages)) for history in alice.outbox.of(History)]
+        self.assertEqual(ends, [("lobby", 0), ("@", 0)])
+
+    def test_guest(self) -> None:
+        """A guest is shown the lobby in the same way."""
+        self.say(*"abcdefgh")
+        guest = Someone()
+        self.ask(guest, lobby=2)
+        held = self.run_now(self.accounts.take_guest_name("gus"))
+        self.run_now(self.chat.come_as_guest(guest, held))
+        self.assertEqual(guest.outbox.replayed(), list("cdefgh"))
+
+    def test_no_more_than_a_history(self) -> None:
+        """The newest; the gap shows in their numbers."""
+        self.say(*"abcdefghijklmno")
+        alice = Someone()
+        self.ask(alice, lobby=1)
+        self.log_in(alice, "alice")
+        self.assertEqual(alice.outbox.replayed(), list("fghijklmno"))
+
+    def test_joining_a_room(self) -> None:
+        """It is remembered for the first time that the session goes there, and no longer."""
+        self.join("tea", self.bob)
+        self.say(*"abcdefgh")
+        alice = Someone()
+        self.ask(alice, tea=2)
+        self.log_in(alice, "alice")
+        self.assertEqual(alice.outbox.replayed(), [])
+        self.run_now(self.chat.join(alice, "tea"))
+        self.assertEqual(alice.outbox.replayed(), list("cdefgh"))
+        self.chat.leave(alice, "tea")
+        alice.outbox.take()
+        self.run_now(self.chat.join(alice, "tea"))
+        self.assertEqual(alice.outbox.replayed(), list("defgh"))
+
+    def test_private_messages_both_ways(self) -> None:
+        """After an id: sent and received, in one order, read or not."""
+        alice = self.account("alice")
+        for text in "abc":
+            self.run_now(self.chat.direct(self.bob, "alice", text))
+            self.run_now(self.chat.direct(alice, "bob", text.upper()))
+        self.chat.leave_all(alice)
+        first = self.store.direct[0][1].id
+        assert first is not None
+        again = Someone()
+        self.ask(again, direct=first)
+        self.log_in(again, "alice")
+        (history,) = [each for each in again.outbox.of(History) if each.of == "@"]
+        self.assertEqual([told.message.text for told in history.messages], list("AbBcC"))
+        outgoing = [isinstance(told, Told) and told.outgoing for told in history.messages]
+        self.assertEqual(outgoing, [True, False, True, False, True])
+
+    def test_shown_is_read(self) -> None:
+        """What was shown like this is not shown again as unread."""
+        self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+        alice = Someone()
+        self.ask(alice, direct=0)
+        self.log_in(alice, "alice")
+        self.assertEqual(alice.outbox.replayed(), ["psst"])
+        self.chat.leave_all(alice)
+        again = Someone()
+        self.log_in(again, "alice")
+        self.assertEqual(again.outbox.replayed(), [])
+
+    def test_without_private_messages_the_unread_ones(self) -> None:
+        """Asking for the lobby only does not hide them."""
+        self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+        alice = Someone()
+        self.ask(alice, lobby=0)
+        self.log_in(alice, "alice")
+        self.assertEqual(alice.outbox.replayed(), ["psst"])
+
+    def test_answer_in_a_room(self) -> None:
+        """Once in, it is an answer like that of /history."""
+        alice = self.account("alice", echo=True)
+        self.say(*"abcdefgh")
+        self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+        alice.outbox.take()
+        self.ask(alice, lobby=3, direct=0)
+        self.assertEqual(alice.outbox.replayed(), [*"defgh", "psst"])
+
+    def test_guests_have_no_private_messages(self) -> None:
+        """They are told so."""
+        guest = self.guest("gus")
+        self.assertEqual(self.refusal(self.chat.since(guest, {"@": 1})).code, "forbidden")
+
+    def test_bounded(self) -> None:
+        """Nobody has the server remember any number of rooms."""
+        session = Someone()
+        self.ask(session, a=1, b=2, c=3)
+        places = {f"r{n}": n for n in range(10)}
+        self.assertEqual(self.refusal(self.chat.since(session, places)).code, "full")
+        self.ask(session, a=2)
+
+    def test_meets_live_at_login(self) -> None:
+        """Whatever is said while the store is asked is shown once, in order: before the question,
+        between it and its answer, and after it."""
+        for steps in range(4):
+            self.setUp()
+            self.say(*"ab")
+            account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+            self.store.hold()
+            self.say("c")
+            alice = Someone()
+            self.ask(alice, lobby=1)
+            login = Deferred.fromCoroutine(self.chat.log_in(alice, account))
+            self.say("e")
+            for _ in range(steps):
+                if self.store.waiting:
+                    self.store.step()
+            self.say("f")
+            self.store.release()
+            self.successResultOf(login)
+            self.assertEqual(_shown(alice.outbox.events), list("bcef"), steps)
+
+    def test_meets_live_in_a_room(self) -> None:
+        """The same on going into a room that nobody is in, whose messages are not at hand."""
+        for steps in range(4):
+            self.setUp()
+            alice = self.account("alice")
+            self.join("tea", self.bob)
+            self.say(*"ab")
+            self.ask(alice, tea=1)
+            self.store.hold()
+            self.say("c")
+            joining = Deferred.fromCoroutine(self.chat.join(alice, "tea"))
+            self.say("d")
+            for _ in range(steps):
+                if self.store.waiting:
+                    self.store.step()
+            self.say("e")
+            self.store.release()
+            self.successResultOf(joining)
+            self.assertEqual(_shown(alice.outbox.events), list("bcde"), steps)
