@@ -1,0 +1,203 @@
+"""C{twisted-chat}: the command."""
+
+import argparse
+import configparser
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from twisted_chat import __version__
+
+from .connection import Client, GaveUp, Identity, Refused, Where
+from .pipe import Pipe, Plan, complain, is_input
+from .where import PORT
+
+OK, FAILED, MISUSED = 0, 1, 2
+"""Exit codes: everything was done; something was not posted, or there was no way in; the command
+line or the configuration is wrong."""
+
+_VARIABLE = "TWISTED_CHAT_PASSWORD"
+
+_EPILOG = f"""\
+What is piped in is posted, line by line; then nothing is printed but what fails, and the exit
+code is 0 only if every line has its receipt. Otherwise what happens is printed, if the output is
+a pipe or --json is given. With both, it does both, until the input ends.
+
+A password is taken from --password-file, from ${_VARIABLE}, or from the configuration, in
+$XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config), in which each section is a HOST and has
+any of: host, port, tls, ca, pin, unix, name, password, room.
+
+Exit codes: 0 all done, 1 not posted or not let in, 2 wrong usage.
+"""
+
+_KEYS = frozenset({"host", "port", "tls", "ca", "pin", "unix", "name", "password", "room"})
+
+
+class Misused(Exception):
+    """The command line or the configuration is wrong; the text says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command, and exit."""
+    try:
+        given = _parser().parse_args(arguments)
+        code = _run(given)
+    except Misused as error:
+        complain(str(error))
+        code = MISUSED
+    except (GaveUp, Refused) as error:
+        complain(str(error))
+        code = FAILED
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "twisted-chat",
+        description="Chat from a pipe: post what comes in, or follow what is said.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("host", metavar="HOST", nargs="?", help="the server, or its section")
+    parser.add_argument("port", metavar="PORT", nargs="?", type=_port, help=f"default: {PORT}")
+    parser.add_argument(
+        "--room",
+        action="append",
+        help="the room to post to and to follow; again for more to follow (default: the lobby)",
+    )
+    parser.add_argument("--name", help="who to be")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--guest", action="store_true", help="come without a password")
+    who.add_argument("--register", action="store_true", help="make the account if there is none")
+    parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
+    parser.add_argument("--tls", action="store_true", default=None, help="speak TLS")
+    parser.add_argument("--ca", metavar="FILE", help="TLS; trust these certificates (PEM)")
+    parser.add_argument(
+        "--pin", metavar="SHA256", help="TLS; trust the certificate with this fingerprint"
+    )
+    parser.add_argument("--unix", metavar="PATH", help="connect to a UNIX socket")
+    parser.add_argument("--json", action="store_true", help="follow, as JSON Lines")
+    parser.add_argument("--version", action="version", version=f"twisted-chat {__version__}")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ValueError
+    return port
+
+
+def _run(given: argparse.Namespace) -> int:
+    settings = _settings(_config_path(), given.host)
+    where = _where(given, settings)
+    identity = _identity(given, settings)
+    rooms = tuple(given.room or settings.get("room", "").split())
+    posts = is_input(0)
+    plan = Plan(rooms, posts, given.json or not (posts or sys.stdout.isatty()), given.json)
+    if not (plan.posts or plan.follows):
+        raise Misused("there is nothing to post and no one to show anything: use it in a pipe")
+    from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
+
+    client = Client(where, identity, rooms, reactor=reactor)
+    return _until_done(reactor, Pipe(client, plan))
+
+
+def _until_done(reactor: Any, pipe: Pipe) -> int:
+    codes: list[int] = []
+
+    def failed(failure: Any) -> None:
+        codes.append(FAILED)
+        complain(failure.getErrorMessage())
+
+    def ended(_: object) -> None:
+        if reactor.running:
+            reactor.stop()
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(pipe.run())
+        done.addCallbacks(codes.append, failed)
+        done.addBoth(ended)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    return codes[0] if codes else pipe.report()  # without a code, a signal has ended it
+
+
+def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
+    unix = given.unix or ("" if given.host and not settings else settings.get("unix", ""))
+    host = settings.get("host") or given.host
+    if not (host or unix):
+        raise Misused("which server? twisted-chat HOST [PORT]; --help shows all")
+    try:
+        port = given.port or _port(settings.get("port", str(PORT)))
+    except ValueError:
+        raise Misused(f"{_config_path()}: port is a number from 1 to 65535") from None
+    tls = given.tls or settings.get("tls", "no").lower() in ("yes", "true", "on", "1")
+    ca, pin = given.ca or settings.get("ca", ""), given.pin or settings.get("pin", "")
+    return Where(host or "localhost", port, tls, ca, pin, unix)
+
+
+def _identity(given: argparse.Namespace, settings: dict[str, str]) -> Identity:
+    name = given.name or settings.get("name", "")
+    if given.guest:
+        return Identity(name)
+    password = settings.get("password", "") if name == settings.get("name", "") else ""
+    password = os.environ.get(_VARIABLE, password)
+    if given.password_file:
+        password = _first_line(given.password_file)
+    if password and not name:
+        raise Misused("a password needs a name: --name NAME")
+    if given.register and not password:
+        raise Misused(f"--register needs a password: --password-file FILE, or ${_VARIABLE}")
+    return Identity(name, password, given.register)
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise Misused(f"cannot read the password in {path}: {reason}") from None
+    if not line:
+        raise Misused(f"the first line of {path} is to be the password, and it is empty")
+    return line
+
+
+def _config_path() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    home = Path(base) if os.path.isabs(base) else Path.home() / ".config"
+    return home / "twisted-chat" / "config.ini"
+
+
+def _settings(path: Path, host: str | None) -> dict[str, str]:
+    """What the configuration says of a server; nothing, if there is none.
+
+    @raise Misused: if it is wrong, or holds a password that others can read.
+    """
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        with open(path, encoding="utf-8") as file:
+            config.read_file(file)
+            mode = os.fstat(file.fileno()).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeError, configparser.Error) as error:
+        raise Misused(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    sections = [dict(config.items(section)) for section in config.sections()]
+    every = [config.defaults(), *sections]
+    unknown = sorted({key for section in every for key in section} - _KEYS)
+    if unknown:
+        raise Misused(f"{path}: there is no setting called {unknown[0]}")
+    if any("password" in section for section in every) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Misused(f"{path} holds a password and others can read it: chmod 600 it")
+    if host is not None and config.has_section(host):
+        return dict(config.items(host))
+    return dict(config.defaults())

@@ -1,0 +1,286 @@
+"""The client in a pipe: lines in are posted, events out are followed."""
+
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from . import lines, text
+from .connection import LOBBY, Client, Event, GaveUp, Refused
+
+PIECE = 4000
+"""Bytes of text in one message: what fits into a line with all that stands before it."""
+
+_LONG = 64 * 1024
+"""Bytes of a line that are posted before its end has come."""
+
+_MOST = 200
+"""Messages without a receipt before no more input is read."""
+
+# Colours and the like, which programs write that think they write to a terminal.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+_FOLLOWED = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "gap", "skipped"})
+"""What is shown as text; as JSON everything is."""
+
+_standard_io: Any = StandardIO  # which has other parameters on Windows
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pipe is for.
+
+    @ivar rooms: to follow; the first is where lines are posted. None: the lobby.
+    @ivar posts: the standard input is posted.
+    @ivar follows: what happens is written to the standard output.
+    @ivar json: as JSON Lines.
+    """
+
+    rooms: tuple[str, ...]
+    posts: bool
+    follows: bool
+    json: bool
+
+
+def is_input(descriptor: int) -> bool:
+    """Is there something to be posted: a pipe, a file or a socket? A terminal is none, and
+    C{/dev/null}, which is what programs without an input are given, has nothing."""
+    try:
+        return not stat.S_ISCHR(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Pipe(Protocol):
+    """The standard input and output of a client."""
+
+    transport: Any
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        self._client = client
+        self._plan = plan
+        self._room = plan.rooms[0] if plan.rooms else LOBBY
+        self._buffer = b""
+        self._number = 0
+        self._waiting = 0
+        self._paused = False
+        self._input_ended = not plan.posts
+        self._said_replaced = False
+        self._full: Deferred[None] | None = None
+        self._gone: Deferred[None] | None = None
+        self._broken = False
+        self._finishing = False
+        self.unposted = 0
+
+    async def run(self) -> int:
+        """Post and follow until there is nothing more to do; gives back the exit code."""
+        await self._client.start()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        stdin = sys.stdin.fileno() if self._plan.posts else nowhere
+        stdout = sys.stdout.fileno() if self._plan.follows else nowhere
+        _standard_io(self, stdin=stdin, stdout=stdout)
+        try:
+            async for event in self._client:
+                await self._show(event)
+        except GaveUp as error:
+            complain(str(error))
+            self.unposted = max(self.unposted, 1)
+        await self._flush()
+        return self.report()
+
+    def report(self) -> int:
+        """Say what was not posted; gives back the exit code."""
+        if self._waiting:
+            complain(f"{_count(self._waiting)} had no receipt yet and may not have been posted")
+        return 1 if self.unposted or self._waiting else 0
+
+    # In
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._plan.posts:
+            return
+        *complete, rest = (self._buffer + data).split(b"\n")
+        self._buffer = rest
+        for line in complete:
+            self._number += 1
+            self._post(line)
+        while len(self._buffer) > _LONG:
+            piece, self._buffer = _broken_off(self._buffer, _LONG // 2)
+            self._post(piece, of=self._number + 1)
+        self._regulate()
+
+    def readConnectionLost(self) -> None:
+        """The input has ended; its last line needs no newline."""
+        if self._buffer:
+            self._number += 1
+            self._post(self._buffer)
+            self._buffer = b""
+        if self._plan.posts:
+            self._input_ended = True
+            self._finish()
+
+    def _post(self, line: bytes, of: int = 0) -> None:
+        number = of or self._number
+        for piece in pieces(self._readable(line, number)):
+            self._waiting += 1
+            Deferred.fromCoroutine(self._client.say(piece, self._room)).addCallbacks(
+                self._posted, self._refused, errbackArgs=(number,)
+            ).addErrback(lambda failure: _log.failure("posting a line", failure))
+
+    def _readable(self, line: bytes, number: int) -> str:
+        """A line without what a server would not take."""
+        read = _ESCAPE.sub("", line.removesuffix(b"\r").decode("utf-8", "replace"))
+        cleaned = _CONTROL.sub(_REPLACED, read.replace("\r", " "))
+        if _REPLACED in cleaned and not self._said_replaced:
+            self._said_replaced = True
+            complain(
+                f"line {number} has bytes that are not text in UTF-8;"
+                f" there and from here on each is posted as {_REPLACED}"
+            )
+        return cleaned
+
+    def _posted(self, _: Event) -> None:
+        self._waiting -= 1
+        self._regulate()
+        self._finish()
+
+    def _refused(self, failure: Failure, number: int) -> None:
+        self._waiting -= 1
+        self.unposted += 1
+        failure.trap(Refused, GaveUp)
+        complain(f"line {number} was not posted: {failure.value}")
+        self._regulate()
+        self._finish()
+
+    def _regulate(self) -> None:
+        """Read no more while too much has no receipt yet."""
+        pause = self._waiting >= (_MOST // 2 if self._paused else _MOST)
+        if pause != self._paused and not self._input_ended:
+            self._paused = pause
+            if pause:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+
+    def _finish(self) -> None:
+        """End the session when everything that came in has its answer."""
+        done = self._broken or (self._plan.posts and self._input_ended and not self._waiting)
+        if done and not self._finishing:
+            self._finishing = True
+            Deferred.fromCoroutine(self._client.close()).addErrback(
+                lambda failure: _log.failure("closing", failure)
+            )
+
+    # Out
+
+    async def _show(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "disconnected":
+            complain(f"{event['text']}; trying again")
+        elif kind == "error" and not self._plan.json:
+            complain(event["text"])
+        if not self._plan.follows or self._broken or not self._is_followed(event):
+            return
+        if self._plan.json:
+            shown: str | None = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        else:
+            shown = text.line(event, self._client.name) if kind in _FOLLOWED else None
+        if shown is not None:
+            self.transport.write(f"{shown}\n".encode())
+        if self._full is not None:
+            await self._full
+
+    def _is_followed(self, event: Event) -> bool:
+        """Who names rooms is not told of the lobby, in which everyone is."""
+        room = event.get("room")
+        return not (self._plan.rooms and room == LOBBY and LOBBY not in self._plan.rooms)
+
+    async def _flush(self) -> None:
+        """Wait until all that was written is out."""
+        if self._broken:
+            return
+        self._gone = Deferred()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        await self._gone
+
+    def pauseProducing(self) -> None:
+        """Who reads the output is slow."""
+        if self._full is None:
+            self._full = Deferred()
+
+    def resumeProducing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None:
+            full.callback(None)
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
+
+    def writeConnectionLost(self) -> None:
+        """Nobody reads the output any more: there is no use in going on, and no fault."""
+        self._over()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._over()
+
+    def _over(self) -> None:
+        self._broken = self._plan.follows or self._broken
+        self.resumeProducing()
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone.callback(None)
+        elif self._plan.follows:
+            self._finish()
+
+
+def pieces(said: str) -> Iterator[str]:
+    """What is to be said, in messages that each fit into a line; nothing for nothing."""
+    try:
+        rest = lines.sayable(said).encode()
+    except Refused:
+        return
+    while rest:
+        piece, rest = (rest, b"") if len(rest) <= PIECE else _broken_off(rest, PIECE)
+        if not piece.isspace():
+            yield piece.decode()
+
+
+def _broken_off(data: bytes, size: int) -> tuple[bytes, bytes]:
+    """Break data off, if possible after a space, and not within a character."""
+    cut = data.rfind(b" ", size // 2, size) + 1 or size
+    while cut > size - 4 and data[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return data[:cut], data[cut:]
+
+
+def complain(sentence: str) -> None:
+    """Say what is wrong, to whoever looks at the standard error."""
+    try:
+        print(f"twisted-chat: {sentence}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody looks
+
+
+def _count(messages: int) -> str:
+    return "1 message" if messages == 1 else f"{messages} messages"
