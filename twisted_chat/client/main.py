@@ -126,8 +126,9 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
         done.addBoth(ended)
 
     reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger("before", "shutdown", pipe.interrupt)
     reactor.run()
-    return codes[0] if codes else pipe.report()  # without a code, a signal has ended it
+    return codes[0] if codes else pipe.report()
 
 
 def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:

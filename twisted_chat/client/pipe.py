@@ -86,7 +86,8 @@ class Pipe(Protocol):
         self._full: Deferred[None] | None = None
         self._gone: Deferred[None] | None = None
         self._broken = False
-        self._finishing = False
+        self._finishing = self._interrupted = False
+        self._left = 0
         self.unposted = 0
 
     async def run(self) -> int:
@@ -105,11 +106,20 @@ class Pipe(Protocol):
         await self._flush()
         return self.report()
 
+    def interrupt(self) -> "Deferred[None] | None":
+        """A signal is to end us: say goodbye to the server, and what was not posted."""
+        if self._finishing:
+            return None
+        self._finishing = self._interrupted = True
+        self._left = self._waiting
+        return Deferred.fromCoroutine(self._client.close())
+
     def report(self) -> int:
         """Say what was not posted; gives back the exit code."""
-        if self._waiting:
-            complain(f"{_count(self._waiting)} had no receipt yet and may not have been posted")
-        return 1 if self.unposted or self._waiting else 0
+        if self._left:
+            complain(f"{_count(self._left)} had no receipt yet and may not have been posted")
+        unread = self._interrupted and not self._input_ended
+        return 1 if self.unposted or self._left or unread else 0
 
     # In
 
@@ -166,9 +176,10 @@ class Pipe(Protocol):
 
     def _refused(self, failure: Failure, number: int) -> None:
         self._waiting -= 1
-        self.unposted += 1
         failure.trap(Refused, GaveUp)
-        complain(f"line {number} was not posted: {failure.value}")
+        if not self._finishing:  # else they are counted
+            self.unposted += 1
+            complain(f"line {number} was not posted: {failure.value}")
         self._regulate()
         self._finish()
 
@@ -187,6 +198,7 @@ class Pipe(Protocol):
         done = self._broken or (self._plan.posts and self._input_ended and not self._waiting)
         if done and not self._finishing:
             self._finishing = True
+            self._left = self._waiting
             Deferred.fromCoroutine(self._client.close()).addErrback(
                 lambda failure: _log.failure("closing", failure)
             )
