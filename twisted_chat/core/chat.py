@@ -89,8 +89,8 @@ class Session:
         "person",
         "renamed",
         "rooms",
-        "source",
         "since",
+        "source",
         "told_not_kept",
     )
 
