@@ -13,6 +13,9 @@ MAX_LINE = 4096
 Event = dict[str, Any]
 """What a server told, as C{docs/protocol.md} has it."""
 
+_PLACES = 20
+"""Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
+
 _LITERALLY = "\u2060"
 """A word joiner. The server takes it out, but only after it has looked for commands and quotes."""
 
@@ -102,14 +105,10 @@ def words(text: str) -> list[str]:
 
 def packed(command: str, parameters: list[str]) -> list[str]:
     """The command with all the parameters, in as many lines as it takes."""
-    packed: list[str] = []
-    line = command
-    for parameter in parameters:
-        if len(f"{line} {parameter}".encode()) > MAX_LINE:
-            packed.append(line)
-            line = command
-        line = f"{line} {parameter}"
-    return [*packed, line] if parameters else []
+    return [
+        " ".join([command, *parameters[i : i + _PLACES]])
+        for i in range(0, len(parameters), _PLACES)
+    ]
 
 
 def fits(line: str) -> str:

@@ -320,7 +320,7 @@ class UsageTests(SynchronousTestCase):
             "/since lobby=-1",
             "/since lobby=1 5",
             "/since lobby=1234567890123456789",
-            "/since " + "a=1 " * 101,
+            "/since " + "a=1 " * 21,
         ):
             command, arguments = called(line)
             refusal = self.failureResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))

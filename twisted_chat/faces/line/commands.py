@@ -110,7 +110,7 @@ REGISTERED = '"{name}" is registered and yours; next time it asks for the passwo
 
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
-_MOST_PLACES = 100
+_MOST_PLACES = 20
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
@@ -300,6 +300,7 @@ COMMANDS: Sequence[Command] = (
         "what was said after that, for programs that come back",
         _since,
         anyone=True,
+        cost=5,
     ),
     Command(
         "nick",

@@ -1,0 +1,385 @@
+"""C{twisted-chat} in a pipe: real processes, a real daemon, and a daemon that is killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.daemon import Daemon, environment
+from tests.client.certificates import Certificates
+
+from .terminal import TIMEOUT, DaemonTestCase, Peer
+
+COMMAND = str(Path(sys.executable).with_name("twisted-chat"))
+
+Child = subprocess.Popen[bytes]
+
+
+def start(*arguments: str, **options: Any) -> Child:
+    """The command, with nothing to read and nobody to read it unless told otherwise."""
+    given: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "env": environment(XDG_CONFIG_HOME="/nonexistent"),
+        **options,
+    }
+    return subprocess.Popen([COMMAND, *arguments], **given)
+
+
+def run(*arguments: str, input: bytes = b"", **options: Any) -> tuple[int, str, str]:
+    """Run the command with an input; gives back its exit code, output and complaints."""
+    child = start(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    out, err = child.communicate(input, TIMEOUT)
+    return child.returncode, out.decode(), err.decode()
+
+
+class ClientTestCase(DaemonTestCase):
+    """A daemon, and how the client is told of it."""
+
+    @property
+    def there(self) -> tuple[str, str]:
+        return "127.0.0.1", str(self.daemon.port)
+
+    def child(self, *arguments: str, **options: Any) -> Child:
+        """A client that is ended with the test."""
+        child = start(*self.there, *arguments, **options)
+
+        def end() -> None:
+            child.kill()
+            child.wait()
+            for end in (child.stdin, child.stdout, child.stderr):
+                if end is not None:
+                    end.close()
+
+        self.addCleanup(end)
+        return child
+
+    def post(self, input: bytes, *arguments: str) -> tuple[int, str, str]:
+        return run(*self.there, *arguments, input=input)
+
+    def said(self, room: str, count: int = 1000) -> list[str]:
+        """What is in a room's log."""
+        with Peer(self.daemon.port) as peer:
+            peer.send(f"/json on\n/guest\n/join {room}\n/history {count}\n/quit\n")
+            events = [json.loads(x) for x in peer.rest().splitlines() if x.startswith("{")]
+        ends = [i for i, event in enumerate(events) if event["event"] == "history"]
+        return [event["text"] for event in events[ends[-2] + 1 :] if event["event"] == "message"]
+
+
+class PostTests(ClientTestCase):
+    """Lines in."""
+
+    def test_done(self) -> None:
+        """C{echo done | twisted-chat} posts, has its receipt, prints nothing and exits 0."""
+        self.assertEqual(self.post(b"done\n", "--room", "ops"), (0, "", ""))
+        self.assertEqual(self.said("ops"), ["done"])
+
+    def test_literally(self) -> None:
+        """Whatever a line looks like, it is said as it is; an empty one says nothing."""
+        lines = ["/quit", "!users", '"quoted"', "PM", "exit", "//x", "  indented", "é 👩‍🚀", "a\tb"]
+        text = "\n".join(["", *lines, "", "no newline"])
+        self.assertEqual(self.post(text.encode(), "--room", "ops"), (0, "", ""))
+        self.assertEqual(self.said("ops"), [*lines[:-1], "a    b", "no newline"])
+
+    def test_what_is_no_text(self) -> None:
+        """Colours are left out; bytes that are not UTF-8 and control characters are replaced, and
+        this is said once."""
+        code, _, err = self.post(b"\x1b[1;31mred\x1b[0m\r\n\xff!\na\x00b\n", "--room", "ops")
+        self.assertEqual(code, 0)
+        self.assertEqual(self.said("ops"), ["red", "\ufffd!", "a\ufffdb"])
+        self.assertEqual(err.count("\n"), 1)
+        self.assertIn("line 2", err)
+
+    def test_long_lines(self) -> None:
+        """A line that is too long for one message becomes several, and loses nothing."""
+        words = " ".join(f"word{n}" for n in range(3000))
+        letters = "é" * 50_000
+        self.assertEqual(self.post(f"{words}\n{letters}\n".encode(), "--room", "ops")[0], 0)
+        said = self.said("ops")
+        self.assertLess(max(len(text.encode()) for text in said), 4097)
+        pieces = [text for text in said if "é" not in text]
+        self.assertEqual(" ".join(pieces), words)
+        self.assertEqual("".join(text for text in said if "é" in text), letters)
+
+    def test_refused(self) -> None:
+        """What the server does not take is named, and makes the exit code 1."""
+        self.daemon.kill()
+        self.daemon = Daemon("--max-message", "10")
+        self.addCleanup(self.daemon.kill)
+        self.daemon.start()
+        code, out, err = self.post(b"one\nfar too long for it\ntwo\nthis one is too\nthree\n")
+        self.assertEqual((code, out), (1, ""))
+        self.assertEqual(
+            [line.split(":")[1].strip() for line in err.splitlines()],
+            ["line 2 was not posted", "line 4 was not posted"],
+        )
+        self.assertEqual(self.said("lobby"), ["one", "two", "three"])
+
+    def test_throttled(self) -> None:
+        """Who is not trusted is slower, and loses nothing."""
+        self.daemon.kill()
+        self.daemon = Daemon(trusted="192.0.2.1/32")
+        self.addCleanup(self.daemon.kill)
+        self.daemon.start()
+        lines = [str(n) for n in range(30)]
+        self.assertEqual(self.post("\n".join(lines).encode())[0], 0)
+        self.assertEqual(self.said("lobby"), lines)
+
+    def test_file(self) -> None:
+        """A file is an input like any other."""
+        path = Path(self.mktemp())
+        path.write_text("one\ntwo\n")
+        with path.open("rb") as file:
+            child = self.child("--room", "ops", stdin=file)
+            self.assertEqual(child.wait(TIMEOUT), 0)
+        self.assertEqual(self.said("ops"), ["one", "two"])
+
+    def test_interrupted(self) -> None:
+        """A signal while there is input left is a failure."""
+        child = self.child("--room", "ops", stdin=subprocess.PIPE)
+        assert child.stdin is not None
+        child.stdin.write(b"one\n")
+        child.stdin.flush()
+        self.wait_for("ops", ["one"])
+        child.send_signal(signal.SIGTERM)
+        self.assertEqual(child.wait(TIMEOUT), 1)
+
+    def wait_for(self, room: str, texts: Sequence[str]) -> None:
+        """Wait until this has been said, by being told of it."""
+        with Peer(self.daemon.port) as peer:
+            peer.send(f"/guest\n/join {room}\n")
+            for text in texts:
+                peer.see(f": {text}\n")
+
+
+class KilledTests(ClientTestCase):
+    """The daemon is killed with -9 while lines pass, and started again, several times."""
+
+    lines = 3000
+
+    def test_poster_and_follower(self) -> None:
+        """Every line is in the log once and in order, and reached the follower so."""
+        follower = self.child("--room", "ops", "--json", stdout=subprocess.PIPE)
+        assert follower.stdout is not None
+        self.see(follower, "connected")
+        poster = self.child(
+            "--room", "ops", "--name", "deploy", stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert poster.stdin is not None
+        followed: list[int] = []
+        every = self.lines // 4
+        for n in range(self.lines):
+            poster.stdin.write(b"%d\n" % n)
+            poster.stdin.flush()
+            if n % every == every - 1:  # most of the last 750 are on their way now
+                while len(followed) < n - every // 2:
+                    self.follow(follower, followed)
+                self.daemon.kill()
+                self.daemon.start()
+        poster.stdin.close()
+        while len(followed) < self.lines:
+            self.follow(follower, followed)
+        self.assertEqual(poster.wait(TIMEOUT), 0)
+        self.assertEqual(followed, list(range(self.lines)))
+        self.assertEqual(self.said("ops"), [str(n) for n in range(self.lines - 1000, self.lines)])
+
+    def see(self, child: Child, kind: str) -> None:
+        assert child.stdout is not None
+        while json.loads(child.stdout.readline())["event"] != kind:
+            pass
+
+    def follow(self, child: Child, followed: list[int]) -> None:
+        assert child.stdout is not None
+        event = json.loads(child.stdout.readline())
+        self.assertNotEqual(event["event"], "gap")
+        if event["event"] == "message":
+            followed.append(int(event["text"]))
+
+
+class FollowTests(ClientTestCase):
+    """Events out."""
+
+    def test_json(self) -> None:
+        """Each event is one object a line; C{| head -1} ends it quietly."""
+        command = f"{COMMAND} {' '.join(self.there)} --json </dev/null | head -1"
+        script = f"{command}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+            env=environment(XDG_CONFIG_HOME="/nonexistent"),
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(json.loads(done.stdout)["event"], "welcome")
+
+    def test_text(self) -> None:
+        """Without C{--json} it is lines for people, and no escape sequence is in them."""
+        child = self.child("--room", "ops", stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        with Peer(self.daemon.port) as peer:
+            peer.send("/guest bob\n/join ops\n")
+            peer.see("in #ops")
+            child.stdout.readline()
+            peer.send("hi\n")
+            while not (line := child.stdout.readline().decode()).endswith("bob: hi\n"):
+                self.assertTrue(line.startswith("*"), line)
+        self.assertRegex(line, r"^\[\d\d:\d\d\] #ops bob: hi\n$")
+        child.send_signal(signal.SIGTERM)
+        self.assertEqual(child.wait(TIMEOUT), 0)
+
+    def test_reader_that_does_not_read(self) -> None:
+        """The client does not grow: what nobody reads waits in the server, which skips."""
+        child = self.child("--json", stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        before = _memory(child.pid)
+        text = b"x" * 1000
+        self.assertEqual(self.post(b"\n".join([text] * 20_000))[0], 0)
+        self.assertLess(_memory(child.pid) - before, 8 * 1024)
+        last = 0
+        while last < 20_000:  # and when it is read again, it has the newest
+            event = json.loads(child.stdout.readline())
+            if event["event"] == "message":
+                self.assertGreater(event["seq"], last)
+                last = event["seq"]
+            elif event["event"] == "gap":
+                self.assertEqual(event["first"], last + 1)
+                last = event["last"]
+
+    def test_both(self) -> None:
+        """With input and C{--json}: posts, shows its receipts, and ends with the input."""
+        code, out, err = self.post(b"one\ntwo\n", "--json", "--room", "ops")
+        self.assertEqual((code, err), (0, ""))
+        events = [json.loads(line) for line in out.splitlines()]
+        texts = [event["text"] for event in events if event["event"] == "message"]
+        self.assertEqual(texts, ["one", "two"])
+
+
+class RefusedTests(ClientTestCase):
+    """What cannot be: one sentence, and an exit code."""
+
+    def check(self, code: int, sentence: str, *arguments: str, **options: Any) -> None:
+        given, out, err = run(*arguments, input=b"x\n", **options)
+        self.assertEqual((given, out), (code, ""), err)
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertIn(sentence, err)
+
+    def test_nowhere(self) -> None:
+        """Nothing listens there, there is no such host, and no server was named."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = str(unused.getsockname()[1])
+            self.check(1, "nothing listens there", "127.0.0.1", port)
+        self.check(1, "there is no host of this name", "nosuchhost.invalid")
+        self.check(1, "no such file", "--unix", "/nonexistent/socket")
+        self.check(2, "which server?")
+
+    def test_passwords(self) -> None:
+        """From a file, from the environment and from the configuration; never a wrong one
+        twice."""
+        secret = Path(self.mktemp())
+        secret.write_text("s3cret-pw\n")
+        made = ("--name", "bot", "--password-file", str(secret))
+        self.assertEqual(run(*self.there, *made, "--register", input=b"1\n"), (0, "", ""))
+        self.assertEqual(run(*self.there, *made, "--register", input=b"2\n"), (0, "", ""))
+        env = environment(TWISTED_CHAT_PASSWORD="s3cret-pw", XDG_CONFIG_HOME="/nonexistent")
+        self.assertEqual(run(*self.there, "--name", "bot", input=b"3\n", env=env), (0, "", ""))
+        env = environment(TWISTED_CHAT_PASSWORD="wrong-one", XDG_CONFIG_HOME="/nonexistent")
+        self.check(1, "wrong name or password", *self.there, "--name", "bot", env=env)
+        self.check(1, "registered", *self.there, "--name", "bot")
+        self.check(2, "a password needs a name", *self.there, env=env)
+        self.assertEqual(self.said("lobby"), ["1", "2", "3"])
+
+    def test_configuration(self) -> None:
+        """One that others can read may hold no password."""
+        config = Path(self.mktemp()).absolute()
+        path = config / "twisted-chat" / "config.ini"
+        path.parent.mkdir(parents=True)
+        port = self.daemon.port
+        path.write_text(f"[work]\nhost=127.0.0.1\nport={port}\nname=bot\nroom=ops\n")
+        env = environment(XDG_CONFIG_HOME=str(config))
+        self.assertEqual(run("work", input=b"1\n", env=env), (0, "", ""))
+        self.assertEqual(self.said("ops"), ["1"])
+        with path.open("a") as file:
+            file.write("password=s3cret-pw\n")
+        path.chmod(0o644)
+        self.check(2, "chmod 600", "work", env=env)
+        path.chmod(0o600)
+        self.assertEqual(run("work", "--register", input=b"2\n", env=env), (0, "", ""))
+        path.write_text("[work]\nhots=x\n")
+        self.check(2, "no setting called hots", "work", env=env)
+
+
+class PlacesTests(ClientTestCase):
+    """TLS and UNIX sockets."""
+
+    def setUp(self) -> None:
+        self.certificates = Certificates(Path(self.mktemp()))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.tls = str(free.getsockname()[1])
+        self.socket = Path(f"/tmp/chat-{os.getpid()}-{self.tls}.sock")
+        self.addCleanup(lambda: self.socket.unlink(missing_ok=True))
+        self.options = (
+            "--port",
+            f"ssl:{self.tls}:interface=127.0.0.1:{self.certificates.server_options}",
+            "--port",
+            f"unix:{self.socket}",
+        )
+        super().setUp()
+
+    def attempt(self, *arguments: str) -> tuple[int, str]:
+        code, out, err = run(*arguments, input=b"x\n")
+        self.assertEqual(out, "")
+        return code, err
+
+    def test_unix(self) -> None:
+        """A UNIX socket is as good."""
+        self.assertEqual(self.attempt("--unix", str(self.socket)), (0, ""))
+
+    def test_pinned(self) -> None:
+        """The pinned certificate is taken whatever name it has, and no other; the right
+        fingerprint is told."""
+        pin = self.certificates.fingerprint
+        for written in (pin, pin.replace(":", "").lower()):
+            self.assertEqual(self.attempt("127.0.0.1", self.tls, "--pin", written), (0, ""))
+        code, err = self.attempt("127.0.0.1", self.tls, "--pin", "00" * 32)
+        self.assertEqual(code, 1)
+        self.assertIn(f"its fingerprint is {pin}", err)
+        code, err = self.attempt("127.0.0.1", self.tls, "--pin", "00")
+        self.assertEqual(code, 1)
+        self.assertIn("64 hexadecimal digits", err)
+
+    def test_checked(self) -> None:
+        """A certificate is taken if a trusted one signed it for the host, and otherwise not."""
+        ca = str(self.certificates.ca)
+        self.assertEqual(self.attempt("localhost", self.tls, "--ca", ca), (0, ""))
+        code, err = self.attempt("127.0.0.1", self.tls, "--ca", ca)
+        self.assertEqual((code, "for another name" in err), (1, True), err)
+        code, err = self.attempt("localhost", self.tls, "--tls")
+        self.assertEqual((code, "not signed by anyone trusted" in err), (1, True), err)
+        code, err = self.attempt("localhost", self.tls, "--ca", str(self.certificates.other_ca))
+        self.assertEqual((code, "not signed by anyone trusted" in err), (1, True), err)
+        self.assertEqual(self.said("lobby"), ["x"])
+
+    def test_no_tls_there(self) -> None:
+        """A server that speaks no TLS, and one that speaks nothing else."""
+        code, err = self.attempt(*self.there, "--tls")
+        self.assertEqual((code, "TLS" in err), (1, True), err)
+        code, err = self.attempt("127.0.0.1", self.tls)
+        self.assertEqual((code, err.count("\n")), (1, 1), err)
+
+
+def _memory(pid: int) -> int:
+    """KiB of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    raise AssertionError("it has ended")
