@@ -159,7 +159,7 @@ class PostTests(ClientTestCase):
 
 
 class KilledTests(ClientTestCase):
-    """The daemon is killed with -9 while lines pass, and started again, several times."""
+    """The daemon is killed with -9 while lines pass, and started again, twice."""
 
     lines = 3000
 
@@ -173,11 +173,11 @@ class KilledTests(ClientTestCase):
         )
         assert poster.stdin is not None
         followed: list[int] = []
-        every = self.lines // 4
+        every = self.lines // 3 + 1
         for n in range(self.lines):
             poster.stdin.write(b"%d\n" % n)
             poster.stdin.flush()
-            if n % every == every - 1:  # most of the last 750 are on their way now
+            if n % every == every - 1:  # most of the last 1000 are on their way now
                 while len(followed) < n - every // 2:
                     self.follow(follower, followed)
                 self.daemon.kill()

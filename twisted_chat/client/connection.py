@@ -225,6 +225,7 @@ class Client:
         self._line: _Line | None = None
         self._entering = False
         self._server_spoke = False
+        self._token = ""  # of the session, which the next one takes over
         self._was_connected = False
         self._pinged = False
         self._since = 0.0
@@ -563,6 +564,8 @@ class Client:
             return
         if isinstance(server := event.get("server"), str):
             self.server = server
+        if isinstance(token := event.get("session"), str):
+            self._token = token
         answer = self._answers.popleft()
         answer.then(answer.refusal)
 
@@ -570,9 +573,7 @@ class Client:
         self.name, self.account = event["name"], event["account"]
         self._talking = event["room"]
         self._name_tries = 0
-        if not self.account:
-            self._identity = replace(self._identity, name=self.name)
-        elif self.is_connected:  # a guest has become an account
+        if self.account and self.is_connected:  # a guest has become an account
             self._direct.seen = self._direct.heard = self._last_id
         self._offer(event)
         if self._entering:
@@ -823,6 +824,8 @@ class Client:
         words = [f"{room}={log.seen}" for room, log in self._rooms.items() if log.seen is not None]
         if self._direct.filling:
             words.append(f"@={self._direct.seen}")
+        if self._token and not self.is_connected:
+            words.insert(0, f"~={self._token}")
         return lines.packed("/since", words)
 
     # The connection

@@ -216,9 +216,14 @@ class Chat:
 
     async def come_as_guest(self, session: Session, name: str) -> None:
         """Let a session in under a guest name that L{Accounts} holds for it."""
-        missed = await self._missed(session, self._lobby)
-        if session.closed:
-            self._accounts.release(name)
+        entered = False
+        try:
+            missed = await self._missed(session, self._lobby)
+            entered = not session.closed
+        finally:
+            if not entered:
+                self._accounts.release(name)
+        if not entered:
             return
         person = self._people[name] = Person(name, None)
         self._enter(session, person, missed)

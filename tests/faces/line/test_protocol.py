@@ -26,6 +26,7 @@ from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.limits import Limits
 from twisted_chat.faces.admission import Admission
+from twisted_chat.faces.line import protocol
 from twisted_chat.faces.line.protocol import ChatFactory, ChatProtocol, Settings
 from twisted_chat.faces.outbox import fan_out
 
@@ -981,6 +982,10 @@ class PiecesTests(ServerTestCase):
 
     limits = Limits(max_in_flight=10, line_rate=0)
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(protocol, "token_urlsafe", lambda _: "the same each time")
+
     def run_script(self, script: bytes, size: int | None) -> tuple[bytes, Sequence[str]]:
         """Send a script and half-close; gives back what came of it, without the prompts, and what
         is in the log."""
@@ -1339,6 +1344,7 @@ class JsonTests(ServerTestCase):
         before, _, after = peer.take().partition("\n{")
         self.assertEqual(before, f"{_GREETING}Name: ")
         hello = json.loads("{" + after)
+        self.assertRegex(hello.pop("session"), "^[-_A-Za-z0-9]{16}$")
         self.assertEqual(
             hello,
             {

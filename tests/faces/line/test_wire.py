@@ -417,12 +417,18 @@ class JsonFormatTests(InUTC):
 
     def test_hello(self) -> None:
         """The first object names the protocol's version and the server."""
-        line = JsonFormat('Tea "&" Cake\n').hello(NOW)
+        line = JsonFormat('Tea "&" Cake\n').hello(NOW, "abc")
         self.assertTrue(line.startswith(b'{"event":"hello"') and line.endswith(b"}\n"))
         self.assertEqual(line.count(b"\n"), 1)
         self.assertEqual(
             json.loads(line),
-            {"event": "hello", "time": STAMP, "protocol": 1, "server": 'Tea "&" Cake\n'},
+            {
+                "event": "hello",
+                "time": STAMP,
+                "protocol": 1,
+                "server": 'Tea "&" Cake\n',
+                "session": "abc",
+            },
         )
 
     def test_welcome(self) -> None:

@@ -35,6 +35,10 @@ class Terminal(Protocol):
     def speak_json(self, on: bool) -> None:
         """Write JSON Lines from now on, or text."""
 
+    def take_over(self, token: str) -> None:
+        """End the session that was given this token, if it is still there, with what it has sent
+        and was not carried out yet."""
+
     def hang_up(self) -> None:
         """Say bye and end the connection."""
 
@@ -111,6 +115,7 @@ REGISTERED = '"{name}" is registered and yours; next time it asks for the passwo
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _MOST_PLACES = 20
+_SESSION = "~="
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
@@ -194,9 +199,12 @@ async def _since(at: Terminal, places: str) -> None:
     words = places.split()
     matches = [_PLACE.fullmatch(word) for word in words[:_MOST_PLACES]]
     seen: dict[str, int] = {}
-    for match in matches:
+    for word, match in zip(words, matches, strict=False):
+        if word.startswith(_SESSION):
+            at.take_over(word.removeprefix(_SESSION))
+            continue
         if match is None:
-            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ {DIRECT}=ID")
+            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ {DIRECT}=ID {_SESSION}SESSION")
         place = match[1] if match[1] == DIRECT else names.room(match[1])
         seen[place] = int(match[2])
     if len(words) > _MOST_PLACES:

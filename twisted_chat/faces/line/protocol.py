@@ -4,6 +4,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from secrets import token_urlsafe
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -104,6 +105,7 @@ class ChatProtocol(LineReceiver):
     _ended = False
     _endless = False
     _gone = False
+    _token: str | None = None
     _crlf = False
     _prompted = False
     _failed = False
@@ -154,12 +156,29 @@ class ChatProtocol(LineReceiver):
             # TLS knows no half-close. What was said before the end is worked off all the same.
             self.readConnectionLost()
             return
+        self._stop()
+        if not self.session.in_flight:
+            self.chat.leave_all(self.session)
+
+    def _stop(self) -> None:
+        """Carry out nothing more."""
         self._gone = True
+        self._forget_token()
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
-        if not self.session.in_flight:
-            self.chat.leave_all(self.session)
+
+    def _forget_token(self) -> None:
+        if self._token is not None:
+            self.factory.tokens.pop(self._token, None)
+
+    def take_over(self, token: str) -> None:
+        other = self.factory.tokens.get(token)
+        if other is not None and other is not self:
+            other._stop()
+            other.transport.abortConnection()
+            if not other.session.in_flight:
+                self.chat.leave_all(other.session)  # and its guest name is free
 
     # What comes in
 
@@ -403,7 +422,10 @@ class ChatProtocol(LineReceiver):
             self.notice("text from now on")
             return
         self.outbox.format = self.factory.json
-        hello = self.factory.json.hello(self.factory.now())
+        if self._token is None:
+            self._token = token_urlsafe(12)
+            self.factory.tokens[self._token] = self
+        hello = self.factory.json.hello(self.factory.now(), self._token)
         self.outbox.write(b"\n" + hello if self._prompted else hello)
         self._prompted = False
 
@@ -423,6 +445,7 @@ class ChatProtocol(LineReceiver):
             asked.cancel()  # and what was hidden for a password is shown again
         if unanswered:
             self.outbox.write(b"\n")
+        self._forget_token()
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
             self.chat.leave_all(self.session)
@@ -488,6 +511,7 @@ class ChatFactory(Factory):
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
         )
         self._connections: dict[ChatProtocol, Source] = {}
+        self.tokens: dict[str, ChatProtocol] = {}  # by which a client knows its session again
         self._refusals: set[_Refuser] = set()
         self._empty: Deferred[None] | None = None
         self._cooperator = Cooperator(scheduler=lambda work: clock.callLater(0, work))

@@ -118,14 +118,18 @@ class JsonFormat(_Format):
     def _lines(self, event: e.Event) -> bytes:
         return b"".join(map(_json_line, _JSON[type(event)](event)))
 
-    def hello(self, now: int) -> bytes:
-        """The first object of a JSON session."""
+    def hello(self, now: int, session: str = "") -> bytes:
+        """The first object of a JSON session.
+
+        @param session: by which the client may take it over; see C{/since}.
+        """
         return _json_line(
             {
                 "event": "hello",
                 "time": _rfc3339(now),
                 "protocol": PROTOCOL,
                 "server": self._server,
+                "session": session,
             }
         )
 

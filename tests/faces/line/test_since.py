@@ -1,0 +1,93 @@
+"""Coming back, as a program does it."""
+
+import json
+
+from twisted_chat.core.limits import Limits
+
+from .test_protocol import Peer, ServerTestCase
+
+
+class ComingBackTests(ServerTestCase):
+    """C{/since}, and taking over a session that may not know yet that it is over."""
+
+    limits = Limits(line_rate=0, max_in_flight=10)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register("bot", "s3cret-pw")
+
+    def bot(self) -> tuple[Peer, str]:
+        """The bot, and how its session is called."""
+        peer = self.peer()
+        hello, *_ = self.events_after(peer, "/json on\n/login bot s3cret-pw\n")
+        return peer, str(hello["session"])
+
+    def events_after(self, peer: Peer, script: str) -> list[dict[str, object]]:
+        peer.send(script)
+        self.settle()
+        text = peer.take().partition("\n{")[2]
+        return self.parsed("{" + text)
+
+    def parsed(self, text: str) -> list[dict[str, object]]:
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_what_came_after(self) -> None:
+        """Before login it is remembered; once in, it is an answer."""
+        first, _ = self.bot()
+        self.say(first, "a\nb\nc\n/dm bot x\n")
+        events = self.events_after(
+            self.peer(), "/json on\n/since lobby=1 @=3\n/login bot s3cret-pw\n/since lobby=2\n"
+        )
+        told = [
+            event.get("text") or event.get("room")
+            for event in events
+            if event["event"] in ("message", "dm", "history")
+        ]
+        self.assertEqual(told, ["b", "c", "lobby", "x", "@", "c", "lobby"])
+
+    def test_taken_over(self) -> None:
+        """Nothing more is carried out of what the session before has sent, and what is on its way
+        to the log is waited for: what is not shown was not said."""
+        old, token = self.bot()
+        self.store.hold()
+        old.send("".join(f"{n}\n" for n in range(60)))
+        self.settle()
+        new = self.peer()
+        new.send(f"/json on\n/since ~={token} lobby=0\n/login bot s3cret-pw\n")
+        self.settle()
+        self.let_go()
+        events = self.parsed("{" + new.take().partition("\n{")[2])
+        shown = [event["text"] for event in events if event["event"] == "message"]
+        self.assertTrue(old.gone)
+        self.assertTrue(0 < len(shown) < 60, shown)
+        self.assertEqual(shown, [message.text for message in self.store.messages])
+
+    def test_throttled_session_is_taken_over(self) -> None:
+        """Also one that waits for its turn."""
+        self.serve(Limits())
+        old = self.peer()
+        hello, *_ = self.events_after(old, "/json on\n/guest gus\n")
+        old.send("".join(f"{n}\n" for n in range(60)))
+        self.settle()
+        said = len(self.store.messages)
+        new = self.peer()
+        new.send(f"/json on\n/since ~={hello['session']} lobby=0\n/guest gus\n")
+        self.settle()
+        self.clock.advance(100)
+        self.settle()
+        self.assertEqual(len(self.store.messages), said)
+        self.assertIn('"name":"gus"', new.take())
+
+    def test_nobody_elses(self) -> None:
+        """An unknown token ends nobody, and neither does one's own."""
+        old, token = self.bot()
+        events = self.events(old, f"/since ~={token} ~=x ~= lobby=0\n")
+        self.assertEqual([event["event"] for event in events], ["history"])
+        self.assertFalse(old.gone)
+
+    def test_forgotten(self) -> None:
+        """With the connection goes the token."""
+        old, _ = self.bot()
+        self.assertEqual(len(self.factory.tokens), 1)
+        old.vanish()
+        self.assertEqual(self.factory.tokens, {})
