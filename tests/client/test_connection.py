@@ -245,6 +245,25 @@ class ResumeTests(SynchronousTestCase):
             self.server.lines(), ["/json on", "/since lobby=1 @=7", "/login bot s3cret-pw"]
         )
 
+    def test_lost_again_while_coming_back(self) -> None:
+        """The rooms that it was about to go into again are not forgotten."""
+        server = Server(self, BOT, "dev")
+        for _ in range(2):
+            server.hello()
+            server.tell("welcome", name="bot", account=True, room="lobby")
+            server.history()
+            self.assertIn("/join dev", server.lines())
+            server.tell("joined", name="bot", room="dev")
+            server.history("dev")
+            server.hello()
+            server.hello()
+            server.lose()
+            server.come_back()
+            server.hello()
+            server.tell("welcome", name="bot", account=True, room="lobby")
+            server.lose()
+            server.come_back()
+
     def test_said_while_away(self) -> None:
         """It waits, and is sent once."""
         self.server.lose()

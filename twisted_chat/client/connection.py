@@ -573,6 +573,7 @@ class Client:
         self.name, self.account = event["name"], event["account"]
         self._talking = event["room"]
         self._name_tries = 0
+        self._identity = replace(self._identity, register=False)  # it is done
         if self.account and self.is_connected:  # a guest has become an account
             self._direct.seen = self._direct.heard = self._last_id
         self._offer(event)
@@ -584,7 +585,7 @@ class Client:
 
     def _back(self, room: str, refused: Refused | None) -> None:
         """We are in a room again, or not."""
-        if refused is not None:
+        if refused is not None and refused.code != "lost":
             self._rooms.pop(room, None)
             self._offer({"event": "error", "command": "/join", **_fields(refused)})
             if self.room == room:
