@@ -26,7 +26,7 @@ from .outcome import Outcome
 
 _MIB = 2**20
 
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && cd "$2" && shift 2 && exec "$@"'
 
@@ -113,7 +113,7 @@ def _fill(
     """
     confirmed = Confirmed(outcome)
     round = "second" if kill else "first"
-    name = f"alice{round}"
+    name = f"alice-{round}"
     login = f"/login {name} wonderland"
     ask(daemon.port, f"/register {name} wonderland")
     guests = [Guest(daemon.port, f"{round}{n}", ("lobby", "dev")[n % 2]) for n in range(4)]
@@ -153,11 +153,9 @@ def _fill(
     outcome.figures[f"in the log after the {round} time"] = f"{rows:,}"
     log = "".join(daemon.log)
     outcome.promise("Traceback" not in log, "there was a traceback")
-    outcome.promise(
-        log.count("refuses to keep messages") == (2 if kill else 1)
-        and log.count("keeps messages again") == 1,
-        "the log does not say once when it began and when it was over",
-    )
+    # More than once, as what is small still fits when what is big does not; but not for each batch.
+    outcome.promise(0 < log.count("refuses to keep messages") < 50, "the log tells too often")
+    outcome.promise("keeps messages again" in log, "the log does not say when it was over")
     for guest in guests:
         guest.socket.close()
 

@@ -68,6 +68,10 @@ class Guest:
             self._rest += data
         return bool(data)
 
+    def peek(self) -> list[dict[str, Any]]:
+        """All events since the last L{take}."""
+        return [json.loads(line) for chunk in self._chunks for line in chunk.splitlines()]
+
     def take(self) -> list[dict[str, Any]]:
         """All events since the last time."""
         chunks, self._chunks = self._chunks, []
