@@ -35,7 +35,7 @@ def run(short: bool) -> Outcome:
         "env",
         f"LD_PRELOAD={library}",
         f"FAKETIME_TIMESTAMP_FILE={clock}",
-        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_CACHE_DURATION=1",
         "DONT_FAKE_MONOTONIC=1",
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
     ]
@@ -51,10 +51,12 @@ def run(short: bool) -> Outcome:
             half = sum(guest.said for guest in guests) + (1000 if short else 20_000)
             talk(guests, _text, lambda half=half: sum(g.said for g in guests) > half)  # type: ignore[misc]
             _set(clock, jump)
-            talk(guests, _text, lambda half=half: sum(g.said for g in guests) > half + 1000)  # type: ignore[misc]
+            seen = time.monotonic() + 1.5  # libfaketime looks at the file once a second
+            talk(guests, _text, lambda seen=seen: time.monotonic() > seen, 2000)  # type: ignore[misc]
             hear_out(guests)
             outcome.promise(_tells_comings(d.port, guests[0]), f"{jump}: comings are not told")
-            outcome.promise(_cuts_off(d.port, guests[2:4]), f"{jump}: no stuck reader is cut off")
+            if jump.startswith("-"):  # when a timer by the wall clock would never fire
+                outcome.promise(_cuts_off(d.port, guests), "no stuck reader is cut off any more")
             years |= {answer["time"][:4] for answer in ask(d.port, "/users")}
             for guest in guests:
                 confirmed.note(guest.take())
@@ -103,7 +105,7 @@ def _tells_comings(port: int, watcher: Guest) -> bool:
     return {guest.name for guest in new} <= came
 
 
-def _cuts_off(port: int, talkers: list[Guest]) -> bool:
+def _cuts_off(port: int, guests: list[Guest]) -> bool:
     """Somebody who reads nothing is cut off after a while."""
     stuck = socket.socket()
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -116,8 +118,9 @@ def _cuts_off(port: int, talkers: list[Guest]) -> bool:
     def over() -> bool:
         return bool(poll.poll(0)) or time.monotonic() > deadline
 
-    talk(talkers, lambda guest, n: f"{_text(guest, n)} {'x' * 2000}", over, 5000)
-    hear_out(talkers)
+    # All of them read meanwhile, or they would be cut off too.
+    talk(guests, lambda guest, n: f"{_text(guest, n)} {'x' * 3800}", over, 1000)
+    hear_out(guests)
     gone = bool(poll.poll(0))
     stuck.close()
     return gone
