@@ -68,14 +68,25 @@ class Guest:
             self._rest += data
         return bool(data)
 
+    def peek(self) -> list[dict[str, Any]]:
+        """All events since the last L{take}."""
+        return [json.loads(line) for chunk in self._chunks for line in chunk.splitlines()]
+
     def take(self) -> list[dict[str, Any]]:
         """All events since the last time."""
         chunks, self._chunks = self._chunks, []
         return [json.loads(line) for chunk in chunks for line in chunk.splitlines()]
 
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages among L{take}."""
-        return [event for event in self.take() if event["event"] == "message"]
+
+def ask(port: int, *lines: str) -> list[dict[str, Any]]:
+    """What is answered to these lines, until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall("".join(f"{line}\n" for line in ("/json on", *lines)).encode())
+        sock.shutdown(socket.SHUT_WR)
+        answers = b""
+        while data := sock.recv(65536):
+            answers += data
+    return [json.loads(line) for line in answers.splitlines() if line.startswith(b"{")]
 
 
 def talk(

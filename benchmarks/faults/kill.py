@@ -3,15 +3,12 @@
 import random
 import shutil
 import socket
-import sqlite3
 import statistics
 import time
-from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 from benchmarks.daemon import Daemon
 
+from .confirmed import Confirmed
 from .guests import Guest, talk
 from .outcome import Outcome
 
@@ -25,7 +22,7 @@ def run(short: bool) -> Outcome:
     """A hundred times."""
     outcome = Outcome()
     kills = 3 if short else 100
-    confirmed: dict[int, tuple[str, int, str, str]] = {}  # by id: room, seq, author, text
+    confirmed = Confirmed(outcome)
     waits: list[float] = []
     said, seconds = 0, 0.0
     daemon = Daemon()
@@ -51,11 +48,11 @@ def run(short: bool) -> Outcome:
                     pass
                 guest.socket.close()
                 said += guest.receipts
-                _confirm(confirmed, guest, outcome)
-            _check(daemon.directory, confirmed, outcome)
+                confirmed.note(guest.take())
+            confirmed.check(daemon.directory)
             waits.append(_restart(daemon))
         daemon.stop()
-        _check(daemon.directory, confirmed, outcome)
+        confirmed.check(daemon.directory)
         outcome.promise("Traceback" not in "".join(daemon.log), "there was a traceback")
     finally:
         daemon.kill()
@@ -70,20 +67,6 @@ def run(short: bool) -> Outcome:
     return outcome
 
 
-def _confirm(
-    confirmed: dict[int, tuple[str, int, str, str]], guest: Guest, outcome: Outcome
-) -> None:
-    """Note what the guest has seen of the log: its own messages, its receipts, and the others'."""
-    for message in guest.messages():
-        if message["replay"]:
-            continue
-        entry = message["room"], message["seq"], message["from"], message["text"]
-        outcome.promise(
-            confirmed.setdefault(message["id"], entry) == entry,
-            f"id {message['id']} was shown as two messages",
-        )
-
-
 def _restart(daemon: Daemon) -> float:
     """Seconds until somebody is greeted."""
     began = time.monotonic()
@@ -91,41 +74,3 @@ def _restart(daemon: Daemon) -> float:
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as sock:
         sock.recv(4096)
     return time.monotonic() - began
-
-
-def _check(
-    directory: Path, confirmed: dict[int, tuple[str, int, str, str]], outcome: Outcome
-) -> None:
-    """Look at a copy of what was left: the daemon is to recover from the original."""
-    copy = directory / "copy"
-    copy.mkdir()
-    for path in directory.glob("chat.db*"):
-        shutil.copy(path, copy)
-    with closing(sqlite3.connect(copy / "chat.db")) as database:
-        (state,) = database.execute("PRAGMA integrity_check").fetchone()
-        rows = database.execute(
-            "SELECT messages.id, rooms.name, seq, author, text FROM messages"
-            " JOIN rooms ON rooms.id = room_id ORDER BY messages.id"
-        ).fetchall()
-    shutil.rmtree(copy)
-    outcome.promise(state == "ok", f"the integrity check said {state}")
-    kept = {id: tuple(entry) for id, *entry in rows}
-    lost = sum(kept.get(id) != entry for id, entry in confirmed.items())
-    outcome.promise(not lost, f"{lost} messages that were shown are not in the log as shown")
-    _check_order(rows, outcome)
-
-
-def _check_order(rows: list[Any], outcome: Outcome) -> None:
-    """Each room's C{seq} and each guest's own numbers go up by one."""
-    seqs: dict[str, int] = {}
-    numbers: dict[str, int] = {}
-    for _, room, seq, author, text in rows:
-        outcome.promise(
-            seq == seqs.get(room, 0) + 1, f"{room}: {seq} comes after {seqs.get(room, 0)}"
-        )
-        seqs[room] = seq
-        number = int(text.split()[1])
-        outcome.promise(
-            number == numbers.get(author, -1) + 1, f"{author}: {text} is doubled or out of order"
-        )
-        numbers[author] = number

@@ -48,3 +48,11 @@ class FaultTest(SynchronousTestCase):
     def test_certificates_and_signals(self) -> None:
         """New ones are shown, nobody is dropped, and nothing is lost at the end."""
         self.survive("signals")
+
+    def test_full_disk(self) -> None:
+        """Nothing is confirmed that is not kept, all can be read, and it recovers by itself."""
+        self.survive("disk")
+
+    def test_clock(self) -> None:
+        """Nobody is dropped when it is set, and timers go on."""
+        self.survive("clock")

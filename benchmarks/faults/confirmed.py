@@ -1,0 +1,68 @@
+"""What people were shown, held against what is in the log."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .outcome import Outcome
+
+
+class Confirmed:
+    """All messages that were shown to anybody. Their texts begin with their author and a number
+    that goes up."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._shown: dict[int, tuple[str, int, str, str]] = {}  # by id: room, seq, author, text
+
+    def note(self, events: Iterable[dict[str, Any]]) -> None:
+        """Note what a guest was told: its own messages, which are receipts, and the others'."""
+        for message in events:
+            if message["event"] != "message" or message["replay"]:
+                continue
+            entry = message["room"], message["seq"], message["from"], message["text"]
+            self._outcome.promise(
+                self._shown.setdefault(message["id"], entry) == entry,
+                f"id {message['id']} was shown as two messages",
+            )
+
+    def check(self, directory: Path, *, gaps: bool = False) -> int:
+        """Look at a copy of the database: the daemon is to recover from the original.
+
+        @param gaps: some messages were refused, so that their authors' numbers have gaps.
+        @return: how many messages there are.
+        """
+        copy = Path(tempfile.mkdtemp(prefix="chat-"))
+        for path in directory.glob("chat.db*"):
+            shutil.copy(path, copy)
+        with closing(sqlite3.connect(copy / "chat.db")) as database:
+            (state,) = database.execute("PRAGMA integrity_check").fetchone()
+            rows = database.execute(
+                "SELECT messages.id, rooms.name, seq, author, text FROM messages"
+                " JOIN rooms ON rooms.id = room_id ORDER BY messages.id"
+            ).fetchall()
+        shutil.rmtree(copy)
+        self._outcome.promise(state == "ok", f"the integrity check said {state}")
+        kept = {id: tuple(entry) for id, *entry in rows}
+        lost = sum(kept.get(id) != entry for id, entry in self._shown.items())
+        self._outcome.promise(not lost, f"{lost} that were shown are not in the log as shown")
+        self._check_order(rows, gaps)
+        return len(rows)
+
+    def _check_order(self, rows: list[Any], gaps: bool) -> None:
+        seqs: dict[str, int] = {}
+        numbers: dict[str, int] = {}
+        for _, room, seq, author, text in rows:
+            last = seqs.get(room, 0)
+            self._outcome.promise(seq == last + 1, f"{room}: {seq} comes after {last}")
+            seqs[room] = seq
+            number, last = int(text.split()[1]), numbers.get(author, -1)
+            self._outcome.promise(
+                number == last + 1 or (gaps and number > last),
+                f"{author}: {number} comes after {last}",
+            )
+            numbers[author] = number
