@@ -3,6 +3,7 @@
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
@@ -463,17 +464,19 @@ _DIRECT = (
 def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
     """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
     driver: Any = connection.connection.dbapi_connection
-    cursor: DBAPICursor = driver.cursor()
-    cursor.execute(_BEGIN)
-    try:
-        stored = _append(cursor, posts)
-        if reads:
-            cursor.executemany(_MARK_READ, [(up_to, account) for account, up_to in reads.items()])
-        cursor.execute("COMMIT")
-    except BaseException:
-        if driver.in_transaction:  # SQLite has rolled it back itself if the disk failed
-            cursor.execute("ROLLBACK")
-        raise
+    # Closed at once: as long as there is a cursor, and be it in a traceback, SQLite does not let go
+    # of the file.
+    with closing(driver.cursor()) as cursor:
+        cursor.execute(_BEGIN)
+        try:
+            stored = _append(cursor, posts)
+            if reads:
+                cursor.executemany(_MARK_READ, [(up_to, id) for id, up_to in reads.items()])
+            cursor.execute("COMMIT")
+        except BaseException:
+            if driver.in_transaction:  # SQLite has rolled it back itself if the disk failed
+                cursor.execute("ROLLBACK")
+            raise
     return stored
 
 
