@@ -26,6 +26,7 @@ FAULTS = {
     "handshakes": "R16",
     "disk": "R13",
     "clock": "R14",
+    "fuzz": "R5",
     "endless": "R6",
     "race": "R12",
 }

@@ -34,10 +34,10 @@ def run(short: bool) -> Outcome:
     outcome = Outcome()
     with Daemon() as daemon:
         _caps(daemon.port, outcome)
-        for _, begin, go_on in _ENDLESS:
-            _pour(daemon.port, begin, go_on, 4 * _MIB)  # so that what is kept anyway is there
-        before = resident_bytes(daemon.pid)
         size = 16 * _MIB if short else _GIB
+        for _, begin, go_on in _ENDLESS:
+            _pour(daemon.port, begin, go_on, size // 8)  # so that what is kept anyway is there
+        before = resident_bytes(daemon.pid)
         for what, begin, go_on in _ENDLESS:
             cut, most = _pour(daemon.port, begin, go_on, size)
             outcome.figures[what] = (

@@ -38,12 +38,16 @@ class Peer:
         @raise ConnectionError: if the connection ends instead.
         """
         while expected not in self._received:
-            data = self.socket.recv(65536)
-            if not data:
+            if not self.take():
                 raise ConnectionError(f"{expected!r} did not come, only {self._received!r}")
-            self._received += data
         before, _, self._received = self._received.partition(expected)
         return before
+
+    def take(self) -> int:
+        """Read once; gives back how many bytes came."""
+        data = self.socket.recv(262144)
+        self._received += data
+        return len(data)
 
     def line(self) -> bytes:
         """The next line, without its end."""
@@ -52,8 +56,8 @@ class Peer:
     def rest(self) -> bytes:
         """Everything until the connection ends, be it with a reset."""
         try:
-            while data := self.socket.recv(65536):
-                self._received += data
+            while self.take():
+                pass
         except ConnectionError:
             pass
         rest, self._received = self._received, b""

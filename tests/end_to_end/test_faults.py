@@ -57,6 +57,10 @@ class FaultTest(SynchronousTestCase):
         """Nobody is dropped when it is set, and timers go on."""
         self.survive("clock")
 
+    def test_mutated_sessions(self) -> None:
+        """Nothing ends the daemon, reaches a screen or the log raw, or harms who does no harm."""
+        self.survive("fuzz")
+
     def test_lines_and_subnegotiations_without_an_end(self) -> None:
         """Each is cut off at its cap, and whoever sent too long a line is told why."""
         self.survive("endless")
