@@ -13,7 +13,7 @@ _KIB, _MIB, _GIB = 2**10, 2**20, 2**30
 _LINE, _SUBNEGOTIATION = 64 * _KIB, 4 * _KIB
 """The caps."""
 
-_GROWTH = 4 * _MIB
+_GROWTH = 8 * _MIB
 """Memory may grow by this."""
 
 _ENTER = b"/guest\n"

@@ -263,7 +263,6 @@ class Fuzzer:
         """Half-close, which is answered and ended by the daemon; or reset, or just go."""
         how = self._rng.randrange(4)
         if how < 2:
-            life.socket.shutdown(socket.SHUT_WR)
             self._lives.pop(life.socket)
             self._drain(life.socket)
             return
@@ -275,12 +274,13 @@ class Fuzzer:
         sock.settimeout(PATIENCE)
         with sock:
             try:
+                sock.shutdown(socket.SHUT_WR)
                 while data := sock.recv(262144):
                     self.received += len(data)
                     if select.select([self._onlooker.socket], [], [], 0)[0]:
                         self._look_on()
-            except ConnectionError:
-                pass
+            except OSError:
+                pass  # it was ended from the other side
 
     # What is sent
 
