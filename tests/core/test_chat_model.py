@@ -280,6 +280,17 @@ class ChatMachine(RuleBasedStateMachine):
         self.store.commit()
 
     @rule()
+    def step(self) -> None:
+        """The store answers one question, or commits what was said before the next."""
+        if self.store.waiting:
+            self.store.step()
+        kept = {message.text for message in self.store.messages}
+        for room, text, someone in self.waiting:
+            if text in kept:
+                self.log[room].append((text, someone))
+        self.waiting = [entry for entry in self.waiting if entry[1] not in kept]
+
+    @rule()
     def answer(self) -> None:
         """The store answers what it was asked before it commits what waits."""
         self.store.answer()
