@@ -82,6 +82,8 @@ def visible(line: str) -> str:
 class ScreenTests(DaemonTestCase):
     """Naughty strings in every field."""
 
+    options = ("--wrong-passwords", "1000000000")
+
     def setUp(self) -> None:
         super().setUp()
         self.started = len(self.daemon.log)
