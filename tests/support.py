@@ -78,11 +78,6 @@ class MemoryStore:
         """The names of all accounts."""
         return list(self._accounts)
 
-    @property
-    def waiting(self) -> int:
-        """How many posts and questions wait."""
-        return len(self._queue)
-
     def hold(self) -> None:
         """Let everything wait from now on."""
         self._held = True
