@@ -73,6 +73,11 @@ class MemoryStore:
         self._feed = feed
         self._lost = lost
 
+    @property
+    def registered(self) -> Sequence[str]:
+        """The names of all accounts."""
+        return list(self._accounts)
+
     def hold(self) -> None:
         """Let everything wait from now on."""
         self._held = True
@@ -311,6 +316,11 @@ class PlainHasher:
         self.refusal: Exception | None = None
         self.verified: list[bytes | None] = []
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def release(self) -> None:
         """Answer whoever waits."""

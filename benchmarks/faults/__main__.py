@@ -26,6 +26,9 @@ FAULTS = {
     "handshakes": "R16",
     "disk": "R13",
     "clock": "R14",
+    "fuzz": "R5",
+    "endless": "R6",
+    "race": "R12",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -13,15 +13,26 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
-from twisted_chat.core.events import History, Left, Said
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import (
+    History,
+    Joined,
+    Left,
+    Renamed,
+    Said,
+    Told,
+    Topic,
+    Welcome,
+)
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Account, Post
 
 _ROOMS = ("lobby", "tea", "bar")
 _REPLAY = 3
@@ -29,33 +40,88 @@ _REPLAY = 3
 _pick = st.integers(0, 99)
 
 
+class Store(MemoryStore):
+    """A store that notes the order in which it was given what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended: list[str] = []
+
+    def append(self, post: Post, /) -> None:
+        self.appended.append(post.text)
+        super().append(post)
+
+
 class Someone:
     """A session, and what it is doing: like a face, it does one thing after the other."""
 
     def __init__(self, name: str, echo: bool) -> None:
-        self.name = name
+        self._name = name
         self.outbox = RecordingOutbox()
         self.session = Session(self.outbox)
         self.session.echo = echo
         self.doing: Deferred[Any] = Deferred()
+        self.said: list[str] = []
 
     @property
     def idle(self) -> bool:
         return self.doing.called and not self.session.closed
 
-    def heard(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """What it was shown in each room that it is in: on joining, and live since then."""
+    @property
+    def guest(self) -> bool:
+        return self.session.person is not None and self.session.person.account is None
+
+    @property
+    def name(self) -> str:
+        return self.session.person.name if self.session.person is not None else self._name
+
+    def heard(self) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
+        """What it was shown in each room that it is in: on coming in, and live since then; and the
+        rooms' topics. What /history answers must end with what it was shown."""
         replayed: dict[str, list[str]] = {}
         live: dict[str, list[str]] = {}
-        for event in self.outbox.events:
-            if isinstance(event, History) and event.of in _ROOMS:
-                replayed[event.of] = [said.message.text for said in event.messages]
-                live[event.of] = []
-            elif isinstance(event, Left) and self.name in event.names:
-                del live[event.room]
-            elif isinstance(event, Said):
-                live[event.message.room].append(event.message.text)
-        return replayed, live
+        topics: dict[str, str] = {}
+        name = self._name
+        for events in self.outbox.sends:
+            came_in = isinstance(events[0], Welcome | Joined)
+            for event in events:
+                if isinstance(event, Welcome):
+                    name = event.name
+                elif isinstance(event, Renamed) and event.name == name:
+                    name = event.to
+                elif isinstance(event, History) and event.of in _ROOMS:
+                    texts = [said.message.text for said in event.messages]
+                    if came_in:
+                        replayed[event.of], live[event.of] = texts, []
+                        topics[event.of] = ""
+                    elif self.session.echo:
+                        known = [*replayed[event.of], *live[event.of]]
+                        least = min(len(known), len(texts))
+                        assert texts[len(texts) - least :] == known[len(known) - least :]
+                elif isinstance(event, Left) and name in event.names and event.room != "lobby":
+                    del live[event.room]
+                elif isinstance(event, Said):
+                    live[event.message.room].append(event.message.text)
+                elif isinstance(event, Topic):
+                    topics[event.room] = event.topic
+        return replayed, live, topics
+
+    def is_in_as(self, account: Account) -> bool:
+        person = self.session.person
+        return person is not None and person.account == account
+
+    def unread(self) -> list[str]:
+        """The private messages that came while it was away."""
+        replays = [event for event in self.outbox.of(History) if event.of == "@"]
+        return [told.message.text for replay in replays for told in replay.messages]
+
+    def told_live(self) -> list[str]:
+        """The private messages that came to it while it was here."""
+        return [told.message.text for told in self.outbox.of(Told) if not told.outgoing]
+
+    def told(self) -> list[str]:
+        """All private messages to it that it was shown."""
+        return [*self.unread(), *self.told_live()]
 
 
 class ChatMachine(RuleBasedStateMachine):
@@ -67,7 +133,7 @@ class ChatMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = MemoryStore()
+        self.store = Store()
         self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=1)
         self.chat = Chat(
             self.store,
@@ -87,6 +153,8 @@ class ChatMachine(RuleBasedStateMachine):
             )
         self.store.hold()
         self.everyone: list[Someone] = []
+        self.gone: list[Someone] = []
+        self.topics = dict.fromkeys(_ROOMS, "")
         self.log: dict[str, list[tuple[str, Someone]]] = {room: [] for room in _ROOMS}
         self.waiting: list[tuple[str, str, Someone]] = []
         self.said = 0
@@ -98,9 +166,10 @@ class ChatMachine(RuleBasedStateMachine):
         idle = self.idle()
         return idle[number % len(idle)]
 
-    def next_text(self) -> str:
+    def next_text(self, someone: Someone) -> str:
         self.said += 1
-        return str(self.said)
+        someone.said.append(str(self.said))
+        return someone.said[-1]
 
     @precondition(lambda self: len(self.everyone) < 8)
     @rule(who=_pick, echo=st.booleans())
@@ -137,7 +206,7 @@ class ChatMachine(RuleBasedStateMachine):
         """A session says something in its current room."""
         someone = self.somebody(who)
         assert someone.session.current is not None
-        text = self.next_text()
+        text = self.next_text(someone)
         self.waiting.append((someone.session.current.name, text, someone))
         self.chat.say(someone.session, text)
 
@@ -146,14 +215,59 @@ class ChatMachine(RuleBasedStateMachine):
     def direct(self, who: int, to: int) -> None:
         """A session says something to somebody who is here."""
         someone = self.somebody(who)
-        telling = self.chat.direct(someone.session, self.somebody(to).name, self.next_text())
+        telling = self.chat.direct(someone.session, self.somebody(to).name, self.next_text(someone))
         someone.doing = Deferred.fromCoroutine(telling)
+
+    @precondition(lambda self: self.idle())
+    @rule(who=_pick, to=st.integers(0, 1))
+    def direct_to_an_account(self, who: int, to: int) -> None:
+        """A session says something to Alice or Bob, who may be away."""
+        someone = self.somebody(who)
+        telling = self.chat.direct(someone.session, self.known[to].name, self.next_text(someone))
+        someone.doing = Deferred.fromCoroutine(telling)
+
+    @precondition(lambda self: self.idle())
+    @rule(who=_pick, name=st.sampled_from(("carol", "dora")))
+    def rename(self, who: int, name: str) -> None:
+        """A guest takes another name, if it is free."""
+        someone = self.somebody(who)
+        if someone.guest:
+            someone.doing = Deferred.fromCoroutine(self.chat.rename_guest(someone.session, name))
+            someone.doing.addErrback(lambda failure: failure.trap(Refusal) and None)
+
+    @precondition(lambda self: self.idle())
+    @rule(who=_pick, account=st.integers(0, 1))
+    def become(self, who: int, account: int) -> None:
+        """A guest logs in as Alice or as Bob, who may be here."""
+        someone = self.somebody(who)
+        if someone.guest:
+            becoming = self.chat.log_in(someone.session, self.known[account])
+            someone.doing = Deferred.fromCoroutine(becoming)
+
+    @precondition(lambda self: self.idle())
+    @rule(who=_pick)
+    def set_topic(self, who: int) -> None:
+        """A session sets the topic of its current room."""
+        someone = self.somebody(who)
+        assert someone.session.current is not None
+        room, text = someone.session.current.name, self.next_text(someone)
+        someone.doing = Deferred.fromCoroutine(self.chat.set_topic(someone.session, text))
+        someone.doing.addCallback(lambda _: self.topics.update({room: text}))
+
+    @precondition(lambda self: self.idle())
+    @rule(who=_pick, count=st.integers(1, 5))
+    def history(self, who: int, count: int) -> None:
+        """A session asks what was said in its current room."""
+        someone = self.somebody(who)
+        asking = self.chat.history(someone.session, count, "")
+        someone.doing = Deferred.fromCoroutine(asking)
 
     @precondition(lambda self: self.everyone)
     @rule(who=_pick)
     def quit(self, who: int) -> None:
         """A session ends, whatever it is doing."""
         someone = self.everyone.pop(who % len(self.everyone))
+        self.gone.append(someone)
         self.chat.leave_all(someone.session)
         someone.outbox.send = _nothing_more  # type: ignore[method-assign]
 
@@ -164,6 +278,17 @@ class ChatMachine(RuleBasedStateMachine):
             self.log[room].append((text, someone))
         self.waiting.clear()
         self.store.commit()
+
+    @rule()
+    def step(self) -> None:
+        """The store answers one question, or commits what was said before the next."""
+        if self.store.waiting:
+            self.store.step()
+        kept = {message.text for message in self.store.messages}
+        for room, text, someone in self.waiting:
+            if text in kept:
+                self.log[room].append((text, someone))
+        self.waiting = [entry for entry in self.waiting if entry[1] not in kept]
 
     @rule()
     def answer(self) -> None:
@@ -180,7 +305,9 @@ class ChatMachine(RuleBasedStateMachine):
     def members_hear_each_message_once(self) -> None:
         """From the replay on, in order, without a gap, up to the last that is committed."""
         for someone in self.everyone:
-            replayed, live = someone.heard()
+            replayed, live, topics = someone.heard()
+            for room in live:
+                assert topics[room] == self.topics[room]
             assert set(live) == {room.name for room in someone.session.rooms}
             for room in live:
                 texts = [text for text, _ in self.log[room]]
@@ -194,10 +321,42 @@ class ChatMachine(RuleBasedStateMachine):
 
     @invariant()
     def order_is_kept_across_rooms_and_private_messages(self) -> None:
-        """Everything live comes in the order in which it was said, once."""
+        """Everything live comes in the order of the log, once; and what one session said, in the
+        order in which it said it."""
         for someone in self.everyone:
-            heard = [int(text) for text in someone.outbox.heard()]
-            assert heard == sorted(set(heard))
+            heard = someone.outbox.heard()
+            places = [self.store.appended.index(text) for text in heard]
+            assert places == sorted(set(places))
+            for author in (*self.everyone, *self.gone):
+                of_author = [int(text) for text in heard if text in author.said]
+                assert of_author == sorted(of_author)
+            told = someone.told()
+            assert len(told) == len(set(told))
+
+    @invariant()
+    def accounts_are_shown_what_is_kept_for_them(self) -> None:
+        """As soon as they are here they have been shown all; and what was shown live is not shown
+        again as if they had been away."""
+        ever = (*self.everyone, *self.gone)
+        live = {text for someone in ever for text in someone.told_live()}
+        assert not live & {text for someone in ever for text in someone.unread()}
+        for account in self.known:
+            if any(someone.is_in_as(account) for someone in self.everyone):
+                kept = {m.text for post, m in self.store.direct if post.recipient_id == account.id}
+                assert kept <= {text for someone in ever for text in someone.told()}
+
+    def teardown(self) -> None:
+        """Nothing went wrong, and Alice and Bob have been shown all when they are here."""
+        self.commit()
+        for account in self.known:
+            late = Someone(account.name, echo=False)
+            late.doing = Deferred.fromCoroutine(self.chat.log_in(late.session, account))
+            self.everyone.append(late)
+        self.commit()
+        for someone in (*self.everyone, *self.gone):
+            assert someone.doing.called
+            assert not isinstance(someone.doing.result, Failure), someone.doing.result
+        self.accounts_are_shown_what_is_kept_for_them()
 
 
 def _nothing_more(events: object, /) -> None:
@@ -212,7 +371,7 @@ class ModelTests(SynchronousTestCase):
         run_state_machine_as_test(
             ChatMachine,
             settings=settings(
-                max_examples=100,
+                max_examples=200,
                 stateful_step_count=40,
                 deadline=None,
                 database=None,

@@ -257,6 +257,21 @@ class NearestTests(SynchronousTestCase):
         """Of several that are near, the nearest wins wherever it stands."""
         self.assertEqual(names.nearest("caro", ["carla", "carol", "cleo"]), "carol")
 
+    def test_crowd_does_not_hide_the_name(self) -> None:
+        """Of very many, those that begin alike are looked at first; and few compared."""
+        crowd = [f"x{number:04}" for number in range(400)]
+        self.assertEqual(names.nearest("alise", [*crowd, "alice"]), "alice")
+        compared: list[object] = []
+
+        def get_close_matches(word: str, near: list[str], n: int, cutoff: float) -> list[str]:
+            compared.extend(near)
+            return []
+
+        fake = type("difflib", (), {"get_close_matches": staticmethod(get_close_matches)})
+        self.patch(names, "difflib", fake)
+        names.nearest("alise", crowd)
+        self.assertEqual(len(compared), 50)
+
     def test_stranger_finds_nobody(self) -> None:
         """What is like no name gets none suggested."""
         self.assertIsNone(names.nearest("zzz", ["alice", "bob"]))

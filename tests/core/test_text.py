@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from twisted_chat.core import text as text_module
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.text import clean, decode, unquoted
+from twisted_chat.core.text import clean, decode, unindented, unquoted
 
 fuzzed = settings(deadline=None, max_examples=400, derandomize=True)
 
@@ -15,7 +16,7 @@ BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Embeddings, overrides and isolates (UAX #9)."""
 
 _TRICKY = (
-    f"{BIDI} \t\x00\x08\n\r\x1b\x7f\x85\x9b\u00ad\u200b\u200d\u200e\u2028\u2029\ufeff\ud800"
+    f"/{BIDI} \t\x00\x08\n\r\x1b\x7f\x85\x9b\u00ad\u200b\u200d\u200e\u2028\u2029\ufeff\ud800"
     "\u0301\u0323\u0345\u0488é한\u1100\u1161😀"
 )
 _text = st.text(st.one_of(st.sampled_from(_TRICKY), st.characters(exclude_categories=[])))
@@ -178,10 +179,41 @@ class CleanTests(SynchronousTestCase):
         self.assertEqual(len(text), len("z1234!"))
         self.assertTrue(text.startswith("z") and text.endswith("!"))
 
+    def test_joiners_do_not_stack_marks_higher(self) -> None:
+        """A joiner or a mark of direction between marks does not begin a letter of its own."""
+        for between in "\u200c\u200d\u200e\u200f\u061c":
+            text = clean("z" + f"\u0321\u0321\u0321{between}" * 10 + "!")
+            self.assertEqual(text.replace(between, ""), "z\u0321\u0321\u0321\u0321!")
+
+    def test_many_marks_are_thinned_before_they_are_put_in_order(self) -> None:
+        """A line full of marks is not sorted, which takes time with the square of their number."""
+        marks = [chr(number) for number in range(0x300, 0x370)]
+        marks.sort(key=unicodedata.combining, reverse=True)
+        ordered: list[int] = []
+
+        def normalize(form: str, text: str) -> str:
+            ordered.append(len(text))
+            return unicodedata.normalize("NFC", text)
+
+        fake = type("unicodedata", (), {"normalize": normalize})
+        fake.category = unicodedata.category  # type: ignore[attr-defined]
+        self.patch(text_module, "unicodedata", fake)
+        clean("a" + "".join(mark * 18 for mark in marks))
+        self.assertLess(max(ordered), 10)
+
     def test_few_marks_stay(self) -> None:
         """What scripts stack on one letter stays."""
         for text in ("q\u0323\u0301x\u0323\u0301", "ש\u05bc\u05b8\u05c1\u0591"):
             self.assertEqual(len(clean(text)), len(text))
+
+    def test_newer_emoji_are_something(self) -> None:
+        """A character that this Python has not heard of yet, or a private one, can be said."""
+        for text in ("\U0001fae8", "\U0001fadf", "\ue0b0"):
+            self.assertEqual(clean(text), text)
+
+    def test_empty_braille_is_nothing(self) -> None:
+        """A braille pattern without dots shows nothing."""
+        self.assertEqual(clean("\u2800\u2800 \u2800"), "")
 
     @fuzzed
     @given(_text)
@@ -209,6 +241,37 @@ class CleanTests(SynchronousTestCase):
         safe = cleaned(text)
         if safe is not None:
             self.assertEqual(clean(safe), safe)
+
+
+class UnindentedTests(SynchronousTestCase):
+    """What can be seen first."""
+
+    def test_indent_goes(self) -> None:
+        """Spaces of any kind, and what cannot be seen, go from the beginning and nowhere else."""
+        for indent in (
+            " ",
+            "\t",
+            "\u3000",
+            "\u00a0",
+            "\u200b",
+            "\ufeff",
+            "\u200f",
+            " \ufeff\u2060 ",
+        ):
+            self.assertEqual(unindented(f"{indent}/a {indent} b"), f"/a {indent} b", ascii(indent))
+
+    def test_the_rest_stays(self) -> None:
+        """What can be seen stays, and so does what is refused later."""
+        for text in ("", "hi", "\u0301a", "\x1b/a", "/ a", "é "):
+            self.assertEqual(unindented(text), text)
+
+    @fuzzed
+    @given(_text)
+    def test_what_clean_shows_first_is_first(self, text: str) -> None:
+        """Nothing is in front of a command that is not in front of it on a screen."""
+        shown = cleaned(text)
+        if shown and shown.lstrip().startswith("/"):
+            self.assertTrue(unindented(text).startswith("/"), ascii(text))
 
 
 class UnquotedTests(SynchronousTestCase):

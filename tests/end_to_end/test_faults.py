@@ -56,3 +56,15 @@ class FaultTest(SynchronousTestCase):
     def test_clock(self) -> None:
         """Nobody is dropped when it is set, and timers go on."""
         self.survive("clock")
+
+    def test_mutated_sessions(self) -> None:
+        """Nothing ends the daemon, reaches a screen or the log raw, or harms who does no harm."""
+        self.survive("fuzz")
+
+    def test_lines_and_subnegotiations_without_an_end(self) -> None:
+        """Each is cut off at its cap, and whoever sent too long a line is told why."""
+        self.survive("endless")
+
+    def test_many_register_one_name_at_once(self) -> None:
+        """One gets it, in whatever case and width, and everyone else is told that it is taken."""
+        self.survive("race")

@@ -104,9 +104,14 @@ def skeleton(name: str) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like C{word}, if any is. Looks at no more than 300."""
-    near = (c for c in candidates if abs(len(c) - len(word)) <= 2)
-    matches = difflib.get_close_matches(word, islice(near, 300), n=1, cutoff=0.6)
+    """The candidate most like C{word}, if any is.
+
+    Of 500 that are about as long it compares 50, those that begin alike before the others:
+    names that somebody chose for it take 0.1 ms each.
+    """
+    near = list(islice((c for c in candidates if abs(len(c) - len(word)) <= 2), 500))
+    near.sort(key=lambda c: c[:1] != word[:1])
+    matches = difflib.get_close_matches(word, near[:50], n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

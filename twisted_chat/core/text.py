@@ -19,12 +19,15 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _NONCHARACTERS = "".join(
     chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)
 )
-_INVISIBLE = re.compile(
-    f"[{_NONCHARACTERS}\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef"
-    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+_UNSEEN = (
+    f"{_NONCHARACTERS}\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u202a-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_INVISIBLE = re.compile(f"[{_UNSEEN}]")
+_INDENT = re.compile(rf"[\s{_UNSEEN}\u061c\u200c-\u200f]*")
 _SEPARATOR = re.compile("[\u2028\u2029]")
 _TAB = "    "
+_BRAILLE_BLANK = "\u2800"
 
 # More marks on one letter than any script uses are drawn over the lines above and below.
 _MAX_MARKS = 4
@@ -63,9 +66,16 @@ def clean(text: str) -> str:
             f"that line has a control character in it (U+{ord(control[0]):04X}; an arrow key?),"
             " so it was not sent",
         )
-    text = _thinned(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)))
+    text = _thinned(_INVISIBLE.sub("", text))  # or it takes long to put thousands in order
+    text = _thinned(unicodedata.normalize("NFC", text))
     text = unicodedata.normalize("NFC", text).rstrip(" ")
     return "" if _is_blank(text) else text
+
+
+def unindented(text: str) -> str:
+    """The text from the first character on that can be seen."""
+    indent = _INDENT.match(text)
+    return text[indent.end() :] if indent else text
 
 
 def unquoted(text: str) -> str:
@@ -81,8 +91,12 @@ def printable(text: str) -> str:
 
 
 def _is_blank(text: str) -> bool:
-    """Nothing but spaces, marks without a letter, and invisible characters."""
-    return all(unicodedata.category(character)[0] in "ZCM" for character in text)
+    """Nothing but spaces, marks without a letter, and invisible characters.
+
+    What is unassigned or for private use can be seen: an emoji that is newer than this Python.
+    """
+    categories = set(map(unicodedata.category, text.replace(_BRAILLE_BLANK, " ")))
+    return all(category == "Cf" or category[0] in "ZM" for category in categories)
 
 
 def _edited(text: str) -> str:
@@ -101,7 +115,12 @@ def _thinned(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
-        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
-        if marks <= _MAX_MARKS:
-            kept.append(character)
+        category = unicodedata.category(character)
+        if category in ("Mn", "Me"):
+            marks += 1
+            if marks > _MAX_MARKS:
+                continue
+        elif category != "Cf":  # a joiner does not keep marks from the letter before it
+            marks = 0
+        kept.append(character)
     return "".join(kept)

@@ -93,8 +93,19 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse(""), Speech(""))
 
     def test_a_command_may_be_indented(self) -> None:
-        """A space or a BOM before a command does not say it, and the password in it, to all."""
-        for before in (" ", "\t", "\ufeff", "  \t"):
+        """A space or what cannot be seen before a command does not say it, and the password in it,
+        to all."""
+        for before in (
+            " ",
+            "\t",
+            "\ufeff",
+            "  \t",
+            "\u3000",
+            "\u00a0",
+            "\u200b",
+            " \ufeff",
+            "\u200e",
+        ):
             self.assertEqual(parse(f"{before}/login a b"), Command("/login", "login", "a b"))
 
     def test_slash_calls_a_command(self) -> None:

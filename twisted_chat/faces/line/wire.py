@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
-from twisted_chat.core.text import printable, unquoted
+from twisted_chat.core.text import printable, unindented, unquoted
 
 MAX_LINE = 4096
 """Bytes in a line that comes in, without its end."""
@@ -53,7 +53,9 @@ class Command:
 def parse(line: str) -> Speech | Command:
     """What a line asks for."""
     line = line.rstrip(" ").lstrip("\ufeff")
-    bare = line.strip(" \t")  # a space before a command must not publish a password
+    # A space before a command must not publish a password: nor may the wide one of an input
+    # method, or what cannot be seen and was pasted with it.
+    bare = unindented(line).rstrip(" \t")
     word = bare.lower()
     if word in BARE_WORDS:
         return Command(BARE_WORDS[word], BARE_WORDS[word], "")
