@@ -125,6 +125,7 @@ class OptionsTests(SynchronousTestCase):
             )
         self.assertIn("--name", self.refuse("--name", "a\x1b[2Jb"))
         self.assertIn("--name", self.refuse("--name", "two\nlines"))
+        self.assertIn("--name is empty", self.refuse("--name", " \u200b"))
         self.assertIn("frob", self.refuse("--frob"))
         self.assertIn("--max-rooms", self.refuse("--max-rooms", "1", "--max-rooms"))
         self.assertIn('"5000"', self.refuse("5000"))

@@ -164,6 +164,8 @@ class Options(usage.Options):
             self["name"] = clean(self["name"])
         except Refusal:
             raise usage.UsageError("--name has control characters in it") from None
+        if not self["name"]:
+            raise usage.UsageError("--name is empty")
         try:
             self.networks = Networks(
                 trusted=_listed(self["trusted-networks"]), shared=_listed(self["shared-networks"])

@@ -206,6 +206,11 @@ class AccountTests(GuardTestCase):
             self.outcome(self.log_in(Source(f"192.0.2.{number}")))
         self.assertEqual(self.outcome(owner), "in")
 
+    def test_trusted_addresses_are_not_delayed(self) -> None:
+        """They are not among those who guess."""
+        self.attack()
+        self.assertTrue(self.successResultOf(self.log_in(TRUSTED, PASSWORD)))
+
     def test_other_accounts_are_not_delayed(self) -> None:
         """Only the one that is attacked is."""
         self.register("bob", SHARED)

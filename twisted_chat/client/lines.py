@@ -17,7 +17,7 @@ _PLACES = 20
 """Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
 
 _LITERALLY = "\u2060"
-"""A word joiner. The server takes it out, but only after it has looked for commands and quotes."""
+"""A word joiner: with it in front, the server sees neither commands nor quotes. It takes it out."""
 
 _PLAIN = re.compile(r'[^\s/!"].*')
 _WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')

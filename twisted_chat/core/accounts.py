@@ -194,6 +194,8 @@ def _registered(name: str) -> Refusal:
 
 def _normal(password: str) -> str:
     """RFC 8265, section 4.2 (OpaqueString), so that every keyboard types the same password."""
+    if len(password) > 4 * MAX_PASSWORD_BYTES:  # more than it can shrink by; normalizing takes long
+        raise _too_long()
     try:
         normal = str(_opaque.enforce(password))
     except ValueError:
@@ -201,5 +203,9 @@ def _normal(password: str) -> str:
             "bad-password", "a password is not empty and has no control characters"
         ) from None
     if len(normal.encode()) > MAX_PASSWORD_BYTES:
-        raise Refusal("bad-password", f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+        raise _too_long()
     return normal
+
+
+def _too_long() -> Refusal:
+    return Refusal("bad-password", f"a password has at most {MAX_PASSWORD_BYTES} bytes")

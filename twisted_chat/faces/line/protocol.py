@@ -63,6 +63,7 @@ _FAILED_LOGIN = frozenset(
         "name-registered",
         "busy",
         "throttled",
+        "internal",
     }
 )
 """What a command that was to let somebody in is refused with."""

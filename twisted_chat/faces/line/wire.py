@@ -24,6 +24,9 @@ MOST_NAMED = 5
 BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
 """Commands that stand alone on a line, without a slash; their users know them so."""
 
+LITERALLY = "\u2060"
+"""A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
+
 _REMEMBERED = 1024
 """Messages that a format remembers the bytes of."""
 
@@ -53,6 +56,8 @@ class Command:
 def parse(line: str) -> Speech | Command:
     """What a line asks for."""
     line = line.rstrip(" ").lstrip("\ufeff")
+    if line.startswith(LITERALLY):
+        return Speech(line)
     # A space before a command must not publish a password: nor may the wide one of an input
     # method, or what cannot be seen and was pasted with it.
     bare = unindented(line).rstrip(" \t")
