@@ -1748,6 +1748,21 @@ class LineRateTests(ServerTestCase):
             answers = [e["event"] for e in self.events(alice, f"{command}\n" * 30)]
             self.assertEqual(answers.count(command[1:]), times, command)
 
+    def test_long_answers_count_as_more(self) -> None:
+        """Each 500 people or messages as a line."""
+        for _ in range(500):
+            self.guest("")
+        bob = self.come("/json on\n/guest bob\n")
+        bob.take()
+        for command in "/users lobby", "/rooms":
+            answers = self.events(bob, f"{command}\n" * 30)
+            self.assertEqual(sum(e["event"] in ("users", "rooms") for e in answers), 7, command)
+            self.wait(30)
+            bob.take()
+        for peer in self.peers:
+            peer.vanish()
+        self.wait(3)
+
     def test_trusted_networks(self) -> None:
         """As fast as they can."""
         alice = self.come("/guest\n", self.trusted)
