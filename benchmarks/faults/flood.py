@@ -17,8 +17,9 @@ _SAID = re.compile(rb"(bounded\d+): line (\d+)\n")
 def run(short: bool) -> Outcome:
     """Others in the same room, and in the lobby; a paste; and floods that end."""
     outcome = Outcome()
-    flooders, bounded, lines = (20, 3, 30) if short else (100, 20, 120)
-    rounds, seconds = (1, 1.0) if short else (3, 15.0)
+    flooders, bounded, lines = (10, 3, 24) if short else (100, 20, 120)
+    warm = 0.3 if short else 2.0
+    rounds, seconds = (1, 0.3) if short else (3, 15.0)
     with (
         Daemon("--shared-networks", "", "--line-burst", "20", trusted="127.1.0.0/16") as daemon,
         attackers() as pool,
@@ -30,9 +31,9 @@ def run(short: bool) -> Outcome:
             for number in range(rounds):
                 quiet.append(people.chat(seconds, 20))
                 flooding = pool.submit(
-                    flood, daemon.port, f"{where[4]}{number}", flooders, seconds + 2
+                    flood, daemon.port, f"{where[4]}{number}", flooders, seconds + warm
                 )
-                people.chat(1.0, 20)  # until they are there
+                people.chat(warm, 20)  # until they are there
                 storm.append(people.chat(seconds, 20))
                 flooding.result()
             times, figure = ratio(quiet, storm)
@@ -41,7 +42,7 @@ def run(short: bool) -> Outcome:
             outcome.target(times <= 2, f"{what} took {times:.2f} x as long")
             outcome.promise(not people.lost, f"{what}: {people.lost} deliveries were lost")
         flooding = pool.submit(flood, daemon.port, "paste", flooders, seconds)
-        inside.chat(1.0, 20)
+        inside.chat(warm, 20)
         took = _paste(daemon.port)
         outcome.figures["a paste of 20 lines in the midst of it"] = f"{1000 * took:.0f} ms"
         outcome.promise(took < PATIENCE, "a paste of 20 lines did not arrive")

@@ -34,7 +34,7 @@ def run(short: bool) -> Outcome:
 
 
 def _storm(outcome: Outcome, short: bool, addresses: int) -> None:
-    seconds, cost = (1.0, "4") if short else (60.0, "12")
+    seconds, cost = (0.6, "4") if short else (60.0, "12")
     what = f"from {addresses} addresses"
     with (
         Daemon(
