@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -1826,6 +1827,13 @@ class AtTheDoorTests(ServerTestCase):
         ):
             for address in self.far, UNIXAddress(None), IPv4Address("TCP", "192.0.2.129", 4000):
                 self.late(before, after, address)
+
+    def test_few_are_accepted_in_a_turn(self) -> None:
+        """Twisted takes 20 more than in the last turn each time it is not enough."""
+        port = Port(0, self.factory)
+        self.factory.ports.append(port)
+        self.peer(self.far)
+        self.assertEqual(port.numberAccepts, 1)
 
     def test_in_JSON(self) -> None:
         """An event like any other."""
