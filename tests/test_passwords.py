@@ -137,3 +137,11 @@ class FairnessTests(TestCase):
         self.done.clear()
         await gatherResults([self.ask(str(n)) for n in range(6)])
         self.assertEqual(sorted(self.done), [*"012345"])
+
+    async def test_who_logged_in_before_comes_first(self) -> None:
+        """Also when all places are taken by addresses that were never seen."""
+        right = await self.hasher.hash("secret", "owner")
+        self.assertTrue(await self.hasher.verify("secret", right, "owner"))
+        await gatherResults([self.ask(name) for name in (*"123456", "owner", "7")])
+        self.assertIn("owner", self.done)
+        self.assertIn("7 busy", self.done)

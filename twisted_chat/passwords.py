@@ -52,7 +52,10 @@ class BcryptHasher:
 
     async def verify(self, password: str, password_hash: bytes | None, network: str, /) -> bool:
         against = self._nobody if password_hash is None else password_hash
-        return await self._run(network, lambda: bcrypt.checkpw(password.encode(), against))
+        right = await self._run(network, lambda: bcrypt.checkpw(password.encode(), against))
+        if right and network:
+            self._waiting.know(network)
+        return right
 
     async def _run(self, network: str, work: Callable[[], T]) -> T:
         if self._stopped:

@@ -247,6 +247,7 @@ class Listening(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._listening = port
+        self._factory.ports.append(port)
 
     def startService(self) -> None:
         """Log what the operator should know of the port."""

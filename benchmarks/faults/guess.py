@@ -16,6 +16,7 @@ from .outcome import Outcome
 from .people import People, attackers, connect, percentile, ratio, see, spread
 
 _PASSWORD = "correct horse"
+_USUAL = "victim, from where they logged in before"
 _ANSWER = re.compile(rb"! (wrong name|too many wrong|too many people)")
 _KINDS = {b"wrong name": "wrong", b"too many wrong": "throttled", b"too many people": "busy"}
 
@@ -33,7 +34,7 @@ def run(short: bool) -> Outcome:
 
 
 def _storm(outcome: Outcome, short: bool, addresses: int) -> None:
-    seconds, cost = (1.0, "4") if short else (60.0, "12")
+    seconds, cost = (0.6, "4") if short else (60.0, "12")
     what = f"from {addresses} addresses"
     with (
         Daemon(
@@ -45,6 +46,7 @@ def _storm(outcome: Outcome, short: bool, addresses: int) -> None:
     ):
         for name in "victim", "clean":
             _register(daemon.port, name)
+        log_in_often(daemon.port, 0.0)
         people = People(daemon.port, 20)
         quiet = people.chat(seconds / 3, 20)
         guessing = pool.submit(guess, daemon.port, addresses, 500, seconds)
@@ -117,20 +119,27 @@ def guess(
 
 
 def log_in_often(port: int, seconds: float) -> Mapping[str, tuple[list[float], int]]:
-    """Log in every half second, each time from an address that has done nothing; in turn as
-    somebody whom nobody attacks and as the one whom they do. Who is refused as busy tries again.
+    """Log in every half second: from an address that has done nothing, as somebody whom nobody
+    attacks and as the one whom they do; and as the latter from where they logged in before. Who is
+    refused as busy tries again.
 
-    @return: for either, the seconds until they were in, and how often they were refused.
+    @return: for each of them, the seconds until they were in, and how often they were refused.
     """
-    took: dict[str, tuple[list[float], int]] = {"clean": ([], 0), "victim": ([], 0)}
+    took: dict[str, tuple[list[float], int]] = {
+        "clean": ([], 0),
+        "victim": ([], 0),
+        _USUAL: ([], 0),
+    }
     began = time.perf_counter()
     for number in itertools.count():
-        if time.perf_counter() > began + seconds:
+        if time.perf_counter() > began + seconds and number >= len(took):
             return took
-        name = "victim" if number % 2 else "clean"
+        who = [*took][number % len(took)]
+        name = who.partition(",")[0]
+        source = "127.4.0.1" if who == _USUAL else f"127.3.{number // 250}.{1 + number % 250}"
         start = time.perf_counter()
         refused = 0
-        with connect(port, f"127.3.{number // 250}.{1 + number % 250}") as sock:
+        with connect(port, source) as sock:
             while True:
                 sock.sendall(f'/login {name} "{_PASSWORD}"\n'.encode())
                 received = b""
@@ -140,8 +149,8 @@ def log_in_often(port: int, seconds: float) -> Mapping[str, tuple[list[float], i
                     break
                 refused += 1
                 time.sleep(0.25)
-        latencies, before = took[name]
-        took[name] = [*latencies, time.perf_counter() - start], before + refused
+        latencies, before = took[who]
+        took[who] = [*latencies, time.perf_counter() - start], before + refused
         time.sleep(max(0.0, start + 0.5 - time.perf_counter()))
     return took
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until what is awaited counts as lost."""
 
 NOBODY = ""

@@ -34,7 +34,7 @@ def run(short: bool) -> Outcome:
         while alice.recv(4096):
             pass
         files = _settled_files(daemon.pid)
-        _drop(daemon.port, drops // 20)
+        _drop(daemon.port, drops // 5)
         _dialogues(daemon.port, 1)
         _settled_files(daemon.pid, files)
         memory = resident_bytes(daemon.pid)

@@ -22,8 +22,8 @@ def run(short: bool) -> Outcome:
 
 
 def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
-    idle, drips, people, timeout = (100, 150, 10, 2) if short else (10_000, 2000, 200, 60)
-    rounds, seconds = (1, 1.0) if short else (3, 20.0)
+    idle, drips, people, timeout = (50, 120, 10, 1) if short else (10_000, 2000, 200, 60)
+    rounds, seconds = (1, 0.5) if short else (3, 20.0)
     what = f"--max-waiting {waiting}, {drips} that drip"
     with (
         Daemon(

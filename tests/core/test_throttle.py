@@ -188,17 +188,25 @@ class _Places:
         self.waiting: list[tuple[str, int]] = []
         self.served: dict[str, int] = {}
         self.began: dict[str, int] = {}
+        self.known: set[str] = set()
+        self.turn = 0
         self.turns = count(1)
 
     def places(self, key: str) -> int:
         return sum(k == key for k, _ in self.waiting)
 
+    def since(self, key: str) -> int:
+        served = self.served.get(key, 0)
+        if key in self.known and (not served or served + self.most < self.turn):
+            return -1
+        return served
+
     def push(self, key: str, item: int) -> int | None:
         turned_away = None
         if len(self.waiting) == self.most:
             keys = sorted({k for k, _ in self.waiting}, key=self.began.__getitem__)
-            claims = {k: (self.places(k), self.served.get(k, 0)) for k in keys}
-            if not keys or max(claims.values()) <= (self.places(key) + 1, self.served.get(key, 0)):
+            claims = {k: (self.places(k), self.since(k)) for k in keys}
+            if not keys or max(claims.values()) <= (self.places(key) + 1, self.since(key)):
                 return item
             loser = next(k for k in keys if claims[k] == max(claims.values()))
             at = max(n for n, (k, _) in enumerate(self.waiting) if k == loser)
@@ -210,9 +218,9 @@ class _Places:
 
     def pop(self) -> int:
         keys = sorted({k for k, _ in self.waiting}, key=self.began.__getitem__)
-        key = min(keys, key=lambda k: self.served.get(k, 0))
+        key = min(keys, key=self.since)
         at = next(n for n, (k, _) in enumerate(self.waiting) if k == key)
-        self.served[key] = next(self.turns)
+        self.turn = self.served[key] = next(self.turns)
         return self.waiting.pop(at)[1]
 
 
@@ -265,6 +273,30 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(queue.push("new", "new"), "c")
         self.assertEqual(self.drain(queue), ["new", "a", "b"])
 
+    def test_strangers_do_not_keep_out_who_is_known(self) -> None:
+        """However many come, from an address each, and though it was served and they were not."""
+        queue: FairQueue[str] = FairQueue(3)
+        queue.push("owner", "owner")
+        queue.pop()
+        queue.know("owner")
+        strangers = map(str, count())
+        for _ in range(10):
+            while queue.push(stranger := next(strangers), stranger) is None:
+                pass
+            queue.pop()
+        self.assertIsNone(queue.push("4711", "4711"))
+        self.assertIsNotNone(queue.push("owner", "owner"))
+        self.assertEqual(queue.pop(), "owner")
+
+    def test_who_is_known_does_not_keep_out_strangers(self) -> None:
+        """They come first once in a while only."""
+        queue: FairQueue[str] = FairQueue(4)
+        queue.know("owner")
+        queue.push("stranger", "stranger")
+        queue.push("owner", "owner")
+        queue.push("owner", "owner again")
+        self.assertEqual(self.drain(queue), ["owner", "stranger", "owner again"])
+
     def test_no_places(self) -> None:
         """Everybody is turned away."""
         queue: FairQueue[str] = FairQueue(0)
@@ -274,14 +306,19 @@ class FairQueueTests(SynchronousTestCase):
 
     @given(
         st.integers(0, 6),
-        st.lists(st.one_of(st.none(), st.sampled_from("abcde")), max_size=80),
+        st.lists(
+            st.one_of(st.none(), st.sampled_from(["a", "b", "c", "d", "know d"])), max_size=80
+        ),
     )
     def test_model(self, most: int, steps: list[str | None]) -> None:
         """Pushed and popped at random."""
         queue: FairQueue[int] = FairQueue(most)
         model = _Places(most)
         for item, key in enumerate(steps):
-            if key is not None:
+            if key is not None and key.startswith("know "):
+                queue.know(key[5:])
+                model.known.add(key[5:])
+            elif key is not None:
                 self.assertEqual(queue.push(key, item), model.push(key, item))
             elif model.waiting:
                 self.assertEqual(queue.pop(), model.pop())
@@ -294,11 +331,13 @@ class FairQueueTests(SynchronousTestCase):
         turned_away: deque[str | None] = deque()
         for number in range(_MANY):
             turned_away.append(queue.push(str(number), str(number)))
+            queue.know(str(number))
             if number % 3 == 0:
                 queue.pop()
         self.assertLessEqual(len(queue), 4)
         self.assertGreater(sum(item is not None for item in turned_away), _MANY // 2)
         self.assertLessEqual(len(queue._served), 100)
+        self.assertEqual(len(queue._known), 100)
         self.assertEqual(len(queue._waiting), len(queue))
 
 

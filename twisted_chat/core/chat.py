@@ -322,20 +322,23 @@ class Chat:
             session.current = self._lobby
             session.tell(Notice(self._now(), f"you are talking in {_shown(self._lobby)} now"))
 
-    def rooms(self, session: Session) -> None:
-        """Answer with the rooms there are, the fullest first."""
+    def rooms(self, session: Session) -> int:
+        """Answer with the rooms there are, the fullest first; gives back how many rooms and people
+        that took."""
         listed = [(room.name, len(room.people()), room.topic) for room in self._rooms.values()]
         listed.sort(key=lambda entry: (-entry[1], entry[0]))
         session.tell(Rooms(self._now(), tuple(listed)))
+        return len(listed) + sum(people for _, people, _ in listed)
 
-    def users(self, session: Session, raw: str) -> None:
-        """Answer with who is in a room, by default the current one.
+    def users(self, session: Session, raw: str) -> int:
+        """Answer with who is in a room, by default the current one; gives back how many.
 
         @raise Refusal: C{no-such-room}.
         """
         room = self._room(raw) if raw else _current(session)
         people = sorted((p.name, p.account is not None) for p in room.people())
         session.tell(Users(self._now(), room.name, tuple(people)))
+        return len(people)
 
     def show_topic(self, session: Session) -> None:
         """Answer with the topic of the current room."""
@@ -397,8 +400,9 @@ class Chat:
             )
         )
 
-    async def history(self, session: Session, count: int | None, of: str) -> None:
-        """Answer with the last messages of a room, by default the current one, or C{@name}.
+    async def history(self, session: Session, count: int | None, of: str) -> int:
+        """Answer with the last messages of a room, by default the current one, or C{@name}; gives
+        back how many were read for it.
 
         @raise Refusal: C{bad-arguments}, C{no-such-room}, C{not-in-room}, C{no-such-person},
             C{forbidden}.
@@ -411,7 +415,7 @@ class Chat:
             room = self._own_room(session, of)
             messages = await self._store.history(room.record, count)
             self._answer_history(session, self._room_history(room.name, messages))
-            return
+            return len(messages)
         account = _person(session).account
         if account is None:
             raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
@@ -422,6 +426,7 @@ class Chat:
         self._answer_history(
             session, self._direct_history(f"@{other.name}", account, self._newest(direct))
         )
+        return len(direct)
 
     async def since(self, session: Session, places: Mapping[str, int]) -> None:
         """Go on after what was seen before, by another session perhaps: answer with what came

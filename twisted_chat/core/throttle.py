@@ -128,23 +128,33 @@ class FairQueue(Generic[T]):
     """A bounded queue in which those who come often do not stand in the way of those who do not.
 
     Whose turn it is: of the keys that wait, the one that was served longest ago, if ever. When it
-    is full, a key with more places, or one that was served later, loses its last one.
+    is full, a key with more places, or one that was served later, loses its last one. Those that
+    are known come before those that were never seen, once in as many turns as there are places:
+    thousands of strangers cannot keep them out, and neither can they keep out strangers.
     """
 
     def __init__(self, most: int, remembered: int = 4096) -> None:
         """
         @param most: how many may wait.
-        @param remembered: keys of which it is known when they were served.
+        @param remembered: keys of which it is known when they were served, and that are known.
         """
         self._most = most
         self._remembered = remembered
         self._waiting: dict[str, deque[T]] = {}
         self._served: dict[str, int] = {}  # the one that was served longest ago comes first
+        self._known: dict[str, None] = {}  # the one that was seen longest ago comes first
         self._turn = 0
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
+
+    def know(self, key: str) -> None:
+        """Remember that it did well."""
+        self._known.pop(key, None)
+        self._known[key] = None
+        if len(self._known) > self._remembered:
+            del self._known[next(iter(self._known))]
 
     def push(self, key: str, item: T) -> T | None:
         """Let it wait; gives back what cannot: this one, or one of somebody with more places."""
@@ -169,7 +179,7 @@ class FairQueue(Generic[T]):
         """
         if not self._waiting:
             raise IndexError("nobody waits")
-        key = min(self._waiting, key=lambda k: self._served.get(k, 0))
+        key = min(self._waiting, key=self._since)
         places = self._waiting[key]
         item = places.popleft()
         if not places:
@@ -184,4 +194,10 @@ class FairQueue(Generic[T]):
 
     def _claim(self, key: str) -> tuple[int, int]:
         """What a key has had of it: places that it takes, and when it was served."""
-        return len(self._waiting.get(key, ())), self._served.get(key, 0)
+        return len(self._waiting.get(key, ())), self._since(key)
+
+    def _since(self, key: str) -> int:
+        """The turn in which a key was served; before all others if it is known, and has waited."""
+        served = self._served.get(key, 0)
+        waited = not served or served + self._most < self._turn
+        return -1 if waited and key in self._known else served

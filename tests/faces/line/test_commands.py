@@ -54,6 +54,9 @@ class Recorder:
     def speak_json(self, on: bool) -> None:
         self.did.append(on)
 
+    def charge(self, lines: int) -> None:
+        pass
+
     def hang_up(self) -> None:
         self.did.append("hung up")
 

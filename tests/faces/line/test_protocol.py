@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -1748,6 +1749,21 @@ class LineRateTests(ServerTestCase):
             answers = [e["event"] for e in self.events(alice, f"{command}\n" * 30)]
             self.assertEqual(answers.count(command[1:]), times, command)
 
+    def test_long_answers_count_as_more(self) -> None:
+        """Each 500 people or messages as a line."""
+        for _ in range(500):
+            self.guest("")
+        bob = self.come("/json on\n/guest bob\n")
+        bob.take()
+        for command in "/users lobby", "/rooms":
+            answers = self.events(bob, f"{command}\n" * 30)
+            self.assertEqual(sum(e["event"] in ("users", "rooms") for e in answers), 7, command)
+            self.wait(30)
+            bob.take()
+        for peer in self.peers:
+            peer.vanish()
+        self.wait(3)
+
     def test_trusted_networks(self) -> None:
         """As fast as they can."""
         alice = self.come("/guest\n", self.trusted)
@@ -1811,6 +1827,13 @@ class AtTheDoorTests(ServerTestCase):
         ):
             for address in self.far, UNIXAddress(None), IPv4Address("TCP", "192.0.2.129", 4000):
                 self.late(before, after, address)
+
+    def test_few_are_accepted_in_a_turn(self) -> None:
+        """Twisted takes 20 more than in the last turn each time it is not enough."""
+        port = Port(0, self.factory)
+        self.factory.ports.append(port)
+        self.peer(self.far)
+        self.assertEqual(port.numberAccepts, 1)
 
     def test_in_JSON(self) -> None:
         """An event like any other."""

@@ -39,6 +39,9 @@ class Terminal(Protocol):
         """End the session that was given this token, if it is still there, with what it has sent
         and was not carried out yet."""
 
+    def charge(self, lines: int) -> None:
+        """Count this many more lines, for what was a lot to answer."""
+
     def hang_up(self) -> None:
         """Say bye and end the connection."""
 
@@ -112,6 +115,9 @@ class Command:
 REGISTERED = '"{name}" is registered and yours; next time it asks for the password'
 """What is remarked when somebody has made an account."""
 
+_ENTRIES = 500
+"""People, rooms or messages in an answer that count as one more line."""
+
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _MOST_PLACES = 20
@@ -176,6 +182,14 @@ async def _passwd(at: Terminal, old: str, new: str) -> None:
     at.notice("your password is changed")
 
 
+def _users(at: Terminal, room: str = "") -> None:
+    at.charge(at.chat.users(at.session, room) // _ENTRIES)
+
+
+def _rooms(at: Terminal) -> None:
+    at.charge(at.chat.rooms(at.session) // _ENTRIES)
+
+
 async def _topic(at: Terminal, *text: str) -> None:
     if text:
         await at.chat.set_topic(at.session, text[0])
@@ -192,7 +206,7 @@ async def _history(at: Terminal, *arguments: str) -> None:
             of = argument
         else:
             raise _BY_WORD["history"].misused
-    await at.chat.history(at.session, count, of)
+    at.charge(await at.chat.history(at.session, count, of) // _ENTRIES)
 
 
 async def _since(at: Terminal, places: str) -> None:
@@ -256,7 +270,7 @@ COMMANDS: Sequence[Command] = (
         ("who",),
         "[ROOM]",
         "who is here",
-        lambda at, room="": at.chat.users(at.session, room),
+        _users,
         cost=2,
     ),
     Command(
@@ -290,7 +304,7 @@ COMMANDS: Sequence[Command] = (
         "go out of a room",
         lambda at, room="": at.chat.leave(at.session, room),
     ),
-    Command("rooms", (), "", "which rooms there are", lambda at: at.chat.rooms(at.session), cost=2),
+    Command("rooms", (), "", "which rooms there are", _rooms, cost=2),
     Command("topic", (), "[TEXT]", "see or set what the room is about", _topic),
     Command(
         "me",

@@ -346,10 +346,7 @@ class ChatProtocol(LineReceiver):
         if self.session.person is None and not command.anyone:
             raise Refusal("not-logged-in", "come in first: type a name, or just Enter")
         arguments = command.arguments(rest)
-        if self.factory.rate is not None:
-            self._full_at = self.factory.rate.take(
-                self._full_at, self.factory.clock.seconds(), command.cost - 1
-            )
+        self.charge(command.cost - 1)
         await self._until_landed(self.factory.limits.max_in_flight if command.posts else 0)
         result = command.run(self, *arguments)
         if result is not None:
@@ -415,6 +412,12 @@ class ChatProtocol(LineReceiver):
 
     def help(self, entries: Sequence[HelpEntry]) -> None:
         self.session.tell(Help(self.factory.now(), tuple(entries)))
+
+    def charge(self, lines: int) -> None:
+        if self.factory.rate is not None:
+            self._full_at = self.factory.rate.take(
+                self._full_at, self.factory.clock.seconds(), lines
+            )
 
     def speak_json(self, on: bool) -> None:
         self.session.echo = on
@@ -511,6 +514,7 @@ class ChatFactory(Factory):
         self.outbox_limits = OutboxLimits(
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
         )
+        self.ports: list[Any] = []
         self._connections: dict[ChatProtocol, Source] = {}
         self.tokens: dict[str, ChatProtocol] = {}  # by which a client knows its session again
         self._refusals: set[_Refuser] = set()
@@ -539,6 +543,10 @@ class ChatFactory(Factory):
         return self._cooperator.coiterate(each())
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        for port in self.ports:
+            # Twisted accepts more in each turn the more there were in the last, and thousands who
+            # connect at once would hold up everybody else. From 1 it goes to 21, and no further.
+            port.numberAccepts = 1
         source = self.admission.source(addr)
         sentence = "this server is going down" if self.closing else self.admission.refusal(source)
         if sentence is None:
