@@ -165,8 +165,8 @@ class WrongPasswordTests(GuardTestCase):
             self.assertEqual(self.guess(ATTACKER), "wrong-password")
         self.hasher.held = True
         asked = [self.log_in(ATTACKER) for _ in range(5)]
-        self.clock.advance(1)
         self.hasher.release()
+        self.clock.advance(1)
         self.assertEqual({self.outcome(each) for each in asked}, {"wrong-password"})
 
     def test_changing_a_password(self) -> None:
@@ -198,6 +198,12 @@ class AccountTests(GuardTestCase):
         self.clock.advance(1)
         self.assertEqual(self.outcome(owner), "in")
         self.assertLessEqual(max(self.clock.slept), 1)
+
+    def test_is_told_at_once_if_too_many_log_in(self) -> None:
+        """The delay comes after the check."""
+        self.attack()
+        self.hasher.refusal = Refusal("busy", "later")
+        self.assertEqual(self.outcome(self.log_in(OWNER, PASSWORD)), "busy")
 
     def test_waits_once_and_not_again(self) -> None:
         """Those who go on attacking while the owner waits do not make it longer."""

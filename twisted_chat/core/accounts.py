@@ -65,7 +65,7 @@ class Accounts:
             name = names.canonical(raw)
         except Refusal:
             name = ""
-        async with self._guard.password_try(source, name):
+        async with self._guard.password_try(source):
             account = await self._store.find_account(name)
             try:
                 password = _normal(password)
@@ -73,6 +73,7 @@ class Accounts:
                 account, password = None, ""
             password_hash = account.password_hash if account else None
             right = await self._hasher.verify(password, password_hash, source.network)
+            await self._guard.before_answer(source, name)
             if account is None or not right:
                 self._guard.wrong_password(source, name)
                 raise Refusal("wrong-password", "wrong name or password")

@@ -52,13 +52,12 @@ class Guard:
         self._rooms = _an_hour(limits.rooms_per_address)
 
     @asynccontextmanager
-    async def password_try(self, source: Source, name: str) -> AsyncIterator[None]:
-        """Around the check of a password: waits first if others tried wrong ones for this account.
+    async def password_try(self, source: Source) -> AsyncIterator[None]:
+        """Around the check of a password.
 
         An address that would have to wait for a wrong one tries one after the other, or it would
         try one on each of its connections for the price of one.
 
-        @param name: as it was given; whether there is such an account makes no difference.
         @raise Refusal: C{throttled} if they have to wait themselves.
         """
         on_trial = False
@@ -74,13 +73,19 @@ class Guard:
         if on_trial:
             self._on_trial.add(source.network)
         try:
-            delay = 0.0 if source.trusted else self._targets.wait(name, self._seconds())
-            if delay:
-                await self._sleep(delay)
             yield
         finally:
             if on_trial:
                 self._on_trial.discard(source.network)
+
+    async def before_answer(self, source: Source, name: str) -> None:
+        """Wait, right or wrong, if others tried wrong passwords for this account.
+
+        @param name: as it was given; whether there is such an account makes no difference.
+        """
+        delay = 0.0 if source.trusted else self._targets.wait(name, self._seconds())
+        if delay:
+            await self._sleep(delay)
 
     def wrong_password(self, source: Source, name: str) -> None:
         """The password was wrong."""

@@ -128,9 +128,9 @@ class FairQueue(Generic[T]):
     """A bounded queue in which those who come often do not stand in the way of those who do not.
 
     Whose turn it is: of the keys that wait, the one that was served longest ago, if ever. When it
-    is full, a key with more places, or one that was served later, loses its last one. Those that
-    are known come before those that were never seen, once in as many turns as there are places:
-    thousands of strangers cannot keep them out, and neither can they keep out strangers.
+    is full, a key with more places, or a stranger, or one that was served later, loses its last
+    one. Every other turn is for those that are known, if any of them waits: thousands of strangers
+    cannot keep them out, and neither can they keep out strangers.
     """
 
     def __init__(self, most: int, remembered: int = 4096) -> None:
@@ -161,8 +161,8 @@ class FairQueue(Generic[T]):
         turned_away: T | None = None
         if self._size >= self._most:
             other = max(self._waiting, key=self._claim, default=key)
-            places, served = self._claim(key)
-            if self._claim(other) <= (places + 1, served):
+            places, stranger, served = self._claim(key)
+            if self._claim(other) <= (places + 1, stranger, served):
                 return item
             turned_away = self._waiting[other].pop()
             if not self._waiting[other]:
@@ -179,7 +179,8 @@ class FairQueue(Generic[T]):
         """
         if not self._waiting:
             raise IndexError("nobody waits")
-        key = min(self._waiting, key=self._since)
+        keys = [key for key in self._waiting if key in self._known] if self._turn % 2 == 0 else ()
+        key = min(keys or self._waiting, key=lambda key: self._served.get(key, 0))
         places = self._waiting[key]
         item = places.popleft()
         if not places:
@@ -192,12 +193,8 @@ class FairQueue(Generic[T]):
             del self._served[next(iter(self._served))]
         return item
 
-    def _claim(self, key: str) -> tuple[int, int]:
-        """What a key has had of it: places that it takes, and when it was served."""
-        return len(self._waiting.get(key, ())), self._since(key)
-
-    def _since(self, key: str) -> int:
-        """The turn in which a key was served; before all others if it is known, and has waited."""
-        served = self._served.get(key, 0)
-        waited = not served or served + self._most < self._turn
-        return -1 if waited and key in self._known else served
+    def _claim(self, key: str) -> tuple[int, bool, int]:
+        """What makes a key lose a place: those that it has, that it is a stranger, and that it was
+        served lately."""
+        places = len(self._waiting.get(key, ()))
+        return places, key not in self._known, self._served.get(key, 0)
