@@ -1,6 +1,7 @@
 """Thousands who are idle, and thousands at the door who never end a line, while people chat."""
 
 import select
+import socket
 import time
 
 from benchmarks.daemon import Daemon
@@ -23,7 +24,7 @@ def run(short: bool) -> Outcome:
 
 def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
     idle, drips, people, timeout = (50, 120, 10, 1) if short else (10_000, 2000, 200, 60)
-    rounds, seconds = (1, 0.5) if short else (3, 20.0)
+    rounds, quiet_for, arrival = (1, 0.5, 0.2) if short else (2, 30.0, 10.0)
     what = f"--max-waiting {waiting}, {drips} that drip"
     with (
         Daemon(
@@ -37,9 +38,9 @@ def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
         crowd = People(daemon.port, people, room="talk")
         quiet, storm, gone = [], [], []
         for number in range(rounds):
-            quiet.append(crowd.chat(seconds, 20))
-            dripping = pool.submit(drip, daemon.port, drips, number, timeout + 10)
-            storm.append(crowd.chat(seconds, 20))
+            quiet.append(crowd.chat(quiet_for, 20))
+            dripping = pool.submit(drip, daemon.port, drips, number, arrival, timeout + 10)
+            storm.append(crowd.chat(arrival + timeout, 20))
             gone.append(dripping.result())
         times, figure = ratio(quiet, storm)
         outcome.figures[f"{what}: chat"] = figure
@@ -60,22 +61,26 @@ def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
             sock.close()
 
 
-def drip(port: int, count: int, number: int, patience: float) -> list[float]:
+def drip(port: int, count: int, number: int, arrival: float, patience: float) -> list[float]:
     """So many connect, each from an address of its own, and send a byte a second.
 
+    @param arrival: seconds over which they come.
     @return: for each that the server sent away, how many seconds it was there.
     """
     raise_descriptors()
     epoll = select.epoll()
-    there = {}
-    for n in range(count):
-        sock = connect(port, f"127.2.{100 * number + n // 250}.{1 + n % 250}")
-        there[sock.fileno()] = sock, time.monotonic()
-        epoll.register(sock.fileno(), select.EPOLLIN)
-    until = time.monotonic() + patience
-    stayed = []
+    there: dict[int, tuple[socket.socket, float]] = {}
+    came = 0
+    stayed: list[float] = []
     turns = 0
-    while there and time.monotonic() < until:
+    began = time.monotonic()
+    while (there or came < count) and time.monotonic() < began + arrival + patience:
+        due = count * (time.monotonic() - began) / arrival
+        while came < min(count, due):
+            sock = connect(port, f"127.2.{100 * number + came // 250}.{1 + came % 250}")
+            there[sock.fileno()] = sock, time.monotonic()
+            epoll.register(sock.fileno(), select.EPOLLIN)
+            came += 1
         for fd, _ in epoll.poll(0.05):
             sock, since = there[fd]
             try:
