@@ -284,6 +284,8 @@ class Client:
         if self._started is None or self._over:
             return
         self._closing = True
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)  # before what may end it at once
         if self._line is not None:
             self._write("/quit")
             self._regulate()
@@ -292,8 +294,6 @@ class Client:
             self._attempt.cancel()
         if self._pause is not None:
             self._pause.cancel()
-        ended: Deferred[None] = Deferred()
-        self._ended.append(ended)
         await ended
 
     # Events
