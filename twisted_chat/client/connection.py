@@ -86,6 +86,7 @@ _FOR_NOW = frozenset({"busy", "throttled", "closed", "full", "internal"})
 """What a login may be refused with that another attempt may not be."""
 
 _LOGIN = frozenset({"/login", "/register", "/guest"})
+_MOVES = frozenset({"/join", "/leave", "/part"})
 _POSTS = frozenset({"", "/bc", "/me", "/dm"})
 _COMMAND = re.compile(r"[/!](\S+)\s*(.*)")
 
@@ -93,7 +94,14 @@ _log = Logger()
 
 
 class GaveUp(Exception):
-    """There is no use in trying again; the text is a sentence for people, safe to show."""
+    """There is no use in trying again; the text is a sentence for people, safe to show.
+
+    @ivar code: what the server refused the login with; empty if it was something else.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +243,7 @@ class Client:
         self._attempt: Deferred[Any] | None = None
         self._started: Deferred[None] | None = None
         self._ended: list[Deferred[None]] = []
-        self._reason = self._fatal = ""
+        self._reason = self._fatal = self._code = ""
         self._error: GaveUp | None = None
         self._over = False
         self._closing = False
@@ -276,6 +284,8 @@ class Client:
         if self._started is None or self._over:
             return
         self._closing = True
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)  # before what may end it at once
         if self._line is not None:
             self._write("/quit")
             self._regulate()
@@ -284,8 +294,6 @@ class Client:
             self._attempt.cancel()
         if self._pause is not None:
             self._pause.cancel()
-        ended: Deferred[None] = Deferred()
-        self._ended.append(ended)
         await ended
 
     # Events
@@ -396,7 +404,7 @@ class Client:
 
         word = line.split(None, 1)[0].lower()
         if self.is_connected:
-            self._ask(line, word, then)
+            self._ask_here(line, word, then)
         else:
             self._waiting_lines.append((line, word, then))
         await done
@@ -481,13 +489,21 @@ class Client:
             self._write(*batch)
         self._regulate()
 
+    def _ask_here(self, line: str, word: str, then: "_Then") -> None:
+        """Ask in L{room}, which is what a command that names no room is about."""
+        if self.room != self._talking and self.room in self._rooms and word not in _MOVES:
+            self._write(f"/join {self.room}")
+            self._talking = self.room
+            self._switches += 1
+        self._ask(line, word, then)
+
     def _ask(self, line: str, word: str | None, then: "_Then") -> None:
         """Write a line, and behind it one whose answer tells that the first has been answered:
         a server answers this command when all before it is done.
 
         @param word: what the server calls the command in an error.
         """
-        if word in ("/join", "/leave", "/part"):
+        if word in _MOVES:
             self._talking = None
         self._answers.append(_Answer(word, then))
         self._write(*([line] if line else []), "/json on")
@@ -624,7 +640,7 @@ class Client:
             self._started.callback(None)
         waiting, self._waiting_lines = self._waiting_lines, deque()
         for line, word, then in waiting:
-            self._ask(line, word, then)
+            self._ask_here(line, word, then)
         self._flush()
 
     def _on_error(self, event: Event) -> None:
@@ -864,7 +880,7 @@ class Client:
 
         @raise GaveUp: if it is no use to try again.
         """
-        self._reason = ""
+        self._reason = self._code = ""
         try:
             endpoint = self._where.endpoint(self._reactor, _IN_TIME)
         except BadWhere as error:
@@ -921,7 +937,7 @@ class Client:
                 return
         elif refused.code not in _FOR_NOW:
             self._fatal = refused.text
-        self._reason = refused.text
+        self._reason, self._code = refused.text, refused.code
         if self._line is not None:
             self._line.drop()
 
@@ -945,9 +961,9 @@ class Client:
         fatal = self._fatal or _bad_certificate(lost, self._where)
         reason = self._reason or _why(lost)
         if fatal:
-            raise GaveUp(fatal)
+            raise GaveUp(fatal, self._code)
         if not self._was_connected and not self._closing:
-            raise GaveUp(f"{self._place}: {reason}")
+            raise GaveUp(f"{self._place}: {reason}", self._code)
         if was_in and not self._closing:
             self._tell({"event": "disconnected", "text": reason})
         return self._reactor.seconds() - self._since if was_in else 0

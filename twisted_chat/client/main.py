@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "twisted-chat",
-        description="Chat from a pipe: post what comes in, or follow what is said.",
+        description="Chat on a terminal, or from a pipe: post what comes in, follow what is said.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--unix", metavar="PATH", help="connect to a UNIX socket")
     parser.add_argument("--json", action="store_true", help="follow, as JSON Lines")
+    parser.add_argument(
+        "--plain", action="store_true", help="on a terminal: one line an event, nothing redrawn"
+    )
+    parser.add_argument("--no-bell", action="store_true", help="on a terminal: be quiet")
     parser.add_argument("--version", action="version", version=f"twisted-chat {__version__}")
     return parser
 
@@ -102,11 +106,27 @@ def _run(given: argparse.Namespace) -> int:
     posts = is_input(0)
     plan = Plan(rooms, posts, given.json or not (posts or sys.stdout.isatty()), given.json)
     if not (plan.posts or plan.follows):
-        raise Misused("there is nothing to post and no one to show anything: use it in a pipe")
+        return _on_terminal(given, where, identity, rooms)
     from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
 
     client = Client(where, identity, rooms, reactor=reactor)
     return _until_done(reactor, Pipe(client, plan))
+
+
+def _on_terminal(
+    given: argparse.Namespace, where: Where, identity: Identity, rooms: tuple[str, ...]
+) -> int:
+    if not sys.stdin.isatty():
+        raise Misused("there is nothing to post and no one to show anything: use it in a pipe")
+    from . import terminal  # noqa: PLC0415 - it chooses the reactor, and not all need it
+
+    asks = not given.guest
+    unsent = terminal.run(
+        where, identity, rooms, asks=asks, plain=given.plain, bell=not given.no_bell
+    )
+    if unsent:
+        complain(f"not sent: {unsent} of the lines that were typed")
+    return FAILED if unsent else OK
 
 
 def _until_done(reactor: Any, pipe: Pipe) -> int:

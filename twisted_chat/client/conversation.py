@@ -1,0 +1,438 @@
+"""A conversation: what is typed is said and done, what happens is shown."""
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from . import lines, show
+from .connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
+from .pipe import pieces
+from .state import State
+
+_IN_TIME = 5.0
+"""Seconds in which what was said has to get its receipt when somebody leaves."""
+
+_COMMAND = re.compile(r"(?:/(?!/)|!(?=[^\W\d_]))(\S*)\s*(.*)")
+_LEAVE = frozenset({"quit", "logout", "exit", "bye"})
+
+# What a server tells whoever comes in, and has told us already when we come back.
+_NOT_AGAIN = frozenset({"welcome", "notice", "topic", "users", "history"})
+
+_log = Logger()
+
+
+class Left(Exception):
+    """Somebody wants to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paste:
+    """Several lines that were pasted at once.
+
+    @ivar draft: what had been typed before; it is in the lines too.
+    """
+
+    lines: list[str]
+    draft: str
+
+
+class Screen(Protocol):
+    """What a conversation is shown on, and typed at.
+
+    @ivar dates: what is of another day is shown with its date, and not below a line for the day.
+    """
+
+    dates: bool
+
+    def show(self, line: show.Line) -> None:
+        """Show a line below all that was shown before."""
+
+    def alert(self) -> None:
+        """Call whoever is not looking."""
+
+    def refresh(self) -> None:
+        """The state is another one."""
+
+    async def line(self) -> str | Paste:
+        """What is typed next.
+
+        @raise Left: if somebody leaves instead.
+        """
+
+    async def ask(self, question: str, *, secret: bool = False) -> str:
+        """Put a question; gives back what is typed, which is nothing when that is cancelled.
+
+        @param secret: it is not to be seen.
+        @raise Left: if somebody leaves instead.
+        """
+
+    def put_back(self, text: str) -> None:
+        """Have this typed again."""
+
+    async def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Conversation:
+    """One person at a screen, and a server."""
+
+    def __init__(
+        self,
+        where: Where,
+        identity: Identity,
+        rooms: tuple[str, ...],
+        screen: Screen,
+        state: State,
+        *,
+        asks: bool,
+        reactor: Any,
+    ) -> None:
+        """
+        @param asks: whether somebody without a password is asked for one.
+        """
+        self._where = where
+        self._identity = identity
+        self._rooms = rooms
+        self._screen = screen
+        self._state = state
+        self._asks = asks
+        self._reactor = reactor
+        self._sending: set[Deferred[Any]] = set()
+        self._expected: Counter[str] = Counter()  # answers to what we asked by ourselves
+        self._coming = True  # in, for the first time or again
+        self._again = False
+        self._day = _today()
+        self._over: Deferred[None] = Deferred()
+        self._leaving = False  # what has no receipt by now is counted
+
+    _client: Client
+
+    async def run(self) -> int:
+        """Come in, and stay until somebody leaves; gives back how many lines were not sent.
+
+        @raise GaveUp: if there is no way in, or no way back.
+        """
+        # Before anything else is drawn: a terminal that has its whole screen redrawn may keep what
+        # was there among what has been scrolled away.
+        self._notice(f"joining {lines.safe(str(self._where))}; Ctrl-D leaves")
+        try:
+            self._client = await self._come_in()
+        except Left:
+            return 0
+        following = self._start(self._follow())
+        typing = self._start(self._work())
+        try:
+            await self._over
+            await self._sent()
+        finally:
+            typing.cancel()
+            self._leaving = True
+            unsent = len(self._sending)
+            await self._client.close()
+            await following
+        return unsent
+
+    def leave(self) -> None:
+        """End it, as if somebody had left."""
+        if not self._over.called:
+            self._over.callback(None)
+
+    # Coming in
+
+    async def _come_in(self) -> Client:
+        """
+        @raise Left: if somebody leaves instead.
+        @raise GaveUp: if there is no server.
+        """
+        who = self._identity
+        if not who.name and self._asks:
+            who = await self._ask_name()
+        while True:
+            try:
+                client = Client(self._where, who, self._rooms, reactor=self._reactor)
+                await client.start()
+            except (GaveUp, Refused) as error:
+                if not error.code:
+                    raise
+                who = await self._ask_again(who, error)
+            else:
+                break
+        if self._asks and who.name and not who.password:
+            self._reactor.callLater(0, self._start, self._offer_registration(who.name))
+        return client
+
+    async def _ask_name(self) -> Identity:
+        return Identity((await self._screen.ask("name (just Enter: a guest)")).strip())
+
+    async def _ask_again(self, who: Identity, error: GaveUp | Refused) -> Identity:
+        """Who to be, after that was refused."""
+        code = error.code
+        known = code in ("name-registered", "wrong-password") and bool(who.name)
+        if code != "name-registered" or who.password:
+            self._complain(str(error))
+        if code == "forbidden" and who.register:
+            return replace(who, register=False)
+        if known or (code in ("forbidden", "bad-password") and who.name):
+            new = code == "forbidden" or who.register
+            hint = ", a new one if the name is" if new else ""
+            password = await self._screen.ask(f"password of {who.name}{hint}", secret=True)
+            if password:
+                return Identity(who.name, password, new)
+        elif code in ("busy", "throttled", "closed", "full", "internal"):
+            await self._screen.ask("Enter tries again")
+            return who
+        return await self._ask_name()
+
+    async def _offer_registration(self, name: str) -> None:
+        self._notice(f'"{name}" is new here. A password registers it; just Enter: stay a guest')
+        while password := await self._screen.ask("new password", secret=True):
+            if password.startswith("/"):
+                self._complain("that looks like a command, so it is no password")
+            elif password != await self._screen.ask("the same again", secret=True):
+                self._complain("those were two different passwords")
+            elif await self._done(self._register("register", self._client.name, password)):
+                return
+
+    async def _register(self, word: str, name: str, password: str) -> None:
+        await self._client.command(f"/{word} {name} {lines.word(password)}")
+
+    # What happens
+
+    async def _follow(self) -> None:
+        try:
+            async for event in self._client:
+                self._take(event)
+        except GaveUp as error:
+            if not self._over.called:
+                self._over.errback(error)
+        else:
+            self.leave()
+
+    def _take(self, event: Event) -> None:
+        kind = event["event"]
+        new = not event.get("replay") or (self._coming and self._again)
+        self._state.name = self._client.name
+        self._state.take(event, new=new)
+        self._talk_in()
+        if kind == "connected":
+            self._coming, self._again = False, True
+            self._state.link = "connected"
+            self._ask_by_ourselves()
+        elif kind == "disconnected":
+            self._coming = True
+            self._expected.clear()
+            self._state.link = "not connected"
+        self._screen.refresh()
+        if self._expected[kind]:
+            self._expected[kind] -= 1
+            return
+        if self._coming and self._again and self._is_old_news(event):
+            return
+        reader = self._reader()
+        shown = show.lines(event, reader)
+        day = show.day_of(event) if shown and reader.today is None else None
+        if day is not None and day != self._day:
+            self._day = day
+            self._screen.show(show.day(day))
+        for line in shown:
+            self._screen.show(line)
+        if new and show.mentions(event, self._client.name):
+            self._screen.alert()
+
+    def _is_old_news(self, event: Event) -> bool:
+        kind = event["event"]
+        return kind in _NOT_AGAIN or (kind == "joined" and event.get("name") == self._client.name)
+
+    def _reader(self) -> show.Reader:
+        today = _today() if self._screen.dates else None
+        return show.Reader(self._client.name, self._client.room, None, today)
+
+    def _ask_by_ourselves(self) -> None:
+        for word, answer in (
+            (f"/users {LOBBY}", "users"),
+            ("/rooms", "rooms"),
+            ("/help", "help"),
+        ):
+            self._expected[answer] += 1
+            self._start(self._ask_quietly(word))
+
+    async def _ask_quietly(self, line: str) -> None:
+        try:
+            await self._client.command(line)
+        except (Refused, GaveUp):
+            pass  # it is asked again with the next connection
+
+    def _talk_in(self) -> None:
+        """Look at the room in which we talk."""
+        if self._client.room != self._state.room:
+            self._state.talk_in(self._client.room)
+            self._screen.refresh()
+
+    # What is typed
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                typed = await self._screen.line()
+                if isinstance(typed, Paste):
+                    await self._paste(typed)
+                else:
+                    await self._typed(typed)
+        except Left:
+            self.leave()
+
+    async def _typed(self, line: str) -> None:
+        bare = line.strip(" \t")
+        own = _BARE.get(bare.lower())
+        if own is not None:
+            await own(self)
+            return
+        match = _COMMAND.fullmatch(bare)
+        if match is None:
+            self._send(self._client.type(line), line)
+            return
+        word, rest = match[1].lower(), match[2].split()
+        if word in _LEAVE:
+            raise Left
+        if word in ("login", "register") and len(rest) == 1:
+            await self._enter(word, rest[0])
+        elif word == "passwd" and not rest:
+            await self._new_password()
+        else:
+            await self._done(self._client.type(line))
+        if word == "join" and rest:
+            self._notice(f"you talk in #{self._client.room}")
+        self._talk_in()
+
+    async def _enter(self, word: str, name: str) -> None:
+        password = await self._screen.ask(f"password of {name}", secret=True)
+        if password:
+            await self._done(self._register(word, name, password))
+
+    async def _new_password(self) -> None:
+        old = await self._screen.ask("old password", secret=True)
+        new = await self._screen.ask("new password", secret=True) if old else ""
+        if not new:
+            return
+        if new != await self._screen.ask("the same again", secret=True):
+            self._complain("those were two different passwords")
+            return
+        await self._done(self._client.command(f"/passwd {lines.word(old)} {lines.word(new)}"))
+
+    async def _paste(self, paste: Paste) -> None:
+        answer = await self._screen.ask(f"send {len(paste.lines)} lines? (y/n)")
+        if answer.strip().lower() not in ("y", "yes"):
+            self._screen.put_back(paste.draft)
+            return
+        for line in paste.lines:
+            for piece in pieces(line):
+                self._send(self._client.say(piece), piece)
+
+    async def _ask_message(self) -> None:
+        message = await self._screen.ask("your message to everyone? (Enter: none)")
+        if message:
+            self._send(self._client.say(message, LOBBY), message)
+
+    async def _ask_direct(self) -> None:
+        name = await self._screen.ask("a private message to whom? (Enter: nobody)")
+        if not name:
+            return
+        message = await self._screen.ask(f"your message to {name}? (Enter: none)")
+        if message:
+            self._send(self._client.dm(name, message), message)
+
+    async def _leave(self) -> None:
+        raise Left
+
+    async def _done(self, doing: Awaitable[object]) -> bool:
+        """Wait until something is done; gives back whether it was."""
+        try:
+            await doing
+        except (Refused, GaveUp) as error:
+            self._complain(str(error))
+            return False
+        return True
+
+    def _send(self, saying: Any, line: str) -> None:
+        """Have something said, without waiting for its receipt before the next line."""
+
+        def sent(result: Any) -> None:
+            self._sending.discard(sending)
+            if self._leaving:
+                return
+            if isinstance(result, Failure) and result.check(Refused, GaveUp):
+                quoted = line if len(line) <= 40 else f"{line[:40]}…"
+                lost = getattr(result.value, "code", "") == "lost"
+                self._complain(f'"{quoted}": {result.value}' if lost else str(result.value))
+            elif isinstance(result, Failure):
+                _log.failure("saying something", result)
+            self._count()
+
+        sending: Deferred[Any] = Deferred.fromCoroutine(saying)
+        self._sending.add(sending)
+        self._count()
+        sending.addBoth(sent)
+
+    def _count(self) -> None:
+        self._state.unsent = len(self._sending)
+        self._screen.refresh()
+
+    async def _sent(self) -> None:
+        """Wait for the receipts of what was said, but not for ever."""
+        if not self._sending or not self._client.is_connected:
+            return
+        receipts = DeferredList([_copy(each) for each in self._sending])
+        try:
+            await receipts.addTimeout(_IN_TIME, self._reactor)
+        except defer.TimeoutError:
+            pass
+
+    # Small things
+
+    def _start(self, doing: Any) -> "Deferred[None]":
+        return Deferred.fromCoroutine(doing).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(Left):
+            self.leave()
+        else:
+            _log.failure("the conversation", failure)
+
+    def _notice(self, text: str) -> None:
+        self._screen.show([("notice", f"* {text}")])
+
+    def _complain(self, text: str) -> None:
+        self._screen.show([("error", f"! {text}")])
+
+
+_BARE: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
+    "pm": Conversation._ask_message,
+    "dm": Conversation._ask_direct,
+    "ex": Conversation._leave,
+    "exit": Conversation._leave,
+}
+"""Words that alone on a line are commands, as the server has them."""
+
+
+def _today() -> date:
+    return datetime.now().astimezone().date()
+
+
+def _copy(original: "Deferred[Any]") -> "Deferred[None]":
+    """Fires when the other one does."""
+    copy: Deferred[None] = Deferred()
+
+    def fire(result: Any) -> Any:
+        copy.callback(None)
+        return result
+
+    original.addBoth(fire)
+    return copy

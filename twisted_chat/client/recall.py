@@ -1,0 +1,71 @@
+"""What was typed, kept between runs: without passwords, and for its owner only."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from prompt_toolkit.history import History
+
+from twisted_chat.core import names
+
+MOST = 1000
+"""Lines that are kept."""
+
+_SECRET = ("login", "register", "passwd", "password")
+_OTHERS = frozenset({"join", "logout"})  # which are words of their own, though much like those
+_WORD = re.compile(r"\W*(\w*)")
+
+
+def is_secret(line: str) -> bool:
+    """May the line hold a password? Also one whose command is misspelt, or lacks its slash."""
+    match = _WORD.match(line)
+    word = match[1].lower() if match else ""
+    near = names.nearest(word, _SECRET) is not None or word.startswith(_SECRET)
+    return near and word not in _OTHERS
+
+
+def state_path() -> Path:
+    """Where the lines are kept."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
+    return home / "twisted-chat" / "history"
+
+
+class Recall(History):
+    """A history in a file, one line a line. What cannot be read or written is left at that: it is
+    a convenience, and no reason not to chat."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def load_history_strings(self) -> Iterable[str]:
+        try:
+            kept = self._path.read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return []
+        if len(kept) > 2 * MOST:
+            self._write(kept[-MOST:], os.O_TRUNC)
+        return reversed(kept[-MOST:])
+
+    def append_string(self, string: str) -> None:
+        """Keep a line, unless it may hold a password."""
+        if not is_secret(string) and string != next(iter(reversed(self.get_strings())), None):
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        self._write([string], os.O_APPEND)
+
+    def _write(self, lines: list[str], how: int) -> None:
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+            try:
+                os.fchmod(file, 0o600)
+                os.write(file, data)
+            finally:
+                os.close(file)
+        except OSError:
+            pass

@@ -1,0 +1,335 @@
+"""Events as lines to show, in pieces that each have a style. No screen, no clock.
+
+Whoever shows them gives each style the looks of its medium: C{COLOURS} has a colour for those that
+want one, readable on dark and on light, and C{plain} leaves them all away.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+
+from .lines import Event
+
+Line = list[tuple[str, str]]
+"""Pieces of text, each behind its style."""
+
+LOBBY = "lobby"
+
+_NAMES = (
+    "#008700",
+    "#5f8700",
+    "#af5f00",
+    "#af5f5f",
+    "#d7005f",
+    "#d700af",
+    "#af00ff",
+    "#875fd7",
+    "#5f5fff",
+    "#005fff",
+    "#0087af",
+    "#00875f",
+)
+
+COLOURS: Mapping[str, str] = {
+    "time": "#767676",
+    "room": "#767676",
+    "notice": "#767676",
+    "day": "#767676",
+    "link": "#af5f00",
+    "error": "#ff0000",
+    "mention": "#d700af",
+    "private": "#af00ff",
+    **{f"name-{number}": colour for number, colour in enumerate(_NAMES)},
+}
+"""The colours of styles; C{text} and C{own} have that of the screen. All are among the 256 of
+terminals, and stand out from black and from white alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """For whom events are shown.
+
+    @ivar name: what they are called.
+    @ivar room: which room they look at: what is said in another one is shown with its name.
+    @ivar zone: whose time they read; L{None} for the system's.
+    @ivar today: the time of any other day is shown with its date; L{None} to show none, where
+        there are L{day} lines.
+    """
+
+    name: str = ""
+    room: str = LOBBY
+    zone: tzinfo | None = None
+    today: date | None = None
+
+
+def lines(event: Event, reader: Reader) -> list[Line]:
+    """An event as lines, one in most cases; none, if there is nothing in it for people."""
+    show = _SHOWN.get(event["event"])
+    if show is None:
+        return []
+    try:
+        return show(event, reader)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []  # it lacks what the protocol says it has
+
+
+def plain(line: Line) -> str:
+    """A line without its styles."""
+    return "".join(text for _, text in line)
+
+
+def name_style(name: str) -> str:
+    """The style of somebody's name: the same one wherever and whenever they are seen."""
+    return f"name-{zlib.crc32(name.casefold().encode()) % len(_NAMES)}"
+
+
+def day(of: date) -> Line:
+    """The line between one day and the next."""
+    # Not strftime's names: those depend on the locale, and all the rest is in English.
+    return [("day", f"── {_WEEKDAYS[of.weekday()]}, {of.day} {_MONTHS[of.month - 1]} {of.year} ──")]
+
+
+def day_of(event: Event, zone: tzinfo | None = None) -> date | None:
+    """The day of something that was said; L{None} for other events."""
+    moment = _moment(event, zone) if event["event"] in ("message", "dm") else None
+    return None if moment is None else moment.date()
+
+
+def mentions(event: Event, name: str) -> bool:
+    """Somebody else has said this name, or something to this person alone."""
+    if not name or event["event"] not in ("message", "dm") or event["from"] == name:
+        return False
+    return event["event"] == "dm" or bool(_mention(name).search(event["text"]))
+
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+
+
+def _moment(event: Event, zone: tzinfo | None) -> datetime | None:
+    try:
+        # Python 3.10 does not know what the Z means.
+        return datetime.fromisoformat(event["time"].replace("Z", "+00:00")).astimezone(zone)
+    except (KeyError, AttributeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _mention(name: str) -> "re.Pattern[str]":
+    """Finds a name in a text, but not in the middle of another one."""
+    return re.compile(rf"(?<![\w.-]){re.escape(name)}(?![.-]*\w)", re.IGNORECASE)
+
+
+# Pieces
+
+
+def _stamp(event: Event, reader: Reader) -> Line:
+    moment = _moment(event, reader.zone)
+    if moment is None:
+        return []
+    dated = reader.today is not None and moment.date() != reader.today
+    return [("time", f"{moment:%Y-%m-%d %H:%M} " if dated else f"{moment:%H:%M} ")]
+
+
+def _name(name: str, reader: Reader) -> tuple[str, str]:
+    return ("own" if name == reader.name else name_style(name), name)
+
+
+def _elsewhere(room: str, reader: Reader) -> Line:
+    return [] if room == reader.room else [("room", f"#{room} ")]
+
+
+def _place(room: str) -> str:
+    return "the lobby" if room == LOBBY else f"#{room}"
+
+
+def _text(event: Event, reader: Reader) -> Line:
+    """What somebody said, with the reader's name made to stand out."""
+    text: str = event["text"]
+    if not mentions(event, reader.name):
+        return [("text", text)]
+    pieces: Line = []
+    end = 0
+    for match in _mention(reader.name).finditer(text):
+        pieces += [("text", text[end : match.start()]), ("mention", match[0])]
+        end = match.end()
+    return [piece for piece in [*pieces, ("text", text[end:])] if piece[1]]
+
+
+def _notice(*pieces: tuple[str, str]) -> Line:
+    # Without the time, so that no C{/me} looks like one.
+    return [("notice", "* "), *pieces]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+# Events
+
+
+def _message(event: Event, reader: Reader) -> list[Line]:
+    who = _name(event["from"], reader)
+    said = [("text", "* "), who, ("text", " ")] if event["action"] else [who, ("text", ": ")]
+    return [
+        [
+            *_stamp(event, reader),
+            *_elsewhere(event["room"], reader),
+            *said,
+            *_text(event, reader),
+        ]
+    ]
+
+
+def _dm(event: Event, reader: Reader) -> list[Line]:
+    author, to = event["from"], event["to"]
+    if author == reader.name:
+        pair = [("own", "you"), ("private", " -> "), _name(to, reader)]
+    else:
+        pair = [_name(author, reader), ("private", " -> "), ("own", "you")]
+    mark = ("private", "(private) ")
+    return [[*_stamp(event, reader), mark, *pair, ("text", ": "), *_text(event, reader)]]
+
+
+def _presence(verb: str) -> "_Show":
+    def show(event: Event, reader: Reader) -> list[Line]:
+        if "name" in event:
+            who = _name(str(event["name"]), reader)
+        else:
+            who = ("notice", _count(event["count"], "person", "people"))
+        room = event["room"]
+        if who[0] == "own":
+            return [_notice(("notice", f"you {verb} {_place(room)}"))]
+        place = "" if room == LOBBY else f" #{room}"
+        return [_notice(who, ("notice", f" {verb}{place}"))]
+
+    return show
+
+
+def _renamed(event: Event, reader: Reader) -> list[Line]:
+    if reader.name in (event["name"], event["to"]):
+        return [_notice(("notice", "you are "), ("own", event["to"]), ("notice", " now"))]
+    old, new = _name(event["name"], reader), _name(event["to"], reader)
+    return [_notice(old, ("notice", " is now "), new)]
+
+
+def _welcome(event: Event, reader: Reader) -> list[Line]:
+    kind = "" if event["account"] else ", a guest; /register NAME PASSWORD keeps a name"
+    return [_notice(("notice", "you are "), ("own", event["name"]), ("notice", kind))]
+
+
+def _topic(event: Event, reader: Reader) -> list[Line]:
+    place = _place(event["room"])
+    if event["topic"]:
+        by = [("notice", ", by "), _name(event["from"], reader)] if event["from"] else []
+        topic = ("text", str(event["topic"]))
+        return [_notice(("notice", f"topic of {place}"), *by, ("notice", ": "), topic)]
+    return [_notice(("notice", f"{place} has no topic; /topic TEXT sets one"))]
+
+
+def _users(event: Event, reader: Reader) -> list[Line]:
+    people: Line = []
+    for user in event["users"]:
+        people += [
+            ("notice", ", " if people else ": "),
+            _name(user["name"], reader),
+            *([] if user["account"] else [("notice", " (guest)")]),
+        ]
+    number = _count(len(event["users"]), "person is", "people are")
+    return [_notice(("notice", f"{number} in {_place(event['room'])}"), *people)]
+
+
+def _rooms(event: Event, reader: Reader) -> list[Line]:
+    rooms = event["rooms"]
+    shown = [
+        _notice(("notice", f"{_count(len(rooms), 'room', 'rooms')}; /join ROOM goes into one"))
+    ]
+    for room in rooms:
+        topic = [("text", f": {room['topic']}")] if room["topic"] else []
+        shown.append(
+            _notice(("room", f"  #{room['room']}"), ("notice", f" ({room['members']})"), *topic)
+        )
+    return shown
+
+
+def _help(event: Event, reader: Reader) -> list[Line]:
+    shown = []
+    for command in event["commands"]:
+        also = f" (also {' '.join(command['also'])})" if command["also"] else ""
+        shown.append(
+            _notice(("text", f"  {command['usage']:<28} "), ("notice", f"{command['text']}{also}"))
+        )
+    return shown
+
+
+def _error(event: Event, reader: Reader) -> list[Line]:
+    return [[("error", f"! {event['text']}")]]
+
+
+def _remark(event: Event, reader: Reader) -> list[Line]:
+    return [_notice(("notice", event["text"]))]
+
+
+def _skipped(event: Event, reader: Reader) -> list[Line]:
+    number = _count(event["lines"], "line", "lines")
+    return [[("link", f"… {number} came too fast; what was said is asked for again")]]
+
+
+def _connected(event: Event, reader: Reader) -> list[Line]:
+    again = " again" if event["again"] else ""
+    to = f" to {event['server']}" if event["server"] else ""
+    return [[("link", f"* connected{again}{to}")]]
+
+
+def _reconnecting(event: Event, reader: Reader) -> list[Line]:
+    seconds = max(1, round(event["seconds"]))
+    return [[("link", f"* trying again in {_count(seconds, 'second', 'seconds')}")]]
+
+
+def _gap(event: Event, reader: Reader) -> list[Line]:
+    first, last = event["first"], event["last"]
+    what = f"message {first} of" if first == last else f"messages {first} to {last} of"
+    return [
+        [
+            ("link", f"… {what} {_place(event['room'])} cannot be shown here any more;"),
+            ("link", " /history may go back further"),
+        ]
+    ]
+
+
+_Show = Callable[[Event, Reader], list[Line]]
+
+_SHOWN: Mapping[str, _Show] = {
+    "welcome": _welcome,
+    "message": _message,
+    "dm": _dm,
+    "joined": _presence("joined"),
+    "left": _presence("left"),
+    "renamed": _renamed,
+    "topic": _topic,
+    "users": _users,
+    "rooms": _rooms,
+    "help": _help,
+    "error": _error,
+    "notice": _remark,
+    "bye": _remark,
+    "skipped": _skipped,
+    "connected": _connected,
+    "disconnected": lambda event, _: [[("link", f"* not connected: {event['text']}")]],
+    "reconnecting": _reconnecting,
+    "gap": _gap,
+}
