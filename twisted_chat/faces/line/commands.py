@@ -223,6 +223,7 @@ async def _since(at: Terminal, places: str) -> None:
         seen[place] = int(match[2])
     if len(words) > _MOST_PLACES:
         raise Refusal("bad-arguments", f"/since takes {_MOST_PLACES} places; use it again")
+    at.charge(len(seen))  # each is a look into the log
     await at.chat.since(at.session, seen)
 
 
