@@ -6,7 +6,7 @@ PORT ?= 5000
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test check soak bench bench-short clean
+.PHONY: run run_server run_client test check soak demo screenshots bench bench-short clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat --port $(PORT)
@@ -22,7 +22,15 @@ test: $(VENV)/test
 check: $(VENV)/check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py
+	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py demo.py docs
+
+# A server and three people who talk, in tmux or in three windows.
+demo: $(VENV)/run
+	@$(VENV)/bin/python demo.py
+
+# The pictures in the documentation, of the real programs.
+screenshots: $(VENV)/test
+	$(VENV)/bin/python -m docs.screenshots
 
 # Every server in turn, five rounds; the plot goes to docs/. About half an hour.
 bench: $(VENV)/bench

@@ -16,6 +16,7 @@ from twisted_chat import __version__
 from .connection import Client, GaveUp, Identity, Refused, Where
 from .pipe import Pipe, Plan, complain, is_input
 from .where import PORT
+from .window import NoWindow, run
 
 OK, FAILED, MISUSED = 0, 1, 2
 """Exit codes: everything was done; something was not posted, or there was no way in; the command
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Misused as error:
         complain(str(error))
         code = MISUSED
-    except (GaveUp, Refused) as error:
+    except (GaveUp, NoWindow, Refused) as error:
         complain(str(error))
         code = FAILED
     sys.exit(code)
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pin", metavar="SHA256", help="TLS; trust the certificate with this fingerprint"
     )
     parser.add_argument("--unix", metavar="PATH", help="connect to a UNIX socket")
+    parser.add_argument("--gui", action="store_true", help="open a window")
     parser.add_argument("--json", action="store_true", help="follow, as JSON Lines")
     parser.add_argument(
         "--plain", action="store_true", help="on a terminal: one line an event, nothing redrawn"
@@ -103,6 +105,9 @@ def _run(given: argparse.Namespace) -> int:
     where = _where(given, settings)
     identity = _identity(given, settings)
     rooms = tuple(given.room or settings.get("room", "").split())
+    if given.gui:
+        run(where, identity, rooms, ready=bool(given.guest or identity.password))
+        return OK
     posts = is_input(0)
     plan = Plan(rooms, posts, given.json or not (posts or sys.stdout.isatty()), given.json)
     if not (plan.posts or plan.follows):
@@ -154,6 +159,8 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
 def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
     unix = given.unix or ("" if given.host and not settings else settings.get("unix", ""))
     host = settings.get("host") or given.host
+    if given.gui and not (host or unix):
+        host = "localhost"
     if not (host or unix):
         raise Misused("which server? twisted-chat HOST [PORT]; --help shows all")
     try:

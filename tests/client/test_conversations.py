@@ -1,0 +1,113 @@
+"""What the window shows, without the window."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_chat.client.window.conversations import (
+    LONGEST,
+    Conversations,
+    Recall,
+    command,
+    is_secret,
+)
+
+
+def said(seq: int, text: str = "hi", author: str = "bob", room: str = "lobby") -> dict[str, Any]:
+    fields = {"event": "message", "id": seq, "room": room, "seq": seq, "from": author}
+    return {**fields, "text": text, "action": False, "replay": False}
+
+
+def told(id: int | None, author: str = "bob", to: str = "alice") -> dict[str, Any]:
+    fields = {"event": "dm", "id": id, "from": author, "to": to, "text": f"psst {id}"}
+    return {**fields, "replay": False}
+
+
+class ConversationsTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.all = Conversations("alice")
+        self.lobby = self.all.open("lobby")
+        self.lobby.fill()
+
+    def test_order(self) -> None:
+        """What is asked for later goes where it belongs, each message once."""
+        for seq in (5, 6, 3, 4, 5, 6, 7):
+            self.all.take(said(seq))
+        self.assertEqual([event["seq"] for event in self.lobby.events], [3, 4, 5, 6, 7])
+        self.assertTrue(self.lobby.changed)
+
+    def test_remarks_keep_their_place(self) -> None:
+        """They have no number, and stay behind what they followed."""
+        self.all.take(said(5))
+        self.lobby.add({"event": "notice", "text": "so"})
+        for seq in (4, 6, 5):
+            self.all.take(said(seq))
+        kinds = [event.get("seq", "so") for event in self.lobby.events]
+        self.assertEqual(kinds, [4, 5, "so", 6])
+
+    def test_bounded(self) -> None:
+        """The oldest go."""
+        for seq in range(1, LONGEST + 11):
+            self.all.take(said(seq))
+        self.assertEqual((len(self.lobby.events), self.lobby.dropped), (LONGEST, 10))
+        self.assertEqual(self.lobby.events[0]["seq"], 11)
+
+    def test_unread(self) -> None:
+        """News of others, where nobody looks: neither history nor what we said."""
+        dev = self.all.open("dev")
+        self.all.take(said(1, room="dev"))  # before we came
+        self.all.take({"event": "history", "room": "dev", "count": 1})
+        self.all.looked_at = self.lobby
+        self.all.take(said(2, "alice: hi", room="dev"))
+        self.all.take(said(3, author="alice", room="dev"))
+        self.all.take(said(1))
+        self.assertEqual((dev.unread, dev.mentioned, self.lobby.unread), (1, True, 0))
+
+    def test_private(self) -> None:
+        """With one person each, whoever speaks; a guest's are not numbered."""
+        for event in (told(1), told(2, "alice", "bob"), told(None), told(None), told(1)):
+            self.all.take(event)
+        self.assertEqual(len(self.all.open("@bob").events), 4)
+        self.assertEqual(self.all.open("@bob").unread, 3)
+
+    def test_strangers(self) -> None:
+        """Cannot fill the window with tabs."""
+        for number in range(200):
+            self.all.take(told(None, f"guest{number}"))
+        self.assertEqual(len(list(self.all)), 41)
+
+    def test_people(self) -> None:
+        """Come, go, and change their names."""
+        users = [{"name": "alice", "account": True}, {"name": "guest1", "account": False}]
+        self.all.take({"event": "users", "room": "lobby", "users": users})
+        self.all.take({"event": "joined", "name": "carol", "room": "lobby"})
+        self.all.take({"event": "renamed", "name": "guest1", "to": "bob"})
+        self.all.take({"event": "left", "name": "carol", "room": "lobby"})
+        self.assertEqual(set(self.lobby.people), {"alice", "bob"})
+        self.all.stale.clear()
+        self.all.take({"event": "joined", "count": 40, "room": "lobby"})
+        self.assertEqual(self.all.stale, {"lobby"})
+
+
+class TypedTest(SynchronousTestCase):
+    def test_command(self) -> None:
+        """As a server sees it."""
+        for line, word in (
+            ("/Join dev", "join"),
+            (" !who", "who"),
+            ("//no", ""),
+            ("!!!", ""),
+            ("! hi", ""),
+            ("hi /me", ""),
+        ):
+            self.assertEqual(command(line), word, line)
+
+    def test_recall(self) -> None:
+        """Up, and down again to what was begun; no passwords, however misspelt."""
+        recall = Recall()
+        for line in ("one", "/login alice s3cret-pw", "two", "!Regster alice s3cret-pw", "two"):
+            recall.add(line)
+        seen = [recall.move(by, "draft") for by in (-1, -1, -1, 1, 1)]
+        self.assertEqual(seen, ["two", "one", "one", "two", "draft"])
+        self.assertTrue(is_secret("/passwrd a b"))
+        self.assertFalse(is_secret("/join dev"))

@@ -1,0 +1,45 @@
+"""The window, in Tk, which not every Python has: it is imported only when one is opened."""
+
+# ruff: noqa: PLC0415
+
+from ..connection import Identity, Where
+
+_EVERY = 25
+"""Milliseconds between two looks at what Tk has to do: at 10 it costs three times the processor
+while nothing happens, and at 50 typing is seen to lag."""
+
+_NO_TK = (
+    "the window needs tkinter, which this Python does not have: install python3-tk (Debian and"
+    " Ubuntu), python3-tkinter (Fedora), tk (Arch) or python-tk (Homebrew)"
+)
+
+
+class NoWindow(Exception):
+    """There can be no window; the text says why."""
+
+
+def run(where: Where, identity: Identity, rooms: tuple[str, ...], *, ready: bool) -> None:
+    """Show the window, until somebody closes it.
+
+    @param ready: do not ask where and who to be first.
+    @raise NoWindow: if there is no Tk, or no display.
+    """
+    try:
+        import tkinter
+    except ImportError:
+        raise NoWindow(_NO_TK) from None
+    try:
+        root = tkinter.Tk(className="twisted-chat")
+    except tkinter.TclError as error:
+        raise NoWindow(f"cannot open a window: {error}") from None
+
+    from twisted.internet import reactor, tksupport
+
+    from .app import App
+
+    app = App(reactor, root, where, identity, rooms, ready=ready)
+    reactor.addSystemEventTrigger("before", "shutdown", app.ended)
+    tksupport.install(root, ms=_EVERY)
+    reactor.run()
+    tksupport.uninstall()
+    root.destroy()

@@ -1,0 +1,461 @@
+"""The window: a login screen, then a screen to talk, and the connection behind them."""
+
+import tkinter
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from ..connection import Client, GaveUp, Identity, Refused, Where
+from ..lines import Event
+from .conversations import Conversation, Conversations, command
+from .login import Login
+from .looks import dress
+from .talk import Actions, Talk
+
+_AT_ONCE = 50
+"""Events that are taken before everything else has its turn."""
+
+_DRAW_AFTER = 0.02
+"""Seconds in which events gather, to be drawn together."""
+
+_ASK_AFTER = 1.0
+"""Seconds in which comings and goings gather, before the people of a room are asked for."""
+
+_ROOMS_EVERY = 60.0
+"""Seconds between two looks at the list of rooms."""
+
+_MORE, _MOST = 100, 1000
+"""Earlier messages that are asked for at a time, and in one answer at most."""
+
+_SILENT = frozenset({"reconnecting", "history"})
+"""Events that say nothing to people, or say it in the line of the connection."""
+
+_log = Logger()
+
+
+class App:
+    """The program in its window.
+
+    @param ready: who to be is known, so there is no need to ask.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        root: tkinter.Tk,
+        where: Where,
+        identity: Identity,
+        rooms: tuple[str, ...],
+        *,
+        ready: bool,
+    ) -> None:
+        self._reactor = reactor
+        self._root = root
+        self._where, self._identity, self._room_names = where, identity, rooms
+        self._client: Client | None = None
+        self._conversations = Conversations()
+        self._login: Login | None = None
+        self._talk: Talk | None = None
+        self._drawing: Any = None
+        self._asking: Any = None
+        self._wanted = {"users": 0, "rooms": 0}
+        self._earlier_asked: set[Conversation] = set()
+        self._unsaid = 0
+        self._pause = 0.0
+        self._welcomed: tuple[str, bool] | None = None
+        self._has_focus = True
+        self._ending = False
+        self._fonts = dress(root)
+        root.title("twisted-chat")
+        root.geometry("940x600")
+        root.minsize(560, 320)
+        root.protocol("WM_DELETE_WINDOW", self.end)
+        root.bind("<Control-q>", lambda _: self.end())
+        root.bind("<FocusIn>", lambda _: self._focused(True))
+        root.bind("<FocusOut>", lambda _: self._focused(False))
+        root.report_callback_exception = _report
+        self._rooms_timer = LoopingCall(self._ask_rooms)
+        self._rooms_timer.clock = reactor
+        self._show_login()
+        if ready:
+            self._enter(where, identity)
+
+    # Beginning and end
+
+    def end(self) -> None:
+        """Close the window, and the session with it."""
+        if not self._ending:
+            self._ending = True
+            self._root.withdraw()
+            self._reactor.stop()
+
+    def ended(self) -> Deferred[None]:
+        """The reactor is about to stop: take leave of the server."""
+        self._ending = True
+        client, self._client = self._client, None
+        for timer in (self._drawing, self._asking):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._rooms_timer.running:
+            self._rooms_timer.stop()
+
+        async def close() -> None:
+            if client is not None:
+                await client.close()
+
+        return Deferred.fromCoroutine(close())
+
+    def _show_login(self) -> None:
+        if self._talk is not None:
+            self._talk.destroy()
+            self._talk = None
+        self._login = Login(self._root, self._where, self._identity, self._enter, self._cancel)
+        self._login.pack(fill="both", expand=True)
+        self._login.focus_first()
+        self._root.title("twisted-chat")
+
+    def _enter(self, where: Where, identity: Identity) -> None:
+        self._start(self._connect(where, identity))
+
+    def _cancel(self) -> None:
+        if self._client is not None:
+            self._start(self._client.close())
+
+    async def _connect(self, where: Where, identity: Identity) -> None:
+        assert self._login is not None
+        self._where, self._identity = where, identity
+        self._login.busy(True)
+        self._root.title("connecting – twisted-chat")
+        try:
+            client = self._client = Client(where, identity, self._room_names, reactor=self._reactor)
+            await client.start()
+        except (GaveUp, Refused) as error:
+            self._client = None
+            if not self._ending:
+                closed = isinstance(error, Refused) and error.code == "closed"
+                self._login.refused(error.code, "" if closed else str(error))
+                if not closed:  # for whoever looks elsewhere meanwhile
+                    self._root.title(f"{error} – twisted-chat")
+            return
+        if self._ending:
+            await client.close()
+            return
+        self._talk_with(client)
+
+    def _talk_with(self, client: Client) -> None:
+        assert self._login is not None
+        self._login.destroy()
+        self._login = None
+        self._conversations = Conversations(client.name)
+        self._welcomed = None
+        self._talk = Talk(
+            self._root,
+            self._conversations,
+            Actions(
+                self._typed, self._looked, self._join, self._close, self._earlier, self._private
+            ),
+        )
+        self._talk.pack(fill="both", expand=True)
+        for room in self._room_names:
+            self._conversations.open(room.removeprefix("#").lower())
+        self._talk.draw()
+        self._talk.entry.focus_set()
+        self._looked()
+        self._start(self._listen(client))
+        self._rooms_timer.start(_ROOMS_EVERY)
+
+    # What happens
+
+    async def _listen(self, client: Client) -> None:
+        taken = 0
+        reason: GaveUp | None = None
+        try:
+            async for event in client:
+                self._heard(event)
+                taken += 1
+                if taken % _AT_ONCE == 0:
+                    await deferLater(self._reactor, 0)
+        except GaveUp as error:
+            reason = error
+        if self._ending:
+            return
+        if reason is None:
+            self.end()
+            return
+        self._rooms_timer.stop()
+        self._client = None
+        self._show_login()
+        if self._login is not None:
+            self._login.refused(reason.code, str(reason))
+
+    def _heard(self, event: Event) -> None:
+        kind = event["event"]
+        if self._talk is None:
+            return
+        if self._talk.current is not self._conversations.looked_at and self._has_focus:
+            self._looked()
+        if kind == "welcome" and (event["name"], event["account"]) == self._welcomed:
+            return  # the same as before the connection was lost
+        is_answer = kind in self._wanted and not self._conversations.awaits(event)
+        if self._wanted.get(kind):  # nobody has typed for that
+            self._wanted[kind] -= 1
+            is_answer = False
+        belongs = self._conversations.take(event)
+        if is_answer or not (belongs or kind in self._wanted or kind in _SILENT):
+            self._talk.current.add(event)
+        if kind == "welcome":
+            self._welcomed = event["name"], event["account"]
+        report = _STATUS.get(kind)
+        if report is not None:
+            report(self, event)
+        self._draw_soon()
+        if self._conversations.stale:
+            self._ask_soon()
+
+    def _report_connected(self, event: Event) -> None:
+        assert self._talk is not None
+        guest = "" if event["account"] else ", a guest"
+        server = f"{event['server']} at " if event["server"] else ""
+        self._talk.status("Good", f"{event['name']}{guest} · {server}{self._where}")
+
+    def _report_lost(self, event: Event) -> None:
+        assert self._talk is not None
+        self._talk.status("Bad", f"not connected: {event['text']}")
+
+    def _report_waiting(self, event: Event) -> None:
+        self._pause = event["seconds"]
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        assert self._talk is not None
+        waiting = f"; {self._unsaid} to be said then" if self._unsaid else ""
+        self._talk.status("Waiting", f"connecting again in {self._pause} s{waiting}")
+
+    def _draw_soon(self) -> None:
+        if self._drawing is None and not self._ending:
+            self._drawing = self._reactor.callLater(_DRAW_AFTER, self._draw)
+
+    def _draw(self) -> None:
+        self._drawing = None
+        if self._talk is None:
+            return
+        if not self._talk.draw():
+            self._draw_soon()
+        unread = self._conversations.unread
+        count = f"({unread}) " if unread else ""
+        where = self._talk.expects
+        self._root.title(f"{count}{where} – {self._conversations.name} – twisted-chat")
+
+    # What is done
+
+    def _start(self, coroutine: Coroutine[Deferred[Any], Any, Any]) -> None:
+        Deferred.fromCoroutine(coroutine).addErrback(
+            lambda failure: _log.failure("in the window", failure)
+        )
+
+    def _looked(self) -> None:
+        """Somebody looks at the conversation in front, if anybody does."""
+        if self._talk is None:
+            return
+        current = self._talk.current
+        if self._has_focus:
+            self._conversations.looked_at = current
+            current.read()
+        if self._client is not None and not current.person:
+            self._client.room = current.name
+        self._draw_soon()
+
+    def _focused(self, focused: bool) -> None:
+        self._has_focus = focused
+        if not focused:
+            self._conversations.looked_at = None
+        else:
+            self._looked()
+
+    def _typed(self, conversation: Conversation, line: str) -> None:
+        word = command(line)
+        question = _QUESTIONS.get(line.strip().lower())
+        if question is not None:
+            question(self)
+            return
+        person = conversation.person
+        if person and word in _NOT_IN_PRIVATE:
+            self._complain(conversation, line, f"/{word} is for a room; this is private")
+            return
+        if person and not word:
+            text = line.strip(" \t")
+            said = text[1:] if text.startswith("//") else line
+            self._say(conversation, line, lambda client: client.dm(person, said))
+            return
+        if word in ("leave", "part") and person and not line.split()[1:]:
+            self._close(conversation)
+            return
+        if person and word == "history":
+            number, _, of = line.strip().partition(" ")[2].strip().partition(" ")
+            if not of and not number.startswith(("@", "#")):
+                line = f"/history {number or 20} @{person}"
+        self._say(conversation, line, lambda client: client.type(line), room=conversation)
+
+    def _say(
+        self,
+        conversation: Conversation,
+        line: str,
+        do: Callable[[Client], Awaitable[object]],
+        *,
+        room: Conversation | None = None,
+    ) -> None:
+        """Have a line that was typed carried out; what goes wrong is shown where it was typed."""
+        client = self._client
+        if client is None:
+            return
+        if room is not None and not room.person:
+            client.room = room.name
+
+        async def say() -> None:
+            before = client.room
+            self._unsaid += 1
+            if self._talk is not None and not client.is_connected:
+                self._show_waiting()
+            try:
+                await do(client)
+            except (GaveUp, Refused) as error:
+                self._complain(conversation, line, str(error))
+            else:
+                if client.room != before and self._talk is not None and client is self._client:
+                    self._talk.show(self._conversations.open(client.room))
+            finally:
+                self._unsaid -= 1
+
+        self._start(say())
+
+    def _complain(self, conversation: Conversation, line: str, text: str) -> None:
+        if self._talk is None:
+            return
+        conversation.add({"event": "error", "text": text})
+        self._talk.give_back(conversation, line)
+        self._draw_soon()
+
+    def _join(self, room: str) -> None:
+        client = self._client
+
+        async def join() -> None:
+            if client is None:
+                return
+            try:
+                await client.join(room)
+            except (GaveUp, Refused) as error:
+                if self._talk is not None:
+                    self._talk.join_refused(str(error))
+            else:
+                if self._talk is not None:
+                    self._talk.show(self._conversations.open(client.room))
+                self._ask_rooms()
+
+        self._start(join())
+
+    def _close(self, conversation: Conversation) -> None:
+        if conversation.person:
+            self._conversations.close(conversation.name)
+            self._draw_soon()
+        else:
+            self._say(conversation, "", lambda client: client.leave(conversation.name))
+
+    def _private(self, name: str) -> None:
+        is_new = f"@{name}" not in self._conversations.all
+        conversation = self._conversations.open(f"@{name}")
+        if self._talk is not None:
+            self._talk.show(conversation)
+        if is_new:
+            self._earlier(conversation)
+
+    def _earlier(self, conversation: Conversation) -> None:
+        """Ask for what was said before what is shown."""
+        client = self._client
+        shown = sum(event["event"] in ("message", "dm") for event in conversation.events)
+        account = client is not None and client.account
+        possible = account if conversation.person else True
+        if client is None or not possible or conversation in self._earlier_asked:
+            return
+        target = conversation.name if conversation.person else f"#{conversation.name}"
+        self._earlier_asked.add(conversation)
+
+        async def ask() -> None:
+            try:
+                await client.command(f"/history {min(shown + _MORE, _MOST)} {target}")
+            except (GaveUp, Refused):
+                pass  # a guest, with whom nothing is kept
+            finally:
+                self._earlier_asked.discard(conversation)
+
+        self._start(ask())
+
+    # What is asked for without anybody typing it
+
+    def _ask_rooms(self) -> None:
+        self._ask_quietly("/rooms", "rooms")
+
+    def _ask_soon(self) -> None:
+        if self._asking is None and not self._ending:
+            unknown = any(not (each.person or each.people) for each in self._conversations)
+            wait = 0 if unknown else _ASK_AFTER
+            self._asking = self._reactor.callLater(wait, self._ask_people)
+
+    def _ask_people(self) -> None:
+        self._asking = None
+        if self._client is None or not self._client.is_connected:
+            return
+        stale = sorted(self._conversations.stale)
+        self._conversations.stale.clear()
+        for room in stale:
+            self._ask_quietly(f"/users {room}", "users")
+
+    def _ask_quietly(self, line: str, answer: str) -> None:
+        client = self._client
+        if client is None or not client.is_connected:
+            return
+        self._wanted[answer] += 1
+
+        async def ask() -> None:
+            try:
+                await client.command(line)
+            except (GaveUp, Refused):
+                self._wanted[answer] = max(0, self._wanted[answer] - 1)
+
+        self._start(ask())
+
+    # Questions, as a server asks them of whoever types these words alone on a line
+
+    def _ask_for_all(self) -> None:
+        lobby = next(iter(self._conversations))
+        if self._talk is not None:
+            self._talk.ask("to everyone:", lambda text: self._typed_literally(lobby, text))
+
+    def _typed_literally(self, conversation: Conversation, text: str) -> None:
+        self._say(conversation, text, lambda client: client.say(text, conversation.name))
+
+    def _ask_for_name(self) -> None:
+        if self._talk is not None:
+            self._talk.ask("to whom:", self._private)
+
+
+def _report(*error: Any) -> None:
+    _log.failure("in the window")
+
+
+_STATUS: dict[str, Callable[[App, Event], None]] = {
+    "connected": App._report_connected,
+    "disconnected": App._report_lost,
+    "reconnecting": App._report_waiting,
+}
+
+_QUESTIONS: dict[str, Callable[[App], None]] = {
+    "pm": App._ask_for_all,
+    "dm": App._ask_for_name,
+    "ex": App.end,
+    "exit": App.end,
+}
+
+_NOT_IN_PRIVATE = frozenset({"me", "topic"})
