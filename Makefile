@@ -11,9 +11,8 @@ USERNAME ?=
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat --port $(PORT)
 
-# The name goes in first, then what is typed; Ctrl-D leaves.
-run_client:
-	@{ $(if $(USERNAME),printf '%s\n' '$(USERNAME)';) cat; } | nc -N $(SERVER) $(PORT)
+run_client: $(VENV)/run
+	@$(VENV)/bin/twisted-chat $(SERVER) $(PORT) $(if $(USERNAME),--name '$(USERNAME)')
 
 test: $(VENV)/test
 	$(VENV)/bin/python -m twisted.trial tests
@@ -22,11 +21,11 @@ test: $(VENV)/test
 check: $(VENV)/check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py demo.py docs
+	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py docs
 
 # A server and three people who talk, in tmux or in three windows.
 demo: $(VENV)/run
-	@$(VENV)/bin/python demo.py
+	@$(VENV)/bin/python docs/demo.py
 
 # The pictures in the documentation, of the real programs.
 screenshots: $(VENV)/test

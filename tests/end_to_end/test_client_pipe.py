@@ -161,7 +161,7 @@ class PostTests(ClientTestCase):
 class KilledTests(ClientTestCase):
     """The daemon is killed with -9 while lines pass, and started again, twice."""
 
-    # More may be missed than /since shows at once unless told otherwise, as nothing slows the poster.
+    # Nothing slows the poster here, so the follower may miss more than the default of /since.
     options = ("--max-history", "3000", "--outbox", str(16 * 2**20))
     lines = 3000
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .tmux import Tmux
 
-_DEMO = Path(__file__).parent.parent.parent / "demo.py"
+_DEMO = Path(__file__).parent.parent.parent / "docs" / "demo.py"
 
 
 class DemoTest(SynchronousTestCase):

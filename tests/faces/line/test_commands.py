@@ -308,13 +308,16 @@ class UsageTests(SynchronousTestCase):
         chat = Recorder()
         command: Any
         command, arguments = called("/since #Ops=5 lobby=0 @=7 a=b=1")
+        charged: list[int] = []
         at: Any = type("At", (), {"chat": chat, "session": None})()
+        at.charge = charged.append
         chat.since = lambda _, places: _noted(chat, places)  # type: ignore[attr-defined]
         refusal = self.failureResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
         self.assertEqual(refusal.value.code, "bad-name")
         command, arguments = called("/since #Ops=5 lobby=0 @=7")
         self.successResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
         self.assertEqual(chat.did, [{"ops": 5, "lobby": 0, "@": 7}])
+        self.assertEqual(charged, [3])
         for line in (
             "/since lobby",
             "/since lobby=",
