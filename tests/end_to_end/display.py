@@ -17,12 +17,14 @@ from .terminal import TIMEOUT, program
 _PROGRAMS = ("Xvfb", "openbox", "xdotool", "xclip")
 
 
-def wait_until(reached: Callable[[], bool], what: Callable[[], str]) -> None:
+def wait_until(
+    reached: Callable[[], bool], what: Callable[[], str], patience: float = TIMEOUT
+) -> None:
     """Look until it is so.
 
     @param what: what there is to see instead, in the end.
     """
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + patience
     while not reached():
         if time.monotonic() > deadline:
             raise AssertionError(what())
@@ -131,7 +133,7 @@ class Window:
         wait_until(is_copied, lambda: unlikely)
         return copied
 
-    def see(self, expected: str) -> str:
+    def see(self, expected: str, patience: float = TIMEOUT) -> str:
         """Wait until this is in the conversation; gives back all of it."""
         seen = ""
 
@@ -140,7 +142,7 @@ class Window:
             seen = self.text()
             return expected in seen
 
-        wait_until(is_there, lambda: f"{expected!r} is not in {seen!r}")
+        wait_until(is_there, lambda: f"{expected!r} is not in {seen!r}", patience)
         return seen
 
     def see_title(self, expected: str) -> None:

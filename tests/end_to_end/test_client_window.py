@@ -204,7 +204,7 @@ class TalkTest(WindowTestCase):
         window = self.window_of("alice")
         peer = self.guest("bob")
         peer.send("".join(f"line {n}\n" for n in range(1, 3601)))
-        seen = window.see("bob: line 3600")
+        seen = window.see("bob: line 3600", patience=4 * TIMEOUT)
         numbers = [int(n) for n in re.findall(r"bob: line (\d+)$", seen, re.MULTILINE)]
         self.assertEqual(numbers, list(range(numbers[0], 3601)))
         self.assertLessEqual(len(numbers), 3000)
