@@ -122,11 +122,14 @@ class Window:
         """The conversation, as somebody copies it who has no mouse."""
         unlikely = "nothing was copied"
         self._display.clip(unlikely)
-        self._display.press("Escape", "shift+Tab", "ctrl+a", "ctrl+c", "Escape")
         copied = unlikely
+        again = 0.0
 
         def is_copied() -> bool:
-            nonlocal copied
+            nonlocal copied, again
+            if time.monotonic() >= again:  # a key may come when the focus is on its way
+                self._display.press("Escape", "shift+Tab", "ctrl+a", "ctrl+c", "Escape")
+                again = time.monotonic() + 2
             copied = self._display.clipboard()
             return copied != unlikely
 
