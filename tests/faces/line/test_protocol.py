@@ -1926,6 +1926,69 @@ class AtTheDoorTests(ServerTestCase):
         self.assertTrue(peers[-2].take().startswith(_GREETING))
 
 
+class KeepaliveTests(ServerTestCase):
+    """Signs of life, for those who do not see them."""
+
+    limits = Limits(keepalive=60, line_rate=0)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.factory.startFactory()
+        self.addCleanup(self.factory.stopFactory)
+
+    def signs(self, peer: Peer, seconds: float = 60) -> bytes:
+        """What somebody is sent in this time, when nothing happens."""
+        self.settle()
+        peer.take_bytes()
+        self.clock.advance(seconds)
+        self.settle()
+        return peer.take_bytes()
+
+    def test_programs(self) -> None:
+        """Get an event, once a minute."""
+        robot = self.robot("robot")
+        for _ in range(3):
+            self.assertEqual(
+                [e["event"] for e in map(json.loads, self.signs(robot).split(b"\n")[:-1])], ["ping"]
+            )
+        self.assertEqual(self.signs(robot, 30), b"")
+
+    def test_telnet(self) -> None:
+        """Gets a telnet command that does nothing (RFC 854), once it is known to be telnet."""
+        telnet = self.guest("alice")
+        self.assertEqual(self.signs(telnet), b"")
+        self.tell(telnet, b"\xff\xf4\xff\xfd\x06")  # Ctrl-C
+        self.assertEqual(self.signs(telnet), b"\xff\xf1")
+
+    def test_nc(self) -> None:
+        """Gets nothing: it would be seen. Also where lines end as those of telnet do."""
+        for name, end in ("bob", "\n"), ("carol", "\r\n"):
+            peer = self.peer()
+            self.tell(peer, f"/guest {name}{end}hello \u00ff{end}")
+            self.assertEqual(self.signs(peer), b"")
+
+    def test_somebody_for_whom_something_waits(self) -> None:
+        """Needs no sign."""
+        robot = self.robot("robot")
+        robot.transport.reading = False
+        self.say(self.guest("bob"), "hello\n")
+        self.clock.advance(50)  # before it counts as stuck
+        self.factory._keep_alive()
+        self.settle()
+        robot.transport.reading = True
+        robot.transport.drain()
+        kinds = [event["event"] for event in robot.take_events()]
+        self.assertIn("message", kinds)
+        self.assertNotIn("ping", kinds)
+
+    def test_none(self) -> None:
+        """C{--keepalive 0}."""
+        self.factory.stopFactory()
+        self.serve(Limits(keepalive=0, line_rate=0))
+        self.factory.startFactory()
+        self.assertEqual(self.signs(self.robot("robot"), 600), b"")
+
+
 class SessionLimitsTests(ServerTestCase):
     """What one session may have."""
 
