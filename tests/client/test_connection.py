@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from benchmarks.daemon import Daemon
-from twisted_chat.client import connection
+from twisted_chat.client import connection, connector
 from twisted_chat.client.connection import Client, Event, GaveUp, Identity, Refused, Where
 
 reactor: Any = _reactor
@@ -384,7 +384,8 @@ class SlowTests(SynchronousTestCase):
         self.server.let_in()
         self.server.lines()
         self.client = self.server.client
-        self.client._listener, self.held = None, self.client._listener  # it does not come back
+        inbox = self.client._inbox
+        inbox._reader, self.held = None, inbox._reader  # it does not come back
 
     def flood(self, first: int, last: int) -> None:
         for seq in range(first, last + 1):
@@ -404,7 +405,7 @@ class SlowTests(SynchronousTestCase):
         these no more than a thousand wait, and the rest is asked for again."""
         said = self.server.say("mine")
         self.flood(1, 5000)
-        self.assertEqual(len(self.client._events), 1000)
+        self.assertEqual(len(self.client._inbox), 1000)
         self.server.message(5001, "mine")
         self.successResultOf(said)
         self.server.lines()
@@ -493,8 +494,8 @@ class CutTests(TestCase):
     async def test_again_and_again(self) -> None:
         """While two people talk in two rooms and in private, everything that they say is in the
         log once and in order, and reaches a third, who is cut off too, once and in order."""
-        self.patch(connection, "_FIRST_WAIT", 0.01)
-        self.patch(connection, "_LONGEST_WAIT", 0.05)
+        self.patch(connector, "_FIRST_WAIT", 0.01)
+        self.patch(connector, "_LONGEST_WAIT", 0.05)
         daemon = Daemon()
         daemon.start()
         self.addCleanup(daemon.kill)
