@@ -355,6 +355,17 @@ class ResumeTests(SynchronousTestCase):
         self.server.hello()
         self.successResultOf(other)
 
+    def test_nobody_waits(self) -> None:
+        """Who has given up waiting, for an answer or for a receipt, does no harm when it comes."""
+        asked = self.server.run(self.server.client.command("/rooms"))
+        said = self.server.say("x")
+        for waiting in (asked, said):
+            waiting.addErrback(lambda _: None)
+            waiting.cancel()
+        self.server.hello()
+        self.server.message(1, "x")
+        self.assertEqual(self.server.texts(), ["x"])
+
     def test_log_that_began_again(self) -> None:
         """A server with a new database is listened to all the same."""
         self.server.message(1, "a", from_="eve")
@@ -399,6 +410,22 @@ class SlowTests(SynchronousTestCase):
         self.held.callback(None)
         self.assertEqual(self.server.transport.producerState, "producing")
         self.assertEqual(self.server.texts(), [str(n) for n in range(1, 1002)])
+
+    def test_says_something_while_it_lags(self) -> None:
+        """Though reading has stopped, with more waiting than should: the receipt comes."""
+        told = [
+            {"event": "message", "room": "lobby", "from": "eve", "id": n, "seq": n, "text": "x"}
+            for n in range(1, 1501)
+        ]
+        written = [{**each, "action": False, "replay": False} for each in told]
+        self.server.protocol.dataReceived(
+            b"".join(json.dumps(each).encode() + b"\n" for each in written)
+        )
+        self.assertEqual(self.server.transport.producerState, "paused")
+        said = self.server.say("mine")
+        self.assertEqual(self.server.transport.producerState, "producing")
+        self.server.message(1501, "mine")
+        self.successResultOf(said)
 
     def test_receipts_come_through(self) -> None:
         """Who waits for a receipt gets it, though a flood of events is not iterated over; of

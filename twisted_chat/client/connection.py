@@ -272,8 +272,7 @@ class Client:
         done: Deferred[None] = Deferred()
 
         def then(refused: Refused | None) -> None:
-            if not done.called:
-                done.callback(None) if refused is None else done.errback(refused)
+            done.callback(None) if refused is None else done.errback(refused)
 
         word = line.split(None, 1)[0].lower()
         if self.is_connected:

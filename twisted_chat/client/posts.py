@@ -57,14 +57,6 @@ class Post:
         said = to, event["text"], event.get("action", False), event["from"]
         return said == (self.to, self.text, self.action, self.by)
 
-    def done(self, event: Event) -> None:
-        if not self.receipt.called:
-            self.receipt.callback(event)
-
-    def failed(self, error: Exception) -> None:
-        if not self.receipt.called:
-            self.receipt.errback(error)
-
 
 class Posts:
     """What waits to be sent, and what was sent and has no receipt, both in order.
@@ -99,7 +91,7 @@ class Posts:
 
     def refuse_next(self, refused: Refused) -> None:
         """The next one cannot be sent."""
-        self._unsent.popleft().failed(refused)
+        self._unsent.popleft().receipt.errback(refused)
 
     def receipt(self, event: Event) -> bool:
         """Is it something that we said? Then it is known to be in the log. Gives back whether it is
@@ -107,7 +99,7 @@ class Posts:
         for post in self._sent:
             if post.is_in(event):
                 self._sent.remove(post)
-                post.done(event)
+                post.receipt.callback(event)
                 return bool(self._unsent) and len(self._sent) <= _WINDOW // 2
         return False
 
@@ -121,7 +113,7 @@ class Posts:
         unanswered, self._sent = self._sent, deque()
         self.is_settling = False
         for index, post in enumerate(unanswered):
-            post.failed(refusals[index] if index < len(refusals) else lost())
+            post.receipt.errback(refusals[index] if index < len(refusals) else lost())
 
     def disconnected(self) -> None:
         """There are no more answers to what was sent; it may have been said all the same."""
@@ -138,7 +130,7 @@ class Posts:
         doubted = [post for post in sent if is_in_doubt(post)]
         self._unsent.extendleft(post for post in reversed(sent) if post not in doubted)
         for post in doubted:
-            post.failed(lost())
+            post.receipt.errback(lost())
 
     def give_up(self, error: Exception) -> None:
         """Nothing more is sent."""
@@ -146,4 +138,4 @@ class Posts:
         self._sent.clear()
         self._unsent.clear()
         for post in posts:
-            post.failed(error)
+            post.receipt.errback(error)
