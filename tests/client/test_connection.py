@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from benchmarks.daemon import Daemon
-from twisted_chat.client import connection
+from twisted_chat.client import connection, connector
 from twisted_chat.client.connection import Client, Event, GaveUp, Identity, Refused, Where
 
 reactor: Any = _reactor
@@ -355,6 +355,17 @@ class ResumeTests(SynchronousTestCase):
         self.server.hello()
         self.successResultOf(other)
 
+    def test_nobody_waits(self) -> None:
+        """Who has given up waiting, for an answer or for a receipt, does no harm when it comes."""
+        asked = self.server.run(self.server.client.command("/rooms"))
+        said = self.server.say("x")
+        for waiting in (asked, said):
+            waiting.addErrback(lambda _: None)
+            waiting.cancel()
+        self.server.hello()
+        self.server.message(1, "x")
+        self.assertEqual(self.server.texts(), ["x"])
+
     def test_log_that_began_again(self) -> None:
         """A server with a new database is listened to all the same."""
         self.server.message(1, "a", from_="eve")
@@ -384,7 +395,8 @@ class SlowTests(SynchronousTestCase):
         self.server.let_in()
         self.server.lines()
         self.client = self.server.client
-        self.client._listener, self.held = None, self.client._listener  # it does not come back
+        inbox = self.client._inbox
+        inbox._reader, self.held = None, inbox._reader  # it does not come back
 
     def flood(self, first: int, last: int) -> None:
         for seq in range(first, last + 1):
@@ -399,12 +411,28 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.server.transport.producerState, "producing")
         self.assertEqual(self.server.texts(), [str(n) for n in range(1, 1002)])
 
+    def test_says_something_while_it_lags(self) -> None:
+        """Though reading has stopped, with more waiting than should: the receipt comes."""
+        told = [
+            {"event": "message", "room": "lobby", "from": "eve", "id": n, "seq": n, "text": "x"}
+            for n in range(1, 1501)
+        ]
+        written = [{**each, "action": False, "replay": False} for each in told]
+        self.server.protocol.dataReceived(
+            b"".join(json.dumps(each).encode() + b"\n" for each in written)
+        )
+        self.assertEqual(self.server.transport.producerState, "paused")
+        said = self.server.say("mine")
+        self.assertEqual(self.server.transport.producerState, "producing")
+        self.server.message(1501, "mine")
+        self.successResultOf(said)
+
     def test_receipts_come_through(self) -> None:
         """Who waits for a receipt gets it, though a flood of events is not iterated over; of
         these no more than a thousand wait, and the rest is asked for again."""
         said = self.server.say("mine")
         self.flood(1, 5000)
-        self.assertEqual(len(self.client._events), 1000)
+        self.assertEqual(len(self.client._inbox), 1000)
         self.server.message(5001, "mine")
         self.successResultOf(said)
         self.server.lines()
@@ -493,8 +521,8 @@ class CutTests(TestCase):
     async def test_again_and_again(self) -> None:
         """While two people talk in two rooms and in private, everything that they say is in the
         log once and in order, and reaches a third, who is cut off too, once and in order."""
-        self.patch(connection, "_FIRST_WAIT", 0.01)
-        self.patch(connection, "_LONGEST_WAIT", 0.05)
+        self.patch(connector, "_FIRST_WAIT", 0.01)
+        self.patch(connector, "_LONGEST_WAIT", 0.05)
         daemon = Daemon()
         daemon.start()
         self.addCleanup(daemon.kill)

@@ -2,13 +2,18 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
+from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, printable
 
 MAX_LINE = 4096
 """Bytes that a server takes in a line, without its end."""
+
+LOBBY = "lobby"
+"""The room that everyone is in."""
 
 Event = dict[str, Any]
 """What a server told, as C{docs/protocol.md} has it."""
@@ -19,6 +24,7 @@ _PLACES = 20
 _LITERALLY = "\u2060"
 """A word joiner: with it in front, the server sees neither commands nor quotes. It takes it out."""
 
+_COMMAND = re.compile(r"[/!](\S+)\s*(.*)")
 _PLAIN = re.compile(r'[^\s/!"].*')
 _WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
 _ENDS = re.compile(r"[\r\n\x04]")
@@ -67,13 +73,52 @@ def sayable(text: str) -> str:
 
     @raise Refused: C{bad-encoding}, C{bad-arguments} when there is nothing left to say.
     """
-    try:
-        cleaned = clean(text)
-    except Refusal as refusal:
-        raise Refused(refusal.code, refusal.text) from None
+    cleaned = _checked(clean, text)
     if not cleaned:
         raise Refused("bad-arguments", "there is nothing in that to say")
     return cleaned
+
+
+def person(raw: str) -> str:
+    """The name as a server spells it.
+
+    @raise Refused: C{bad-name}.
+    """
+    return _checked(names.canonical, raw)
+
+
+def room(raw: str) -> str:
+    """The name of a room as a server spells it.
+
+    @raise Refused: C{bad-name}.
+    """
+    return _checked(names.room, raw)
+
+
+def _checked(check: Callable[[str], str], text: str) -> str:
+    try:
+        return check(text)
+    except Refusal as refusal:
+        raise Refused(refusal.code, refusal.text) from None
+
+
+def command(line: str) -> tuple[str, str] | None:
+    """The word of a command, in lower case, and what stands behind it; L{None} if the line is no
+    command."""
+    match = _COMMAND.fullmatch(line)
+    return (match[1].lower(), match[2]) if match else None
+
+
+def typed(line: str) -> tuple[str, str]:
+    """What a server makes of a line that somebody typed: the word of a command and what stands
+    behind it, or no word and what is to be said."""
+    stripped = line.strip(" \t")
+    if stripped.startswith("//"):
+        return "", stripped[1:]
+    found = command(stripped)
+    if found is None or (stripped[0] == "!" and not found[0][0].isalpha()):
+        return "", line if stripped else ""
+    return found[0], found[1].strip()
 
 
 def literally(text: str) -> str:

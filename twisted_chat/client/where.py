@@ -1,10 +1,13 @@
 """Where a server is, and how to be sure that it is that one."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from twisted.internet import error as e
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
@@ -16,6 +19,8 @@ from twisted.internet.ssl import (
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from . import lines
 
 PORT = 5000
 """The port of a server that does not say."""
@@ -127,3 +132,35 @@ class _Pinned:
         connection.set_tlsext_host_name(self._host.encode("idna"))
         connection.set_connect_state()
         return connection
+
+
+def why(error: BaseException | None) -> str:
+    """Why there is no connection: the end of a sentence, safe to show."""
+    if isinstance(error, e.DNSLookupError):
+        return "there is no host of this name"
+    if isinstance(error, e.ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, e.TimeoutError):
+        return "no answer"
+    if isinstance(error, e.ConnectionDone):
+        return "the server closed the connection"
+    if isinstance(error, e.ConnectionLost | e.ConnectionAborted):
+        return "the connection was lost"
+    if isinstance(error, SSL.Error):
+        return "it does not speak TLS, or not as we do"
+    system = getattr(error, "osError", None)
+    if isinstance(error, e.ConnectError) and isinstance(system, int):
+        return os.strerror(system).lower()
+    return lines.safe(str(error)) or "the connection was lost"
+
+
+def bad_certificate(error: BaseException | None, where: Where) -> str:
+    """What is wrong with the server's certificate; empty if nothing is."""
+    host = lines.safe(where.host)
+    if isinstance(error, WrongCertificate):
+        return f"{host} has another certificate than the pinned one: its fingerprint is {error}"
+    if isinstance(error, VerificationError):
+        return f"the certificate of {host} is one for another name"
+    if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
+        return f"the certificate of {host} is not signed by anyone trusted, or has expired"
+    return ""

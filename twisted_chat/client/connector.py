@@ -1,0 +1,270 @@
+"""Connects to a server, and again whenever the connection was lost."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+
+from . import lines
+from .where import BadWhere, Where, bad_certificate, why
+
+_IN_TIME = 60.0
+"""Seconds that connecting, and then logging in, may take."""
+
+_SILENCE = 180.0
+"""Seconds without a line from a server that sends pings, after which it is gone."""
+
+_FAREWELL = 5.0
+"""Seconds that a server has to end the connection when asked to."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+"""Seconds before the connection is tried again: doubled each time, and varied by half."""
+
+_LASTED = 30.0
+"""Seconds after which a connection is taken to be a good one, and the waits begin anew."""
+
+
+class GaveUp(Exception):
+    """There is no use in trying again; the text is a sentence for people, safe to show.
+
+    @ivar code: what the server refused the login with; empty if it was something else.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Connector:
+    """One connection after the other.
+
+    @ivar reason: why the connection is about to be lost, if we know better than the network.
+    @ivar code: what the server refused the login with.
+    @ivar is_hopeless: there is no use in trying again.
+    @ivar was_in: we have been logged in, on this connection or on one before.
+    @ivar is_closing: we have been asked to end.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        where: Where,
+        *,
+        made: Callable[[], None],
+        received: Callable[[bytes], None],
+        regulate: Callable[[], None],
+        lost: Callable[[str], None],
+        waiting: Callable[[float], object],
+    ) -> None:
+        """
+        @param made: there is a connection; what it does is to lead to L{entered}.
+        @param received: a line was read.
+        @param regulate: all that there was has been read; is there to be more?
+        @param lost: the connection is gone, for this reason.
+        @param waiting: it is tried again after so many seconds.
+        """
+        self._reactor = reactor
+        self._where = where
+        self._made = made
+        self.received = received
+        self.regulate = regulate
+        self._lost = lost
+        self._waiting = waiting
+        self._link: _Link | None = None
+        self._since: float | None = None  # we are logged in
+        self._deadline: IDelayedCall | None = None
+        self._awaited: Deferred[Any] | None = None
+        self.reason = self.code = ""
+        self.is_hopeless = self.was_in = self.is_closing = False
+
+    @property
+    def is_up(self) -> bool:
+        """There is a connection, logged in or not."""
+        return self._link is not None
+
+    def write(self, *written: str) -> None:
+        if self._link is not None:
+            self._link.transport.write("".join(f"{each}\n" for each in written).encode())
+
+    def pause(self, *, paused: bool) -> None:
+        """Read no more, or go on."""
+        if self._link is None or paused == self._link.paused:
+            return
+        if paused:
+            self._link.pauseProducing()
+        else:
+            self._link.resumeProducing()
+
+    def drop(self, reason: str = "") -> None:
+        """Cut the connection off."""
+        self.reason = reason or self.reason
+        if self._link is not None:
+            self._link.drop()
+
+    def entered(self) -> None:
+        """We are logged in."""
+        self.was_in = True
+        self._since = self._reactor.seconds()
+        self._stop_waiting()
+
+    def close(self) -> None:
+        """End the connection, and make no other."""
+        self.is_closing = True
+        if self._link is not None:
+            self.write("/quit")
+            self._expect(_FAREWELL, "")
+        if self._awaited is not None:
+            self._awaited.cancel()
+
+    async def run(self) -> None:
+        """Connect until there is no use, or we are to end.
+
+        @raise GaveUp: there is no use.
+        """
+        wait = _FIRST_WAIT
+        while not self.is_closing:
+            lasted = await self._connect()
+            if self.is_closing:
+                return
+            if lasted > _LASTED:
+                wait = _FIRST_WAIT
+            seconds = wait * random.uniform(0.5, 1.5)
+            wait = min(wait * 2, _LONGEST_WAIT)
+            self._waiting(seconds)
+            try:
+                await self._unless_closed(deferLater(self._reactor, seconds))
+            except CancelledError:
+                return
+
+    async def _unless_closed(self, awaited: "Deferred[Any]") -> None:
+        self._awaited = awaited
+        try:
+            await awaited
+        finally:
+            self._awaited = None
+
+    async def _connect(self) -> float:
+        """One connection, from its beginning to its end; gives back for how long we were in.
+
+        @raise GaveUp: if it is no use to try again.
+        """
+        self.reason = self.code = ""
+        try:
+            endpoint = self._where.endpoint(self._reactor, _IN_TIME)
+        except BadWhere as error:
+            raise GaveUp(str(error)) from None
+        link = _Link(self, self._reactor)
+        try:
+            await self._unless_closed(endpoint.connect(Factory.forProtocol(lambda: link)))
+        except CancelledError:
+            return 0
+        except Exception as error:  # noqa: BLE001 - whatever an endpoint fails with
+            if not self.was_in:
+                raise GaveUp(f"cannot connect to {self._place}: {why(error)}") from None
+            return 0
+        if self.is_closing:
+            link.drop()
+        return self._disconnected(await link.lost)
+
+    @property
+    def _place(self) -> str:
+        return lines.safe(str(self._where))
+
+    def made(self, link: "_Link") -> None:
+        """There is a connection."""
+        self._link = link
+        self._expect(_IN_TIME, "the server did not let us in in time")
+        self._made()
+
+    def _disconnected(self, lost: BaseException | None) -> float:
+        """The connection is gone; gives back for how long we were in.
+
+        @raise GaveUp: if it is no use to try again.
+        """
+        self._stop_waiting()
+        self._link = None
+        since, self._since = self._since, None
+        reason = self.reason or why(lost)
+        self._lost(reason)
+        if self.is_hopeless:
+            raise GaveUp(reason, self.code)
+        if untrusted := bad_certificate(lost, self._where):
+            raise GaveUp(untrusted)
+        if not self.was_in and not self.is_closing:
+            raise GaveUp(f"{self._place}: {reason}", self.code)
+        return 0 if since is None else self._reactor.seconds() - since
+
+    # Time
+
+    def _expect(self, seconds: float, reason: str) -> None:
+        """Drop the connection after some time."""
+        self._stop_waiting()
+        self._deadline = self._reactor.callLater(seconds, self.drop, reason)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def pinged(self) -> None:
+        """The server sends pings: from now on, drop the connection if it falls silent."""
+        if self._deadline is None:
+            self._check_for_life()
+
+    def _check_for_life(self) -> None:
+        if self._link is None:
+            return
+        silent = self._reactor.seconds() - self._link.last
+        if silent >= _SILENCE and not self._link.paused:
+            self.drop("the server has fallen silent")
+        else:
+            self._deadline = self._reactor.callLater(_SILENCE / 6, self._check_for_life)
+
+
+class _Link(LineReceiver):
+    """One connection.
+
+    @ivar lost: fires when it is gone, with the reason.
+    @ivar last: when something was last read.
+    """
+
+    transport: Any
+    delimiter = b"\n"
+    MAX_LENGTH = 16 * 1024 * 1024
+
+    def __init__(self, connector: Connector, reactor: Any) -> None:
+        self._connector = connector
+        self._reactor = reactor
+        self.lost: Deferred[BaseException | None] = Deferred()
+        self.last = 0.0
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self._connector.made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.last = self._reactor.seconds()
+        super().dataReceived(data)
+        self._connector.regulate()
+
+    def lineReceived(self, line: bytes) -> None:
+        self._connector.received(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Cut the connection off: a half-close would have the server carry out what it has read,
+        long after we have said it again."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(reason.value)
