@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -195,6 +196,21 @@ class LoginTests(SynchronousTestCase):
         for _ in range(7):
             server.reactor.advance(30)
         self.assertEqual(len(server.of("disconnected")), 1)
+
+    def test_logs_nothing(self) -> None:
+        """For each connection: Twisted keeps what is logged before anyone has begun to, and with
+        it the connection."""
+        server = Server(self, BOT)
+        server.let_in()
+        server.lose()
+        server.reactor.advance(60)
+        logged: list[LogEvent] = []
+        observer: Any = logged.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        _, factory, *_ = server.reactor.unixClients[-1]
+        factory.doStart()
+        self.assertEqual(logged, [])
 
     def test_never_let_in(self) -> None:
         """A server that does not answer the login is given up."""

@@ -160,8 +160,10 @@ class Connector:
         except BadWhere as error:
             raise GaveUp(str(error)) from None
         link = _Link(self, self._reactor)
+        factory = Factory.forProtocol(lambda: link)
+        factory.noisy = False  # where nobody has begun to log, Twisted keeps what is logged
         try:
-            await self._unless_closed(endpoint.connect(Factory.forProtocol(lambda: link)))
+            await self._unless_closed(endpoint.connect(factory))
         except CancelledError:
             return 0
         except Exception as error:  # noqa: BLE001 - whatever an endpoint fails with

@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from . import lines, text
+from . import lines, show
 from .connection import LOBBY, Client, Event, GaveUp, Refused
 
 PIECE = 4000
@@ -34,7 +35,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
-_FOLLOWED = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "gap", "skipped"})
+_FOLLOWED = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "gap"})
 """What is shown as text; as JSON everything is."""
 
 _standard_io: Any = StandardIO  # which has other parameters on Windows
@@ -214,11 +215,13 @@ class Pipe(Protocol):
         if not self._plan.follows or self._broken or not self._is_followed(event):
             return
         if self._plan.json:
-            shown: str | None = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+            shown = [json.dumps(event, ensure_ascii=False, separators=(",", ":"))]
+        elif kind in _FOLLOWED:
+            reader = show.Reader(self._client.name, today=datetime.now().astimezone().date())
+            shown = [show.plain(line) for line in show.lines(event, reader)]
         else:
-            shown = text.line(event, self._client.name) if kind in _FOLLOWED else None
-        if shown is not None:
-            self.transport.write(f"{shown}\n".encode())
+            shown = []
+        self.transport.write("".join(f"{line}\n" for line in shown).encode())
         if self._full is not None:
             await self._full
 
