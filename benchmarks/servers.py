@@ -109,7 +109,10 @@ class TwistedChat(Server):
     most_idle = 10_000
 
     def command(self) -> Sequence[str]:
-        return twistd("--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096")
+        return twistd(
+            *("--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"),
+            *("--trusted-networks", "127.0.0.0/8"),
+        )
 
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
         return [(b"/guest bench%d\n" % number, b"the commands.\n")]
