@@ -1,9 +1,6 @@
 """bcrypt on threads of its own."""
 
-import os
 import secrets
-import sys
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -17,9 +14,6 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.throttle import FairQueue
 
 _THREADS = 2
-
-_NICENESS = 10
-"""How far the threads stand back when somebody else wants the processor: the reactor, for one."""
 
 T = TypeVar("T")
 
@@ -71,7 +65,7 @@ class BcryptHasher:
         else:
             await self._turn(network)
         try:
-            return await deferToThreadPool(self._reactor, self._pool, _nicely, work)
+            return await deferToThreadPool(self._reactor, self._pool, work)
         finally:
             if self._waiting:
                 self._waiting.pop().callback(None)
@@ -91,11 +85,3 @@ class BcryptHasher:
 
 def _going_down() -> Refusal:
     return Refusal("closed", "the server is going down")
-
-
-def _nicely(work: Callable[[], T]) -> T:
-    """Do this on a thread that stands back. Elsewhere than on Linux a priority is the whole
-    process's."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-    return work()
