@@ -238,9 +238,10 @@ class ChatMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.idle())
     @rule(who=_pick, account=st.integers(0, 1))
     def become(self, who: int, account: int) -> None:
-        """A guest logs in as Alice or as Bob, who may be here."""
+        """A guest logs in as Alice or as Bob, who may be here. Like any command that says nothing,
+        that waits until what the session said is in the log."""
         someone = self.somebody(who)
-        if someone.guest:
+        if someone.guest and not someone.session.in_flight:
             becoming = self.chat.log_in(someone.session, self.known[account])
             someone.doing = Deferred.fromCoroutine(becoming)
 
