@@ -1,0 +1,8 @@
+"""The suite does the same in every run; C{HYPOTHESIS_PROFILE=default} has Hypothesis look further."""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
