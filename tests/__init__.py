@@ -1,4 +1,4 @@
-"""The suite does the same in every run; C{HYPOTHESIS_PROFILE=default} has Hypothesis look further."""
+"""The suite does the same in every run; C{HYPOTHESIS_PROFILE=default} looks further."""
 
 import os
 
