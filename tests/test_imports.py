@@ -63,13 +63,16 @@ def _allowed(module: str) -> tuple[str, ...]:
     core = "twisted_chat.core"
     if _is_in(module, (core,)):
         return (core,)
+    protocol = "twisted_chat.protocol"
+    if _is_in(module, (protocol,)):
+        return (core, protocol)
     if _is_in(module, ("twisted_chat.store",)):
         return (core, "twisted_chat.store")
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
-        return (core, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
+        return (core, protocol, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
     if _is_in(module, ("twisted_chat.client",)):
-        return (core, "twisted_chat.__version__", "twisted_chat.client")
+        return (core, protocol, "twisted_chat.__version__", "twisted_chat.client")
     if module == "twisted_chat.tap":
         return (
             core,
@@ -140,7 +143,14 @@ class ImportTests(SynchronousTestCase):
     def test_there_are_modules(self) -> None:
         """The walk finds all parts of the house."""
         names = [name for name, _ in _modules()]
-        for name in "core.chat", "store.sql", "faces.line.protocol", "faces.outbox", "passwords":
+        for name in (
+            "core.chat",
+            "protocol.grammar",
+            "store.sql",
+            "faces.line.protocol",
+            "faces.outbox",
+            "passwords",
+        ):
             self.assertIn(f"twisted_chat.{name}", names)
         self.assertIn(tap.__name__, names)
 

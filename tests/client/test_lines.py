@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_chat.client import lines
 from twisted_chat.client.lines import Refused
 from twisted_chat.core.text import clean
-from twisted_chat.faces.line import commands, wire
+from twisted_chat.faces.line import commands
+from twisted_chat.protocol import grammar
 
 
 class SayTests(SynchronousTestCase):
@@ -22,20 +23,20 @@ class SayTests(SynchronousTestCase):
             said = lines.sayable(text)
         except Refused:
             return
-        parsed = wire.parse(lines.literally(said))
-        assert isinstance(parsed, wire.Speech)
+        parsed = grammar.parse(lines.literally(said))
+        assert isinstance(parsed, grammar.Speech)
         self.assertEqual(clean(parsed.text), said)
         for word in ("/bc", "/me"):
-            parsed = wire.parse(f"{word} {lines.literally(said)}")
-            assert isinstance(parsed, wire.Command)
+            parsed = grammar.parse(f"{word} {lines.literally(said)}")
+            assert isinstance(parsed, grammar.Command)
             (argument,) = commands.find(word, parsed.word).arguments(parsed.rest)
             self.assertEqual(clean(argument), said)
 
     def test_examples(self) -> None:
         """Those that a server would take for something else."""
         for text in ("/quit", "//x", "!users", '"x"', "PM", "dm", "exit", "  x", "! x", "!!!"):
-            parsed = wire.parse(lines.literally(text))
-            assert isinstance(parsed, wire.Speech)
+            parsed = grammar.parse(lines.literally(text))
+            assert isinstance(parsed, grammar.Speech)
             self.assertEqual(clean(parsed.text), text)
 
     def test_nothing_to_say(self) -> None:

@@ -8,9 +8,7 @@ from typing import Any
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, printable
-
-MAX_LINE = 4096
-"""Bytes that a server takes in a line, without its end."""
+from twisted_chat.protocol.grammar import BARE_WORDS, LITERALLY, MAX_LINE
 
 LOBBY = "lobby"
 """The room that everyone is in."""
@@ -21,14 +19,10 @@ Event = dict[str, Any]
 _PLACES = 20
 """Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
 
-_LITERALLY = "\u2060"
-"""A word joiner: with it in front, the server sees neither commands nor quotes. It takes it out."""
-
 _COMMAND = re.compile(r"[/!](\S+)\s*(.*)")
 _PLAIN = re.compile(r'[^\s/!"].*')
 _WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
 _ENDS = re.compile(r"[\r\n\x04]")
-_BARE_WORDS = frozenset({"pm", "dm", "ex", "exit"})
 
 # What we act on, and so must be there as it should be.
 _FIELDS: dict[str, dict[str, type]] = {
@@ -123,8 +117,8 @@ def typed(line: str) -> tuple[str, str]:
 
 def literally(text: str) -> str:
     """A text that the server takes for neither a command nor something quoted."""
-    plain = _PLAIN.fullmatch(text) and text.lower() not in _BARE_WORDS
-    return text if plain else _LITERALLY + text
+    plain = _PLAIN.fullmatch(text) and text.lower() not in BARE_WORDS
+    return text if plain else LITERALLY + text
 
 
 def word(text: str) -> str:

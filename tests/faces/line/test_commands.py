@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
-from twisted_chat.faces.line import wire
 from twisted_chat.faces.line.commands import COMMANDS, Command, find
+from twisted_chat.protocol import grammar
 
 fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
 _plain_word = st.text(
@@ -63,8 +63,8 @@ class Recorder:
 
 def called(line: str) -> tuple[Command, list[str]]:
     """The command that a line calls, and its arguments."""
-    parsed = wire.parse(line)
-    assert isinstance(parsed, wire.Command), parsed
+    parsed = grammar.parse(line)
+    assert isinstance(parsed, grammar.Command), parsed
     command = find(parsed.typed, parsed.word)
     return command, command.arguments(parsed.rest)
 
@@ -252,8 +252,8 @@ class ArgumentTests(SynchronousTestCase):
     @given(st.sampled_from(COMMANDS), st.text(st.sampled_from('ab" \t\x1c\u00a0é')))
     def test_anything_is_split_or_refused(self, command: Command, rest: str) -> None:
         """Nothing behind a command raises anything but bad-arguments."""
-        parsed = wire.parse(f"/x {rest}")
-        assert isinstance(parsed, wire.Command)
+        parsed = grammar.parse(f"/x {rest}")
+        assert isinstance(parsed, grammar.Command)
         try:
             command.arguments(parsed.rest)
         except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Lines in, commands out; events in, lines out."""
+"""Events in, lines out."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import DirectMessage, Message
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import wire
-from twisted_chat.faces.line.wire import Command, JsonFormat, Speech, TextFormat, parse
+from twisted_chat.faces.line.wire import JsonFormat, TextFormat
 
 fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
@@ -81,115 +81,6 @@ def _safe(draw: st.DrawFn) -> str:
         return clean(draw(st.text(st.characters(exclude_categories=["Cs"]))))
     except Refusal:
         return "refused"
-
-
-class ParseTests(SynchronousTestCase):
-    """What a line asks for."""
-
-    def test_plain_line_is_said(self) -> None:
-        """A line that calls nothing is speech, with the spaces that indent it."""
-        self.assertEqual(parse("hello there"), Speech("hello there"))
-        self.assertEqual(parse("  hi  "), Speech("  hi"))
-        self.assertEqual(parse(""), Speech(""))
-
-    def test_a_command_may_be_indented(self) -> None:
-        """A space or what cannot be seen before a command does not say it, and the password in it,
-        to all."""
-        for before in (
-            " ",
-            "\t",
-            "\ufeff",
-            "  \t",
-            "\u3000",
-            "\u00a0",
-            "\u200b",
-            " \ufeff",
-            "\u200e",
-        ):
-            self.assertEqual(parse(f"{before}/login a b"), Command("/login", "login", "a b"))
-
-    def test_slash_calls_a_command(self) -> None:
-        """The word behind a slash is the command; what follows is left for it."""
-        self.assertEqual(parse("/dm bob  hi"), Command("/dm", "dm", "bob  hi"))
-        self.assertEqual(parse("/who"), Command("/who", "who", ""))
-        self.assertEqual(parse("/?"), Command("/?", "?", ""))
-
-    def test_exclamation_mark_calls_a_command(self) -> None:
-        """!command is the same as /command."""
-        self.assertEqual(parse("!msg bob hi"), Command("!msg", "msg", "bob hi"))
-
-    def test_command_word_in_any_case(self) -> None:
-        """The word is compared in lower case and quoted as it was typed."""
-        self.assertEqual(parse("/WHO Tea"), Command("/WHO", "who", "Tea"))
-        self.assertEqual(parse("!Logout"), Command("!Logout", "logout", ""))
-
-    def test_spaces_around_the_arguments_go(self) -> None:
-        """Neither what separates the arguments from the word nor what follows them is theirs."""
-        self.assertEqual(parse("/me   waves  "), Command("/me", "me", "waves"))
-        self.assertEqual(parse("/me\twaves"), Command("/me", "me", "waves"))
-
-    def test_doubled_slash_is_said(self) -> None:
-        """A line that begins with two slashes is said with one."""
-        self.assertEqual(parse("//quit"), Speech("/quit"))
-        self.assertEqual(parse("// comment"), Speech("/ comment"))
-        self.assertEqual(parse("///"), Speech("//"))
-
-    def test_slash_alone_is_a_command(self) -> None:
-        """A slash with nothing behind it is not said: something was meant."""
-        self.assertEqual(parse("/"), Command("/", "", ""))
-
-    def test_exclamation_without_a_word_is_said(self) -> None:
-        """!!!, a lone ! and !1 are speech: no command begins so."""
-        for line in ("!!!", "!", "!1", "! who", "!!who", "!_x"):
-            self.assertEqual(parse(line), Speech(line))
-
-    def test_slash_further_back_is_said(self) -> None:
-        """A slash within a line calls nothing."""
-        self.assertEqual(parse("and/or"), Speech("and/or"))
-        self.assertEqual(parse("see /help"), Speech("see /help"))
-
-    def test_bare_words_are_commands(self) -> None:
-        """PM, DM, EX and exit alone on a line are commands, in any case and between spaces."""
-        for line, word in (("PM", "PM"), ("dm", "DM"), ("eX", "EX"), ("EXIT", "exit")):
-            for spelt in (line, f" {line} ", f"{line}\t"):
-                self.assertEqual(parse(spelt), Command(word, word, ""))
-
-    def test_bare_words_among_others_are_said(self) -> None:
-        """The same words in a sentence, or in quotes, are speech."""
-        for line in ("exit now", "no exit", "PM me", "ex-", "dm."):
-            self.assertEqual(parse(line), Speech(line))
-        self.assertEqual(parse('"exit"'), Speech("exit"))
-
-    def test_bare_words_with_a_slash_are_ordinary_commands(self) -> None:
-        """/PM is the command pm of the table, not the bare word."""
-        self.assertEqual(parse("/PM hi"), Command("/PM", "pm", "hi"))
-        self.assertEqual(parse("/exit"), Command("/exit", "exit", ""))
-
-    def test_message_in_quotes(self) -> None:
-        """One pair of double quotes around a message is taken off; a command in it is said."""
-        self.assertEqual(parse('"hello"'), Speech("hello"))
-        self.assertEqual(parse(' "hello" '), Speech("hello"))
-        self.assertEqual(parse('"/quit"'), Speech("/quit"))
-
-    def test_other_quotes_stay(self) -> None:
-        """Any other quotes are the message's own."""
-        for line in ('"a" and "b"', '"', '"half', 'say "hi"'):
-            self.assertEqual(parse(line), Speech(line))
-
-    @fuzzed
-    @given(st.text())
-    def test_any_line_can_be_said(self, line: str) -> None:
-        """Whatever begins with a slash is said, as it is, behind one more slash."""
-        self.assertEqual(parse(f"//{line}"), Speech(f"/{line}".rstrip(" \t")))
-
-    @fuzzed
-    @given(st.text(), st.sampled_from(["", "/", "!", "//", " ", '"']))
-    def test_any_line_is_one_or_the_other(self, line: str, start: str) -> None:
-        """No line raises anything; a command's word is in lower case and without spaces."""
-        parsed = parse(start + line)
-        if isinstance(parsed, Command) and parsed.word not in ("PM", "DM", "EX"):
-            self.assertEqual(parsed.word, parsed.word.lower())
-            self.assertEqual(parsed.word.split(), [parsed.word] if parsed.word else [])
 
 
 class InUTC(SynchronousTestCase):

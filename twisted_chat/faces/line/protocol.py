@@ -35,11 +35,12 @@ from twisted_chat.core.limits import Limits
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Outbox, OutboxLimits
+from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
 from .login import come_in
 from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
-from .wire import MAX_LINE, JsonFormat, Speech, TextFormat, parse
+from .wire import JsonFormat, TextFormat
 
 _QUEUE = 64
 """Lines that wait to be worked off before no more are read, and that are worked off in one turn of

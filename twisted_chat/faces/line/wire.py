@@ -1,19 +1,13 @@
-"""Lines in, commands out; events in, lines out. No socket, no clock."""
+"""Events in, lines out. No socket, no clock."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
-from twisted_chat.core.text import printable, unindented, unquoted
-
-MAX_LINE = 4096
-"""Bytes in a line that comes in, without its end."""
 
 PROTOCOL = 1
 """The version of the protocol; see C{docs/protocol.md}."""
@@ -21,56 +15,8 @@ PROTOCOL = 1
 MOST_NAMED = 5
 """Of more people who come or go at once only the number is told."""
 
-BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
-"""Commands that stand alone on a line, without a slash; their users know them so."""
-
-LITERALLY = "\u2060"
-"""A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
-
 _REMEMBERED = 1024
 """Messages that a format remembers the bytes of."""
-
-_COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """A line to be said as it is."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A line that calls a command.
-
-    @ivar typed: the command as it stood on the line, for messages about it.
-    @ivar word: the same in lower case, without the slash.
-    """
-
-    typed: str
-    word: str
-    rest: str
-
-
-def parse(line: str) -> Speech | Command:
-    """What a line asks for."""
-    line = line.rstrip(" ").lstrip("\ufeff")
-    if line.startswith(LITERALLY):
-        return Speech(line)
-    # A space before a command must not publish a password: nor may the wide one of an input
-    # method, or what cannot be seen and was pasted with it.
-    bare = unindented(line).rstrip(" \t")
-    word = bare.lower()
-    if word in BARE_WORDS:
-        return Command(BARE_WORDS[word], BARE_WORDS[word], "")
-    if bare.startswith("//"):
-        return Speech(bare[1:])
-    match = _COMMAND.match(bare)
-    if match is None:
-        quoted = unquoted(bare)
-        return Speech(line if quoted == bare else quoted)
-    return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
 
 
 class _Format:

@@ -1,0 +1,1 @@
+"""The line protocol's words, for the server and the client."""
