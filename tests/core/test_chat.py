@@ -939,6 +939,86 @@ class DirectTests(ChatTestCase):
         self.assertEqual((bob.outbox.events, alice.in_flight), ([], 0))
 
 
+class ReplyTests(ChatTestCase):
+    """Answering the last private message."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.account("alice")
+
+    def answered(self, text: str = "yes") -> str:
+        """To whom alice's answer went."""
+        return self.run_now(self.chat.reply(self.alice, text))
+
+    def test_goes_to_who_wrote_last(self) -> None:
+        """Whoever that is, and not to whom one has written."""
+        bob, gil = self.account("bob"), self.guest("gil")
+        self.run_now(self.chat.direct(bob, "alice", "one"))
+        self.run_now(self.chat.direct(self.alice, "gil", "two"))
+        self.assertEqual(self.answered("to bob"), "bob")
+        self.run_now(self.chat.direct(gil, "alice", "three"))
+        self.assertEqual(self.answered("to gil"), "gil")
+        self.assertEqual(bob.outbox.heard(), ["to bob"])
+        self.assertEqual(gil.outbox.heard(), ["two", "to gil"])
+
+    def test_nobody_has_written(self) -> None:
+        """Nor does it count to write to oneself."""
+        self.run_now(self.chat.direct(self.alice, "alice", "note"))
+        refusal = self.refusal(self.chat.reply(self.alice, "yes"))
+        self.assertEqual(refusal.code, "no-such-person")
+        self.assertIn("/dm NAME MESSAGE", refusal.text)
+
+    def test_follows_a_guest_who_is_renamed(self) -> None:
+        """Also one who registers."""
+        gil = self.guest("gil")
+        self.run_now(self.chat.direct(gil, "alice", "hi"))
+        self.run_now(self.chat.rename_guest(gil, "gilbert"))
+        self.assertEqual(self.answered(), "gilbert")
+        self.registered("zoe")
+        self.log_in(gil, "zoe")
+        self.assertEqual(self.answered(), "zoe")
+        self.assertEqual(gil.outbox.heard(), ["yes", "yes"])
+
+    def test_does_not_go_to_another_guest_of_the_name(self) -> None:
+        """Who wrote has left, and somebody else has taken the name."""
+        gil = self.guest("gil")
+        self.run_now(self.chat.direct(gil, "alice", "hi"))
+        self.chat.leave_all(gil)
+        another = self.guest("gil")
+        refusal = self.refusal(self.chat.reply(self.alice, "secret"))
+        self.assertEqual(refusal.code, "no-such-person")
+        self.assertIn("has left", refusal.text)
+        self.assertEqual(another.outbox.heard(), [])
+
+    def test_goes_to_an_account_that_has_left(self) -> None:
+        """It is kept for it, as any private message is."""
+        bob = self.account("bob")
+        self.run_now(self.chat.direct(bob, "alice", "hi"))
+        self.chat.leave_all(bob)
+        self.assertEqual(self.answered(), "bob")
+        bob = Someone()
+        self.log_in(bob, "bob")
+        self.assertEqual(bob.outbox.replayed(), ["yes"])
+
+    def test_what_came_while_one_was_away_can_be_answered(self) -> None:
+        """The last that is shown at login."""
+        self.chat.leave_all(self.alice)
+        for name in ("bob", "carol"):
+            self.run_now(self.chat.direct(self.account(name), "alice", "hi"))
+        self.alice = self.account("alice")
+        self.assertEqual(self.answered(), "carol")
+
+    def test_what_a_session_resumes_with_can_be_answered(self) -> None:
+        """One's own messages among it do not count."""
+        bob = self.account("bob")
+        self.run_now(self.chat.direct(bob, "alice", "hi"))
+        self.run_now(self.chat.direct(self.alice, "bob", "hello"))
+        self.alice = Someone()
+        self.run_now(self.chat.since(self.alice, {"@": 0}))
+        self.log_in(self.alice, "alice")
+        self.assertEqual(self.answered(), "bob")
+
+
 class FaultTests(ChatTestCase):
     """What went wrong once."""
 

@@ -78,6 +78,8 @@ class Session:
     @ivar in_flight: how many of its posts are not in the log yet.
     @ivar renamed: how often it took another guest name.
     @ivar since: for rooms that it is not in yet, and L{DIRECT}: the last that it has seen.
+    @ivar wrote: who last wrote to it in private: the name of an account, or the session of a
+        guest, who may have another name by now.
     """
 
     __slots__ = (
@@ -92,6 +94,7 @@ class Session:
         "since",
         "source",
         "told_not_kept",
+        "wrote",
     )
 
     def __init__(self, outbox: Outbox, source: Source = SHARED) -> None:
@@ -106,6 +109,7 @@ class Session:
         self.renamed = 0
         self.since: dict[str, int] | None = None
         self.told_not_kept = False
+        self.wrote: str | Session | None = None
 
     def tell(self, *events: Event) -> None:
         self.outbox.send(events)
@@ -265,6 +269,7 @@ class Chat:
         session.rooms = ()
         session.current = None
         session.person = None
+        session.wrote = None
         if not elsewhere:
             self._forget(person)
 
@@ -399,6 +404,23 @@ class Chat:
                 recipient,
             )
         )
+
+    async def reply(self, session: Session, text: str) -> str:
+        """Say something to whoever last wrote to this session in private; gives back their name.
+
+        @raise Refusal: C{no-such-person}, or as L{direct}.
+        """
+        wrote = session.wrote
+        if isinstance(wrote, Session):
+            wrote = wrote.person.name if wrote.person is not None else ""
+        if not wrote:
+            who = "nobody has written to you in private yet"
+            gone = "the guest who wrote to you last has left"
+            raise Refusal(
+                "no-such-person", f"{who if wrote is None else gone}; /dm NAME MESSAGE is private"
+            )
+        await self.direct(session, wrote, text)
+        return wrote
 
     async def history(self, session: Session, count: int | None, of: str) -> int:
         """Answer with the last messages of a room, by default the current one, or C{@name}; gives
@@ -559,6 +581,9 @@ class Chat:
                 tuple(s for s in copies if s is not origin or s.echo),
             )
         if recipient is not None:
+            if message.sender != message.recipient:
+                for session in recipient.sessions:
+                    session.wrote = origin if post.sender_id is None else message.sender
             yield Told(now, message), recipient.sessions
             if message.id is not None and recipient.account is not None:
                 self._store.mark_read(recipient.account.id, message.id)
@@ -743,6 +768,7 @@ class Chat:
         shown = unread[: self._fitting(unread)]
         if not shown:
             return
+        session.wrote = shown[-1].sender
         count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
         session.tell(
             Notice(self._now(), f"{count} came while you were away:"),
@@ -764,6 +790,8 @@ class Chat:
             rest = "there were more private messages than these; /history @NAME shows them"
             session.tell(Notice(self._now(), rest))
         session.tell(self._direct_history(DIRECT, account, shown))
+        got = [message.sender for message in shown if message.sender != account.name]
+        session.wrote = got[-1] if got else session.wrote
         if shown and shown[-1].id is not None:
             self._store.mark_read(account.id, shown[-1].id)
 
