@@ -76,7 +76,57 @@ class DecodeTests(SynchronousTestCase):
 
     def test_other_controls_are_left_for_clean_to_see(self) -> None:
         """Decoding only edits; what else is there stays."""
-        self.assertEqual(decode(b"\x1b[A\x00"), "\x1b[A\x00")
+        self.assertEqual(decode(b"\x9b\x07\x00".replace(b"\x9b", b"\xc2\x9b")), "\x9b\x07\x00")
+
+    def test_escape_sequences_go(self) -> None:
+        """Arrow and function keys, pastes in brackets, colours, titles and links leave the text
+        that is around them."""
+        for sequence in (
+            b"\x1b[A",
+            b"\x1b[1;5C",
+            b"\x1bOA",
+            b"\x1b[15~",
+            b"\x1b[[A",
+            b"\x1b\x1b[A",
+            b"\x1b[200~",
+            b"\x1b[0;31m",
+            b"\x1b]0;a title\x07",
+            b"\x1b]8;;http://example.org/\x1b\\",
+            b"\x1bP1$r\x1b\\",
+            b"\x1b(B",
+            b"\x1bb",
+        ):
+            self.assertEqual(decode(b"he" + sequence + b"llo"), "hello", sequence)
+            self.assertEqual(decode(sequence + "é".encode()), "é", sequence)
+
+    def test_escape_sequences_go_before_the_line_is_edited(self) -> None:
+        """Backspace takes back what was typed before an arrow key, not a part of the key."""
+        self.assertEqual(decode(b"hat\x1b[D\x7fllo"), "hallo")
+
+    def test_incomplete_escape_sequences_are_left_for_clean_to_see(self) -> None:
+        """What their end would be cannot be known."""
+        for line in (b"\x1b", b"hi\x1b[", b"\x1b[1;", b"\x1b]0;no end", b"\x1b\xc3\xa9"):
+            self.assertEqual(decode(line), line.decode())
+
+    def test_no_escape_sequence_takes_a_slash_with_it(self) -> None:
+        """The rest of a command, with its password, must not be said."""
+        for begun in (
+            "\x1b",
+            "\x1b\x1b",
+            "\x1b[",
+            "\x1b[1;",
+            "\x1b[ ",
+            "\x1bO",
+            "\x1b(",
+            "\x1b]0;",
+        ):
+            for command in ("/login alice s3cret", "!login alice s3cret"):
+                self.assertIsNone(cleaned(decode(f"{begun}{command}".encode())), begun)
+
+    def test_ctrl_l_goes(self) -> None:
+        """Who wants the screen drawn again has not typed a character."""
+        self.assertEqual(decode(b"\x0che\x0cllo"), "hello")
+        self.assertEqual(decode(b"\x0c"), "")
 
     @fuzzed
     @given(st.binary())
@@ -86,6 +136,16 @@ class DecodeTests(SynchronousTestCase):
             decode(line).encode()
         except Refusal as refusal:
             self.assertEqual(refusal.code, "bad-encoding")
+
+    @fuzzed
+    @given(st.text(st.sampled_from("\x1b\x07[]OP?;0mA\\ (\x7f\x9bé")))
+    def test_nothing_of_an_escape_sequence_can_be_said(self, line: str) -> None:
+        """Whatever is left of it has no control character, or is refused."""
+        try:
+            said = clean(decode(line.encode()))
+        except Refusal:
+            return
+        self.assertFalse(set(said) & set("\x1b\x07\x9b\x7f"))
 
     @fuzzed
     @given(_typed)
@@ -148,7 +208,7 @@ class CleanTests(SynchronousTestCase):
             self.assertIsNone(cleaned(text), ascii(text))
 
     def test_refusal_names_the_character(self) -> None:
-        """Who sent an escape sequence is told which character was in the way."""
+        """Who sent a control character is told which was in the way."""
         self.assertIn("U+001B", self.assertRaises(Refusal, clean, "\x1b[A").text)
 
     def test_bidirectional_overrides_go(self) -> None:
@@ -295,8 +355,15 @@ class UnquotedTests(SynchronousTestCase):
             "“hi”",
             "",
             "hi",
+            '"""doc"""',
+            '""a" "b""',
         ):
             self.assertEqual(unquoted(text), text)
+
+    def test_of_two_pairs_one_goes(self) -> None:
+        """So a text can be given that stands in quotes."""
+        for text, bare in (('""hi""', '"hi"'), ('""""', '""'), ('"" hi ""', '" hi "')):
+            self.assertEqual(unquoted(text), bare)
 
     @fuzzed
     @given(st.text(st.characters(exclude_characters='"')))

@@ -98,7 +98,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         for question in "new password:", "the same again:":
             tmux.see(question)
             tmux.type("s3cret-pw")
-        tmux.see('* "carol" is registered and yours')
+        tmux.see('* "carol" is now yours')
         tmux.type("/quit")
         tmux.see_end(0)
         again = self.open(self.daemon.port, "--name", "carol", TWISTED_CHAT_PASSWORD="s3cret-pw")

@@ -6,9 +6,10 @@ from .terminal import DaemonTestCase, Terminal
 def register(terminal: Terminal, name: str, password: str) -> None:
     terminal.see("Name: ")
     terminal.type(name)
-    terminal.see(f'* "{name}" is new here.')
-    terminal.see("New password: ")
-    terminal.type(password)
+    terminal.see(f'* "{name}" isn\'t registered yet.')
+    for prompt in "New password: ", "Again: ":
+        terminal.see(prompt)
+        terminal.type(password)
     terminal.see(f"* Welcome, {name}.")
 
 
@@ -131,6 +132,8 @@ class HiddenPasswordTest(DaemonTestCase):
         alice.type("alice")
         alice.see("New password: ")
         alice.type("wonderland")
+        self.assertNotIn("wonderland", alice.see("Again: "))
+        alice.type("wonderland")
         self.assertNotIn("wonderland", alice.see("* Welcome, alice."))
         alice.type("/users")
         alice.see("/users")
@@ -153,6 +156,9 @@ class HiddenPasswordTest(DaemonTestCase):
         alice.see("Name: ")
         alice.type("alice")
         alice.see("New password: \x1b[8m")
+        alice.type("wonderland")
+        self.assertIn("wonderland", alice.see("\x1b[0m"))
+        alice.see("Again: \x1b[8m")
         alice.type("wonderland")
         self.assertIn("wonderland", alice.see("\x1b[0m"))
         self.assertNotIn("wonderland", alice.see("* Welcome, alice."))

@@ -24,7 +24,7 @@ _LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[^\]]+\] [ -~]*
 _CONCEALED = re.compile("\x1b\\[8m|\x1b\\[0m")
 """The only escape sequences there are: around a password that its owner types."""
 
-_PROMPT = re.compile("(?:Name: |Password: |New password: |A command, or just Enter[^:]*: )+")
+_PROMPT = re.compile("(?:Name: |Password: |New password: |Again: |Command, or press Enter[^:]*: )+")
 
 _NAME = r"[\w.\-]+"
 _SPOKEN = re.compile(r"\[\d\d:\d\d\] (?:mallory: |mallory -> you: |\* mallory )")

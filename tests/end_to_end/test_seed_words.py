@@ -13,16 +13,16 @@ class SeedWordsTest(DaemonTestCase):
     def test_PM(self) -> None:
         """PM asks for a message and says it to everyone."""
         self.alice.send("PM\n")
-        self.alice.see("* your message to everyone?")
+        self.alice.see("* Message to everyone, not private")
         self.alice.send("hello all\n")
         self.bob.see("] alice: hello all\n")
 
     def test_DM(self) -> None:
         """DM asks for a person and a message."""
         self.alice.send("DM\n")
-        self.alice.see("* a private message to whom?")
+        self.alice.see("* Private message to")
         self.alice.send("bob\n")
-        self.alice.see("* your message to bob?")
+        self.alice.see("* Message to bob")
         self.alice.send("psst\n")
         self.bob.see("] alice -> you: psst\n")
 

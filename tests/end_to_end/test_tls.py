@@ -93,8 +93,9 @@ class ProgramsTest(TlsTestCase):
         alice = self.join(words)
         alice.see("Name: ")
         alice.type("alice")
-        alice.see("New password: ")
-        alice.type("wonderland")
+        for prompt in "New password: ", "Again: ":
+            alice.see(prompt)
+            alice.type("wonderland")
         alice.see("* Welcome, alice.")
         alice.see("the commands.")
         alice.type("over TLS")

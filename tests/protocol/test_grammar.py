@@ -80,11 +80,24 @@ class ParseTests(SynchronousTestCase):
             for spelt in (line, f" {line} ", f"{line}\t"):
                 self.assertEqual(parse(spelt), Command(word, word, ""))
 
+    def test_first_words(self) -> None:
+        """help, quit, bye and logout alone on a line are commands to a newcomer, and to nobody
+        else."""
+        for line, word in (
+            ("help", "help"),
+            ("Quit ", "quit"),
+            (" bye", "bye"),
+            ("LOGOUT", "logout"),
+        ):
+            self.assertEqual(parse(line, newcomer=True), Command(line.strip(), word, ""))
+            self.assertEqual(parse(line), Speech(line.rstrip(" ")))
+        self.assertEqual(parse("help me", newcomer=True), Speech("help me"))
+
     def test_bare_words_among_others_are_said(self) -> None:
         """The same words in a sentence, or in quotes, are speech."""
         for line in ("exit now", "no exit", "PM me", "ex-", "dm."):
             self.assertEqual(parse(line), Speech(line))
-        self.assertEqual(parse('"exit"'), Speech("exit"))
+        self.assertEqual(parse('"exit"'), Speech("exit", unquoted=True))
 
     def test_bare_words_with_a_slash_are_ordinary_commands(self) -> None:
         """/PM is the command pm of the table, not the bare word."""
@@ -93,9 +106,13 @@ class ParseTests(SynchronousTestCase):
 
     def test_message_in_quotes(self) -> None:
         """One pair of double quotes around a message is taken off; a command in it is said."""
-        self.assertEqual(parse('"hello"'), Speech("hello"))
-        self.assertEqual(parse(' "hello" '), Speech("hello"))
-        self.assertEqual(parse('"/quit"'), Speech("/quit"))
+        for line in ('"hello"', ' "hello" '):
+            self.assertEqual(parse(line), Speech("hello", unquoted=True))
+        self.assertEqual(parse('"/quit"'), Speech("/quit", unquoted=True))
+
+    def test_message_in_double_quotes_twice(self) -> None:
+        """Of two pairs one is taken off: so quotes are said."""
+        self.assertEqual(parse('""hello""'), Speech('"hello"', unquoted=True))
 
     def test_other_quotes_stay(self) -> None:
         """Any other quotes are the message's own."""

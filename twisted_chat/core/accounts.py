@@ -101,6 +101,13 @@ class Accounts:
                 raise _registered(name)
             return account
 
+    def check_new_password(self, password: str) -> None:
+        """Refuse a password that L{register} and L{change_password} would refuse.
+
+        @raise Refusal: C{bad-password}.
+        """
+        self._new_password(password)
+
     async def change_password(self, name: str, old: str, new: str, source: Source) -> None:
         """Replace an account's password.
 

@@ -122,7 +122,8 @@ def _is_name_character(character: str) -> bool:
 def _bad_shape() -> Refusal:
     return Refusal(
         "bad-name",
-        "a name is letters, digits and . _ - and begins with a letter or digit",
+        "names may contain only letters, digits, . _ and - (no spaces) and must start with a letter"
+        " or digit",
     )
 
 

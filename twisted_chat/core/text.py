@@ -8,7 +8,28 @@ from .errors import Refusal
 # Backspace and delete, and Ctrl-U, from terminals that send each key as it is typed.
 _ERASE = frozenset("\x08\x7f")
 _KILL = "\x15"
-_EDITING = re.compile("[\x08\x7f\x15]")
+_REDRAW = "\x0c"  # Ctrl-L, which means nothing on a screen that is not ours
+_EDITING = re.compile("[\x08\x0c\x15\x1b\x7f]")
+
+# What keys send that are no characters, and what colours a text. ECMA-48: control sequences
+# (section 5.4), control strings up to their ST (5.6), or BEL, as xterm has it; SS3 (8.3.142) with
+# its letter, character sets, and any other escape with one letter or digit. More ESC before one
+# are the Alt key's; two brackets the Linux console's. What is not complete stays, and is refused
+# as a control character. So does what has a slash or an exclamation mark in it: somebody who
+# pressed Esc and then typed a command must not have the beginning of it left out, and say the rest.
+_ESCAPE = re.compile(
+    r"""
+    (?<!\x1b) \x1b+ (?:
+        \[\[[A-E]
+        | \[[0-?]*[\x20"-.]*[@-~]
+        | [P\]X^_][^\x07\x1b]*(?:\x07|\x1b\\)
+        | O[A-Za-z]
+        | [()*+][0-9A-Za-z]
+        | [0-NQ-WYZ\\`-~]
+    )
+    """,
+    re.VERBOSE,
+)
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -25,6 +46,7 @@ _UNSEEN = (
 )
 _INVISIBLE = re.compile(f"[{_UNSEEN}]")
 _INDENT = re.compile(rf"[\s{_UNSEEN}\u061c\u200c-\u200f]*")
+_QUOTED = re.compile(r'"("[^"]*"|[^"]*)"')
 _SEPARATOR = re.compile("[\u2028\u2029]")
 _TAB = "    "
 _BRAILLE_BLANK = "\u2800"
@@ -34,7 +56,7 @@ _MAX_MARKS = 4
 
 
 def decode(line: bytes) -> str:
-    """A line as it was typed: UTF-8, with erased characters taken out.
+    """A line as it was typed: UTF-8, with escape sequences and erased characters taken out.
 
     @raise Refusal: C{bad-encoding}.
     """
@@ -45,7 +67,7 @@ def decode(line: bytes) -> str:
             "bad-encoding",
             "that line is not UTF-8, so it was not read; set your terminal to UTF-8",
         ) from None
-    return _edited(text) if _EDITING.search(text) else text
+    return _edited(_ESCAPE.sub("", text)) if _EDITING.search(text) else text
 
 
 def clean(text: str) -> str:
@@ -63,8 +85,8 @@ def clean(text: str) -> str:
     if control:
         raise Refusal(
             "bad-encoding",
-            f"that line has a control character in it (U+{ord(control[0]):04X}; an arrow key?),"
-            " so it was not sent",
+            f"that line has a control character in it (U+{ord(control[0]):04X}), so it was"
+            " not sent",
         )
     text = _thinned(_INVISIBLE.sub("", text))  # or it takes long to put thousands in order
     text = _thinned(unicodedata.normalize("NFC", text))
@@ -79,10 +101,10 @@ def unindented(text: str) -> str:
 
 
 def unquoted(text: str) -> str:
-    """The text without the one pair of double quotes that it may stand in."""
-    if len(text) >= 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
-        return text[1:-1]
-    return text
+    """The text without the one pair of double quotes that it may stand in; of two pairs one is
+    left."""
+    match = _QUOTED.fullmatch(text)
+    return match[1] if match else text
 
 
 def printable(text: str) -> str:
@@ -106,7 +128,7 @@ def _edited(text: str) -> str:
             del kept[-1:]
         elif character == _KILL:
             kept.clear()
-        else:
+        elif character != _REDRAW:
             kept.append(character)
     return "".join(kept)
 

@@ -11,6 +11,9 @@ MAX_LINE = 4096
 BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
 """Commands that stand alone on a line, without a slash; their users know them so."""
 
+FIRST_WORDS = frozenset({"help", "quit", "bye", "logout"})
+"""What newcomers type, alone on a line, before they know of the slash. Said later, it is said."""
+
 LITERALLY = "\u2060"
 """A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
 
@@ -19,9 +22,13 @@ _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A line to be said as it is."""
+    """A line to be said as it is.
+
+    @ivar unquoted: it stood in double quotes, which are not said.
+    """
 
     text: str
+    unquoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,11 @@ class Command:
     rest: str
 
 
-def parse(line: str) -> Speech | Command:
-    """What a line asks for."""
+def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
+    """What a line asks for.
+
+    @param newcomer: L{FIRST_WORDS} are commands too.
+    """
     line = line.rstrip(" ").lstrip("\ufeff")
     if line.startswith(LITERALLY):
         return Speech(line)
@@ -48,10 +58,12 @@ def parse(line: str) -> Speech | Command:
     word = bare.lower()
     if word in BARE_WORDS:
         return Command(BARE_WORDS[word], BARE_WORDS[word], "")
+    if newcomer and word in FIRST_WORDS:
+        return Command(bare, word, "")
     if bare.startswith("//"):
         return Speech(bare[1:])
     match = _COMMAND.match(bare)
     if match is None:
         quoted = unquoted(bare)
-        return Speech(line if quoted == bare else quoted)
+        return Speech(line) if quoted == bare else Speech(quoted, unquoted=True)
     return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])

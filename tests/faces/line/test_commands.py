@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
-from twisted_chat.faces.line.commands import COMMANDS, Command, find
+from twisted_chat.faces.line.commands import COMMANDS, Command, find, is_for_bots
 from twisted_chat.protocol import grammar
 
 fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
@@ -25,8 +25,9 @@ TABLE = {
     "login": (),
     "guest": (),
     "users": ("who",),
-    "dm": ("msg", "tell"),
-    "bc": ("broadcast", "pm"),
+    "dm": ("msg", "tell", "w", "whisper", "query"),
+    "r": (),
+    "bc": ("broadcast",),
     "join": (),
     "leave": ("part",),
     "rooms": (),
@@ -39,7 +40,7 @@ TABLE = {
     "json": (),
     "quit": ("logout", "exit", "bye"),
 }
-"""The commands of DESIGN.md, section 4, and what else each is called."""
+"""The commands, and what else each is called."""
 
 
 class Recorder:
@@ -67,6 +68,13 @@ def called(line: str) -> tuple[Command, list[str]]:
     assert isinstance(parsed, grammar.Command), parsed
     command = find(parsed.typed, parsed.word)
     return command, command.arguments(parsed.rest)
+
+
+def for_bots(line: str) -> bool:
+    """A line that looks like a command calls a bot."""
+    parsed = grammar.parse(line)
+    assert isinstance(parsed, grammar.Command), parsed
+    return is_for_bots(parsed)
 
 
 def arguments(line: str) -> list[str]:
@@ -103,10 +111,13 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(called(word)[0].word, word)
         self.assertEqual(called("exit")[0].word, "quit")
 
-    def test_pm_with_a_slash_is_the_other_one(self) -> None:
-        """/pm MESSAGE broadcasts and /dm NAME MESSAGE tells one person, in any case."""
-        for line in ("/pm hi", "/PM hi", "!Pm hi"):
-            self.assertEqual(called(line)[0].word, "bc")
+    def test_pm_with_a_slash_is_refused(self) -> None:
+        """/pm is private elsewhere, and the bare PM is for everyone: the two ways are named."""
+        for line in ("/pm bob psst", "/PM psst", "!Pm psst", "/pm"):
+            refusal = self.assertRaises(Refusal, called, line)
+            self.assertEqual(refusal.code, "unknown-command")
+            self.assertIn("/dm NAME MESSAGE is private", refusal.text)
+            self.assertIn("/bc MESSAGE tells everyone", refusal.text)
         self.assertEqual(called("/DM bob hi")[0].word, "dm")
 
     def test_nothing_else_is_there(self) -> None:
@@ -128,7 +139,7 @@ class TableTests(SynchronousTestCase):
 
     def test_what_goes_through_the_log(self) -> None:
         """The commands that say something keep their place among what is said."""
-        self.assertEqual({c.word for c in COMMANDS if c.posts}, {"dm", "bc", "me"})
+        self.assertEqual({c.word for c in COMMANDS if c.posts}, {"dm", "r", "bc", "me"})
 
     def test_every_command_is_explained(self) -> None:
         """Each row has a summary of one line, and a synopsis that begins with its word."""
@@ -169,6 +180,47 @@ class FindTests(SynchronousTestCase):
             sentence = self.refused(typed)
             self.assertIn("/help", sentence)
             self.assertNotIn("did you mean", sentence)
+
+    def test_what_is_no_command_can_be_said(self) -> None:
+        """A path at the beginning of a line is answered with how to say it."""
+        for typed, way in (
+            ("/tmp is full", '"//tmp ..." says it'),
+            ("/etc/passwd is broken", '"//etc/passwd ..." says it'),
+        ):
+            self.assertIn(way, self.refused(typed))
+
+    def test_what_may_hold_a_password_is_not_to_be_said(self) -> None:
+        """What signs in elsewhere is not told how it can be said."""
+        for typed in ("/signin alice s3cret-pw", "/identify s3cret-pw", "/loginn", "/pwd a b"):
+            self.assertNotIn("says it", self.refused(typed))
+
+    def test_words_of_other_trades_suggest_nothing(self) -> None:
+        """What is a command elsewhere, and does something else, is not taken for a slip."""
+        for typed in ("/kick bob", "/mute bob", "/ban bob", "/whois bob", "/mode +o bob", "/list"):
+            self.assertNotIn("did you mean", self.refused(typed))
+
+    def test_word_for_a_bot(self) -> None:
+        """An exclamation mark before a word that is no command is no call of ours."""
+        for line in ("!deploy staging", "!frobnicate", "!karma", "!wi-fi?"):
+            self.assertTrue(for_bots(line), line)
+        for line in ("!who", "!msg bob hi", "/deploy staging", "!pm bob hi"):
+            self.assertFalse(for_bots(line), line)
+
+    def test_what_is_confided_is_for_no_bot(self) -> None:
+        """A slip in a command with a password or a private message publishes neither."""
+        for line in (
+            "!lgin alice s3cret-pw",
+            "!ligon alice s3cret-pw",
+            "!login: alice s3cret-pw",
+            "!regsiter alice s3cret-pw",
+            "!passwdd a b",
+            "!password a b",
+            "!identify s3cret-pw",
+            "!mgs bob psst",
+            "!whipser bob psst",
+        ):
+            self.assertFalse(for_bots(line), line)
+            self.refused(line)
 
     def test_long_word_is_cut(self) -> None:
         """A word as long as a line does not come back whole."""
@@ -229,6 +281,8 @@ class ArgumentTests(SynchronousTestCase):
         """What stands in brackets may be left out."""
         for line in ("/help", "/users", "/leave", "/topic", "/history", "/guest", "/users  "):
             self.assertEqual(arguments(line), [])
+        self.assertEqual(arguments("/passwd"), [])
+        self.assertEqual(arguments("/login alice"), ["alice"])
 
     def test_optional_ones_may_be_given(self) -> None:
         """What stands in brackets, a choice of two words included, is one argument each."""
@@ -277,13 +331,13 @@ class UsageTests(SynchronousTestCase):
         self.check("/me", "/me ACTION")
         self.check("/join", "/join ROOM")
         self.check("/nick", "/nick NAME")
-        self.check("/register alice", "/register NAME PASSWORD")
-        self.check("/login alice", "/login NAME PASSWORD")
-        self.check("/passwd old", "/passwd OLD NEW")
+        self.check("/r", "/r MESSAGE")
+        self.check("/register", "/register NAME [PASSWORD]")
+        self.check("/login", "/login NAME [PASSWORD]")
 
     def test_argument_too_many(self) -> None:
         """Words that no parameter takes are refused, not passed over."""
-        self.check("/login alice my secret", "/login NAME PASSWORD")
+        self.check("/login alice my secret", "/login NAME [PASSWORD]")
         self.check("/join tea room", "/join ROOM")
         self.check("/rooms all", "/rooms")
         self.check("/quit now", "/quit")

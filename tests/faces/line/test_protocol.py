@@ -357,7 +357,7 @@ class GreetingTests(ServerTestCase):
 
     def test_no_prompt_between_lines_that_came_together(self) -> None:
         """Nobody is typing there."""
-        self.assertNotIn("Name: ", self.say(self.peer(), "...\n...\n\n"))
+        self.assertNotIn("Name: ", self.say(self.peer(), "/help help\n/help help\n\n"))
 
     def test_enter_is_a_guest(self) -> None:
         """Just Enter gives a generated name."""
@@ -367,8 +367,9 @@ class GreetingTests(ServerTestCase):
         """A new name is offered registration, and the password makes it an account."""
         peer = self.peer()
         offer = self.say(peer, "alice\n")
-        self.assertIn('* "alice" is new here. A password registers it', offer)
+        self.assertIn('* "alice" isn\'t registered yet. Choose a password', offer)
         self.assertIn("New password: ", offer)
+        self.assertIn("Again: ", self.say(peer, "wonderland\n"))
         self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
         self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
 
@@ -390,6 +391,7 @@ class GreetingTests(ServerTestCase):
         for name, password in ("anna", "!users 123"), ("carla", "to everyone here"):
             peer = self.peer()
             self.tell(peer, f"{name}\n")
+            self.tell(peer, f"{password}\n")
             self.assertIn(f"* Welcome, {name}.\n", self.say(peer, f"{password}\n"))
             self.assertEqual(bob.take(), f"* {name} joined\n")
         peer = self.peer()
@@ -465,9 +467,28 @@ class RefusalTests(ServerTestCase):
         self.assertEqual(sentence, 'there is no command "/usres"; did you mean /users?')
 
     def test_unknown_command_unlike_any(self) -> None:
-        """Says how to find them all."""
-        sentence = self.refuse(self.robot("alice"), "!frobnicate", "unknown-command", "!frobnicate")
-        self.assertEqual(sentence, 'there is no command "!frobnicate"; /help lists them')
+        """Says how to find them all, and how to say it."""
+        sentence = self.refuse(self.robot("alice"), "/tmp is full", "unknown-command", "/tmp")
+        self.assertEqual(
+            sentence, 'there is no command "/tmp"; /help lists them, "//tmp ..." says it'
+        )
+
+    def test_slip_with_a_password_behind_it(self) -> None:
+        """Is said to nobody, with an exclamation mark either."""
+        alice = self.robot("alice")
+        for word in "!lgin", "/lgin", "!signin":
+            self.refuse(alice, f"{word} alice wonderland", "unknown-command", word)
+        self.assertNotIn("wonderland", str(self.store.messages))
+
+    def test_nobody_to_answer(self) -> None:
+        """Nobody has written."""
+        self.refuse(self.robot("alice"), "/r hi", "no-such-person", "/r")
+
+    def test_password_with_an_arrow_key(self) -> None:
+        """It would be another one without it."""
+        peer = self.outsider()
+        self.refuse(peer, "/register alice wonder\x1b[Dland", "bad-password", "/register")
+        self.assertEqual(self.store.registered, [])
 
     def test_bad_arguments(self) -> None:
         """Missing or supernumerary arguments are told the usage."""
@@ -583,10 +604,10 @@ class RefusalTests(ServerTestCase):
         self.assertEqual([m.text for m in self.store.messages], ["and on"] * 3)
 
     def test_control_characters(self) -> None:
-        """An escape sequence is refused, and nobody sees it."""
+        """They are refused, as is an escape sequence that does not end, and nobody sees them."""
         alice, bob = self.robot("alice"), self.guest("bob")
-        self.assertIn("U+001B", self.refuse(alice, "\x1b[2J", "bad-encoding"))
-        self.refuse(alice, "/me \x1b[A", "bad-encoding", "/me")
+        self.assertIn("U+001B", self.refuse(alice, "\x1b[2", "bad-encoding"))
+        self.refuse(alice, "/me \x1b", "bad-encoding", "/me")
         self.refuse(alice, "/topic \x9b2J", "bad-encoding", "/topic")
         self.refuse(alice, "/dm bob \x07", "bad-encoding", "/dm")
         self.assertNotIn(b"\x1b", bob.take_bytes())
@@ -594,7 +615,10 @@ class RefusalTests(ServerTestCase):
 
     def test_escape_in_a_command_word(self) -> None:
         """What is quoted of it has nothing in it that a screen obeys."""
-        self.refuse(self.robot("alice"), "/\x1b[2Jx", "unknown-command", "/[2Jx")
+        alice = self.robot("alice")
+        self.tell(alice, "\x1b[A\n")  # has the remark about them made
+        self.refuse(alice, "/\x1b[2Jx", "unknown-command", "/x")
+        self.refuse(alice, "/\x9b2Jx", "unknown-command", "/2Jx")
 
     def test_busy(self) -> None:
         """Too many are logging in."""
@@ -668,6 +692,335 @@ class ClosedServerTests(ServerTestCase):
         ):
             (error,) = self.events(peer, f"{line}\n")
             self.assertEqual((error["code"], error["command"]), ("forbidden", command))
+
+
+class SlipTests(ServerTestCase):
+    """What people type who do not know better."""
+
+    def texts(self) -> list[str]:
+        """What was said to everyone."""
+        return [message.text for message in self.store.messages]
+
+    def test_arrow_keys(self) -> None:
+        """Are left out of a line, with a remark once in a session."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        remark = "* arrow keys and other escape sequences are left out of what you type"
+        self.assertIn(remark, self.say(alice, "he\x1b[Dllo\x1bOA\n"))
+        self.assertEqual(self.say(alice, "\x1b[31mred\x1b[0m\n"), "")
+        self.assertEqual(self.texts(), ["hello", "red"])
+        self.assertNotIn("\x1b", bob.take())
+
+    def test_arrow_key_before_a_command(self) -> None:
+        """It does not say the password behind it to all."""
+        alice = self.guest("alice")
+        self.assertIn("! that has an arrow key", self.say(alice, "\x1b[A/login alice pw\n"))
+        self.assertIn("U+001B", self.say(alice, "\x1b/login alice pw\n"))
+        self.assertEqual(self.texts(), [])
+
+    def test_arrow_key_in_a_password(self) -> None:
+        """It is asked for again, instead of registering another one than was meant."""
+        peer = self.peer()
+        self.tell(peer, "alice\n")
+        said = self.say(peer, "wonderl\x1b[Dand\n")
+        self.assertIn("! that has an arrow key", said)
+        self.assertIn("New password: ", said)
+        self.tell(peer, "wonderland\n")
+        self.assertIn("* Welcome, alice.", self.say(peer, "wonderland\n"))
+
+    def test_ctrl_l(self) -> None:
+        """Says nothing, and is not spoken of."""
+        alice = self.guest("alice")
+        self.assertEqual(self.say(alice, "\x0c\nhi\x0c\n"), "")
+        self.assertEqual(self.texts(), ["hi"])
+
+    def test_bots_are_called(self) -> None:
+        """An unknown word behind an exclamation mark is said, as it is, and a known one done."""
+        alice = self.robot("alice")
+        (said,) = self.events(alice, '  !deploy "staging" now \n')
+        self.assertEqual((said["event"], said["text"]), ("message", '  !deploy "staging" now'))
+        (answer,) = self.events(alice, "!who\n")
+        self.assertEqual(answer["event"], "users")
+
+    def test_names_in_what_people_put_around_them(self) -> None:
+        """As one addresses somebody, at any place where a person is named."""
+        zoe, alice = self.guest("zoë"), self.guest("alice")
+        zoe.take()
+        for line in (
+            "/dm @zoë hi",
+            "/w zoë: hi",
+            "/query zoë, hi",
+            "DM\n@zoë:\nhi",
+            "/whisper zoë hi",
+        ):
+            self.tell(alice, f"{line}\n")
+            self.assertIn("alice -> you: hi\n", zoe.take(), line)
+        self.register("zoe", "wonderland")
+        self.tell(alice, "/register alice wonderland\n")
+        self.assertIn("nothing has been said there", self.say(alice, "/history @zoe:\n"))
+        self.assertIn('called "nobody"', self.say(alice, "/dm @nobody: hi\n"))
+        self.assertIn('called "@"', self.say(alice, "/dm @ hi\n"))
+
+    def test_quotes_around_a_line(self) -> None:
+        """Are left out, with a remark once in a session; two pairs keep one."""
+        alice = self.guest("alice")
+        self.assertEqual(
+            self.say(alice, '"one"\n'),
+            '* the quotes around that were left out; ""double"" them to keep them\n',
+        )
+        self.assertEqual(self.say(alice, '"two"\n""three""\n'), "")
+        self.assertEqual(self.texts(), ["one", "two", '"three"'])
+        self.assertEqual(len(self.events(self.robot("bob"), '"four"\n')), 1)
+
+    def test_first_words_at_the_prompt(self) -> None:
+        """help, quit and bye are no names there."""
+        peer = self.peer()
+        said = self.say(peer, "help\n")
+        self.assertIn("/login NAME [PASSWORD]", said)
+        self.assertTrue(said.endswith("Name: "))
+        for word in "quit", "Bye", "logout":
+            self.assertEqual(self.say(self.peer(), f"{word}\n"), "* bye\n", word)
+
+    def test_first_words_of_a_newcomer(self) -> None:
+        """In the first minute they need no slash; later, and in a sentence, they are said."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        self.assertIn("*   /users [ROOM]", self.say(alice, "HELP\n"))
+        self.tell(alice, "help me\n")
+        self.assertEqual(self.say(bob, "bye\n"), "* bye\n")
+        self.clock.advance(60)
+        self.assertEqual(self.say(alice, "help\nbye\n"), "")
+        self.assertEqual(self.texts(), ["help me", "help", "bye"])
+
+    def test_first_words_of_a_program(self) -> None:
+        """In JSON mode they are said from the beginning."""
+        (said,) = self.events(self.robot("alice"), "bye\n")
+        self.assertEqual((said["event"], said["text"]), ("message", "bye"))
+
+
+class ReplyTests(ServerTestCase):
+    """Answering the last private message."""
+
+    def test_in_text(self) -> None:
+        """It is told to whom it went: another message may have come meanwhile."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        self.tell(bob, "/dm alice hi\n")
+        self.assertIn("* to bob\n", self.say(alice, "/r hi too\n"))
+        self.assertIn("alice -> you: hi too\n", bob.take())
+
+    def test_in_JSON(self) -> None:
+        """The receipt tells it."""
+        alice, bob = self.robot("alice"), self.guest("bob")
+        self.tell(bob, "/dm alice hi\n")
+        alice.take()
+        (told,) = self.events(alice, "/r hi too\n")
+        self.assertEqual((told["event"], told["to"], told["text"]), ("dm", "bob", "hi too"))
+
+    def test_who_wrote_has_left(self) -> None:
+        """A guest cannot be answered any more."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        self.tell(bob, "/dm alice hi\n/quit\n")
+        alice.take()
+        self.assertEqual(
+            self.say(alice, "/r hi too\n"),
+            "! the guest who wrote to you last has left; /dm NAME MESSAGE is private\n",
+        )
+
+    def test_slash_pm(self) -> None:
+        """Tells nobody anything."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        bob.take()
+        for line in "/pm bob psst", "!pm bob psst":
+            said = self.say(alice, f"{line}\n")
+            self.assertIn("/dm NAME MESSAGE is private, /bc MESSAGE tells everyone", said)
+        self.assertEqual((bob.take(), self.store.messages), ("", []))
+
+
+class QuestionTests(ServerTestCase):
+    """What PM and DM ask."""
+
+    def test_everyone_will_read_it(self) -> None:
+        """PM says so."""
+        said = self.say(self.guest("alice"), "PM\n")
+        self.assertEqual(said, "* Message to everyone, not private (Enter to cancel):\n")
+
+    def test_a_command_is_asked_about(self) -> None:
+        """And not said, unless that is confirmed."""
+        for peer in self.guest("alice"), self.robot("carol"):
+            for question in "PM\n", "DM\nbob\n":
+                for line in "/login x pw", "/quit", " !who", "exit", "/lgin x pw", "/pm x":
+                    for part in question.splitlines():
+                        self.tell(peer, f"{part}\n")
+                    asked = self.say(peer, f"{line}\n")
+                    self.assertIn("is a command; say it all the same? (y/N)", asked)
+                    self.assertIn("that was not said", self.say(peer, "\n"))
+        self.assertEqual(self.store.messages, [])
+
+    def test_a_command_can_be_said(self) -> None:
+        """Somebody wants to tell others of it; what only looks like one is not asked about."""
+        alice, bob = self.guest("alice"), self.guest("bob")
+        for part in "PM", "/quit leaves", "y", "PM", "/tmp is full", "PM", '"/quit"':
+            self.tell(alice, f"{part}\n")
+        self.assertEqual(
+            [m.text for m in self.store.messages], ["/quit leaves", "/tmp is full", "/quit"]
+        )
+        bob.take()
+        for part in "DM", "bob", "/users", "YES":
+            self.tell(alice, f"{part}\n")
+        self.assertIn("alice -> you: /users\n", bob.take())
+
+    def test_a_script_is_not_asked(self) -> None:
+        """A command behind PM or DM is refused, and what follows is no answer."""
+        alice = self.guest("alice")
+        said = self.say(alice, "PM\n/login x pw\ny\nDM\nalice\n/quit\nthen\n")
+        self.assertIn('! "/login" is a command, so it was not said; in double quotes it is', said)
+        self.assertIn('! "/quit" is a command, so it was not said', said)
+        self.assertEqual([m.text for m in self.store.messages], ["y", "then"])
+        self.tell(alice, 'PM\n"/quit"\n/users\n')
+        self.assertEqual(self.store.messages[-1].text, "/quit")
+
+
+class PasswordTests(ServerTestCase):
+    """Passwords that are asked for."""
+
+    def answers(self, peer: Peer, *lines: str) -> str:
+        """What comes of lines that are typed one after the other."""
+        return "".join(self.say(peer, f"{line}\n") for line in lines)
+
+    def test_new_one_is_asked_for_twice(self) -> None:
+        """At the prompt; two different ones are asked for again."""
+        peer = self.peer()
+        said = self.answers(peer, "alice", "wonderland", "wonderlamd")
+        self.assertIn("! those were two different passwords; choose one again", said)
+        self.assertTrue(said.endswith("New password: " + _CONCEAL.decode()))
+        self.assertEqual(self.store.registered, [])
+        said = self.answers(peer, "wonderland", "wonderland")
+        self.assertIn('* "alice" is now yours.', said)
+        self.assertIn("* Welcome, alice.", said)
+
+    def test_bad_one_is_refused_before_it_is_asked_for_again(self) -> None:
+        """Nobody types it twice for nothing."""
+        said = self.answers(self.peer(), "alice", "short")
+        self.assertIn("! a password has at least 8 characters", said)
+        self.assertNotIn("Again", said)
+
+    def test_talk_does_not_become_a_password(self) -> None:
+        """Whoever takes the prompt for a place to talk registers nothing."""
+        peer = self.peer()
+        self.answers(peer, "hello", "is anybody here?", "well then", "", "")
+        self.assertEqual(self.store.registered, [])
+
+    def test_script_is_asked_once(self) -> None:
+        """Its lines are there already; if it says the password twice, it is not said to all."""
+        for script in "alice\nwonderland\nhello\n", "alice\nwonderland\nwonderland\nhello\n":
+            self.serve()
+            said = self.say(self.peer(), script)
+            self.assertNotIn("Again", said)
+            self.assertEqual([m.text for m in self.store.messages], ["hello"])
+
+    def test_register_asks(self) -> None:
+        """As the prompt does, also a guest, for the own name or another."""
+        for before, name in ("", "alice"), ("/guest alice", "alice"), ("/guest bob", "alice"):
+            self.serve()
+            peer = self.peer()
+            if before:
+                self.tell(peer, f"{before}\n")
+            said = self.answers(peer, f"/register {name}")
+            self.assertTrue(said.endswith("New password: " + _CONCEAL.decode()), said)
+            said = self.answers(peer, "wonderland", "wonderland")
+            self.assertIn('* "alice" is now yours.', said)
+            self.assertIn("* Welcome, alice.\n", said)
+            self.assertEqual(self.store.registered, ["alice"])
+            self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
+
+    def test_register_asks_for_no_name_that_is_not_to_be_had(self) -> None:
+        """A name that is refused is refused at once."""
+        self.register("alice", "wonderland")
+        for name in "alice", "admin", "a/b":
+            self.assertNotIn("password:", self.say(self.peer(), f"/register {name}\n"))
+
+    def test_login_asks(self) -> None:
+        """Until it is right, or empty; a guest becomes the account."""
+        self.register("alice", "wonderland")
+        for before in "", "/guest bob":
+            peer = self.peer()
+            if before:
+                self.tell(peer, f"{before}\n")
+            said = self.answers(peer, "/login alice", "looking-glass")
+            self.assertIn("Password: " + _CONCEAL.decode(), said)
+            self.assertIn("! wrong name or password", said)
+            self.assertIn("* nothing was changed", self.answers(peer, ""))
+            self.assertIn("* Welcome, alice.", self.answers(peer, "/login alice", "wonderland"))
+
+    def test_passwd_asks(self) -> None:
+        """For the old one, the new one, and that again; Enter changes nothing."""
+        peer = self.peer()
+        self.tell(peer, "/register alice wonderland\n")
+        for lines in ("/passwd", ""), ("/passwd", "wonderland", ""), ("/passwd wonderland", ""):
+            self.assertIn("* nothing was changed", self.answers(peer, *lines))
+        said = self.answers(peer, "/passwd", "wonderland", "through-it", "through-it")
+        for prompt in "Old password: ", "New password: ", "Again: ":
+            self.assertIn(prompt + _CONCEAL.decode(), said)
+        self.assertIn("* your password is changed", said)
+        self.assertIn("* Welcome", self.answers(self.peer(), "/login alice through-it"))
+
+    def test_empty_password_on_the_line_is_not_asked_for(self) -> None:
+        """A script whose variable is empty meant to give one."""
+        self.register("alice", "wonderland")
+        self.assertIn("! wrong name or password", self.say(self.peer(), '/login alice ""\n'))
+        self.assertIn("! a password is not empty", self.say(self.peer(), '/register bob ""\n'))
+
+    def test_in_JSON(self) -> None:
+        """The questions are remarks, and nothing is hidden."""
+        robot = self.peer()
+        self.tell(robot, "/json on\n")
+        texts = [
+            event.get("text")
+            for line in ("/register alice", "wonderland", "wonderland", "/passwd")
+            for event in self.events(robot, f"{line}\n")
+        ]
+        self.assertEqual(texts[:2], ["New password", "Again"])
+        self.assertEqual(texts[-1], "Old password")
+
+    def test_script_gives_it_in_the_next_line(self) -> None:
+        """After a command that lacks it."""
+        self.say(self.peer(), "/register alice\nwonderland\nhello\n")
+        self.say(self.peer(), "/login alice\nwonderland\nagain\n/passwd\nwonderland\nnew-one-9\n")
+        self.say(self.peer(), "/login alice\nnew-one-9\nand again\n")
+        self.assertEqual([m.text for m in self.store.messages], ["hello", "again", "and again"])
+
+    def test_script_that_is_refused_says_nothing_more(self) -> None:
+        """What it would have said is no name, no password and no talk, up to its end."""
+        self.register("bob", "builder-pw")
+        for script in (
+            "hello everybody\nsecond\nthird line here\n\nfourth\nfifth line here\n",
+            "bob\nwrong\nsecond\nthird line here\n",
+            "/login bob\nwrong\nsecond\nthird line here\n",
+            "carol\nshort\nsecond\nthird line here\n",
+        ):
+            said = self.say(self.peer(), script)
+            self.assertIn("! you haven't logged in yet, so nothing was sent", said)
+            self.assertEqual(self.store.registered, ["bob"], script)
+            self.assertNotIn("Welcome", said)
+
+    def test_somebody_who_mistypes_a_name_is_asked_again(self) -> None:
+        """A sentence is no name, and the next line may be one."""
+        peer = self.peer()
+        said = self.say(peer, "hello everybody\n")
+        self.assertIn("! names may contain only letters, digits", said)
+        self.assertTrue(said.endswith("Name: "))
+        self.assertIn("New password: ", self.say(peer, "alice\n"))
+
+    def test_what_others_say_meanwhile_can_be_seen(self) -> None:
+        """It is shown in colour, above the prompt."""
+        peer, bob = self.peer(), self.guest("bob")
+        self.tell(peer, "/register alice wonderland\n")
+        self.tell(peer, "/passwd\n")
+        self.tell(bob, "hello\n")
+        shown = peer.take_bytes()
+        self.assertTrue(shown.startswith(_REVEAL + _CLEAR_LINE), shown)
+        self.assertTrue(shown.endswith(b"bob: hello\nOld password: " + _CONCEAL), shown)
+        self.tell(peer, "\n")
+        self.tell(bob, "more\n")
+        self.assertNotIn(b"\x1b", peer.take_bytes())
 
 
 class LineTests(ServerTestCase):
@@ -939,7 +1292,8 @@ class OrderTests(ServerTestCase):
 
 
 _PROMPTS = re.compile(
-    rb"Name: |(?:\xff\xfb\x01\r\x1b\[K)?(?:New p|P)assword: \x1b\[8m|"
+    rb"Name: |Command, or press Enter to pick a name: |"
+    rb"(?:\xff\xfb\x01\r\x1b\[K)?(?:New p|P)assword: \x1b\[8m|"
     rb"\x1b\[0m(?:\xff\xfc\x01\r\x1b\[K)?"
 )
 """What is written only when no line is there yet: somebody may be typing."""
@@ -953,9 +1307,9 @@ _SCRIPTS: dict[str, bytes] = {
         b"/register alice wonderland\nhello\n/dm alice psst\n/passwd wonderland looking-glass\n"
         b"/history 3\n/history @alice\n/logout\n"
     ),
-    "the prompts": b"alice\nwonderland\nhello\n/users\n",
+    "the prompts": b"bob\nbuilder-pw\nhello\n/users\n",
     "the prompts, as a guest": b"alice\n\nhello\n/users\n",
-    "refused at the prompts": b"...\nalice\nshort\nalice\nwonderland\n/users\nEX\n",
+    "refused at the prompts": b"/nonsense\n/login bob wrong\nalice\n/guest alice\n/users\nEX\n",
     "the seeds' words": b"\nPM\nhello all\nDM\nguest1\npsst\nDM\nnobody\nx\nPM\n\n!who\nexit\n",
     "telnet": (
         b"\xff\xfd\x03\xff\xfb\x18\xff\xfa\x18\x00vt\xff\xff100\xff\xf0/guest alice\r\n"
@@ -991,6 +1345,7 @@ class PiecesTests(ServerTestCase):
         """Send a script and half-close; gives back what came of it, without the prompts, and what
         is in the log."""
         self.serve()
+        self.register("bob", "builder-pw")
         peer = self.peer()
         peer.send(script, size)
         peer.end()
@@ -1028,7 +1383,7 @@ class PiecesTests(ServerTestCase):
 
 
 _DIALOGUES: dict[str, Sequence[str]] = {
-    "a new name is registered": ("alice\n", "wonderland\n"),
+    "a new name is registered": ("alice\n", "wonderland\n", "wonderland\n"),
     "a new name becomes a guest": ("alice\n", "\n"),
     "a generated name": ("\n",),
     "a registered name": ("bob\n", "builder-pw\n"),
@@ -1040,8 +1395,13 @@ _DIALOGUES: dict[str, Sequence[str]] = {
     "a guest becomes another's account": ("/guest alice\n", "/login bob builder-pw\n"),
     "a guest takes another name": ("/guest carol\n", "/nick alice\n"),
     "a new password": ("/login bob builder-pw\n", "/passwd builder-pw looking-glass\n"),
+    "a password is asked for": ("/login bob\n", "wrong\n", "builder-pw\n"),
+    "a name and a password": ("/register alice\n", "wonderland\n", "wonderland\n"),
+    "a guest, and a password": ("/guest alice\n", "/register alice\n", *("wonderland\n",) * 2),
+    "passwords": ("/login bob\n", "builder-pw\n", "/passwd\n", "builder-pw\n", "new-pw-9\n", "\n"),
     "a room is joined": ("/guest alice\n", "/join tea\n", "/topic tea time\n"),
     "PM": ("/guest alice\n", "PM\n", "hello\n"),
+    "PM and a command": ("/guest alice\n", "PM\n", "/users\n", "y\n"),
     "DM": ("/guest alice\n", "DM\n", "bob\n", "hello\n"),
     "talk": ("/guest alice\n", "one\n", "/dm bob two\n", "three\n/users\n", "/history\n"),
     "quit": ("/guest alice\n", "one\n/quit\n"),
@@ -1274,6 +1634,7 @@ class MishapTests(ServerTestCase):
         self.break_down(self.hasher, "hash")
         self.check_told(peer, "/register alice wonderland", "/register")
         self.tell(peer, "alice\n")
+        self.tell(peer, "wonderland\n")
         self.check_told(peer, "wonderland", "")
         self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
 
@@ -1361,14 +1722,14 @@ class JsonTests(ServerTestCase):
         peer = self.peer()
         self.tell(peer, "/json on\r\n")
         output = b""
-        for line in "...", "alice", "short", "alice", "wonderland", "PM", "hello", "/nonsense":
+        for line in "...", "alice", "short", "wonderland", "wonderland", "PM", "hello", "/nonsense":
             output += self.ask(peer, f"{line}\r\n")
         self.assertNotIn(b"\x1b", output)
         self.assertNotIn(b"\xff", output)
         events = [json.loads(line)["event"] for line in output.splitlines()]
         self.assertIn("welcome", events)
         self.assertIn("message", events)
-        self.assertEqual(events.count("error"), 4)
+        self.assertEqual(events.count("error"), 3)
 
     def test_every_event_has_a_time(self) -> None:
         """And a kind."""
@@ -1738,7 +2099,8 @@ class LineRateTests(ServerTestCase):
         self.serve(Limits(max_login_delay=0))
         self.register("alice", "sesame123")
         peer = self.peer(IPv4Address("TCP", "127.0.0.1", 4000))  # where guessing costs no wait
-        said = self.say(peer, "alice\n" + "wrong password\n" * 100)
+        self.tell(peer, "alice\n")
+        said = "".join(self.say(peer, "wrong password\n") for _ in range(100))
         self.assertEqual(said.count("! wrong name or password"), 19)
 
     def test_costly_commands_count_as_several(self) -> None:

@@ -5,12 +5,12 @@ import re
 from tests.faces.line.test_protocol import ServerTestCase
 
 _SESSIONS = (
-    b"alice\ns3cret password\nhello\n/who\n/quit\n",
+    b'/register alice "s3cret password"\nhello\n/who\n/quit\n',
     b"alice\r\n\r\nna\xc3\xafve \xf0\x9f\x98\x80\r\nhelo\x7flo\r\nEX\r\n",
     b"\xff\xfd\x03\xff\xfb\x18\r\x00PM\r\x00to \xff\xf1all\r\x00\xff\xf4\xff\xfd\x06hi\r\x00\x04",
     b'/json on\n/register bob "two words"\nhi\n/json off\nDM\nbob\npsst\n',
     b"/guest carol\n\xff\xff\n\xc3\n\x1b[A\n\xff\xfa\x18\x00X\xff\xff\xff\xf0/join tea\n//x\n/fro",
-    b"/guest dora\nPM\nDM\nPM\n\n/me waves\n\xff\xf6/topic tea at 5\n/topic\nwrong\x15right\n\x04",
+    b"/guest dora\nPM\nall\nPM\n\n/me waves\n\xff\xf6/topic tea at 5\n/topic\nwrong\x15right\n\x04",
 )
 """In text and JSON, with dialogues, telnet, what is refused, and every way to end."""
 

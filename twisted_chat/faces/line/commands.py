@@ -3,50 +3,16 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from twisted_chat.core import names
-from twisted_chat.core.accounts import Accounts
-from twisted_chat.core.chat import DIRECT, Chat, Session
+from twisted_chat.core.chat import DIRECT
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
+from twisted_chat.protocol import grammar
 
-
-class Terminal(Protocol):
-    """What a command works on: one connection and what it reaches."""
-
-    chat: Chat
-    accounts: Accounts
-    session: Session
-
-    @property
-    def allow_guests(self) -> bool: ...
-
-    @property
-    def allow_registration(self) -> bool: ...
-
-    def notice(self, text: str) -> None:
-        """Make a remark."""
-
-    def help(self, entries: Sequence[HelpEntry]) -> None:
-        """Answer with these commands."""
-
-    def speak_json(self, on: bool) -> None:
-        """Write JSON Lines from now on, or text."""
-
-    def take_over(self, token: str) -> None:
-        """End the session that was given this token, if it is still there, with what it has sent
-        and was not carried out yet."""
-
-    def charge(self, lines: int) -> None:
-        """Count this many more lines, for what was a lot to answer."""
-
-    def hang_up(self) -> None:
-        """Say bye and end the connection."""
-
-    async def ask(self, question: str) -> str:
-        """Put a question; gives back the next line."""
+from . import login
+from .terminal import Terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +73,21 @@ class Command:
         return given
 
     @property
+    def has_secret(self) -> bool:
+        """A password is one of the parameters."""
+        return not _SECRETS.isdisjoint(re.findall(r"\w+", self.usage))
+
+    @property
     def misused(self) -> Refusal:
         """What is said to somebody who gets the parameters wrong."""
         return Refusal("bad-arguments", f"usage: {self.synopsis}")
 
 
-REGISTERED = '"{name}" is registered and yours; next time it asks for the password'
-"""What is remarked when somebody has made an account."""
-
 _ENTRIES = 500
 """People, rooms or messages in an answer that count as one more line."""
 
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
+_SECRETS = frozenset({"PASSWORD", "OLD", "NEW"})
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _MOST_PLACES = 20
 _SESSION = "~="
@@ -126,35 +95,82 @@ _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
 
+# What means something else, or nothing, elsewhere: no suggestion would be what was meant.
+_OF_OTHER_TRADES = """
+    away ban banlist block close deop devoice ghost halfop ignore invite kick kickban kill links
+    list lusers map mode mute names notice op oper ping silence squery stats time trace unban
+    unblock unignore unmute voice wallops whois whowas
+"""
+
+# What is a command elsewhere, and takes a password.
+_SIGN_IN = "auth identify nickserv ns pass password pwd reg rgstr signin signup"
+
+
 def find(typed: str, word: str) -> Command:
     """The command that a word calls.
 
-    @raise Refusal: C{unknown-command}, naming the nearest.
+    @raise Refusal: C{unknown-command}, with what may have been meant, or how it is said.
     """
     command = _BY_WORD.get(word)
     if command is None:
-        near = names.nearest(word, (w for w in _BY_WORD if w.islower() or w == "?"))
-        hint = f"; did you mean /{near}?" if near else "; /help lists them"
-        raise Refusal("unknown-command", f'there is no command "{typed[:40]}"{hint}')
+        raise Refusal(
+            "unknown-command", f'there is no command "{typed[:40]}"; {_way_out(typed, word)}'
+        )
     return command
 
 
-async def _register(at: Terminal, name: str, password: str) -> None:
+def _way_out(typed: str, word: str) -> str:
+    if word == "pm":  # private elsewhere, and the bare PM of this server tells everyone
+        return "/dm NAME MESSAGE is private, /bc MESSAGE tells everyone in the lobby"
+    if word not in _OF_OTHER_TRADES.split():
+        near = names.nearest(word, (w for w in _BY_WORD if w.islower() and len(w) > 1))
+        if near:
+            return f"did you mean /{near}?"
+    if typed.startswith("/") and len(typed) <= 40 and not _confides(word):
+        return f'/help lists them, "/{typed} ..." says it'
+    return "/help lists them"
+
+
+def is_for_bots(line: grammar.Command) -> bool:
+    """An exclamation mark and a word that is none of ours call a bot, so they are said; but not
+    what may be one of ours misspelt, with a password or a private message behind it."""
+    return line.typed.startswith("!") and not (_is_ours(line.word) or _confides(line.word))
+
+
+def _is_ours(word: str) -> bool:
+    return word in _BY_WORD or word == "pm"
+
+
+def _confides(word: str) -> bool:
+    """What stands behind this word is not for everyone."""
+    return (
+        word in _SIGN_IN.split()
+        or word.startswith(_WITH_SECRETS)
+        or names.nearest(word, (*_WITH_SECRETS, *_PRIVATE)) is not None
+    )
+
+
+async def _register(at: Terminal, name: str, password: str | None = None) -> None:
     _refuse_account(at)
     if not at.allow_registration:
         raise Refusal("forbidden", "this server does not register new names")
     guest = at.session.person
-    account = await at.accounts.register(
-        name, password, at.session.source, held=guest.name if guest else None
-    )
-    at.notice(REGISTERED.format(name=account.name))
-    await at.chat.log_in(at.session, account)
+    held = guest.name if guest else None
+    if password is not None:
+        account = await at.accounts.register(name, password, at.session.source, held=held)
+        at.notice(login.REGISTERED.format(name=account.name))
+        await at.chat.log_in(at.session, account)
+    elif not await login.register(at, name, held):
+        at.notice("nothing was changed")
 
 
-async def _login(at: Terminal, name: str, password: str) -> None:
+async def _login(at: Terminal, name: str, password: str | None = None) -> None:
     _refuse_account(at)
-    account = await at.accounts.authenticate(name, password, at.session.source)
-    await at.chat.log_in(at.session, account)
+    if password is not None:
+        account = await at.accounts.authenticate(name, password, at.session.source)
+        await at.chat.log_in(at.session, account)
+    elif not await login.log_in(at, name):
+        at.notice("nothing was changed")
 
 
 async def _guest(at: Terminal, name: str = "") -> None:
@@ -174,12 +190,24 @@ def _refuse_account(at: Terminal) -> None:
         raise Refusal("already-logged-in", f"you are logged in as {person.name} already")
 
 
-async def _passwd(at: Terminal, old: str, new: str) -> None:
+async def _passwd(at: Terminal, old: str | None = None, new: str | None = None) -> None:
     person = at.session.person
     if person is None or person.account is None:
         raise Refusal("forbidden", "a guest has no password; /register NAME PASSWORD sets one")
+    if old is None:
+        old = await login.ask(at, "Old password: ")
+    if new is None:
+        new = await login.ask_new(at) if old else ""
+        if not new:
+            at.notice("nothing was changed")
+            return
     await at.accounts.change_password(person.name, old, new, at.session.source)
     at.notice("your password is changed")
+
+
+def _named(typed: str) -> str:
+    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë."""
+    return typed.removeprefix("@").rstrip(":,") or typed
 
 
 def _users(at: Terminal, room: str = "") -> None:
@@ -203,7 +231,7 @@ async def _history(at: Terminal, *arguments: str) -> None:
         if argument.isdecimal() and argument.isascii() and count is None and not of:
             count = int(argument[:10])
         elif not of:
-            of = argument
+            of = f"@{_named(argument)}" if argument.startswith("@") else argument
         else:
             raise _BY_WORD["history"].misused
     at.charge(await at.chat.history(at.session, count, of) // _ENTRIES)
@@ -241,20 +269,46 @@ def _help(at: Terminal, word: str = "") -> None:
         at.help([command.entry for command in COMMANDS])
 
 
+async def _reply(at: Terminal, message: str) -> None:
+    name = await at.chat.reply(at.session, message)
+    if not at.session.echo:
+        at.notice(f"to {name}")  # another message may have come while this one was typed
+
+
 async def _ask_message(at: Terminal) -> None:
-    message = await at.ask("your message to everyone? (Enter: none)")
-    if message:
+    message = await at.ask("Message to everyone, not private (Enter to cancel):")
+    if message and await _is_meant(at, message):
         at.chat.broadcast(at.session, unquoted(message))
 
 
 async def _ask_direct(at: Terminal) -> None:
-    answer = await at.ask("a private message to whom? (Enter: nobody)")
+    answer = await at.ask("Private message to (Enter to cancel):")
     if not answer:
         return
-    name = names.canonical(answer)
-    message = await at.ask(f"your message to {name}? (Enter: none)")
-    if message:
+    name = names.canonical(_named(answer))
+    message = await at.ask(f"Message to {name} (Enter to cancel):")
+    if message and await _is_meant(at, message):
         await at.chat.direct(at.session, name, unquoted(message))
+
+
+async def _is_meant(at: Terminal, message: str) -> bool:
+    """Is the message to be said, although it looks like a command?
+
+    @raise Refusal: C{bad-arguments} if it does and nobody is there to be asked.
+    """
+    line = grammar.parse(message)
+    if not isinstance(line, grammar.Command) or not (_is_ours(line.word) or _confides(line.word)):
+        return True
+    if not at.typed:
+        raise Refusal(
+            "bad-arguments",
+            f'"{line.typed[:40]}" is a command, so it was not said; in double quotes it is',
+        )
+    answer = await at.ask(f'"{line.typed[:40]}" is a command; say it all the same? (y/N)')
+    if answer.lower() in ("y", "yes"):
+        return True
+    at.notice("that was not said")
+    return False
 
 
 def _quit(at: Terminal) -> None:
@@ -263,9 +317,9 @@ def _quit(at: Terminal) -> None:
 
 COMMANDS: Sequence[Command] = (
     Command("help", ("?",), "[COMMAND]", "what can be typed", _help, anyone=True),
-    Command("register", (), "NAME PASSWORD", "make a name yours", _register, anyone=True),
-    Command("login", (), "NAME PASSWORD", "come in under your name", _login, anyone=True),
-    Command("guest", (), "[NAME]", "come in without a password", _guest, anyone=True),
+    Command("register", (), "NAME [PASSWORD]", "make a name yours", _register, anyone=True),
+    Command("login", (), "NAME [PASSWORD]", "log in", _login, anyone=True),
+    Command("guest", (), "[NAME]", "join without a password", _guest, anyone=True),
     Command(
         "users",
         ("who",),
@@ -276,15 +330,16 @@ COMMANDS: Sequence[Command] = (
     ),
     Command(
         "dm",
-        ("msg", "tell"),
+        ("msg", "tell", "w", "whisper", "query"),
         "NAME MESSAGE",
         "say something to one person",
-        lambda at, name, message: at.chat.direct(at.session, name, message),
+        lambda at, name, message: at.chat.direct(at.session, _named(name), message),
         posts=True,
     ),
+    Command("r", (), "MESSAGE", "answer the last private message", _reply, posts=True),
     Command(
         "bc",
-        ("broadcast", "pm"),
+        ("broadcast",),
         "MESSAGE",
         "say something in the lobby, to everyone",
         lambda at, message: at.chat.broadcast(at.session, message),
@@ -305,7 +360,7 @@ COMMANDS: Sequence[Command] = (
         "go out of a room",
         lambda at, room="": at.chat.leave(at.session, room),
     ),
-    Command("rooms", (), "", "which rooms there are", _rooms, cost=2),
+    Command("rooms", (), "", "list rooms", _rooms, cost=2),
     Command("topic", (), "[TEXT]", "see or set what the room is about", _topic),
     Command(
         "me",
@@ -315,7 +370,7 @@ COMMANDS: Sequence[Command] = (
         lambda at, action: at.chat.say(at.session, action, action=True),
         posts=True,
     ),
-    Command("history", (), "[N] [ROOM or @NAME]", "what was said before", _history, cost=5),
+    Command("history", (), "[N] [ROOM or @NAME]", "show earlier messages", _history, cost=5),
     Command(
         "since",
         (),
@@ -332,7 +387,7 @@ COMMANDS: Sequence[Command] = (
         "a guest's new name",
         lambda at, name: at.chat.rename_guest(at.session, name),
     ),
-    Command("passwd", (), "OLD NEW", "change your password", _passwd),
+    Command("passwd", (), "[OLD] [NEW]", "change your password", _passwd),
     Command("json", (), "on|off", "JSON Lines, for programs", _json, anyone=True),
     Command("quit", ("logout", "exit", "bye"), "", "leave", _quit, anyone=True),
     Command("PM", (), "", "alone on a line: asks for a message to everyone", _ask_message),
@@ -343,3 +398,6 @@ COMMANDS: Sequence[Command] = (
 _BY_WORD: dict[str, Command] = {
     word: command for command in COMMANDS for word in (command.word, *command.also)
 }
+
+_WITH_SECRETS = tuple(word for word, command in _BY_WORD.items() if command.has_secret)
+_PRIVATE = tuple(w for w, command in _BY_WORD.items() if command.word == "dm" and len(w) > 1)

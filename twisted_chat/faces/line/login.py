@@ -1,25 +1,15 @@
-"""The dialogue at the C{Name:} prompt."""
-
-from typing import Protocol
+"""The dialogue at the C{Name:} prompt, and asking for passwords."""
 
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.model import Account
 
-from .commands import REGISTERED, Terminal
+from .terminal import Terminal
 
-
-class Door(Terminal, Protocol):
-    """A terminal at which nobody is logged in yet."""
-
-    async def ask_secret(self, prompt: str) -> str:
-        """Ask for a password, and hide it while it is typed; gives back the next line."""
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Say what was wrong, and go on."""
+REGISTERED = '"{name}" is now yours. Next time you\'ll be asked for this password.'
+"""What is remarked when somebody has made an account."""
 
 
-async def come_in(at: Door, typed: str) -> None:
+async def come_in(at: Terminal, typed: str) -> None:
     """Let somebody in who typed this at the prompt: a name, or nothing for a guest name.
 
     @raise Refusal: if they have to type something else.
@@ -32,40 +22,60 @@ async def come_in(at: Door, typed: str) -> None:
         return
     name = names.canonical(typed)
     if await at.accounts.is_registered(name):
-        await _known(at, name)
+        await log_in(at, name)
     else:
         await _new(at, name)
 
 
-async def _known(at: Door, name: str) -> None:
-    # Asked for again until it is right or empty: whoever mistyped a password types it once more,
-    # and it must not be taken for a name then, or shown.
-    while password := await _ask(at, "Password: "):
+async def log_in(at: Terminal, name: str) -> bool:
+    """Log in with a password that is asked for until it is right or empty; gives back whether it
+    was right.
+
+    @raise Refusal: if the wrong one was not typed. What a script says next is no password.
+    """
+    # Whoever mistyped a password types it once more, and it must not be taken for a name then, or
+    # shown.
+    while password := await ask(at, "Password: "):
         try:
             account = await at.accounts.authenticate(name, password, at.session.source)
         except Refusal as refusal:
-            at.refuse(refusal)
+            _go_on(at, refusal)
         else:
             await at.chat.log_in(at.session, account)
-            return
+            return True
+    return False
 
 
-async def _new(at: Door, name: str) -> None:
+async def register(at: Terminal, name: str, held: str | None) -> bool:
+    """Register a name with a password that is asked for, and log in; gives back whether there was
+    one.
+
+    @param held: the guest name that the asker goes by.
+    @raise Refusal: as L{Accounts.register}.
+    """
+    if held is not None and names.canonical(name) == held:
+        return await _enter_registered(at, held)
     # Held from here on, so that nobody else takes it while a password is thought of.
+    name = await at.accounts.take_guest_name(name, held=held)
+    try:
+        return await _enter_registered(at, name)
+    finally:
+        at.accounts.release(name)
+
+
+async def _new(at: Terminal, name: str) -> None:
     name = await at.accounts.take_guest_name(name)
     entered = False
     try:
-        account = None
         if at.allow_registration:
-            otherwise = "makes you a guest" if at.allow_guests else "leads back"
-            at.notice(f'"{name}" is new here. A password registers it; just Enter {otherwise}.')
-            account = await _register(at, name)
-        if account is not None:
-            at.accounts.release(name)
-            entered = True
-            at.notice(REGISTERED.format(name=name))
-            await at.chat.log_in(at.session, account)
-        elif at.allow_guests:
+            otherwise = "join as a guest" if at.allow_guests else "go back"
+            at.notice(
+                f'"{name}" isn\'t registered yet. Choose a password to register it, or press Enter'
+                f" to {otherwise}."
+            )
+            if await _enter_registered(at, name):
+                return
+        if at.allow_guests:
             entered = True
             await at.chat.come_as_guest(at.session, name)
         elif not at.allow_registration:
@@ -75,27 +85,57 @@ async def _new(at: Door, name: str) -> None:
             at.accounts.release(name)
 
 
-async def _ask(at: Door, prompt: str) -> str:
+async def _enter_registered(at: Terminal, name: str) -> bool:
+    """Make an account of a name that is held for the asker, and log in, if there is a password."""
+    while password := await ask_new(at):
+        try:
+            account = await at.accounts.register(name, password, at.session.source, held=name)
+        except Refusal as refusal:
+            if refusal.code not in ("busy", "throttled"):
+                raise
+            _go_on(at, refusal)
+        else:
+            at.notice(REGISTERED.format(name=name))
+            await at.chat.log_in(at.session, account)
+            return True
+    return False
+
+
+async def ask(at: Terminal, prompt: str) -> str:
     """Ask for a password until what is typed can be read."""
     while True:
         try:
             return await at.ask_secret(prompt)
         except Refusal as refusal:
-            at.refuse(refusal)
+            _go_on(at, refusal)
 
 
-async def _register(at: Door, name: str) -> Account | None:
-    """Ask for a new password until there is a good one; L{None} if there is to be none."""
-    while password := await _ask(at, "New password: "):
+async def ask_new(at: Terminal) -> str:
+    """Ask for a new password, twice where somebody types it, until it is good or empty."""
+    while password := await ask(at, "New password: "):
         try:
             if password.startswith("/"):
                 raise Refusal(
                     "bad-password",
                     "that looks like a command, so it is no password; just Enter leads on",
                 )
-            return await at.accounts.register(name, password, at.session.source, held=name)
+            at.accounts.check_new_password(password)
+            if not await at.ask_again(password):
+                raise Refusal(
+                    "bad-password", "those were two different passwords; choose one again"
+                )
         except Refusal as refusal:
-            if refusal.code not in ("bad-password", "busy", "throttled"):
-                raise
-            at.refuse(refusal)
-    return None
+            _go_on(at, refusal)
+        else:
+            return password
+    return ""
+
+
+def _go_on(at: Terminal, refusal: Refusal) -> None:
+    """Say what was wrong, and ask again, if somebody is there to be asked.
+
+    @raise Refusal: this one, if the answer came from a script: what it says next is no answer.
+    """
+    if not at.typed:
+        raise refusal
+    at.refuse(refusal)

@@ -30,11 +30,11 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import Source
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Code, Refusal
-from twisted_chat.core.events import Bye, Help, HelpEntry, Notice, Ping, Refused
+from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
-from twisted_chat.faces.outbox import Outbox, OutboxLimits
+from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
@@ -53,7 +53,10 @@ _REFUSALS = 50
 """Connections on which that is told at once; whoever comes then is refused without a word, as each
 takes an open file."""
 
-_AGAIN = b"A command, or just Enter to give a name: "
+_NEWCOMER = 60.0
+"""Seconds after login in which C{help} or C{quit}, alone on a line, need no slash."""
+
+_AGAIN = b"Command, or press Enter to pick a name: "
 
 _FAILED_LOGIN = frozenset(
     {
@@ -69,6 +72,7 @@ _FAILED_LOGIN = frozenset(
 )
 """What a command that was to let somebody in is refused with."""
 
+_ESCAPE = b"\x1b"
 _CLEAR_LINE = b"\r\x1b[K"
 _CONCEAL = b"\x1b[8m"
 _REVEAL = b"\x1b[0m"
@@ -112,6 +116,9 @@ class ChatProtocol(LineReceiver):
     _prompted = False
     _failed = False
     _in = False
+    _in_at = 0.0
+    _remarked: frozenset[str] = frozenset()
+    typed = False
     _full_at = 0.0  # see Rate
     _slowed = False
 
@@ -300,22 +307,24 @@ class ChatProtocol(LineReceiver):
 
     async def _take(self, line: bytes) -> None:
         typed = ""
+        self.typed = not (self._lines or self._ended)
         try:
             read = self._decoded(line)
-            parsed = parse(read)
+            parsed = parse(read, newcomer=self._is_newcomer)
             if isinstance(parsed, Speech):
-                if self.session.person is None:
-                    await self._come_in(parsed.text)
-                elif parsed.text:
-                    await self._until_landed(self.factory.limits.max_in_flight)
-                    self.chat.say(self.session, parsed.text)
+                await self._say(parsed)
+            elif commands.is_for_bots(parsed):
+                await self._say(Speech(read))
             else:
                 typed = parsed.typed
-                await self._perform(commands.find(typed, parsed.word), parsed.rest)
+                command = commands.find(typed, parsed.word)
+                if command.has_secret:
+                    _refuse_escapes(line)
+                await self._perform(command, parsed.rest)
         except Refusal as refusal:
             self._refuse(refusal.code, refusal.text, typed)
-            if typed and self.session.person is None and refusal.code in _FAILED_LOGIN:
-                self._failed = True
+            if self.session.person is None and refusal.code in _FAILED_LOGIN:
+                self._failed |= bool(typed) or not self.typed
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - whatever we got wrong must not end the session
@@ -329,17 +338,36 @@ class ChatProtocol(LineReceiver):
         self._prompted = False
         if not self._in:
             self._in = True
+            self._in_at = self.factory.clock.seconds()
             self.factory.admission.is_in(self)
 
+    @property
+    def _is_newcomer(self) -> bool:
+        """Somebody who types is not in yet, or has just come in."""
+        return self.outbox.format is self.factory.text and (
+            not self._in or self.factory.clock.seconds() < self._in_at + _NEWCOMER
+        )
+
+    async def _say(self, speech: Speech) -> None:
+        if self.session.person is None:
+            await self._come_in(speech.text)
+        elif speech.text:
+            await self._until_landed(self.factory.limits.max_in_flight)
+            self.chat.say(self.session, speech.text)
+            if speech.unquoted and not self.session.echo:
+                self._remark('the quotes around that were left out; ""double"" them to keep them')
+
     async def _come_in(self, typed: str) -> None:
-        """Take a line at the prompt. After a C{/login} that failed it is no name: it is what a
-        script would have said if it had not failed."""
+        """Take a line at the prompt. After a C{/login} that failed, or a name that a script sent
+        ahead, it is no name: it is what a script would have said if that had not failed."""
         if self._failed and typed.strip():
             raise Refusal(
-                "not-logged-in", "you are not in, so that was not said; /login NAME PASSWORD first"
+                "not-logged-in",
+                "you haven't logged in yet, so nothing was sent; try /login NAME PASSWORD, or press"
+                " Enter to pick a name",
             )
         if self._failed:
-            self._failed = False
+            self._failed = not self.typed
         else:
             await come_in(self, typed)
 
@@ -358,7 +386,13 @@ class ChatProtocol(LineReceiver):
             raise Refusal(
                 "too-long", f"a line has at most {MAX_LINE} bytes; that one has {len(line)}"
             )
-        return text.decode(line)
+        read = text.decode(line)
+        if _ESCAPE in line and "\x1b" not in read:
+            self._remark(
+                "arrow keys and other escape sequences are left out of what you type;"
+                " twisted-chat and rlwrap can edit a line"
+            )
+        return read
 
     async def _until_landed(self, most: int) -> None:
         """Wait while this many posts are in flight, until half of them have landed."""
@@ -375,15 +409,19 @@ class ChatProtocol(LineReceiver):
         if self._gone and not self.session.in_flight:
             self.chat.leave_all(self.session)
 
-    async def _read(self) -> str:
+    async def _read(self, *, secret: bool = False) -> str:
         """The next line, when it arrives."""
         line = self._next_line()
+        self.typed = line is None
         if line is None:
             if self._ended or self._gone:
                 raise CancelledError
             self._asked = Deferred()
             line = await self._asked
         await self._slow_down()
+        self.typed &= not (self._lines or self._ended)
+        if secret:
+            _refuse_escapes(line)
         return self._decoded(line)
 
     # What goes out
@@ -410,6 +448,12 @@ class ChatProtocol(LineReceiver):
 
     def notice(self, text: str) -> None:
         self.session.tell(Notice(self.factory.now(), text))
+
+    def _remark(self, text: str) -> None:
+        """Make a remark that is made once in a session."""
+        if text not in self._remarked:
+            self._remarked |= {text}
+            self.notice(text)
 
     def help(self, entries: Sequence[HelpEntry]) -> None:
         self.session.tell(Help(self.factory.now(), tuple(entries)))
@@ -468,23 +512,55 @@ class ChatProtocol(LineReceiver):
 
     async def ask_secret(self, prompt: str) -> str:
         if self._lines:
-            return await self._read()  # it is here already: nobody is typing
-        if self.outbox.format is not self.factory.text:
+            return await self._read(secret=True)  # it is here already: nobody is typing
+        text = self.outbox.format
+        if text is not self.factory.text:
             self.notice(prompt.strip(": "))
-            return await self._read()
+            return await self._read(secret=True)
         # Telnet, whose lines end in CR LF, stops echoing when we say that we will (RFC 857). Others
         # have no such means, but their terminal can write in no colour.
         hidden_by_telnet = self._crlf
         before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
-        self.outbox.write(before + prompt.encode() + _CONCEAL)
+        concealed = prompt.encode() + _CONCEAL
+        self.outbox.write(before + concealed)
+        self.outbox.format = _AbovePrompt(text, _REVEAL + _CLEAR_LINE, concealed)
         self._prompted = not hidden_by_telnet
         try:
-            line = await self._read()
+            line = await self._read(secret=True)
             self._prompted = False
             return line
         finally:
+            self.outbox.format = text
             after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
             self.outbox.write(_REVEAL + after)
+
+    async def ask_again(self, secret: str) -> bool:
+        if self.typed:
+            return await self.ask_secret("Again: ") == secret
+        if self._lines and self._lines[0] == secret.encode():
+            self._next_line()
+        return True
+
+
+class _AbovePrompt:
+    """A format for somebody who types in no colour: what comes is shown above the prompt."""
+
+    def __init__(self, format: Format, before: bytes, after: bytes) -> None:
+        self._format = format
+        self._before = before
+        self._after = after
+
+    def encode(self, events: tuple[Event, ...], /) -> bytes:
+        return self._before + self._format.encode(events) + self._after
+
+
+def _refuse_escapes(line: bytes) -> None:
+    """Leaving an arrow key out of a password would make another of it than was meant."""
+    if _ESCAPE in line:
+        raise Refusal(
+            "bad-password",
+            "that has an arrow key or another escape sequence in it; type the password again",
+        )
 
 
 class ChatFactory(Factory):
