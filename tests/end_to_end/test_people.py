@@ -73,6 +73,66 @@ class PeopleTest(DaemonTestCase):
         self.assertNotIn("while you were away", bob.see("2 people are in the lobby"))
         self.assertNoTraceback()
 
+    def test_two_people_who_do_not_know_better(self) -> None:
+        """A password mistyped, an arrow key, /pm, a command in the wrong place, and somebody who
+        speaks while a password is typed: nothing is lost, and nothing is told to everyone."""
+        alice, bob = self.telnet(), self.nc()
+        alice.see("Name: ")
+        alice.type("hello everybody")
+        alice.see("! names may contain only letters")
+        alice.type("alice")
+        for prompt, typed in (
+            ("New password: ", "wonderland"),
+            ("Again: ", "wonderlamd"),
+            ("! those were two different passwords", ""),
+        ):
+            alice.see(prompt)
+            alice.type(typed)
+        alice.see("* Welcome, alice. You are a guest")  # just Enter, this time
+        alice.type("/register alice")
+        for prompt in "New password: ", "Again: ":
+            alice.see(prompt)
+            alice.type("wonderland")
+        alice.see('* "alice" is now yours.')
+        bob.see("Name: ")
+        bob.type("help")
+        bob.see("/login NAME [PASSWORD]")
+        bob.type("/guest bob")
+        bob.see("* Welcome, bob.")
+
+        alice.type("/pm bob secret")
+        alice.see("/dm NAME MESSAGE is private")
+        alice.type("he\x1b[Dllo")
+        alice.see("* arrow keys and other escape sequences are left out")
+        self.assertNotIn("secret", bob.see("] alice: hello"))
+        alice.type("/w bob: psst")
+        bob.see("] alice -> you: psst")
+        bob.type("/r what?")
+        bob.see("* to alice")
+        alice.see("] bob -> you: what?")
+        bob.type("PM")
+        bob.see("* Message to everyone, not private")
+        bob.type("/login bob builder-pw")
+        bob.see("say it all the same? (y/N)")
+        bob.type("")
+
+        alice.type("/passwd")
+        alice.see("Old password: ")
+        bob.type("are you there?")
+        self.assertNotIn("builder-pw", alice.see("] bob: are you there?"))
+        alice.see("Old password: ")
+        for typed, seen in (
+            ("wonderland", "New password: "),
+            ("looking-glass", "Again: "),
+            ("looking-glass", "* your password is changed"),
+        ):
+            alice.type(typed)
+            self.assertNotIn(typed, alice.see(seen))
+        leave(alice)
+        alice = self.telnet()
+        log_in(alice, "alice", "looking-glass")
+        self.assertNoTraceback()
+
     def test_guest_by_enter(self) -> None:
         """Just Enter gives a guest name."""
         guest = self.nc()

@@ -1010,17 +1010,20 @@ class PasswordTests(ServerTestCase):
         self.assertIn("New password: ", self.say(peer, "alice\n"))
 
     def test_what_others_say_meanwhile_can_be_seen(self) -> None:
-        """It is shown in colour, above the prompt."""
-        peer, bob = self.peer(), self.guest("bob")
-        self.tell(peer, "/register alice wonderland\n")
-        self.tell(peer, "/passwd\n")
-        self.tell(bob, "hello\n")
-        shown = peer.take_bytes()
-        self.assertTrue(shown.startswith(_REVEAL + _CLEAR_LINE), shown)
-        self.assertTrue(shown.endswith(b"bob: hello\nOld password: " + _CONCEAL), shown)
-        self.tell(peer, "\n")
-        self.tell(bob, "more\n")
-        self.assertNotIn(b"\x1b", peer.take_bytes())
+        """It is shown in colour, above the prompt; where telnet does not echo, with the CR that it
+        then needs."""
+        bob = self.guest("bob")
+        for end in b"\n", b"\r\n":
+            peer = self.peer()
+            self.tell(peer, "/register alice wonderland\n/login alice wonderland\n")
+            self.tell(peer, b"/passwd" + end)
+            self.tell(bob, "hello\n")
+            shown = peer.take_bytes()
+            self.assertTrue(shown.startswith(_REVEAL + _CLEAR_LINE), shown)
+            self.assertTrue(shown.endswith(b"bob: hello" + end + b"Old password: " + _CONCEAL))
+            self.tell(peer, end)
+            self.tell(bob, "more\n")
+            self.assertNotIn(b"\x1b", peer.take_bytes())
 
 
 class LineTests(ServerTestCase):

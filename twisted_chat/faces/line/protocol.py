@@ -344,7 +344,7 @@ class ChatProtocol(LineReceiver):
     @property
     def _is_newcomer(self) -> bool:
         """Somebody who types is not in yet, or has just come in."""
-        return self.outbox.format is self.factory.text and (
+        return self.outbox.format is not self.factory.json and (
             not self._in or self.factory.clock.seconds() < self._in_at + _NEWCOMER
         )
 
@@ -514,7 +514,7 @@ class ChatProtocol(LineReceiver):
         if self._lines:
             return await self._read(secret=True)  # it is here already: nobody is typing
         text = self.outbox.format
-        if text is not self.factory.text:
+        if text is self.factory.json:
             self.notice(prompt.strip(": "))
             return await self._read(secret=True)
         # Telnet, whose lines end in CR LF, stops echoing when we say that we will (RFC 857). Others
@@ -523,7 +523,8 @@ class ChatProtocol(LineReceiver):
         before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
         concealed = prompt.encode() + _CONCEAL
         self.outbox.write(before + concealed)
-        self.outbox.format = _AbovePrompt(text, _REVEAL + _CLEAR_LINE, concealed)
+        end = b"\r\n" if hidden_by_telnet else b"\n"
+        self.outbox.format = _AbovePrompt(text, end, concealed)
         self._prompted = not hidden_by_telnet
         try:
             line = await self._read(secret=True)
@@ -543,15 +544,19 @@ class ChatProtocol(LineReceiver):
 
 
 class _AbovePrompt:
-    """A format for somebody who types in no colour: what comes is shown above the prompt."""
+    """A format for somebody who types a password: what comes is shown above the prompt for it.
 
-    def __init__(self, format: Format, before: bytes, after: bytes) -> None:
+    @ivar end: of a line. A telnet that does not echo needs the CR, too.
+    """
+
+    def __init__(self, format: Format, end: bytes, prompt: bytes) -> None:
         self._format = format
-        self._before = before
-        self._after = after
+        self._end = end
+        self._prompt = prompt
 
     def encode(self, events: tuple[Event, ...], /) -> bytes:
-        return self._before + self._format.encode(events) + self._after
+        lines = self._format.encode(events).replace(b"\n", self._end)
+        return _REVEAL + _CLEAR_LINE + lines + self._prompt
 
 
 def _refuse_escapes(line: bytes) -> None:
