@@ -210,7 +210,7 @@ class FindTests(SynchronousTestCase):
         """A slip in a command with a password or a private message publishes neither."""
         for line in (
             "!lgin alice s3cret-pw",
-            "!ligon alice s3cret-pw",
+            "!lgoin alice s3cret-pw",
             "!login: alice s3cret-pw",
             "!regsiter alice s3cret-pw",
             "!passwdd a b",

@@ -751,6 +751,7 @@ class SlipTests(ServerTestCase):
             "/query zoë, hi",
             "DM\n@zoë:\nhi",
             "/whisper zoë hi",
+            "/dm \uff20zoë\uff1a hi",
         ):
             self.tell(alice, f"{line}\n")
             self.assertIn("alice -> you: hi\n", zoe.take(), line)

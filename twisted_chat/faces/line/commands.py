@@ -206,8 +206,9 @@ async def _passwd(at: Terminal, old: str | None = None, new: str | None = None) 
 
 
 def _named(typed: str) -> str:
-    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë."""
-    return typed.removeprefix("@").rstrip(":,") or typed
+    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë; also with the
+    wide ones of an input method."""
+    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
 
 
 def _users(at: Terminal, room: str = "") -> None:
