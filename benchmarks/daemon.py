@@ -20,6 +20,7 @@ class Daemon:
     Loopback is trusted, so that the limits on strangers do not stand in the way, unless it is told
     to trust nobody.
 
+    @ivar host: the address where it listens.
     @ivar under: a command that runs it; has to become it in the end, under the same process id.
     @ivar port: where it listens; the same after a restart.
     @ivar log: what it has logged so far, over all starts.
@@ -30,9 +31,11 @@ class Daemon:
         *options: str,
         directory: Path | None = None,
         trusted: str = "127.0.0.0/8,::1",
+        host: str = "127.0.0.1",
         under: Sequence[str] = (),
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
+        self.host = host
         self.under = under
         self.port = 0
         self.log: list[str] = []
@@ -66,7 +69,7 @@ class Daemon:
 
         @raise RuntimeError: if it ends instead.
         """
-        port = f"tcp:{self.port}:interface=127.0.0.1:backlog=4096"
+        port = f"tcp:{self.port}:interface={self.host}:backlog=4096"
         self._process = subprocess.Popen(
             [*self.under, *twistd("--port", port, "--password-cost", "4", *self._options)],
             cwd=self.directory,

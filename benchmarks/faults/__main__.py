@@ -29,6 +29,7 @@ FAULTS = {
     "fuzz": "R5",
     "endless": "R6",
     "race": "R12",
+    "link": "R19",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -3,10 +3,12 @@ off again and again."""
 
 import json
 import random
+import socket
 from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet import reactor as _reactor
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import ConnectionLost
@@ -14,6 +16,7 @@ from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, globalLogPublisher
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -53,7 +56,7 @@ class Server:
         """Accept the connection that the client is making."""
         _, factory, *_ = self.reactor.unixClients.pop()
         self.protocol = factory.buildProtocol(None)
-        self.transport = StringTransport()
+        self.transport = StringTransport(peerAddress=UNIXAddress("/s"))
         self.transport.abortConnection = self.lose  # type: ignore[method-assign]
         self.protocol.makeConnection(self.transport)
 
@@ -69,9 +72,9 @@ class Server:
             data["from"] = data.pop("from_")
         self.protocol.dataReceived(json.dumps(data).encode() + b"\n")
 
-    def hello(self) -> None:
+    def hello(self, **fields: Any) -> None:
         """Answer a C{/json on}."""
-        self.tell("hello", protocol=1, server="test")
+        self.tell("hello", protocol=1, server="test", **fields)
 
     def message(self, seq: int, text: str, *, replay: bool = False, **fields: Any) -> None:
         given = {"room": "lobby", "from_": "bot", "id": seq, "action": False, **fields}
@@ -80,12 +83,12 @@ class Server:
     def history(self, room: str = "lobby", count: int = 0) -> None:
         self.tell("history", room=room, count=count)
 
-    def let_in(self, name: str = "bot", *, account: bool = True) -> None:
+    def let_in(self, name: str = "bot", *, account: bool = True, **fields: Any) -> None:
         """Answer up to where the client is in; it is in the lobby only."""
-        self.hello()
+        self.hello(**fields)
         self.tell("welcome", name=name, account=account, room="lobby")
         self.history()
-        self.hello()
+        self.hello(**fields)
 
     def lose(self) -> None:
         """The connection is gone."""
@@ -104,6 +107,29 @@ class Server:
 
     def texts(self) -> list[str]:
         return [event["text"] for event in self.of("message")]
+
+
+class TcpTransport(StringTransport):
+    """A transport that has a socket.
+
+    @ivar options: what was set on it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.1", 5000))
+        self.options: dict[int, int] = {}
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass
+
+    def getHandle(self) -> Any:
+        return self
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options[option] = value
 
 
 BOT = Identity("bot", "s3cret-pw")
@@ -183,19 +209,56 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(all(15 <= wait <= 45 for wait in waits[-5:]), waits)
 
     def test_silence(self) -> None:
-        """A server that pings and then falls silent is gone; one that never did may be quiet."""
+        """A server that has said how often it sends a sign of life is gone once two are overdue."""
         server = Server(self, BOT)
-        server.let_in()
-        server.reactor.advance(10_000)
-        self.assertEqual(server.of("disconnected"), [])
-        server.tell("ping")
+        server.let_in(keepalive=60)
         for _ in range(10):
             server.reactor.advance(60)
             server.tell("ping")
+        server.reactor.advance(120)
         self.assertEqual(server.of("disconnected"), [])
-        for _ in range(7):
-            server.reactor.advance(30)
+        server.reactor.advance(5)
+        self.assertEqual(
+            [event["text"] for event in server.of("disconnected")],
+            ["the server has fallen silent"],
+        )
+
+    def test_silence_that_is_allowed(self) -> None:
+        """A server that sends no signs of life, or does not say how often, may be quiet."""
+        for said in None, 0, -1, True, 1e999, 10**400, "60", [60]:
+            server = Server(self, BOT)
+            server.let_in(keepalive=said)
+            server.tell("ping")
+            server.reactor.advance(10_000)
+            self.assertEqual(server.of("disconnected"), [], said)
+
+    def test_silence_while_we_do_not_read(self) -> None:
+        """Is ours; the server has two more signs of life from when we read again."""
+        server = Server(self, BOT)
+        server.let_in(keepalive=60)
+        server.client._connector.pause(paused=True)
+        server.reactor.pump([60] * 10)
+        server.client._connector.pause(paused=False)
+        server.reactor.advance(120)
+        self.assertEqual(server.of("disconnected"), [])
+        server.reactor.advance(5)
         self.assertEqual(len(server.of("disconnected")), 1)
+
+    def test_server_that_confirms_nothing(self) -> None:
+        """Is given up by the system after two minutes, also where TLS lies over the transport."""
+        for is_wrapped in False, True:
+            server = Server(self, BOT)
+            server.let_in()
+            server.lose()
+            server.reactor.advance(60)
+            _, factory, *_ = server.reactor.unixClients.pop()
+            protocol = factory.buildProtocol(None)
+            transport = TcpTransport()
+            if is_wrapped:
+                protocol = ProtocolWrapper(WrappingFactory(factory), protocol)
+            protocol.makeConnection(transport)
+            self.assertEqual(transport.options[socket.TCP_USER_TIMEOUT], 120_000)
+            self.assertEqual(transport.options[socket.TCP_KEEPIDLE], 60)
 
     def test_logs_nothing(self) -> None:
         """For each connection: Twisted keeps what is logged before anyone has begun to, and with

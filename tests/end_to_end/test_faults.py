@@ -68,3 +68,7 @@ class FaultTest(SynchronousTestCase):
     def test_many_register_one_name_at_once(self) -> None:
         """One gets it, in whatever case and width, and everyone else is told that it is taken."""
         self.survive("race")
+
+    def test_link_that_goes_down(self) -> None:
+        """Who was behind it is gone for all, and their client says so."""
+        self.survive("link")

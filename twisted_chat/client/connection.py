@@ -53,6 +53,9 @@ _LOGIN = frozenset({"/login", "/register", "/guest"})
 _MOVES = frozenset({"/join", "/leave", "/part"})
 _POSTS = frozenset({"", "/bc", "/me", "/dm"})
 
+_DAY = 24 * 3600
+"""Seconds; a server that says it sends a sign of life less often is not taken at its word."""
+
 _log = Logger()
 
 
@@ -509,6 +512,9 @@ class Client:
             self.server = server
         if isinstance(token := event.get("session"), str):
             self._token = token
+        seconds: Any = event.get("keepalive")
+        is_said = type(seconds) is int and 0 < seconds <= _DAY
+        self._connector.keepalive = seconds if is_said else 0
         self._answers.answered()
 
     def _on_welcome(self, event: Event) -> None:
@@ -587,7 +593,7 @@ class Client:
         self._offer(event)
 
     def _on_ping(self, _: Event) -> None:
-        self._connector.pinged()
+        """That it was read is all."""
 
     def _on_notice(self, event: Event) -> None:
         if self._switches and event["text"].startswith("you are talking in "):

@@ -1,15 +1,19 @@
 """Connects to a server, and again whenever the connection was lost."""
 
 import random
+import socket
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+
+from twisted_chat.protocol.alive import MISSED, tcp_options
 
 from . import lines
 from .where import BadWhere, Where, bad_certificate, why
@@ -17,8 +21,8 @@ from .where import BadWhere, Where, bad_certificate, why
 _IN_TIME = 60.0
 """Seconds that connecting, and then logging in, may take."""
 
-_SILENCE = 180.0
-"""Seconds without a line from a server that sends pings, after which it is gone."""
+_LATE = 5.0
+"""Seconds that a sign of life may be late, at most."""
 
 _FAREWELL = 5.0
 """Seconds that a server has to end the connection when asked to."""
@@ -46,6 +50,7 @@ class Connector:
 
     @ivar reason: why the connection is about to be lost, if we know better than the network.
     @ivar code: what the server refused the login with.
+    @ivar keepalive: seconds between the server's signs of life; 0: it sends none.
     @ivar is_hopeless: there is no use in trying again.
     @ivar was_in: we have been logged in, on this connection or on one before.
     @ivar is_closing: we have been asked to end.
@@ -80,6 +85,7 @@ class Connector:
         self._since: float | None = None  # we are logged in
         self._deadline: IDelayedCall | None = None
         self._awaited: Deferred[Any] | None = None
+        self.keepalive = 0
         self.reason = self.code = ""
         self.is_hopeless = self.was_in = self.is_closing = False
 
@@ -99,6 +105,7 @@ class Connector:
         if paused:
             self._link.pauseProducing()
         else:
+            self._link.last = self._reactor.seconds()  # the silence was ours
             self._link.resumeProducing()
 
     def drop(self, reason: str = "") -> None:
@@ -112,6 +119,8 @@ class Connector:
         self.was_in = True
         self._since = self._reactor.seconds()
         self._stop_waiting()
+        if self.keepalive:
+            self._check_for_life()
 
     def close(self) -> None:
         """End the connection, and make no other."""
@@ -214,19 +223,18 @@ class Connector:
             self._deadline.cancel()
         self._deadline = None
 
-    def pinged(self) -> None:
-        """The server sends pings: from now on, drop the connection if it falls silent."""
-        if self._deadline is None:
-            self._check_for_life()
-
     def _check_for_life(self) -> None:
+        """Drop the connection once two signs of life are overdue."""
         if self._link is None:
             return
-        silent = self._reactor.seconds() - self._link.last
-        if silent >= _SILENCE and not self._link.paused:
-            self.drop("the server has fallen silent")
+        overdue = MISSED * self.keepalive + min(self.keepalive, _LATE)
+        wait = self._link.last + overdue - self._reactor.seconds()
+        if self._link.paused:
+            wait = overdue
+        if wait > 0:
+            self._deadline = self._reactor.callLater(wait, self._check_for_life)
         else:
-            self._deadline = self._reactor.callLater(_SILENCE / 6, self._check_for_life)
+            self.drop("the server has fallen silent")
 
 
 class _Link(LineReceiver):
@@ -247,9 +255,7 @@ class _Link(LineReceiver):
         self.last = 0.0
 
     def connectionMade(self) -> None:
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
+        _keep_alive(self.transport)
         self._connector.made(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -270,3 +276,15 @@ class _Link(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(reason.value)
+
+
+def _keep_alive(transport: Any) -> None:
+    """Have the system find out about a server that vanished without a word."""
+    if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    while isinstance(transport, Protocol):  # TLS lies over the transport with the socket
+        transport = transport.transport
+    for option, value in tcp_options():
+        transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)

@@ -406,6 +406,15 @@ class GreetingTests(ServerTestCase):
         self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), peer.transport.options)
         self.assertEqual(self.peer().transport.options, [])
 
+    def test_peer_that_confirms_nothing_is_given_up(self) -> None:
+        """After two minutes, or less if signs of life come more often than once a minute."""
+        for keepalive, timeout in (60, 120_000), (0, 120_000), (300, 120_000), (2, 4_000):
+            self.serve(Limits(keepalive=keepalive))
+            peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+            self.assertIn(
+                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout), peer.transport.options
+            )
+
     def test_connection_over_TLS_is_greeted(self) -> None:
         """Options are set on the socket below."""
         self.patch(Peer, "transport_class", TlsTransport)
@@ -415,6 +424,7 @@ class GreetingTests(ServerTestCase):
         assert isinstance(peer.transport, TlsTransport)
         options = peer.transport.transport.options
         self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), options)
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000), options)
 
     def test_refused_over_TLS_is_cut_off(self) -> None:
         """If it does not take its leave, or does not even end the handshake."""
@@ -1718,6 +1728,7 @@ class JsonTests(ServerTestCase):
                 "time": "2023-11-14T22:13:20.000Z",
                 "protocol": 1,
                 "server": "chat",
+                "keepalive": 60,
             },
         )
 

@@ -319,7 +319,7 @@ class JsonFormatTests(InUTC):
 
     def test_hello(self) -> None:
         """The first object names the protocol's version and the server."""
-        line = JsonFormat('Tea "&" Cake\n').hello(NOW, "abc")
+        line = JsonFormat('Tea "&" Cake\n', keepalive=60).hello(NOW, "abc")
         self.assertTrue(line.startswith(b'{"event":"hello"') and line.endswith(b"}\n"))
         self.assertEqual(line.count(b"\n"), 1)
         self.assertEqual(
@@ -330,6 +330,7 @@ class JsonFormatTests(InUTC):
                 "protocol": 1,
                 "server": 'Tea "&" Cake\n',
                 "session": "abc",
+                "keepalive": 60,
             },
         )
 

@@ -35,6 +35,7 @@ from twisted_chat.core.limits import Limits
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
+from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
@@ -144,7 +145,7 @@ class ChatProtocol(LineReceiver):
         return self._source.trusted or self.accounts.is_trusted(account)
 
     def connectionMade(self) -> None:
-        _keep_alive(self.transport)
+        _keep_alive(self.transport, self.factory.limits.keepalive)
         self.outbox = Outbox(
             self.transport, self.factory.text, self.factory.outbox_limits, self._landed
         )
@@ -592,7 +593,7 @@ class ChatFactory(Factory):
         self.clock = clock
         self.now = now
         self.text = TextFormat()
-        self.json = JsonFormat(settings.name)
+        self.json = JsonFormat(settings.name, limits.keepalive)
         self.outbox_limits = OutboxLimits(
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
         )
@@ -701,12 +702,8 @@ class _Refuser(Protocol):
             self._timeout.cancel()
 
 
-# Seconds until the first probe, between probes, and how many go unanswered before a peer is dead.
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-
-
-def _keep_alive(transport: Any) -> None:
-    """Find out about peers that vanished without a word, within two minutes."""
+def _keep_alive(transport: Any, period: int) -> None:
+    """Have the system find out about peers that vanished without a word."""
     if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
         return
     transport.setTcpNoDelay(True)
@@ -714,6 +711,5 @@ def _keep_alive(transport: Any) -> None:
     while isinstance(transport, Protocol):  # TLS and PROXY lie over the transport with the socket
         transport = transport.transport
     handle = transport.getHandle()
-    for option, value in _KEEPALIVE:
-        if hasattr(socket, option):  # not on every system
-            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    for option, value in tcp_options(period):
+        handle.setsockopt(socket.IPPROTO_TCP, option, value)

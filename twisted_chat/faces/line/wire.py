@@ -64,9 +64,13 @@ class TextFormat(_Format):
 class JsonFormat(_Format):
     """Events as JSON Lines (RFC 8259, one object a line) for programs."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, keepalive: int = 0) -> None:
+        """
+        @param keepalive: seconds between signs of life; 0: there are none.
+        """
         super().__init__()
         self._server = server
+        self._keepalive = keepalive
 
     def _lines(self, event: e.Event) -> bytes:
         return b"".join(map(_json_line, _JSON[type(event)](event)))
@@ -83,6 +87,7 @@ class JsonFormat(_Format):
                 "protocol": PROTOCOL,
                 "server": self._server,
                 "session": session,
+                "keepalive": self._keepalive,
             }
         )
 
