@@ -2,14 +2,16 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PORT ?= 5000
+# None: the server's own default, or what the configuration file says that ARGS may name.
+PORT ?=
+ARGS ?=
 SERVER ?= localhost
 USERNAME ?=
 
 .PHONY: run run_server run_client test check soak demo screenshots bench bench-short clean
 
 run run_server: $(VENV)/run
-	$(VENV)/bin/twistd -n chat --port $(PORT)
+	$(VENV)/bin/twistd -n chat $(if $(PORT),--port $(PORT)) $(ARGS)
 
 run_client: $(VENV)/run
 	@$(VENV)/bin/twisted-chat $(SERVER) $(PORT) $(if $(USERNAME),--name '$(USERNAME)')

@@ -106,6 +106,26 @@ class OptionsTests(SynchronousTestCase):
         for name in _long_options(options):
             self.assertIn(f"--{name}", options.getUsage(width=200))
 
+    def test_help_has_headings(self) -> None:
+        """Every option stands under one, once, and those that are alike stand together."""
+        shown = Options().getUsage(width=100)
+        listed = re.findall(r"^ .{5}--([\w-]+)", shown, re.MULTILINE)
+        self.assertEqual(sorted(listed), list(_long_options(Options())))
+        self.assertEqual(
+            re.findall(r"^(\S.*):$", shown, re.MULTILINE),
+            [
+                "Listening and keeping",
+                "What people see",
+                "Coming in",
+                "Limits by address",
+                "Limits on each session",
+                "Limits on all together",
+                "Other options",
+            ],
+        )
+        _, _, other = shown.partition("Other options:\n")
+        self.assertEqual(re.findall(r"--([\w-]+)", other), ["config", "help", "version"])
+
     def test_no_number(self) -> None:
         """A sentence that names the option."""
         for field in fields(Limits):
@@ -185,6 +205,138 @@ class OptionsTests(SynchronousTestCase):
             end = self.assertRaises(SystemExit, _parsed, "--version")
         self.assertEqual(end.code, 0)
         self.assertEqual(said.getvalue(), f"twisted-chat {__version__}\n")
+
+
+class ConfigTests(SynchronousTestCase):
+    """C{--config}, a file with options."""
+
+    def file(self, content: str | bytes) -> str:
+        """The path of a file with this content."""
+        path = Path(self.mktemp())
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    def refuse(self, content: str | bytes) -> str:
+        """It is refused, in one sentence that names the file; gives back the rest of it."""
+        path = self.file(content)
+        sentence = str(self.assertRaises(CannotStart, _parsed, "--config", path).code)
+        self.assertEqual(len(sentence.splitlines()), 1)
+        _, named, after = sentence.partition(f"--config file {path}")
+        self.assertTrue(named, sentence)
+        return after
+
+    def test_every_option(self) -> None:
+        """Under its name, in the type that suits it."""
+        motd = self.file("Be kind.\n")
+        chosen = _parsed(
+            "--config",
+            self.file(
+                f"""
+                port = [5000, "tls:/etc/chat/certs:5001"]
+                name = "the lab"
+                motd = '{motd}'
+                no-guests = true
+                no-registration = false
+                max-connections = 500
+                trusted-networks = ["192.0.2.7", "2001:db8::/48"]
+                trusted-accounts = "deploybot, backup"
+                """
+            ),
+        )
+        self.assertEqual(chosen.ports, ["5000", "tls:/etc/chat/certs:5001"])
+        self.assertEqual(chosen["name"], "the lab")
+        self.assertEqual(list(chosen.motd), ["Be kind."])
+        self.assertTrue(chosen["no-guests"])
+        self.assertFalse(chosen["no-registration"])
+        self.assertEqual(chosen.limits, Limits(max_connections=500))
+        self.assertTrue(chosen.networks.source("2001:db8::1").trusted)
+        self.assertEqual(list(chosen.trusted_accounts), ["deploybot", "backup"])
+
+    def test_every_limit(self) -> None:
+        """Is a key."""
+        for number, field in enumerate(fields(Limits)):
+            key = _option(field.name).removeprefix("--")
+            chosen = _parsed("--config", self.file(f"{key} = {number + 5}"))
+            self.assertEqual(getattr(chosen.limits, field.name), number + 5)
+
+    def test_command_line_wins(self) -> None:
+        """Wherever C{--config} stands on it; its ports replace those of the file."""
+        path = self.file('port = 5001\nname = "the lab"\nmax-rooms = 3\nmax-joined = 4\n')
+        for line in (
+            ("--config", path, "--max-rooms", "7", "--port", "5002"),
+            ("--max-rooms", "7", "-p5002", f"--config={path}"),
+        ):
+            chosen = _parsed(*line)
+            self.assertEqual(chosen.limits, Limits(max_rooms=7, max_joined=4))
+            self.assertEqual(chosen["name"], "the lab")
+            self.assertEqual(chosen.ports, ["5002"])
+
+    def test_unknown_option(self) -> None:
+        """Is refused with the nearest, if any is near."""
+        self.assertEqual(
+            self.refuse("max_conections = 5"),
+            ': there is no option "max_conections"; did you mean "max-connections"?',
+        )
+        self.assertEqual(
+            self.refuse("[limits]\nmax-rooms = 5"),
+            ': there is no option "limits"; see twistd chat --help',
+        )
+        for key in "config", "help", "version":
+            self.assertIn(f': there is no option "{key}"', self.refuse(f'{key} = "x"'))
+        self.assertIn(': there is no option "a', self.refuse('"a\\nb\\u001b[2J" = 5'))
+
+    def test_wrong_type(self) -> None:
+        """Is refused with what it needs."""
+        for line, needed in (
+            ('max-rooms = "many"', "max-rooms needs a whole number"),
+            ("max-rooms = 1.5", "max-rooms needs a whole number"),
+            ("max-rooms = true", "max-rooms needs a whole number"),
+            ("max-rooms = [1]", "max-rooms needs a whole number"),
+            ('no-guests = "yes"', "no-guests needs true or false"),
+            ("no-guests = 1", "no-guests needs true or false"),
+            ("name = 5", "name needs a text in quotes"),
+            ('name = ["x"]', "name needs a text in quotes"),
+            ("port = true", "port needs a port, or a list of ports"),
+            ("port = []", "port needs a port, or a list of ports"),
+            ("port = [5000, 1.5]", "port needs a port, or a list of ports"),
+            ("trusted-networks = 5", "trusted-networks needs a text in quotes, or a list of them"),
+            ("trusted-accounts = [[]]", "trusted-accounts needs a text in quotes, or a list of"),
+        ):
+            self.assertIn(f": {needed}", self.refuse(line), line)
+
+    def test_wrong_value(self) -> None:
+        """Is refused as on the command line."""
+        for line, sentence in (
+            ("max-rooms = -1", '--max-rooms needs a whole number, not "-1"'),
+            ("port = 70000", "there is no port 70000; ports go up to 65535"),
+            ('name = "two\\nlines"', "--name has control characters in it"),
+        ):
+            path = self.file(line)
+            error = self.assertRaises(CannotStart, _parsed, "--config", path)
+            self.assertEqual(str(error.code), f"twistd chat: {sentence}")
+
+    def test_not_to_be_read(self) -> None:
+        """Missing, a directory, not UTF-8, not TOML: then the line is told."""
+        error = self.assertRaises(CannotStart, _parsed, "--config", "missing.toml")
+        self.assertEqual(
+            str(error.code),
+            "twistd chat: cannot read the --config file missing.toml:"
+            " [Errno 2] No such file or directory: 'missing.toml'",
+        )
+        error = self.assertRaises(CannotStart, _parsed, "--config", ".")
+        self.assertIn("directory", str(error.code))
+        self.assertIn("utf-8", self.refuse(b'name = "caf\xe9"'))
+        self.assertIn("line 2", self.refuse("max-rooms = 5\nmax-joined 5\n"))
+        self.assertIn("line 2", self.refuse("max-rooms = 5\nmax-rooms = 6\n"))
+
+    def test_example(self) -> None:
+        """That of docs/operations.md is right, and has the names of all that it shows."""
+        (example,) = re.findall(r"```toml\n(.*?)```", _OPERATIONS.read_text("utf-8"), re.DOTALL)
+        motd = self.file("Be kind.\n")
+        self.assertIn('"/etc/chat/motd"', example)
+        chosen = _parsed("--config", self.file(example.replace("/etc/chat/motd", motd)))
+        self.assertIn("tls:/etc/chat/certs:5001", chosen.ports)
+        self.assertEqual(list(chosen.motd), ["Be kind."])
 
 
 def _long_options(options: Options) -> Iterable[str]:

@@ -1,13 +1,16 @@
 """What C{twistd chat} runs: its options, and the one place where the parts are joined."""
 
 import atexit
+import difflib
+import getopt
 import ipaddress
 import os
+import re
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
@@ -32,13 +35,18 @@ from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.text import clean
+from twisted_chat.core.text import clean, printable
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.protocol import ChatFactory, Settings
 from twisted_chat.faces.outbox import fan_out
 from twisted_chat.passwords import BcryptHasher
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
 from twisted_chat.tls import TlsEndpoint, tls_endpoint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DEFAULT_PORT = "5000"
 
@@ -78,6 +86,57 @@ def _option(field_name: str) -> str:
     return field_name.replace("_", "-")
 
 
+_HEADINGS: Mapping[str, Sequence[str]] = {
+    "Listening and keeping": ("port", "database", "history-days"),
+    "What people see": ("name", "motd", "replay"),
+    "Coming in": (
+        "no-guests",
+        "no-registration",
+        "login-timeout",
+        "min-password",
+        "password-cost",
+    ),
+    "Limits by address": (
+        "max-per-address",
+        "connections-per-minute",
+        "wrong-passwords",
+        "max-penalty",
+        "registrations-per-address",
+        "rooms-per-address",
+        "shared-networks",
+        "trusted-networks",
+    ),
+    "Limits on each session": (
+        "line-burst",
+        "line-rate",
+        "trusted-accounts",
+        "max-joined",
+        "max-names",
+        "max-message",
+        "max-topic",
+        "max-history",
+        "max-in-flight",
+        "outbox",
+        "stuck-after",
+        "keepalive",
+    ),
+    "Limits on all together": (
+        "max-connections",
+        "max-waiting",
+        "max-rooms",
+        "registrations",
+        "max-login-delay",
+        "password-queue",
+    ),
+}
+"""Where the help lists which option. What is not named here stands at its end."""
+
+_FLAGS = frozenset({"no-guests", "no-registration"})
+_NUMBERS = frozenset(_option(f.name) for f in fields(Limits))
+_LISTS = frozenset({"trusted-networks", "shared-networks", "trusted-accounts"})
+_NOT_IN_A_FILE = frozenset({"config", "help", "version"})
+
+
 class Options(usage.Options):
     """The options of C{twistd chat}. The limits among them are the fields of L{Limits}."""
 
@@ -85,6 +144,7 @@ class Options(usage.Options):
     longdesc = "A chat server that anyone can join with telnet or nc."
 
     optParameters: ClassVar[list[list[Any]]] = [
+        ["config", None, None, "A TOML file with options; those given here come before its own."],
         ["database", "d", "sqlite:///chat.db", "Where everything is kept: an SQLAlchemy URL."],
         ["name", None, "chat", "What the server calls itself."],
         ["motd", None, None, "A text file that everyone is shown on coming in."],
@@ -142,12 +202,49 @@ class Options(usage.Options):
         if arguments:
             raise usage.UsageError(f'"{arguments[0]}" is not an option; see twistd chat --help')
 
+    def getUsage(self, width: int | None = None) -> str:
+        """The help: each option as Twisted shows it, under headings."""
+        _, *shown = re.split(r"^(?= {2}(?:-\w,| {3}) --)", super().getUsage(width), flags=re.M)
+        last, _, description = shown.pop().partition("\n\n")
+        shown.append(f"{last}\n")
+        by_name = {chunk.partition("--")[2].split()[0].rstrip("="): chunk for chunk in shown}
+        parts = [
+            f"{heading}:\n" + "".join(by_name.pop(name) for name in names)
+            for heading, names in _HEADINGS.items()
+        ]
+        return "\n".join([*parts, "Other options:\n" + "".join(by_name.values()), description])
+
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; one sentence, not the whole of the help, if it is wrong."""
+        given = list(sys.argv[1:] if options is None else options)
         try:
-            super().parseOptions(options)
+            super().parseOptions([*self._configured(given), *given])
         except usage.UsageError as error:
             raise CannotStart(f"twistd chat: {error}") from None
+
+    def _configured(self, given: Sequence[str]) -> Iterator[str]:
+        """What the file that C{--config} names says, as the command line would say it. Standing
+        before what is given there, it is overridden by it; ports would add up, so they are left
+        out if any are given.
+
+        @raise usage.UsageError: if the file cannot be used.
+        """
+        try:
+            named, _ = getopt.getopt(list(given), self.shortOpt, self.longOpt)
+        except getopt.error:
+            return  # the command line is refused in a moment
+        known = {name.rstrip("=") for name in self.longOpt} - _NOT_IN_A_FILE
+        has_ports = any(option in ("-p", "--port") for option, _ in named)
+        for path in (value for option, value in named if option == "--config"):
+            for key, value in _read_config(path).items():
+                if key not in known:
+                    near = difflib.get_close_matches(key, sorted(known), n=1)
+                    hint = f'did you mean "{near[0]}"?' if near else "see twistd chat --help"
+                    wrong = f'there is no option "{printable(key)}"; {hint}'
+                    raise usage.UsageError(f"in the --config file {path}: {wrong}")
+                arguments = _as_arguments(path, key, value)
+                if key != "port" or not has_ports:
+                    yield from arguments
 
     def postOptions(self) -> None:
         """Check what can be checked before anything is started.
@@ -187,6 +284,44 @@ class Options(usage.Options):
 
 def _listed(text: str) -> Sequence[str]:
     return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+def _read_config(path: str) -> Mapping[str, Any]:
+    try:
+        read: Mapping[str, Any] = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage.UsageError(f"cannot read the --config file {path}: {error}") from None
+    except ValueError as error:
+        raise usage.UsageError(f"the --config file {path} is not in TOML: {error}") from None
+    return read
+
+
+def _as_arguments(path: str, key: str, value: Any) -> Sequence[str]:
+    """An option from a file, as the command line has it.
+
+    @raise usage.UsageError: if its type is the wrong one.
+    """
+    listed = value if isinstance(value, list) else [value]
+    are_texts = all(isinstance(each, str) for each in listed)
+    if key in _FLAGS:
+        fits, needed = isinstance(value, bool), "true or false"
+        arguments = [f"--{key}"] if value else []
+    elif key in _NUMBERS:
+        fits, needed = type(value) is int, "a whole number"
+        arguments = [f"--{key}={value}"]
+    elif key == "port":
+        fits = bool(listed) and all(type(each) in (int, str) for each in listed)
+        needed = "a port, or a list of ports"
+        arguments = [f"--{key}={each}" for each in listed]
+    elif key in _LISTS:
+        fits, needed = are_texts, "a text in quotes, or a list of them"
+        arguments = [f"--{key}={','.join(map(str, listed))}"]
+    else:
+        fits, needed = are_texts and listed is not value, "a text in quotes"
+        arguments = [f"--{key}={value}"]
+    if not fits:
+        raise usage.UsageError(f"in the --config file {path}: {key} needs {needed}")
+    return arguments
 
 
 def _motd(path: Path) -> Iterator[str]:

@@ -70,8 +70,16 @@ class InstallTest(SynchronousTestCase):
 
     def test_make_run(self) -> None:
         """C{make run_server} in a clean tree ends with the daemon accepting; it runs an editable
-        install, which has the plugin from any directory."""
-        self.starts("make", "run_server", "PORT=0", f"PYTHON={sys.executable}")
+        install, which has the plugin from any directory, with the options that it is given."""
+        (self.tree / "chat.toml").write_text('name = "the lab"\n')
+        self.starts(
+            "make",
+            "run_server",
+            "PORT=0",
+            "ARGS=--config chat.toml",
+            f"PYTHON={sys.executable}",
+            name="the lab",
+        )
         self.assertHasChat(self.tree / ".venv" / "bin")
 
     def test_plain_lines(self) -> None:
@@ -81,7 +89,7 @@ class InstallTest(SynchronousTestCase):
         self.starts(".venv/bin/twistd", "-n", "chat", "--port", "0")
         self.assertHasChat(self.tree / ".venv" / "bin")
 
-    def starts(self, *command: str) -> None:
+    def starts(self, *command: str, name: str = "chat") -> None:
         """Run a command that ends with a daemon on a free port, and join it."""
         started = subprocess.Popen(
             command,
@@ -103,4 +111,4 @@ class InstallTest(SynchronousTestCase):
         else:
             self.fail("".join(output))
         with Peer(int(ready[1])) as peer:
-            peer.see("* Welcome to chat.")
+            peer.see(f"* Welcome to {name}.")
