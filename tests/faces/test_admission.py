@@ -163,6 +163,39 @@ class TimeTests(AdmissionTestCase):
         self.clock.advance(1000)
         self.assertEqual(arrival.farewell, "")
 
+    def test_who_types_has_longer(self) -> None:
+        """A minute from each line, and the others no longer for it."""
+        typist, silent = self.come(FAR), self.come(FAR)
+        self.clock.advance(50)
+        self.admission.is_trying(typist)
+        self.clock.advance(10)
+        self.assertEqual((bool(typist.farewell), bool(silent.farewell)), (False, True))
+        self.clock.advance(49)
+        self.assertEqual(typist.farewell, "")
+        self.clock.advance(1)
+        self.assertTrue(typist.farewell)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_types_has_not_for_ever(self) -> None:
+        """Five minutes, whatever they type."""
+        typist = self.come(FAR)
+        for _ in range(299):
+            self.clock.advance(1)
+            self.admission.is_trying(typist)
+        self.assertEqual(typist.farewell, "")
+        self.clock.advance(1)
+        self.assertTrue(typist.farewell)
+        self.admission.is_trying(typist)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_types_is_no_younger(self) -> None:
+        """When there are too many, it is the first who came that goes."""
+        self.limited(max_waiting=2)
+        typist, silent = self.come(FAR), self.come(FAR)
+        self.admission.is_trying(typist)
+        self.come(FAR)
+        self.assertEqual((bool(typist.farewell), bool(silent.farewell)), (True, False))
+
     def test_thousands_at_once_are_sent_away_a_few_at_a_time(self) -> None:
         """The others are not held up, and it does not take longer than it must."""
         self.limited(max_waiting=0)
@@ -189,6 +222,7 @@ class TimeTests(AdmissionTestCase):
         """C{--login-timeout 0}."""
         self.limited(login_timeout=0)
         arrival = self.come(FAR)
+        self.admission.is_trying(arrival)
         self.clock.advance(1e6)
         self.assertEqual(arrival.farewell, "")
 

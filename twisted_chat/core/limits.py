@@ -25,7 +25,9 @@ class Limits:
     max_waiting: int = _limit(
         100, "Connections that are not in yet; one more, and the oldest is closed. 0: no limit."
     )
-    login_timeout: int = _limit(60, "Seconds to come in after connecting; 0: no limit.")
+    login_timeout: int = _limit(
+        60, "Seconds to come in after connecting, or after a line typed meanwhile; 0: no limit."
+    )
     wrong_passwords: int = _limit(
         5, "Wrong passwords that an address may try before it has to wait."
     )

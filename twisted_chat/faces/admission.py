@@ -12,6 +12,9 @@ from twisted_chat.core.throttle import Rate, Rates, spoken
 
 _MINUTE = 60.0
 
+_TRIES = 5
+"""How many times the usual time somebody has to come in who types meanwhile."""
+
 _AT_ONCE = 20
 """Connections that are ended in one turn of the reactor."""
 
@@ -34,9 +37,10 @@ class Admission:
         self._by_network: Counter[str] = Counter()
         per_minute = limits.connections_per_minute
         self._new = Rates(Rate(per_minute, per_minute / _MINUTE)) if per_minute else None
-        # Who is not in yet, and when their time is up; the oldest comes first. The crowd are those
-        # among them that are counted, and where they come from.
-        self._waiting: dict[Arrival, float] = {}
+        # Who is not in yet, when their time is up and until when it may be extended; whose time is
+        # up first comes first. The crowd are those among them that are counted, and where they come
+        # from; the oldest comes first.
+        self._waiting: dict[Arrival, tuple[float, float]] = {}
         self._crowd: dict[Arrival, str] = {}
         self._timeout: IDelayedCall | None = None
 
@@ -67,7 +71,8 @@ class Admission:
         if source.network:
             self._by_network[source.network] += 1
         if self._limits.login_timeout:
-            self._waiting[arrival] = self._clock.seconds() + self._limits.login_timeout
+            seconds, now = self._limits.login_timeout, self._clock.seconds()
+            self._waiting[arrival] = now + seconds, now + (_TRIES - 1) * seconds
             if self._timeout is None:
                 self._timeout = self._clock.callLater(self._limits.login_timeout, self._too_long)
         if source.trusted:
@@ -77,6 +82,15 @@ class Admission:
             oldest = self._oldest()
             self.is_in(oldest)
             oldest.send_away("too many others want to come in, and you did not; bye")
+
+    def is_trying(self, arrival: Arrival) -> None:
+        """They have typed a line: if they are not in yet, their time to come in begins anew, up to
+        five times as long as usual in all."""
+        now = self._clock.seconds()
+        _, until = self._waiting.get(arrival, (0, now - 1))
+        if now <= until:
+            del self._waiting[arrival]  # to the end, where those are who have longest
+            self._waiting[arrival] = now + self._limits.login_timeout, until
 
     def is_in(self, arrival: Arrival) -> None:
         """They have logged in, or been sent away: they wait no longer."""
@@ -105,7 +119,7 @@ class Admission:
     def _too_long(self) -> None:
         self._timeout = None
         now = self._clock.seconds()
-        for arrival, deadline in list(islice(self._waiting.items(), _AT_ONCE)):
+        for arrival, (deadline, _) in list(islice(self._waiting.items(), _AT_ONCE)):
             if deadline > now:
                 break
             self.is_in(arrival)
@@ -113,5 +127,5 @@ class Admission:
                 f"you did not come in within {spoken(self._limits.login_timeout)}; bye"
             )
         if self._waiting:
-            wait = max(0.0, next(iter(self._waiting.values())) - now)
+            wait = max(0.0, next(iter(self._waiting.values()))[0] - now)
             self._timeout = self._clock.callLater(wait, self._too_long)

@@ -2205,6 +2205,17 @@ class AtTheDoorTests(ServerTestCase):
             for address in self.far, UNIXAddress(None), IPv4Address("TCP", "192.0.2.129", 4000):
                 self.late(before, after, address)
 
+    def test_a_minute_from_each_line(self) -> None:
+        """A newcomer who reads the help is not sent away meanwhile; who ends no line is."""
+        newcomer, drip = self.peer(self.far), self.peer(self.far)
+        for _ in range(3):
+            self.clock.advance(25)
+            self.tell(newcomer, "/help\n")
+            self.tell(drip, "/help ")
+        self.assertFalse(newcomer.gone)
+        self.assertTrue(drip.transport.disconnecting)
+        self.assertIn("* Welcome, alice.", self.say(newcomer, "/guest alice\n"))
+
     def test_few_are_accepted_in_a_turn(self) -> None:
         """Twisted takes 20 more than in the last turn each time it is not enough."""
         port = Port(0, self.factory)

@@ -210,6 +210,8 @@ class ChatProtocol(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         self._crlf = line.endswith(b"\r")
+        if not self._in:
+            self.factory.admission.is_trying(self)
         if self._lines is None:
             self._lines = deque()
         self._lines.append(line.removesuffix(b"\r"))
