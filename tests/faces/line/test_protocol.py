@@ -407,13 +407,20 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.peer().transport.options, [])
 
     def test_peer_that_confirms_nothing_is_given_up(self) -> None:
-        """After two minutes, or less if signs of life come more often than once a minute."""
-        for keepalive, timeout in (60, 120_000), (0, 120_000), (300, 120_000), (2, 4_000):
-            self.serve(Limits(keepalive=keepalive))
-            peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
-            self.assertIn(
-                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout), peer.transport.options
-            )
+        """After two minutes, or less if signs of life come more often than once a minute; but not
+        before a reader counts as stuck, as it also holds for who has no room for more."""
+        for keepalive, stuck_after, seconds in (
+            (60, 60, 120),
+            (0, 60, 120),
+            (300, 60, 120),
+            (2, 60, 60),
+            (2, 1, 4),
+            (60, 3600, 3600),
+            (60, 10**9, 86400),
+        ):
+            self.serve(Limits(keepalive=keepalive, stuck_after=stuck_after))
+            options = self.peer(IPv4Address("TCP", "192.0.2.1", 4000)).transport.options
+            self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * seconds), options)
 
     def test_connection_over_TLS_is_greeted(self) -> None:
         """Options are set on the socket below."""

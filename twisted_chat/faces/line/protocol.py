@@ -145,7 +145,7 @@ class ChatProtocol(LineReceiver):
         return self._source.trusted or self.accounts.is_trusted(account)
 
     def connectionMade(self) -> None:
-        _keep_alive(self.transport, self.factory.limits.keepalive)
+        _keep_alive(self.transport, self.factory.limits)
         self.outbox = Outbox(
             self.transport, self.factory.text, self.factory.outbox_limits, self._landed
         )
@@ -704,7 +704,7 @@ class _Refuser(Protocol):
             self._timeout.cancel()
 
 
-def _keep_alive(transport: Any, period: int) -> None:
+def _keep_alive(transport: Any, limits: Limits) -> None:
     """Have the system find out about peers that vanished without a word."""
     if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
         return
@@ -713,5 +713,5 @@ def _keep_alive(transport: Any, period: int) -> None:
     while isinstance(transport, Protocol):  # TLS and PROXY lie over the transport with the socket
         transport = transport.transport
     handle = transport.getHandle()
-    for option, value in tcp_options(period):
+    for option, value in tcp_options(limits.keepalive, limits.stuck_after):
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
