@@ -55,20 +55,8 @@ class Command:
 
         @raise Refusal: C{bad-arguments}, with the usage.
         """
-        given: list[str] = []
-        for parameter in _PARAMETER.findall(self.usage):
-            if not rest:
-                if not parameter.startswith("["):
-                    raise self.misused
-                break
-            if parameter.strip("[]") in _REST_OF_LINE:
-                given.append(unquoted(rest))
-                return given
-            match = _WORD.match(rest)
-            assert match is not None  # anything that is not empty begins with a word
-            given.append(match["word"] if match["quoted"] is None else match["quoted"])
-            rest = rest[match.end() :]
-        if rest:
+        given = grammar.arguments(self.usage, rest)
+        if given is None:
             raise self.misused
         return given
 
@@ -86,13 +74,10 @@ class Command:
 _ENTRIES = 500
 """People, rooms or messages in an answer that count as one more line."""
 
-_PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _SECRETS = frozenset({"PASSWORD", "OLD", "NEW"})
-_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _MOST_PLACES = 20
 _SESSION = "~="
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
-_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
 
 # What means something else, or nothing, elsewhere: no suggestion would be what was meant.
