@@ -8,7 +8,15 @@ from typing import Any
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, printable
-from twisted_chat.protocol.grammar import BARE_WORDS, LITERALLY, MAX_LINE
+from twisted_chat.protocol.grammar import (
+    BARE_WORDS,
+    LITERALLY,
+    MAX_LINE,
+    Command,
+    is_secret,
+    is_slip,
+    parse,
+)
 
 LOBBY = "lobby"
 """The room that everyone is in."""
@@ -19,9 +27,7 @@ Event = dict[str, Any]
 _PLACES = 20
 """Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
 
-_COMMAND = re.compile(r"[/!](\S+)\s*(.*)")
 _PLAIN = re.compile(r'[^\s/!"].*')
-_WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
 _ENDS = re.compile(r"[\r\n\x04]")
 
 # What we act on, and so must be there as it should be.
@@ -96,23 +102,27 @@ def _checked(check: Callable[[str], str], text: str) -> str:
         raise Refused(refusal.code, refusal.text) from None
 
 
-def command(line: str) -> tuple[str, str] | None:
-    """The word of a command, in lower case, and what stands behind it; L{None} if the line is no
-    command."""
-    match = _COMMAND.fullmatch(line)
-    return (match[1].lower(), match[2]) if match else None
+def message(line: str) -> str:
+    """The text of a line that somebody typed to have it said.
+
+    @raise Refused: C{bad-arguments}, if it is a command, or looks like one with a password.
+    """
+    parsed = parse(line)
+    if isinstance(parsed, Command):
+        raise _not_said(f"the command {parsed.typed}")
+    if is_slip(line):
+        raise _not_said("a command with a password")
+    return parsed.text
 
 
-def typed(line: str) -> tuple[str, str]:
-    """What a server makes of a line that somebody typed: the word of a command and what stands
-    behind it, or no word and what is to be said."""
-    stripped = line.strip(" \t")
-    if stripped.startswith("//"):
-        return "", stripped[1:]
-    found = command(stripped)
-    if found is None or (stripped[0] == "!" and not found[0][0].isalpha()):
-        return "", line if stripped else ""
-    return found[0], found[1].strip()
+def _not_said(what: str) -> Refused:
+    way = "two slashes before it, or double quotes around it, say it"
+    return Refused("bad-arguments", f"that looks like {what}, so it was not said; {way}")
+
+
+def would_tell_password(line: str) -> bool:
+    """Whether saying this line as it is would tell everybody a password, as far as can be seen."""
+    return is_slip(line) or (isinstance(parse(line), Command) and is_secret(line))
 
 
 def literally(text: str) -> str:
@@ -135,11 +145,6 @@ def word(text: str) -> str:
             " or one that begins with a double quote can be typed at the prompt only",
         )
     return f'"{text}"'
-
-
-def words(text: str) -> list[str]:
-    """The words of a command, without their quotes."""
-    return [quoted or bare for quoted, bare in _WORD.findall(text)]
 
 
 def packed(command: str, parameters: list[str]) -> list[str]:

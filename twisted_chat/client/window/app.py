@@ -8,9 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from twisted_chat.protocol.grammar import Speech, parse
+
+from .. import lines
 from ..connection import Client, GaveUp, Identity, Refused, Where
 from ..lines import Event
-from .conversations import Conversation, Conversations, command
+from .conversations import Conversation, Conversations
 from .login import Login
 from .looks import dress
 from .talk import Actions, Talk
@@ -276,28 +279,24 @@ class App:
             self._looked()
 
     def _typed(self, conversation: Conversation, line: str) -> None:
-        word = command(line)
-        question = _QUESTIONS.get(line.strip().lower())
-        if question is not None:
-            question(self)
-            return
+        parsed = parse(line)
+        word, rest = ("", "") if isinstance(parsed, Speech) else (parsed.word, parsed.rest)
         person = conversation.person
+        typed = line
+        if word in _QUESTIONS:
+            _QUESTIONS[word](self)
+            return
         if person and word in _NOT_IN_PRIVATE:
             self._complain(conversation, line, f"/{word} is for a room; this is private")
             return
-        if person and not word:
-            text = line.strip(" \t")
-            said = text[1:] if text.startswith("//") else line
-            self._say(conversation, line, lambda client: client.dm(person, said))
-            return
-        if word in ("leave", "part") and person and not line.split()[1:]:
+        if person and word in ("leave", "part") and not rest:
             self._close(conversation)
             return
         if person and word == "history":
-            number, _, of = line.strip().partition(" ")[2].strip().partition(" ")
+            number, _, of = rest.partition(" ")
             if not of and not number.startswith(("@", "#")):
-                line = f"/history {number or 20} @{person}"
-        self._say(conversation, line, lambda client: client.type(line), room=conversation)
+                typed = f"/history {number or 20} @{person}"
+        self._say(conversation, line, lambda client: client.type(typed, person), room=conversation)
 
     def _say(
         self,
@@ -434,7 +433,10 @@ class App:
             self._talk.ask("to everyone:", lambda text: self._typed_literally(lobby, text))
 
     def _typed_literally(self, conversation: Conversation, text: str) -> None:
-        self._say(conversation, text, lambda client: client.say(text, conversation.name))
+        def say(client: Client) -> Awaitable[object]:
+            return client.say(lines.message(text), conversation.name)
+
+        self._say(conversation, text, say)
 
     def _ask_for_name(self) -> None:
         if self._talk is not None:
@@ -452,9 +454,9 @@ _STATUS: dict[str, Callable[[App, Event], None]] = {
 }
 
 _QUESTIONS: dict[str, Callable[[App], None]] = {
-    "pm": App._ask_for_all,
-    "dm": App._ask_for_name,
-    "ex": App.end,
+    "PM": App._ask_for_all,
+    "DM": App._ask_for_name,
+    "EX": App.end,
     "exit": App.end,
 }
 

@@ -1,10 +1,10 @@
 """What the window shows, without the window: who said what where, what of it is unread, and who
 is there. No Tk, no clock."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from difflib import get_close_matches
+
+from twisted_chat.protocol.grammar import is_secret
 
 from ..lines import Event
 from ..show import LOBBY, mentions
@@ -17,9 +17,6 @@ _MOST_PRIVATE = 40
 
 _FEW = 50
 """People in a room of whom it is asked who has an account, whenever somebody comes."""
-
-_SECRET = ("register", "login", "passwd")
-_COMMAND = re.compile(r"[/!]\s*([A-Za-z]+)")
 
 
 class Conversation:
@@ -272,20 +269,6 @@ _TAKEN = {
     "connected": Conversations._anew,
     "skipped": Conversations._anew,
 }
-
-
-def command(line: str) -> str:
-    """The word of the command that a server takes a line for, in lower case; empty if the line is
-    something said."""
-    typed = line.strip(" \t")
-    match = re.match(r"(?:/(?!/)|!(?=[^\W\d_]))(\S+)", typed)
-    return match[1].lower() if match else ""
-
-
-def is_secret(line: str) -> bool:
-    """It may hold a password: it is one of those commands, or one of them misspelt."""
-    match = _COMMAND.match(line.strip())
-    return match is not None and bool(get_close_matches(match[1].lower(), _SECRET, 1, 0.75))
 
 
 class Recall:
