@@ -229,6 +229,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.type("while it was away 1")
         tmux.type("while it was away 2")
         tmux.see_match("^not connected · #lobby · 2 not sent")
+        tmux.see("not sent yet: while it was away 1\nnot sent yet: while it was away 2\n>")
         self.daemon.start()
         bob = self.guest("bob")
         bob.send("and I\n")
@@ -238,6 +239,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see_match(r"^#lobby · 2 here · alice · connected$")
         for text in "alice: before", "away 1", "away 2", "bob: and I":
             self.assertEqual(screen.count(text), 1, text)
+        self.assertNotIn("not sent", screen)
         self.assertEqual(screen.count("you are alice"), 1)
 
     def test_paste(self) -> None:

@@ -24,6 +24,7 @@ class Conversation:
 
     @ivar name: of the room, or of the person with an C{@} before it.
     @ivar people: who is in the room; and whether they have an account.
+    @ivar unsent: lines that were typed in it and have no receipt or answer yet.
     @ivar unread: messages that came while it was not looked at.
     @ivar mentioned: one of those is for us.
     @ivar changed: events were put between others, so that it is to be drawn anew.
@@ -35,6 +36,7 @@ class Conversation:
         self.events: list[Event] = []
         self.people: dict[str, bool] = {}
         self.topic = ""
+        self.unsent: list[str] = []
         self.unread = 0
         self.mentioned = False
         self.changed = False
