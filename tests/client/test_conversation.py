@@ -1,5 +1,6 @@
 """A conversation: a person at a screen that is played by the test, and a server that is, too."""
 
+import re
 from collections import deque
 
 from twisted.internet.defer import Deferred
@@ -107,6 +108,10 @@ class Talk(Server):
             elif word == "/join":
                 self.tell("joined" if rest != room else "notice", name="bot", room=rest, text="")
                 room = rest
+
+    def told(self) -> list[str]:
+        """What the client has said of its connection."""
+        return [line for line in self.screen.shown if re.search("connected|trying|cannot be", line)]
 
     def type(self, *typed: str | Paste) -> None:
         for each in typed:

@@ -1,6 +1,7 @@
 """What a client writes and reads: words to lines, lines to events. No socket, no clock."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,8 +31,13 @@ _PLACES = 20
 _PLAIN = re.compile(r'[^\s/!"].*')
 _ENDS = re.compile(r"[\r\n\x04]")
 
-# What we act on, and so must be there as it should be.
-_FIELDS: dict[str, dict[str, type]] = {
+OWN = frozenset({"connected", "disconnected", "reconnecting", "gap"})
+"""Events that the client tells, and no server."""
+
+_EVERY = {"time": (str, None), "room": (str, None)}
+
+# What events have: a field that is missing is None, and a tuple has what it may be.
+_FIELDS: dict[str, dict[str, Any]] = {
     "welcome": {"name": str, "account": bool, "room": str},
     "message": {
         "id": int,
@@ -42,13 +48,24 @@ _FIELDS: dict[str, dict[str, type]] = {
         "action": bool,
         "replay": bool,
     },
-    "dm": {"from": str, "to": str, "text": str, "replay": bool},
+    "dm": {"id": (int, None), "from": str, "to": str, "text": str, "replay": bool},
     "history": {"room": str, "count": int},
+    "joined": {"room": str, "name": (str, None), "count": (int, None)},
+    "left": {"room": str, "name": (str, None), "count": (int, None)},
     "renamed": {"name": str, "to": str},
+    "topic": {"room": str, "topic": str, "from": (str, None)},
+    "users": {"room": str, "users": [{"name": str, "account": bool}]},
+    "rooms": {"rooms": [{"room": str, "members": int, "topic": (str, None)}]},
+    "help": {"commands": [{"usage": str, "also": [str], "text": str}]},
+    "skipped": {"lines": int},
     "error": {"code": str, "text": str, "command": str},
     "notice": {"text": str},
     "bye": {"text": str},
 }
+
+_MOST = 2**63 - 1
+_DEEPEST = 20
+"""How deep the values of an event may be nested."""
 
 
 class Refused(Exception):
@@ -169,22 +186,55 @@ def fits(line: str) -> str:
 
 
 def event(line: bytes) -> Event | None:
-    """The event in a line, with every string in it safe to show; L{None} if it has none, or one
-    that lacks what it needs."""
+    """Read the event in a line, with every string in it safe to show.
+
+    @return: L{None} if it has none, or one that is not as the protocol has it: which lacks a field,
+        has a number that is none, or the name of one of the client's own.
+    """
     if not line.startswith(b"{"):
         return None
     try:
-        fields = _safe(json.loads(line))
+        fields = _safe(_decoder.decode(line.decode()), _DEEPEST)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or not isinstance(fields.get("event"), str):
+    kind = fields.get("event")
+    if not isinstance(kind, str) or kind in OWN:
         return None
-    needed = _FIELDS.get(fields["event"], {})
-    if not all(type(fields.get(name)) is kind for name, kind in needed.items()):
-        return None
-    if fields["event"] == "dm" and not isinstance(fields.get("id"), int | None):
-        return None
-    return fields
+    return fields if _fits(fields, {**_EVERY, **_FIELDS.get(kind, {})}) else None
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of a type, of one of several, or a list or an object of such."""
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(_fits(value.get(n), wanted[n]) for n in wanted)
+    if isinstance(wanted, list):
+        return isinstance(value, list) and all(_fits(each, wanted[0]) for each in value)
+    if isinstance(wanted, tuple):
+        return any(_fits(value, each) for each in wanted)
+    if wanted is int:
+        return type(value) is int and value >= 0
+    return value is None if wanted is None else type(value) is wanted
+
+
+def _integer(digits: str) -> int:
+    number = int(digits)
+    if abs(number) > _MOST:
+        raise ValueError("too large")
+    return number
+
+
+def _fraction(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("too large")
+    return number
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
+
+
+_decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_no_number)
 
 
 def safe(text: str) -> str:
@@ -197,11 +247,16 @@ def safe(text: str) -> str:
         return clean(printable(text))
 
 
-def _safe(value: Any) -> Any:
+def _safe(value: Any, depth: int) -> Any:
+    """
+    @raise ValueError: if it is nested deeper than this.
+    """
     if isinstance(value, str):
         return safe(value)
+    if isinstance(value, dict | list) and not depth:
+        raise ValueError("nested too deep")
     if isinstance(value, dict):
-        return {safe(key): _safe(each) for key, each in value.items()}
+        return {safe(key): _safe(each, depth - 1) for key, each in value.items()}
     if isinstance(value, list):
-        return [_safe(each) for each in value]
+        return [_safe(each, depth - 1) for each in value]
     return value

@@ -61,7 +61,8 @@ class Conversation:
 
     def add(self, event: Event) -> bool:
         """Take an event to its place; gives back whether it is a new one, that is now the last."""
-        number = event["seq"] if event["event"] == "message" else event.get("id")
+        kind = event["event"]
+        number = event["seq"] if kind == "message" else event.get("id") if kind == "dm" else None
         is_last = number is None or number > self.last
         if number is None:
             at = len(self.events)
