@@ -190,7 +190,7 @@ class Connector:
         @raise GaveUp: if it is no use to try again.
         """
         self._stop_waiting()
-        self._link = None
+        link, self._link = self._link, None
         since, self._since = self._since, None
         reason = self.reason or why(lost)
         self._lost(reason)
@@ -199,8 +199,20 @@ class Connector:
         if untrusted := bad_certificate(lost, self._where):
             raise GaveUp(untrusted)
         if not self.was_in and not self.is_closing:
-            raise GaveUp(f"{self._place}: {reason}", self.code)
+            said = link is not None and link.said
+            raise GaveUp(f"{self._place}: {reason}{self._hint(said=said)}", self.code)
         return 0 if since is None else self._reactor.seconds() - since
+
+    def _hint(self, *, said: bool) -> str:
+        """What may be the way in, if only one end speaks TLS.
+
+        @param said: the server has said a line of the protocol.
+        """
+        if self._where.is_tls:
+            return "" if said else "; --no-tls if it is not meant to speak TLS"
+        if "TLS" in self.reason:
+            return "; --tls does"
+        return "" if said or self._where.unix else "; does it need --tls?"
 
     # Time
 
@@ -234,6 +246,7 @@ class _Link(LineReceiver):
 
     @ivar lost: fires when it is gone, with the reason.
     @ivar last: when something was last read.
+    @ivar said: a line of the protocol was read; an alert of TLS may be a line, too.
     """
 
     transport: Any
@@ -245,6 +258,7 @@ class _Link(LineReceiver):
         self._reactor = reactor
         self.lost: Deferred[BaseException | None] = Deferred()
         self.last = 0.0
+        self.said = False
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -258,6 +272,7 @@ class _Link(LineReceiver):
         self._connector.regulate()
 
     def lineReceived(self, line: bytes) -> None:
+        self.said = self.said or line.startswith((b"*", b"!", b"{"))
         self._connector.received(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
