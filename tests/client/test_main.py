@@ -132,9 +132,9 @@ class PipeTests(MainTestCase):
 
     def test_no_such_place(self) -> None:
         """A room and a person that nobody can be, and both at once."""
-        self.refused("a name is letters", "chat.example", "--to", "b b")
-        self.refused("a name is letters", "chat.example", "--to", "")
-        self.refused("a name is letters", "chat.example", "--room", "!")
+        self.refused("names may contain only", "chat.example", "--to", "b b")
+        self.refused("names may contain only", "chat.example", "--to", "")
+        self.refused("names may contain only", "chat.example", "--room", "!")
         for one, other in (("--to=bob", "--room=ops"), ("--raw", "--commands")):
             code, err = self.run_main("chat.example", one, other)
             self.assertEqual(code, 2)

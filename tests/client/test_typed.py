@@ -13,7 +13,7 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import commands
 from twisted_chat.protocol import grammar
-from twisted_chat.protocol.grammar import Speech
+from twisted_chat.protocol.grammar import WITH_PASSWORD, Speech, named
 
 from .test_connection import BOT, Server
 
@@ -24,12 +24,15 @@ _WORDS = [
     "exit",
     "lgoin",
     "nosuch",
+    "pm",
     "",
 ]
 _BEFORE = ["", " ", "\t", "\u3000", "\u00a0", "\u200b", "\ufeff", "\u200e", " \ufeff", "\u2060"]
 _MARKS = ["/", "!", "", "//", "/ ", "! ", '"', "/\u3000", "x/"]
 _GAPS = [" ", "  ", "\t", "\u3000", " \u200b", ""]
 _ARGUMENTS = [
+    "@bob",
+    "bob:",
     "bob",
     '"bob"',
     '"hi there"',
@@ -68,13 +71,15 @@ def meant(lines: Iterable[str]) -> list[tuple[str, ...]]:
                 continue
             command = commands.find(parsed.typed, parsed.word)
             given = command.arguments(parsed.rest)
-            if parsed.word == "pm" or command.word in ("json", "PM", "DM"):
-                continue  # refused; of the client's own; a question is put, by the client too
+            if command.word in ("json", "PM", "DM", "r"):
+                continue  # of the client's own; questions; nobody has written yet
+            if command.word in WITH_PASSWORD and len(given) < 2:
+                continue  # it is asked for
             if command.word in ("bc", "me"):
                 kind, to = ("did", room) if command.word == "me" else ("said", "lobby")
                 done += [(kind, to, text)] if (text := clean(given[0])) else []
             elif command.word == "dm":
-                to = names.canonical(given[0])
+                to = names.canonical(named(given[0]))
                 done += [("told", to, text)] if (text := clean(given[1])) else []
             elif command.word == "join":
                 if (new := names.room(given[0])) != room:
@@ -121,6 +126,10 @@ class TypedTests(SynchronousTestCase):
     @example("/since dev=1\u3000")
     @example("PM")
     @example("//quit")
+    @example("!deploy staging")
+    @example("!lgoin bob s3cret")
+    @example("/dm @bob, hi")
+    @example("/login bob")
     @example("\u2060/quit")
     def test_means_the_same(self, line: str) -> None:
         """What the server makes of the lines that the client writes is what it would have made
@@ -163,6 +172,8 @@ class TypedTests(SynchronousTestCase):
             ("/join a b", "usage: /join ROOM"),
             ("/me", "usage: /me ACTION"),
             ("/quit now", "usage: /quit"),
+            ("/login bob", "usage: /login NAME PASSWORD"),
+            ("/passwd s3cret", "usage: /passwd OLD NEW"),
         ):
             self.assertEqual(self.refusal(line), usage)
 

@@ -6,6 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.faces.line import commands
 from twisted_chat.protocol.grammar import (
+    WITH_PASSWORD,
+    WORDS,
     Command,
     Speech,
     arguments,
@@ -121,6 +123,13 @@ class ParseTests(SynchronousTestCase):
     def test_message_in_double_quotes_twice(self) -> None:
         """Of two pairs one is taken off: so quotes are said."""
         self.assertEqual(parse('""hello""'), Speech('"hello"', unquoted=True))
+
+    def test_words(self) -> None:
+        """The words that are known are those of the table of commands."""
+        table = {word for each in commands.COMMANDS for word in (each.word, *each.also)}
+        self.assertEqual(WORDS, {word for word in table if word.islower() or word == "?"})
+        secret = {each.word for each in commands.COMMANDS if each.has_secret}
+        self.assertEqual(set(WITH_PASSWORD), secret)
 
     def test_other_quotes_stay(self) -> None:
         """Any other quotes are the message's own."""

@@ -33,7 +33,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_chat.protocol.grammar import Speech, arguments, parse
+from twisted_chat.protocol.grammar import Speech, arguments, named, parse
 
 from . import identity as who
 from . import lines
@@ -54,6 +54,12 @@ _NAME_TRIES = 10
 _LOGIN = frozenset({"/login", "/register", "/guest"})
 _MOVES = frozenset({"/join", "/leave", "/part"})
 _POSTS = frozenset({"", "/bc", "/me", "/dm"})
+
+_WITH_PASSWORD = {
+    "login": "NAME PASSWORD",
+    "register": "NAME PASSWORD",
+    "passwd": "OLD NEW",
+}
 
 _log = Logger()
 
@@ -283,6 +289,10 @@ class Client:
         found = parse(lines.fits(line))
         if isinstance(found, Speech):
             raise Refused("bad-arguments", "that is no command")
+        usage = _WITH_PASSWORD.get(found.word)
+        if usage is not None and arguments(usage, found.rest) is None:
+            # The server would ask for the password, and take our next line for it.
+            raise Refused("bad-arguments", f"usage: /{found.word} {usage}")
         self._check()
         done: Deferred[None] = Deferred()
 
@@ -665,8 +675,8 @@ class _Typed:
 async def _refuse_pm(client: Client, text: str = "") -> None:
     raise Refused(
         "unknown-command",
-        "pm is private elsewhere and was not here; /dm NAME MESSAGE tells one person, /bc MESSAGE"
-        " tells everyone",
+        'there is no command "/pm"; /dm NAME MESSAGE is private, /bc MESSAGE tells everyone in the'
+        " lobby",
     )
 
 
@@ -674,7 +684,7 @@ async def _ask(client: Client) -> None:
     raise Refused("bad-arguments", "usage: /bc MESSAGE, or /dm NAME MESSAGE")
 
 
-_DM = _Typed("/dm NAME MESSAGE", Client.dm)
+_DM = _Typed("/dm NAME MESSAGE", lambda client, name, text: client.dm(named(name), text))
 _BC = _Typed("/bc MESSAGE", lambda client, text: client.say(text, LOBBY))
 _LEAVE = _Typed("/leave [ROOM]", Client.leave)
 _QUIT = _Typed("/quit", Client.close)
@@ -687,7 +697,7 @@ _TYPED: Mapping[str, _Typed] = {
     **dict.fromkeys(("PM", "DM"), _Typed("", _ask)),
     "me": _Typed("/me ACTION", Client.me),
     "join": _Typed("/join ROOM", Client.join),
-    "r": _Typed("/r TEXT", Client.reply),
+    "r": _Typed("/r MESSAGE", Client.reply),
     "pm": _Typed("/pm [TEXT]", _refuse_pm),
 }
 """What somebody types that is more than a line to be written."""

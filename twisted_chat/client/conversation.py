@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet import defer
@@ -11,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_chat.protocol.grammar import Speech, arguments, is_secret, parse
+from twisted_chat.protocol.grammar import Speech, arguments, is_secret, named, parse
 
 from . import lines, show
 from .connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
@@ -304,7 +305,7 @@ class Conversation:
             raise Left
         elif word in ("login", "register") and (name := arguments("NAME", rest)):
             await self._enter(word, *name)
-        elif word == "passwd" and not rest:
+        elif word == "passwd" and arguments("[OLD]", rest) is not None:
             await self._new_password()
         elif is_secret(line):
             await self._done(self._client.type(line))
@@ -353,7 +354,8 @@ class Conversation:
             return
         message = await self._screen.ask(f"your message to {name}? (Enter: none)")
         if message:
-            self._send(self._say(message, lambda text: self._client.dm(name, text)), message)
+            say = partial(self._client.dm, named(name))
+            self._send(self._say(message, say), message)
 
     async def _say(self, answer: str, say: Callable[[str], Awaitable[object]]) -> None:
         """Say what was typed in answer to a question, unless it is a command."""

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from twisted_chat.core import names
 from twisted_chat.core.text import printable, unindented, unquoted
 
 MAX_LINE = 4096
@@ -19,41 +20,31 @@ FIRST_WORDS = frozenset({"help", "quit", "bye", "logout"})
 LITERALLY = "\u2060"
 """A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
 
+WITH_PASSWORD = ("login", "register", "passwd")
+"""Commands that take a password."""
+
+_WORDS = """
+    ? bc broadcast bye dm exit guest help history join json leave login logout me msg nick part
+    passwd query quit r register rooms since tell topic users w whisper who
+"""
+WORDS = frozenset(_WORDS.split())
+"""All commands, without their slash."""
+
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
-# Commands that take a password, here and in the programs that people come from.
-_SECRET = ("login", "register", "passwd", "password", "signin", "identify", "nickserv")
-_SHORT = frozenset({"auth", "id", "ns", "oper", "pw"})
+_PRIVATE = ("dm", "msg", "query", "tell", "whisper")
+
+# What is a command elsewhere, and takes a password.
+_SIGN_IN = "auth id identify nickserv ns oper pass password pw pwd reg rgstr signin signup"
+
+_SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
 _NOT_SECRET = frozenset({"join", "logout", "nick"})  # though much like one of those
 
 # Behind a word like C{login}, what shows that somebody talks of it: no name is like that.
-_TALK = frozenset(
-    [
-        "a",
-        "and",
-        "are",
-        "as",
-        "at",
-        "fails",
-        "for",
-        "from",
-        "in",
-        "is",
-        "it",
-        "not",
-        "now",
-        "of",
-        "on",
-        "or",
-        "the",
-        "to",
-        "was",
-        "with",
-    ]
-)
+_TALK = "a and are as at fails for from in is it not now of on or the to was with"
 
 # A command that is none, since something stands before the slash, or no slash.
 _MISSED = re.compile(r"(?:\W*|\W*\w{1,2})[/!\\](\w+)\s(.*)|\W*[/!\\]\s+(\w+)\s(.*)")
@@ -106,7 +97,25 @@ def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
     if match is None:
         quoted = unquoted(bare)
         return Speech(line) if quoted == bare else Speech(quoted, unquoted=True)
-    return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
+    command = Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
+    return Speech(line) if _is_for_bots(command) else command
+
+
+def _is_for_bots(command: Command) -> bool:
+    """An exclamation mark and a word that is none of ours call a bot, so they are said; but not
+    what may be one of ours misspelt, with a password or a private message behind it."""
+    is_ours = command.word in WORDS or command.word == "pm"
+    return command.typed.startswith("!") and not (is_ours or confides(command.word))
+
+
+def confides(word: str) -> bool:
+    """Tell whether what stands behind a word, which may be a misspelt command, is not for everyone:
+    a password or a private message."""
+    return (
+        word in _SIGN_IN.split()
+        or word.startswith(WITH_PASSWORD)
+        or names.nearest(word, (*WITH_PASSWORD, *_PRIVATE)) is not None
+    )
 
 
 def arguments(usage: str, rest: str) -> list[str] | None:
@@ -131,6 +140,12 @@ def arguments(usage: str, rest: str) -> list[str] | None:
     return None if rest else given
 
 
+def named(typed: str) -> str:
+    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë; also with the
+    wide ones of an input method."""
+    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
+
+
 def is_secret(line: str) -> bool:
     """Tell whether a line may hold a password, and so is to be kept nowhere.
 
@@ -145,8 +160,9 @@ def is_slip(line: str) -> bool:
     """Tell whether a line that would be said looks like a command with a password in it: something
     stands before the slash, or there is none. What was quoted, to have it said, is no slip."""
     bare = line.rstrip(" ").lstrip("\ufeff")
-    if bare.startswith(LITERALLY) or parse(line) != Speech(bare):
-        return False
+    is_quoted = bare.startswith(LITERALLY) or parse(line) != Speech(bare)
+    if is_quoted or _COMMAND.match(unindented(bare)):
+        return False  # the latter is for a bot
     folded = _folded(line).strip()
     if match := _BARE.fullmatch(folded):
         word, rest, least = match[1], match[2], 1 if match[1].endswith("identify") else 2
@@ -155,7 +171,7 @@ def is_slip(line: str) -> bool:
     else:
         return False
     words = rest.split(None, 1)
-    talk = not words or words[0] in _TALK
+    talk = not words or words[0] in _TALK.split()
     return not talk and _takes_password(word) and least <= len(_WORD.findall(rest)) <= 2
 
 
@@ -167,7 +183,7 @@ def _folded(line: str) -> str:
 
 def _takes_password(word: str) -> bool:
     shortens = any(_shortens(word, command) for command in _SECRET) and word not in _NOT_SECRET
-    return word in _SHORT or shortens or _is_like_secret(word)
+    return word in _SIGN_IN.split() or shortens or _is_like_secret(word)
 
 
 def _is_like_secret(word: str) -> bool:
