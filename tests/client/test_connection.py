@@ -257,6 +257,7 @@ class WrongPortTests(SynchronousTestCase):
                 "the server closed the connection; does it need --tls?",
             ),
             (b"! this port speaks TLS; use it\n", "this port speaks TLS; use it; --tls does"),
+            (b"! this port speaks TLS; --tls\n", "this port speaks TLS; --tls"),
             (b"! this server is full\n", "this server is full"),
         ):
             told = self.attempt(where, received, ConnectionDone())

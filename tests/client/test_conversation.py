@@ -161,6 +161,17 @@ class TypedTests(SynchronousTestCase):
             self.assertEqual(self.talk.lines(), [])
             self.assertIn("two slashes before it", self.talk.screen.shown[-1])
 
+    def test_new_password(self) -> None:
+        """What C{/passwd} is not given is asked for; C{--keep} is passed on."""
+        for typed, sent in (
+            ("/passwd", "/passwd old-pw new-pw"),
+            ("/passwd --keep", "/passwd --keep old-pw new-pw"),
+        ):
+            self.talk.type(typed, "old-pw", "new-pw", "new-pw")
+            lines = self.talk.lines()
+            self.assertIn(sent, lines)
+            self.talk.answer(lines)
+
     def test_message_that_is_quoted(self) -> None:
         """It is said without its quotes, as by the server."""
         self.talk.type("PM", '"/quit"')

@@ -73,7 +73,7 @@ def meant(lines: Iterable[str]) -> list[tuple[str, ...]]:
             given = command.arguments(parsed.rest)
             if command.word in ("json", "PM", "DM", "r"):
                 continue  # of the client's own; questions; nobody has written yet
-            if command.word in WITH_PASSWORD and len(given) < 2:
+            if command.word in WITH_PASSWORD and len(given) < len(command.usage.split()):
                 continue  # it is asked for
             if command.word in ("bc", "me"):
                 kind, to = ("did", room) if command.word == "me" else ("said", "lobby")
@@ -173,7 +173,7 @@ class TypedTests(SynchronousTestCase):
             ("/me", "usage: /me ACTION"),
             ("/quit now", "usage: /quit"),
             ("/login bob", "usage: /login NAME PASSWORD"),
-            ("/passwd s3cret", "usage: /passwd OLD NEW"),
+            ("/passwd s3cret", "usage: /passwd [--keep] OLD NEW"),
         ):
             self.assertEqual(self.refusal(line), usage)
 

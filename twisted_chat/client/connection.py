@@ -58,7 +58,7 @@ _POSTS = frozenset({"", "/bc", "/me", "/dm"})
 _WITH_PASSWORD = {
     "login": "NAME PASSWORD",
     "register": "NAME PASSWORD",
-    "passwd": "OLD NEW",
+    "passwd": "[--keep] OLD NEW",
 }
 
 _log = Logger()

@@ -211,7 +211,7 @@ class Connector:
         if self._where.is_tls:
             return "" if said else "; --no-tls if it is not meant to speak TLS"
         if "TLS" in self.reason:
-            return "; --tls does"
+            return "" if "--tls" in self.reason else "; --tls does"
         return "" if said or self._where.unix else "; does it need --tls?"
 
     # Time

@@ -305,8 +305,8 @@ class Conversation:
             raise Left
         elif word in ("login", "register") and (name := arguments("NAME", rest)):
             await self._enter(word, *name)
-        elif word == "passwd" and arguments("[OLD]", rest) is not None:
-            await self._new_password()
+        elif word == "passwd" and (given := arguments("[--keep] [OLD]", rest)) is not None:
+            await self._new_password(*given[:1])
         elif is_secret(line):
             await self._done(self._client.type(line))
         else:
@@ -322,7 +322,7 @@ class Conversation:
         if password:
             await self._done(self._register(word, name, password))
 
-    async def _new_password(self) -> None:
+    async def _new_password(self, keep: str = "") -> None:
         old = await self._screen.ask("old password", secret=True)
         new = await self._screen.ask("new password", secret=True) if old else ""
         if not new:
@@ -330,7 +330,8 @@ class Conversation:
         if new != await self._screen.ask("the same again", secret=True):
             self._complain("those were two different passwords")
             return
-        await self._done(self._client.command(f"/passwd {lines.word(old)} {lines.word(new)}"))
+        given = f"{keep} {lines.word(old)} {lines.word(new)}".lstrip()
+        await self._done(self._client.command(f"/passwd {given}"))
 
     async def _paste(self, paste: Paste) -> None:
         told = any(map(lines.would_tell_password, paste.lines))

@@ -47,11 +47,10 @@ def after(identity: Identity, word: str, rest: str) -> Identity:
     @param word: the command, without its slash.
     @param rest: what stands behind it.
     """
-    words = arguments("NAME PASSWORD", rest)
-    if word in ("register", "login") and words:
+    if word in ("register", "login") and (words := arguments("NAME PASSWORD", rest)):
         return Identity(words[0], words[1])
-    if word == "passwd" and words:
-        return replace(identity, password=words[1])
+    if word == "passwd" and (words := arguments("[--keep] OLD NEW", rest)):
+        return replace(identity, password=words[-1])
     return identity
 
 

@@ -154,7 +154,7 @@ def word(text: str) -> str:
 
     @raise Refused: C{bad-password}, if it cannot be one.
     """
-    if not (text.startswith('"') or re.search(r"\s", text)) and text:
+    if not (text.startswith(('"', "--")) or re.search(r"\s", text)) and text:
         return text
     if '"' in text or not text:
         raise Refused(

@@ -123,18 +123,23 @@ def arguments(usage: str, rest: str) -> list[str] | None:
 
     A word may stand in double quotes.
 
-    @param usage: the parameters; one in brackets may be left out, and C{MESSAGE}, C{TEXT} and
-        C{ACTION} take the rest of the line.
+    @param usage: the parameters; one in brackets may be left out, one such as C{[--keep]} is
+        empty then, and C{MESSAGE}, C{TEXT} and C{ACTION} take the rest of the line.
     @return: L{None} if there are too few words or too many.
     """
     given: list[str] = []
     for parameter in _PARAMETER.findall(usage):
         if not rest:
-            return given if parameter.startswith("[") else None
+            if not parameter.startswith("["):
+                return None
+            continue
         if parameter.strip("[]") in _REST_OF_LINE:
             return [*given, unquoted(rest)]
         match = _WORD.match(rest)
         assert match is not None  # anything that is not empty begins with a word
+        if parameter.startswith("[--") and match["word"] != parameter.strip("[]"):
+            given.append("")
+            continue
         given.append(match["word"] if match["quoted"] is None else match["quoted"])
         rest = rest[match.end() :]
     return None if rest else given
