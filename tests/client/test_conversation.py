@@ -152,7 +152,7 @@ class TypedTests(SynchronousTestCase):
         password."""
         self.talk.lose()
         self.talk.type("one", "/dm bob two", "/users", "/lgoin bob s3cret", "three")
-        self.assertEqual(self.talk.state.unsent, ["one", "/dm bob two", "/users"])
+        self.assertEqual(list(self.talk.state.unsent), ["one", "/dm bob two", "/users"])
 
     def test_message_that_is_a_command(self) -> None:
         """In answer to a question for a message it is not said, and the way to say it is told."""

@@ -115,6 +115,7 @@ class Conversation:
         self._day = _today()
         self._over: Deferred[None] = Deferred()
         self._leaving = False  # what has no receipt by now is counted
+        state.unsent = self._sending.values()
 
     _client: Client
 
@@ -384,16 +385,12 @@ class Conversation:
                 self._complain(f'"{quoted}": {result.value}' if lost else str(result.value))
             elif isinstance(result, Failure):
                 _log.failure("saying something", result)
-            self._count()
+            self._screen.refresh()
 
         sending: Deferred[Any] = Deferred.fromCoroutine(saying)
         self._sending[sending] = line
-        self._count()
-        return sending.addBoth(sent)
-
-    def _count(self) -> None:
-        self._state.unsent = list(self._sending.values())
         self._screen.refresh()
+        return sending.addBoth(sent)
 
     async def _sent(self) -> None:
         """Wait for the receipts of what was said, but not for ever."""

@@ -141,7 +141,7 @@ class PromptScreen:
     def _prompt(self) -> FormattedText:
         width = self._output.get_size().columns
         typed = [each for each in self._typed if isinstance(each, str) and not is_secret(each)]
-        waiting = [*self._state.unsent, *typed][-_MOST_WAITING:]
+        waiting = deque([*self._state.unsent, *typed], _MOST_WAITING)
         rows = "".join(f"{cut(f'not sent yet: {each}', width - 1)}\n" for each in waiting)
         prompt = f"{self._question}: " if self._question else "> "
         return FormattedText([("class:notice", rows), ("class:prompt", prompt)])

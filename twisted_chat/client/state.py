@@ -1,7 +1,7 @@
 """What a client knows besides the lines that it shows: who is where, what is unread, and what can
 be typed. No screen, no clock."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from prompt_toolkit.utils import get_cwidth
 
@@ -25,7 +25,7 @@ class State:
         self.name = ""
         self.room = LOBBY
         self.link = "connecting"
-        self.unsent: list[str] = []
+        self.unsent: Collection[str] = ()
         self._people: dict[str, set[str]] = {}
         self._unnamed: dict[str, int] = {}  # who came or went in a storm, without a name
         self._unread: dict[str, int] = {}
