@@ -7,11 +7,12 @@ import socket
 from collections.abc import Coroutine
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.error import ConnectionRefusedError as Refusal
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -280,6 +281,63 @@ class LoginTests(SynchronousTestCase):
         server = Server(self, BOT)
         server.reactor.advance(61)
         self.assertIn("in time", str(server.client._error))
+
+
+class WrongPortTests(SynchronousTestCase):
+    """A port that speaks TLS to a client that does not, or the other way round."""
+
+    def attempt(self, where: Where, received: bytes, reason: Exception) -> str:
+        """Connect, receive this, and lose the connection; gives back the sentence about it."""
+        clock: Any = MemoryReactorClock()
+        made = connector.Connector(
+            clock,
+            where,
+            made=lambda: None,
+            received=lambda line: None,
+            regulate=lambda: None,
+            lost=lambda reason: None,
+            waiting=lambda seconds: None,
+        )
+
+        def read(line: bytes) -> None:
+            if line.startswith(b"! "):
+                made.reason = line[2:].decode()
+
+        made.received = read
+        link = connector._Link(made, clock)
+        link.makeConnection(StringTransport(peerAddress=UNIXAddress(None)))
+        link.dataReceived(received)
+        return str(self.assertRaises(GaveUp, made._disconnected, reason))
+
+    def test_plain(self) -> None:
+        """What closes the connection without a word, or says that it speaks TLS, may need
+        C{--tls}; what says something else does not."""
+        where = Where("chat.example")
+        for received, sentence in (
+            (b"", "the server closed the connection; does it need --tls?"),
+            (
+                b"\x15\x03\x01\x00\x02\x02\x0a",
+                "the server closed the connection; does it need --tls?",
+            ),
+            (b"! this port speaks TLS; use it\n", "this port speaks TLS; use it; --tls does"),
+            (b"! this port speaks TLS; --tls\n", "this port speaks TLS; --tls"),
+            (b"! this server is full\n", "this server is full"),
+        ):
+            told = self.attempt(where, received, ConnectionDone())
+            self.assertEqual(told, f"chat.example:5000: {sentence}")
+        told = self.attempt(Where(unix="/s"), b"", ConnectionDone())
+        self.assertEqual(told, "/s: the server closed the connection")
+
+    def test_tls(self) -> None:
+        """What does not shake hands may need C{--no-tls}; what does and refuses us does not."""
+        where = Where("chat.example", tls=True)
+        for received, reason, hinted in (
+            (b"", SSL.Error([("SSL routines", "", "wrong version number")]), True),
+            (b"", ConnectionDone(), True),
+            (b"! this server is full\n", ConnectionDone(), False),
+        ):
+            told = self.attempt(where, received, reason)
+            self.assertEqual("; --no-tls if it is not meant to speak TLS" in told, hinted, told)
 
 
 class ResumeTests(SynchronousTestCase):

@@ -8,8 +8,6 @@ from twisted_chat.client.window.conversations import (
     LONGEST,
     Conversations,
     Recall,
-    command,
-    is_secret,
 )
 
 
@@ -90,18 +88,6 @@ class ConversationsTest(SynchronousTestCase):
 
 
 class TypedTest(SynchronousTestCase):
-    def test_command(self) -> None:
-        """As a server sees it."""
-        for line, word in (
-            ("/Join dev", "join"),
-            (" !who", "who"),
-            ("//no", ""),
-            ("!!!", ""),
-            ("! hi", ""),
-            ("hi /me", ""),
-        ):
-            self.assertEqual(command(line), word, line)
-
     def test_recall(self) -> None:
         """Up, and down again to what was begun; no passwords, however misspelt."""
         recall = Recall()
@@ -109,5 +95,3 @@ class TypedTest(SynchronousTestCase):
             recall.add(line)
         seen = [recall.move(by, "draft") for by in (-1, -1, -1, 1, 1)]
         self.assertEqual(seen, ["two", "one", "one", "two", "draft"])
-        self.assertTrue(is_secret("/passwrd a b"))
-        self.assertFalse(is_secret("/join dev"))

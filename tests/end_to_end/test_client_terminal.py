@@ -198,6 +198,24 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.press("Tab", "Tab")
         tmux.see("/leave  /login  /logout", "> /l")
 
+    def test_passwords_are_not_said(self) -> None:
+        """Behind a wide space a login is one; misspelt, it is said to nobody. Neither is recalled
+        or kept."""
+        pipe(self.daemon.port, "/register alice s3cret-pw\n")
+        tmux = self.join()
+        bob = self.guest("bob")
+        tmux.see("bob joined")
+        tmux.type("x/login alice s3cret-pw")
+        tmux.see("before it, or double quotes around it, say it")
+        tmux.type("\u3000/login alice s3cret-pw")
+        tmux.see("* you are alice")
+        tmux.type('"it is me"')
+        self.assertNotIn("s3cret", bob.see("alice: it is me\n"))
+        tmux.see("alice: it is me")
+        tmux.press("Up", "Up")
+        tmux.see('> "it is me"')
+        self.assertEqual(self.history.read_text(), '"it is me"\n')
+
     def test_resize(self) -> None:
         """Half a line and the state are there once, however wide the window has become."""
         tmux = self.join("--name", "alice", width=70)
@@ -229,6 +247,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.type("while it was away 1")
         tmux.type("while it was away 2")
         tmux.see_match("^not connected · #lobby · 2 not sent")
+        tmux.see("not sent yet: while it was away 1\nnot sent yet: while it was away 2\n>")
         self.daemon.start()
         bob = self.guest("bob")
         bob.send("and I\n")
@@ -238,6 +257,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see_match(r"^#lobby · 2 here · alice · connected$")
         for text in "alice: before", "away 1", "away 2", "bob: and I":
             self.assertEqual(screen.count(text), 1, text)
+        self.assertNotIn("not sent", screen)
         self.assertEqual(screen.count("you are alice"), 1)
 
     def test_paste(self) -> None:

@@ -4,7 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.protocol.grammar import Command, Speech, parse
+from twisted_chat.faces.line import commands
+from twisted_chat.protocol.grammar import (
+    WITH_PASSWORD,
+    WORDS,
+    Command,
+    Speech,
+    arguments,
+    is_secret,
+    is_slip,
+    parse,
+)
 
 fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
@@ -114,6 +124,13 @@ class ParseTests(SynchronousTestCase):
         """Of two pairs one is taken off: so quotes are said."""
         self.assertEqual(parse('""hello""'), Speech('"hello"', unquoted=True))
 
+    def test_words(self) -> None:
+        """The words that are known are those of the table of commands."""
+        table = {word for each in commands.COMMANDS for word in (each.word, *each.also)}
+        self.assertEqual(WORDS, {word for word in table if word.islower() or word == "?"})
+        secret = {each.word for each in commands.COMMANDS if each.has_secret}
+        self.assertEqual(set(WITH_PASSWORD), secret)
+
     def test_other_quotes_stay(self) -> None:
         """Any other quotes are the message's own."""
         for line in ('"a" and "b"', '"', '"half', 'say "hi"'):
@@ -133,3 +150,138 @@ class ParseTests(SynchronousTestCase):
         if isinstance(parsed, Command) and parsed.word not in ("PM", "DM", "EX"):
             self.assertEqual(parsed.word, parsed.word.lower())
             self.assertEqual(parsed.word.split(), [parsed.word] if parsed.word else [])
+
+
+class ArgumentsTests(SynchronousTestCase):
+    """What stands behind a command."""
+
+    def test_one_for_each_parameter(self) -> None:
+        """A word may stand in quotes, a rest of the line in one pair; the last may be left out."""
+        for usage, rest, wanted in (
+            ("NAME MESSAGE", "bob hi there", ["bob", "hi there"]),
+            ("NAME MESSAGE", '"bob" "hi there"', ["bob", "hi there"]),
+            ("NAME MESSAGE", 'bob "a" and "b"', ["bob", '"a" and "b"']),
+            ("NAME MESSAGE", 'bob ""', ["bob", ""]),
+            ("NAME MESSAGE", "bob", None),
+            ("NAME [PASSWORD]", "bob", ["bob"]),
+            ("NAME [PASSWORD]", "", None),
+            ("NAME [PASSWORD]", 'bob "a b"', ["bob", "a b"]),
+            ("[--keep] [OLD] [NEW]", "", []),
+            ("[--keep] [OLD] [NEW]", "--keep a b", ["--keep", "a", "b"]),
+            ("[--keep] [OLD] [NEW]", '"--keep" b', ["", "--keep", "b"]),
+            ("[--keep] [OLD] [NEW]", "--keep", ["--keep"]),
+            ("ROOM", "a b", None),
+            ("", "", []),
+            ("", "x", None),
+        ):
+            self.assertEqual(arguments(usage, rest), wanted, (usage, rest))
+
+
+_SLIPS = (
+    "x/login alice pw-pw-pw",
+    "./login alice pw",
+    "x/lgoin alice pw",
+    ".!register bob s3cret",
+    "\\login bob pw",
+    "\uff0flogin bob pw",
+    "\u2800/login bob pw",
+    "\uff0f\uff4c\uff4f\uff47\uff49\uff4e bob pw",
+    "! login bob pw",
+    "login bob pw",
+    "Login bob pw",
+    " login bob pw ",
+    '"login bob pw',
+    "login\u3000bob\u3000pw",
+    'login bob "two words"',
+    "register bob s3cret-pw",
+    "passwd old-pw new-pw",
+    "identify s3cret-pw",
+    "ns identify s3cret-pw",
+    "nickserv identify bob s3cret-pw",
+    "x/identify s3cret-pw",
+)
+"""Lines that would be said, with a password in them."""
+
+_COMMANDS = (
+    "/login a pw",
+    "//login a pw",
+    "!login a pw",
+    "/LOGIN a pw",
+    "\u3000/login a pw",
+    "/lgoin a pw",
+    "/ login bob pw",
+    "/register a pw",
+    "/regsiter a pw",
+    "/reg a pw",
+    "/rgstr a pw",
+    "/passwd a b",
+    "/paswd a b",
+    "/password a b",
+    "/pwd a b",
+    "/pass a",
+    "/signin a pw",
+    "/identify pw",
+    "/id pw",
+    "/auth pw",
+    "/ns identify pw",
+    "/msg nickserv identify pw",
+    "/dm NickServ IDENTIFY pw",
+    "/l\u200bogin a pw",
+)
+"""Other lines that may hold one."""
+
+_TALK = (
+    "hello",
+    "login page is broken",
+    "the login page is broken",
+    "login works",
+    "login is broken",
+    "register for it",
+    "please register for the talk",
+    "and/or login",
+    "passwd is a command",
+    "id please",
+    "auth broken again",
+    "see src/auth now",
+    "w/ login works",
+    "identify the one who broke it",
+)
+"""Lines that people say."""
+
+
+class SecretTests(SynchronousTestCase):
+    """Lines that may hold a password."""
+
+    def test_secret(self) -> None:
+        """However the command is spelt, and whatever stands before it."""
+        for line in (*_SLIPS, *_COMMANDS):
+            self.assertTrue(is_secret(line), line)
+
+    def test_not_secret(self) -> None:
+        """Not every line is: each other command is worth keeping."""
+        others = [f"/{command.word} bob hi" for command in commands.COMMANDS]
+        for line in (*others, "hello", "", "/logout", "/dm bob my login is", "! hi", "#dev"):
+            wanted = line.startswith(("/login", "/register", "/passwd"))
+            self.assertEqual(is_secret(line), wanted, line)
+
+    def test_slip(self) -> None:
+        """A password that would be said is told from talk, and from what is a command."""
+        for line in _SLIPS:
+            self.assertEqual(parse(line), Speech(line.rstrip(" ")), line)
+            self.assertTrue(is_slip(line), line)
+        for line in (*_TALK, *_COMMANDS):
+            self.assertFalse(is_slip(line), line)
+
+    def test_slip_can_be_said(self) -> None:
+        """In quotes, behind two slashes and behind a word joiner, a slip is meant as it is."""
+        for line in _SLIPS:
+            self.assertFalse(is_slip(f"//{line}"), line)
+            self.assertFalse(is_slip(f"\u2060{line}"), line)
+        self.assertFalse(is_slip('"login bob pw"'))
+
+    @fuzzed
+    @given(st.text(), st.sampled_from(["", "/", "x/login ", "login ", "! ", '"', "\u2060"]))
+    def test_slips_are_secret(self, line: str, start: str) -> None:
+        """No line raises anything, and what is a slip is secret."""
+        if is_slip(start + line):
+            self.assertTrue(is_secret(start + line))

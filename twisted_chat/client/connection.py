@@ -25,13 +25,15 @@ Every string in an event is safe to show on a terminal.
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+
+from twisted_chat.protocol.grammar import Speech, arguments, named, parse
 
 from . import identity as who
 from . import lines
@@ -55,6 +57,12 @@ _POSTS = frozenset({"", "/bc", "/me", "/dm"})
 
 _DAY = 24 * 3600
 """Seconds; a server that says it sends a sign of life less often is not taken at its word."""
+
+_WITH_PASSWORD = {
+    "login": "NAME PASSWORD",
+    "register": "NAME PASSWORD",
+    "passwd": "[--keep] OLD NEW",
+}
 
 _log = Logger()
 
@@ -109,12 +117,14 @@ class Client:
         for room in rooms:
             self.room = lines.room(room)
             self._logs.rooms.setdefault(self.room, Log())
-        self._commands: deque[tuple[str, str, Then]] = deque()  # which wait for a connection
+        # Which wait for a connection, with the room that they were typed in.
+        self._commands: deque[tuple[str, str, str, Then]] = deque()
         self._talking: str | None = None  # where the server has us talk
         self._switches = 0  # of that, which it is still to remark on
         self._token = ""  # of the session, which the next one takes over
         self._entering = False
         self._name_tries = 0
+        self._correspondent = ""  # who last wrote to us in private
         self._started: Deferred[None] | None = None
         self._ended: list[Deferred[None]] = []
         self._error: GaveUp | None = None
@@ -170,7 +180,7 @@ class Client:
         error = self._error or Refused("closed", "the connection was closed")
         self._posts.give_up(error)
         waiting, self._commands = self._commands, deque()
-        for _, _, then in waiting:
+        for *_, then in waiting:
             then(Refused("closed", str(error)))
         if self._started is not None and not self._started.called:
             self._started.errback(error)
@@ -235,6 +245,17 @@ class Client:
         post.line(None)  # is it too long?
         return await self._post(post)
 
+    async def reply(self, text: str) -> Event:
+        """Answer the person who last wrote to us in private.
+
+        @return: its receipt, as L{dm}.
+        @raise Refused: as L{dm}; also if nobody has.
+        """
+        if not self._correspondent:
+            sentence = "nobody has written to you in private yet; /dm NAME MESSAGE is private"
+            raise Refused("no-such-person", sentence)
+        return await self.dm(self._correspondent, text)
+
     async def join(self, room: str) -> None:
         """Go into a room, and speak there from now on.
 
@@ -268,38 +289,49 @@ class Client:
         @raise Refused: if it was not done; C{lost}, if that cannot be known.
         @raise GaveUp: if the connection is lost for good.
         """
-        found = lines.command(lines.fits(line))
-        if found is None:
+        found = parse(lines.fits(line))
+        if isinstance(found, Speech):
             raise Refused("bad-arguments", "that is no command")
+        usage = _WITH_PASSWORD.get(found.word)
+        if usage is not None and arguments(usage, found.rest) is None:
+            # The server would ask for the password, and take our next line for it.
+            raise Refused("bad-arguments", f"usage: /{found.word} {usage}")
         self._check()
         done: Deferred[None] = Deferred()
 
         def then(refused: Refused | None) -> None:
             done.callback(None) if refused is None else done.errback(refused)
 
-        word = line.split(None, 1)[0].lower()
+        word = lines.safe(found.typed).lower()
         if self.is_connected:
-            self._ask_here(line, word, then)
+            self._ask_in(self.room, line, word, then)
         else:
-            self._commands.append((line, word, then))
+            self._commands.append((self.room, line, word, then))
         await done
-        self._identity = who.after(self._identity, *found)
+        self._identity = who.after(self._identity, found.word, found.rest)
 
-    async def type(self, line: str) -> None:
+    async def type(self, line: str, to: str = "") -> None:
         """Do what a server does with a line that somebody typed: say it in L{room}, or carry out
-        the command that it is.
+        the command that it is. What looks like a misspelt login is not said.
 
+        @param to: the person to say it to, and not in the room.
         @raise Refused: if it was not done.
         @raise GaveUp: if the connection is lost for good.
         """
-        word, rest = lines.typed(line)
-        own = _TYPED.get(word)
-        if own is not None:
-            await own(self, rest)
-        elif word:
-            await self.command(f"/{word} {rest}".rstrip())
-        elif rest:
-            await self.say(rest)
+        parsed = parse(line)
+        if isinstance(parsed, Speech):
+            text = lines.message(line)
+            if text:
+                await (self.dm(to, text) if to else self.say(text))
+            return
+        own = _TYPED.get(parsed.word)
+        if own is None:
+            await self.command(f"/{parsed.word} {parsed.rest}".rstrip(" "))
+            return
+        given = arguments(own.usage, parsed.rest)
+        if given is None:
+            raise Refused("bad-arguments", f"usage: {own.synopsis}")
+        await own.run(self, *given)
 
     # Sending
 
@@ -344,10 +376,10 @@ class Client:
             self._talking = room
             self._switches += 1
 
-    def _ask_here(self, line: str, word: str, then: Then) -> None:
-        """Ask in L{room}, which is what a command that names no room is about."""
-        if self.room in self._logs.rooms and word not in _MOVES:
-            self._talk_in(self.room)
+    def _ask_in(self, room: str, line: str, word: str, then: Then) -> None:
+        """Ask in a room, which is what a command that names none is about."""
+        if room in self._logs.rooms and word not in _MOVES:
+            self._talk_in(room)
         self._ask(line, word, then)
 
     def _ask(self, line: str, word: str | None, then: Then) -> None:
@@ -471,8 +503,8 @@ class Client:
         if self._started is not None and not self._started.called:
             self._started.callback(None)
         waiting, self._commands = self._commands, deque()
-        for line, word, then in waiting:
-            self._ask_here(line, word, then)
+        for each in waiting:
+            self._ask_in(*each)
         self._flush()
 
     def _is_in_doubt(self, post: Post) -> bool:
@@ -551,6 +583,9 @@ class Client:
             self._resume()
 
     def _on_dm(self, event: Event) -> None:
+        is_new = not event["replay"] or self._logs.direct.filling
+        if is_new and event["from"] != self.name:
+            self._correspondent = event["from"]
         if event["replay"]:
             self._keep(event)
         else:
@@ -590,6 +625,8 @@ class Client:
         if event["name"] == self.name:
             self.name = event["to"]
             self._identity = replace(self._identity, name=self.name)
+        if event["name"] == self._correspondent:
+            self._correspondent = event["to"]
         self._offer(event)
 
     def _on_ping(self, _: Event) -> None:
@@ -624,25 +661,49 @@ _ON: Mapping[str, Callable[[Client, Event], None]] = {
 }
 
 
-async def _type_dm(client: Client, rest: str) -> None:
-    name, _, text = rest.partition(" ")
-    await client.dm(name, text)
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A command that is more than a line to be written.
+
+    @ivar synopsis: how the server's help has it.
+    @ivar run: is called with the client and an argument for each parameter that was given.
+    """
+
+    synopsis: str
+    run: Callable[..., Awaitable[object]]
+
+    @property
+    def usage(self) -> str:
+        """Its parameters."""
+        return self.synopsis.partition(" ")[2]
 
 
-async def _type_join(client: Client, rest: str) -> None:
-    await client.join(rest)
+async def _refuse_pm(client: Client, text: str = "") -> None:
+    raise Refused(
+        "unknown-command",
+        'there is no command "/pm"; /dm NAME MESSAGE is private, /bc MESSAGE tells everyone in the'
+        " lobby",
+    )
 
 
-async def _type_quit(client: Client, _: str) -> None:
-    await client.close()
+async def _ask(client: Client) -> None:
+    raise Refused("bad-arguments", "usage: /bc MESSAGE, or /dm NAME MESSAGE")
 
 
-_TYPED: Mapping[str, Callable[[Client, str], Awaitable[object]]] = {
-    **dict.fromkeys(("dm", "msg", "tell"), _type_dm),
-    **dict.fromkeys(("bc", "broadcast", "pm"), lambda client, rest: client.say(rest, LOBBY)),
-    "me": lambda client, rest: client.me(rest),
-    "join": _type_join,
-    **dict.fromkeys(("leave", "part"), lambda client, rest: client.leave(rest)),
-    **dict.fromkeys(("quit", "logout", "exit", "bye"), _type_quit),
+_DM = _Typed("/dm NAME MESSAGE", lambda client, name, text: client.dm(named(name), text))
+_BC = _Typed("/bc MESSAGE", lambda client, text: client.say(text, LOBBY))
+_LEAVE = _Typed("/leave [ROOM]", Client.leave)
+_QUIT = _Typed("/quit", Client.close)
+
+_TYPED: Mapping[str, _Typed] = {
+    **dict.fromkeys(("dm", "msg", "tell", "w", "whisper", "query"), _DM),
+    **dict.fromkeys(("bc", "broadcast"), _BC),
+    **dict.fromkeys(("leave", "part"), _LEAVE),
+    **dict.fromkeys(("quit", "logout", "exit", "bye", "EX"), _QUIT),
+    **dict.fromkeys(("PM", "DM"), _Typed("", _ask)),
+    "me": _Typed("/me ACTION", Client.me),
+    "join": _Typed("/join ROOM", Client.join),
+    "r": _Typed("/r MESSAGE", Client.reply),
+    "pm": _Typed("/pm [TEXT]", _refuse_pm),
 }
 """What somebody types that is more than a line to be written."""

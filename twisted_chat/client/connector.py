@@ -199,7 +199,7 @@ class Connector:
         @raise GaveUp: if it is no use to try again.
         """
         self._stop_waiting()
-        self._link = None
+        link, self._link = self._link, None
         since, self._since = self._since, None
         reason = self.reason or why(lost)
         self._lost(reason)
@@ -208,8 +208,20 @@ class Connector:
         if untrusted := bad_certificate(lost, self._where):
             raise GaveUp(untrusted)
         if not self.was_in and not self.is_closing:
-            raise GaveUp(f"{self._place}: {reason}", self.code)
+            said = link is not None and link.said
+            raise GaveUp(f"{self._place}: {reason}{self._hint(said=said)}", self.code)
         return 0 if since is None else self._reactor.seconds() - since
+
+    def _hint(self, *, said: bool) -> str:
+        """What may be the way in, if only one end speaks TLS.
+
+        @param said: the server has said a line of the protocol.
+        """
+        if self._where.is_tls:
+            return "" if said else "; --no-tls if it is not meant to speak TLS"
+        if "TLS" in self.reason:
+            return "" if "--tls" in self.reason else "; --tls does"
+        return "" if said or self._where.unix else "; does it need --tls?"
 
     # Time
 
@@ -242,6 +254,7 @@ class _Link(LineReceiver):
 
     @ivar lost: fires when it is gone, with the reason.
     @ivar last: when something was last read.
+    @ivar said: a line of the protocol was read; an alert of TLS may be a line, too.
     """
 
     transport: Any
@@ -253,6 +266,7 @@ class _Link(LineReceiver):
         self._reactor = reactor
         self.lost: Deferred[BaseException | None] = Deferred()
         self.last = 0.0
+        self.said = False
 
     def connectionMade(self) -> None:
         _keep_alive(self.transport)
@@ -264,6 +278,7 @@ class _Link(LineReceiver):
         self._connector.regulate()
 
     def lineReceived(self, line: bytes) -> None:
+        self.said = self.said or line.startswith((b"*", b"!", b"{"))
         self._connector.received(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:

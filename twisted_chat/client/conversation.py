@@ -1,16 +1,18 @@
 """A conversation: what is typed is said and done, what happens is shown."""
 
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from twisted_chat.protocol.grammar import Speech, arguments, is_secret, named, parse
 
 from . import lines, show
 from .connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
@@ -20,8 +22,8 @@ from .state import State
 _IN_TIME = 5.0
 """Seconds in which what was said has to get its receipt when somebody leaves."""
 
-_COMMAND = re.compile(r"(?:/(?!/)|!(?=[^\W\d_]))(\S*)\s*(.*)")
-_LEAVE = frozenset({"quit", "logout", "exit", "bye"})
+_LEAVE = frozenset({"quit", "logout", "exit", "bye", "EX"})
+_MOVES = frozenset({"join", "leave", "part"})
 
 # What a server tells whoever comes in, and has told us already when we come back.
 _NOT_AGAIN = frozenset({"welcome", "notice", "topic", "users", "history"})
@@ -105,13 +107,15 @@ class Conversation:
         self._state = state
         self._asks = asks
         self._reactor = reactor
-        self._sending: set[Deferred[Any]] = set()
-        self._expected: Counter[str] = Counter()  # answers to what we asked by ourselves
+        self._sending: dict[Deferred[Any], str] = {}  # what is still to be sent or answered
+        # Answers to what we asked by ourselves, each with the room that it is about.
+        self._expected: Counter[tuple[str, object]] = Counter()
         self._coming = True  # in, for the first time or again
         self._again = False
         self._day = _today()
         self._over: Deferred[None] = Deferred()
         self._leaving = False  # what has no receipt by now is counted
+        state.unsent = self._sending.values()
 
     _client: Client
 
@@ -231,8 +235,9 @@ class Conversation:
             self._expected.clear()
             self._state.link = "not connected"
         self._screen.refresh()
-        if self._expected[kind]:
-            self._expected[kind] -= 1
+        answer = kind, event.get("room")
+        if self._expected[answer]:
+            self._expected[answer] -= 1
             return
         if self._coming and self._again and self._is_old_news(event):
             return
@@ -256,13 +261,13 @@ class Conversation:
         return show.Reader(self._client.name, self._client.room, None, today)
 
     def _ask_by_ourselves(self) -> None:
-        for word, answer in (
-            (f"/users {LOBBY}", "users"),
-            ("/rooms", "rooms"),
-            ("/help", "help"),
+        for line, kind, room in (
+            (f"/users {LOBBY}", "users", LOBBY),
+            ("/rooms", "rooms", None),
+            ("/help", "help", None),
         ):
-            self._expected[answer] += 1
-            self._start(self._ask_quietly(word))
+            self._expected[kind, room] += 1
+            self._start(self._ask_quietly(line))
 
     async def _ask_quietly(self, line: str) -> None:
         try:
@@ -290,24 +295,25 @@ class Conversation:
             self.leave()
 
     async def _typed(self, line: str) -> None:
-        bare = line.strip(" \t")
-        own = _BARE.get(bare.lower())
-        if own is not None:
-            await own(self)
-            return
-        match = _COMMAND.fullmatch(bare)
-        if match is None:
+        parsed = parse(line)
+        if isinstance(parsed, Speech):
             self._send(self._client.type(line), line)
             return
-        word, rest = match[1].lower(), match[2].split()
-        if word in _LEAVE:
+        word, rest = parsed.word, parsed.rest
+        if word in _BARE:
+            await _BARE[word](self)
+        elif word in _LEAVE and not rest:
             raise Left
-        if word in ("login", "register") and len(rest) == 1:
-            await self._enter(word, rest[0])
-        elif word == "passwd" and not rest:
-            await self._new_password()
-        else:
+        elif word in ("login", "register") and (name := arguments("NAME", rest)):
+            await self._enter(word, *name)
+        elif word == "passwd" and (given := arguments("[--keep] [OLD]", rest)) is not None:
+            await self._new_password(*given[:1])
+        elif is_secret(line):
             await self._done(self._client.type(line))
+        else:
+            sending = self._send(self._client.type(line), line)
+            if word in _MOVES:
+                await _copy(sending)  # what is typed next goes to the new room
         if word == "join" and rest:
             self._notice(f"you talk in #{self._client.room}")
         self._talk_in()
@@ -317,7 +323,7 @@ class Conversation:
         if password:
             await self._done(self._register(word, name, password))
 
-    async def _new_password(self) -> None:
+    async def _new_password(self, keep: str = "") -> None:
         old = await self._screen.ask("old password", secret=True)
         new = await self._screen.ask("new password", secret=True) if old else ""
         if not new:
@@ -325,10 +331,13 @@ class Conversation:
         if new != await self._screen.ask("the same again", secret=True):
             self._complain("those were two different passwords")
             return
-        await self._done(self._client.command(f"/passwd {lines.word(old)} {lines.word(new)}"))
+        given = f"{keep} {lines.word(old)} {lines.word(new)}".lstrip()
+        await self._done(self._client.command(f"/passwd {given}"))
 
     async def _paste(self, paste: Paste) -> None:
-        answer = await self._screen.ask(f"send {len(paste.lines)} lines? (y/n)")
+        told = any(map(lines.would_tell_password, paste.lines))
+        hint = " One looks like a command with a password." if told else ""
+        answer = await self._screen.ask(f"send {len(paste.lines)} lines?{hint} (y/n)")
         if answer.strip().lower() not in ("y", "yes"):
             self._screen.put_back(paste.draft)
             return
@@ -339,7 +348,7 @@ class Conversation:
     async def _ask_message(self) -> None:
         message = await self._screen.ask("your message to everyone? (Enter: none)")
         if message:
-            self._send(self._client.say(message, LOBBY), message)
+            self._send(self._say(message, lambda text: self._client.say(text, LOBBY)), message)
 
     async def _ask_direct(self) -> None:
         name = await self._screen.ask("a private message to whom? (Enter: nobody)")
@@ -347,10 +356,12 @@ class Conversation:
             return
         message = await self._screen.ask(f"your message to {name}? (Enter: none)")
         if message:
-            self._send(self._client.dm(name, message), message)
+            say = partial(self._client.dm, named(name))
+            self._send(self._say(message, say), message)
 
-    async def _leave(self) -> None:
-        raise Left
+    async def _say(self, answer: str, say: Callable[[str], Awaitable[object]]) -> None:
+        """Say what was typed in answer to a question, unless it is a command."""
+        await say(lines.message(answer))
 
     async def _done(self, doing: Awaitable[object]) -> bool:
         """Wait until something is done; gives back whether it was."""
@@ -361,11 +372,11 @@ class Conversation:
             return False
         return True
 
-    def _send(self, saying: Any, line: str) -> None:
-        """Have something said, without waiting for its receipt before the next line."""
+    def _send(self, saying: Any, line: str) -> "Deferred[None]":
+        """Have something said or done, without waiting for that before the next line."""
 
         def sent(result: Any) -> None:
-            self._sending.discard(sending)
+            self._sending.pop(sending, None)
             if self._leaving:
                 return
             if isinstance(result, Failure) and result.check(Refused, GaveUp):
@@ -374,22 +385,18 @@ class Conversation:
                 self._complain(f'"{quoted}": {result.value}' if lost else str(result.value))
             elif isinstance(result, Failure):
                 _log.failure("saying something", result)
-            self._count()
+            self._screen.refresh()
 
         sending: Deferred[Any] = Deferred.fromCoroutine(saying)
-        self._sending.add(sending)
-        self._count()
-        sending.addBoth(sent)
-
-    def _count(self) -> None:
-        self._state.unsent = len(self._sending)
+        self._sending[sending] = line
         self._screen.refresh()
+        return sending.addBoth(sent)
 
     async def _sent(self) -> None:
         """Wait for the receipts of what was said, but not for ever."""
         if not self._sending or not self._client.is_connected:
             return
-        receipts = DeferredList([_copy(each) for each in self._sending])
+        receipts = DeferredList([_copy(each) for each in self._sending], consumeErrors=True)
         try:
             await receipts.addTimeout(_IN_TIME, self._reactor)
         except defer.TimeoutError:
@@ -403,7 +410,7 @@ class Conversation:
     def _failed(self, failure: Failure) -> None:
         if failure.check(Left):
             self.leave()
-        else:
+        elif not failure.check(CancelledError):
             _log.failure("the conversation", failure)
 
     def _notice(self, text: str) -> None:
@@ -414,12 +421,10 @@ class Conversation:
 
 
 _BARE: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
-    "pm": Conversation._ask_message,
-    "dm": Conversation._ask_direct,
-    "ex": Conversation._leave,
-    "exit": Conversation._leave,
+    "PM": Conversation._ask_message,
+    "DM": Conversation._ask_direct,
 }
-"""Words that alone on a line are commands, as the server has them."""
+"""Words that alone on a line ask for a message."""
 
 
 def _today() -> date:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from twisted_chat.protocol.grammar import arguments
+
 from . import lines
 from .lines import Refused
 
@@ -45,11 +47,10 @@ def after(identity: Identity, word: str, rest: str) -> Identity:
     @param word: the command, without its slash.
     @param rest: what stands behind it.
     """
-    words = lines.words(rest)
-    if word in ("register", "login") and len(words) == 2:
+    if word in ("register", "login") and (words := arguments("NAME PASSWORD", rest)):
         return Identity(words[0], words[1])
-    if word == "passwd" and len(words) == 2:
-        return replace(identity, password=words[1])
+    if word == "passwd" and (words := arguments("[--keep] OLD NEW", rest)):
+        return replace(identity, password=words[-1])
     return identity
 
 

@@ -8,7 +8,15 @@ from typing import Any
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, printable
-from twisted_chat.protocol.grammar import BARE_WORDS, LITERALLY, MAX_LINE
+from twisted_chat.protocol.grammar import (
+    BARE_WORDS,
+    LITERALLY,
+    MAX_LINE,
+    Command,
+    is_secret,
+    is_slip,
+    parse,
+)
 
 LOBBY = "lobby"
 """The room that everyone is in."""
@@ -19,13 +27,16 @@ Event = dict[str, Any]
 _PLACES = 20
 """Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
 
-_COMMAND = re.compile(r"[/!](\S+)\s*(.*)")
 _PLAIN = re.compile(r'[^\s/!"].*')
-_WORD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
 _ENDS = re.compile(r"[\r\n\x04]")
 
-# What we act on, and so must be there as it should be.
-_FIELDS: dict[str, dict[str, type]] = {
+OWN = frozenset({"connected", "disconnected", "reconnecting", "gap"})
+"""Events that the client tells, and no server."""
+
+_EVERY = {"time": (str, None), "room": (str, None)}
+
+# What events have: a field that is missing is None, and a tuple has what it may be.
+_FIELDS: dict[str, dict[str, Any]] = {
     "welcome": {"name": str, "account": bool, "room": str},
     "message": {
         "id": int,
@@ -36,13 +47,26 @@ _FIELDS: dict[str, dict[str, type]] = {
         "action": bool,
         "replay": bool,
     },
-    "dm": {"from": str, "to": str, "text": str, "replay": bool},
+    "dm": {"id": (int, None), "from": str, "to": str, "text": str, "replay": bool},
     "history": {"room": str, "count": int},
+    "joined": {"room": str, "name": (str, None), "count": (int, None)},
+    "left": {"room": str, "name": (str, None), "count": (int, None)},
     "renamed": {"name": str, "to": str},
+    "topic": {"room": str, "topic": str, "from": (str, None)},
+    "users": {"room": str, "users": [{"name": str, "account": bool}]},
+    "rooms": {"rooms": [{"room": str, "members": int, "topic": (str, None)}]},
+    "help": {"commands": [{"usage": str, "also": [str], "text": str}]},
+    "skipped": {"lines": int},
     "error": {"code": str, "text": str, "command": str},
     "notice": {"text": str},
     "bye": {"text": str},
 }
+for _fields in _FIELDS.values():
+    _fields.update(_EVERY | _fields)
+
+_MOST = 2**63 - 1
+_DEEPEST = 20
+"""How deep the values of an event may be nested."""
 
 
 class Refused(Exception):
@@ -96,23 +120,27 @@ def _checked(check: Callable[[str], str], text: str) -> str:
         raise Refused(refusal.code, refusal.text) from None
 
 
-def command(line: str) -> tuple[str, str] | None:
-    """The word of a command, in lower case, and what stands behind it; L{None} if the line is no
-    command."""
-    match = _COMMAND.fullmatch(line)
-    return (match[1].lower(), match[2]) if match else None
+def message(line: str) -> str:
+    """The text of a line that somebody typed to have it said.
+
+    @raise Refused: C{bad-arguments}, if it is a command, or looks like one with a password.
+    """
+    parsed = parse(line)
+    if isinstance(parsed, Command):
+        raise _not_said(f"the command {parsed.typed}")
+    if is_slip(line):
+        raise _not_said("a command with a password")
+    return parsed.text
 
 
-def typed(line: str) -> tuple[str, str]:
-    """What a server makes of a line that somebody typed: the word of a command and what stands
-    behind it, or no word and what is to be said."""
-    stripped = line.strip(" \t")
-    if stripped.startswith("//"):
-        return "", stripped[1:]
-    found = command(stripped)
-    if found is None or (stripped[0] == "!" and not found[0][0].isalpha()):
-        return "", line if stripped else ""
-    return found[0], found[1].strip()
+def _not_said(what: str) -> Refused:
+    way = "two slashes before it, or double quotes around it, say it"
+    return Refused("bad-arguments", f"that looks like {what}, so it was not said; {way}")
+
+
+def would_tell_password(line: str) -> bool:
+    """Whether saying this line as it is would tell everybody a password, as far as can be seen."""
+    return is_slip(line) or (isinstance(parse(line), Command) and is_secret(line))
 
 
 def literally(text: str) -> str:
@@ -126,7 +154,7 @@ def word(text: str) -> str:
 
     @raise Refused: C{bad-password}, if it cannot be one.
     """
-    if not (text.startswith('"') or re.search(r"\s", text)) and text:
+    if not (text.startswith(('"', "--")) or re.search(r"\s", text)) and text:
         return text
     if '"' in text or not text:
         raise Refused(
@@ -135,11 +163,6 @@ def word(text: str) -> str:
             " or one that begins with a double quote can be typed at the prompt only",
         )
     return f'"{text}"'
-
-
-def words(text: str) -> list[str]:
-    """The words of a command, without their quotes."""
-    return [quoted or bare for quoted, bare in _WORD.findall(text)]
 
 
 def packed(command: str, parameters: list[str]) -> list[str]:
@@ -164,22 +187,34 @@ def fits(line: str) -> str:
 
 
 def event(line: bytes) -> Event | None:
-    """The event in a line, with every string in it safe to show; L{None} if it has none, or one
-    that lacks what it needs."""
+    """Read the event in a line, with every string in it safe to show.
+
+    @return: L{None} if it has none, or one that is not as the protocol has it: which lacks a field,
+        has a number that is none, or the name of one of the client's own.
+    """
     if not line.startswith(b"{"):
         return None
     try:
-        fields = _safe(json.loads(line))
+        fields = _safe(json.loads(line), _DEEPEST)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict) or not isinstance(fields.get("event"), str):
+    kind = fields.get("event")
+    if not isinstance(kind, str) or kind in OWN:
         return None
-    needed = _FIELDS.get(fields["event"], {})
-    if not all(type(fields.get(name)) is kind for name, kind in needed.items()):
-        return None
-    if fields["event"] == "dm" and not isinstance(fields.get("id"), int | None):
-        return None
-    return fields
+    return fields if _fits(fields, _FIELDS.get(kind, _EVERY)) else None
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of a type, of one of several, or a list or an object of such."""
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(_fits(value.get(n), wanted[n]) for n in wanted)
+    if isinstance(wanted, list):
+        return isinstance(value, list) and all(_fits(each, wanted[0]) for each in value)
+    if isinstance(wanted, tuple):
+        return any(_fits(value, each) for each in wanted)
+    if wanted is int:
+        return type(value) is int and value >= 0
+    return value is None if wanted is None else type(value) is wanted
 
 
 def safe(text: str) -> str:
@@ -192,11 +227,18 @@ def safe(text: str) -> str:
         return clean(printable(text))
 
 
-def _safe(value: Any) -> Any:
+def _safe(value: Any, depth: int) -> Any:
+    """
+    @raise ValueError: if it is nested deeper than this, or has a number that is too large or none.
+    """
     if isinstance(value, str):
         return safe(value)
+    if isinstance(value, int | float) and not -_MOST <= value <= _MOST:
+        raise ValueError("too large")
+    if isinstance(value, dict | list) and not depth:
+        raise ValueError("nested too deep")
     if isinstance(value, dict):
-        return {safe(key): _safe(each) for key, each in value.items()}
+        return {safe(key): _safe(each, depth - 1) for key, each in value.items()}
     if isinstance(value, list):
-        return [_safe(each) for each in value]
+        return [_safe(each, depth - 1) for each in value]
     return value

@@ -144,7 +144,7 @@ class Logs:
     def _fill(self, log: Log, message: Event, number: str) -> None:
         """Take a message of a replay that goes on where we left off."""
         n = message.get(number)
-        if n is None:
+        if n is None or message["event"] != ("message" if number == "seq" else "dm"):
             return
         self._last_id = max(self._last_id, message["id"])
         if log.seen is None or log.heard is None:
@@ -163,4 +163,7 @@ class Logs:
 
 def _is_old(replay: list[Event], log: Log, number: str) -> bool:
     """The replay begins before what is to come; so it is not the one that was asked for."""
-    return bool(replay) and log.seen is not None and (replay[0].get(number) or 0) <= log.seen
+    if not replay or log.seen is None:
+        return False
+    first = replay[0].get(number)
+    return not isinstance(first, int) or first <= log.seen

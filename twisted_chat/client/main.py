@@ -12,10 +12,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from twisted_chat import __version__
+from twisted_chat.core.text import printable
 
+from . import lines
 from .connection import Client, GaveUp, Identity, Refused, Where
 from .pipe import Pipe, Plan, complain, is_input
-from .where import PORT
+from .where import PORT, BadWhere
 from .window import NoWindow, run
 
 OK, FAILED, MISUSED = 0, 1, 2
@@ -26,7 +28,8 @@ _VARIABLE = "TWISTED_CHAT_PASSWORD"
 
 _EPILOG = f"""\
 What is piped in is posted, line by line; then nothing is printed but what fails, and the exit
-code is 0 only if every line has its receipt. Otherwise what happens is printed, if the output is
+code is 0 only if every line has its receipt. A line that looks like a command is refused, unless
+--raw or --commands says what it is meant to be. Otherwise what happens is printed, if the output is
 a pipe or --json is given. With both, it does both, until the input ends.
 
 A password is taken from --password-file, from ${_VARIABLE}, or from the configuration, in
@@ -39,6 +42,9 @@ Exit codes: 0 all done, 1 not posted or not let in, 2 wrong usage.
 _KEYS = frozenset({"host", "port", "tls", "ca", "pin", "unix", "name", "password", "room"})
 
 
+_SWITCH = configparser.ConfigParser.BOOLEAN_STATES
+
+
 class Misused(Exception):
     """The command line or the configuration is wrong; the text says why."""
 
@@ -49,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = _parser().parse_args(arguments)
         code = _run(given)
     except Misused as error:
+        complain(str(error))
+        code = MISUSED
+    except BadWhere as error:
         complain(str(error))
         code = MISUSED
     except (GaveUp, NoWindow, Refused) as error:
@@ -67,17 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("host", metavar="HOST", nargs="?", help="the server, or its section")
     parser.add_argument("port", metavar="PORT", nargs="?", type=_port, help=f"default: {PORT}")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--room",
         action="append",
         help="the room to post to and to follow; again for more to follow (default: the lobby)",
+    )
+    where.add_argument("--to", metavar="NAME", help="in a pipe: tell this person, in private")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--raw", action="store_true", help="in a pipe: every line is text")
+    how.add_argument(
+        "--commands", action="store_true", help="in a pipe: lines are what a person would type"
     )
     parser.add_argument("--name", help="who to be")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--guest", action="store_true", help="come without a password")
     who.add_argument("--register", action="store_true", help="make the account if there is none")
     parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
-    parser.add_argument("--tls", action="store_true", default=None, help="speak TLS")
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="speak TLS, or do not")
     parser.add_argument("--ca", metavar="FILE", help="TLS; trust these certificates (PEM)")
     parser.add_argument(
         "--pin", metavar="SHA256", help="TLS; trust the certificate with this fingerprint"
@@ -104,12 +120,15 @@ def _run(given: argparse.Namespace) -> int:
     settings = _settings(_config_path(), given.host)
     where = _where(given, settings)
     identity = _identity(given, settings)
-    rooms = tuple(given.room or settings.get("room", "").split())
+    rooms, to = _places(given, settings)
+    posts = is_input(0) and not given.gui
+    if not posts and (to or given.raw or given.commands):
+        raise Misused("--to, --raw and --commands are for what is piped in, and nothing is")
     if given.gui:
         run(where, identity, rooms, ready=bool(given.guest or identity.password))
         return OK
-    posts = is_input(0)
-    plan = Plan(rooms, posts, given.json or not (posts or sys.stdout.isatty()), given.json)
+    follows = given.json or not (posts or sys.stdout.isatty())
+    plan = Plan(rooms, posts, follows, given.json, to, given.raw, given.commands)
     if not (plan.posts or plan.follows):
         return _on_terminal(given, where, identity, rooms)
     from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
@@ -156,7 +175,34 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
     return codes[0] if codes else pipe.report()
 
 
+def _places(given: argparse.Namespace, settings: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The rooms to be in, and the person to tell what is piped in.
+
+    @raise Misused: if there can be no such room or person.
+    """
+    try:
+        if given.to is not None:
+            return (), lines.person(given.to)
+        rooms = given.room or settings.get("room", "").split()
+        return tuple(map(lines.room, rooms)), ""
+    except Refused as error:
+        raise Misused(str(error)) from None
+
+
 def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
+    """Which server to connect to, and how.
+
+    @raise Misused: if that is wrong. What asks for TLS and cannot be understood is: a password must
+        not go out without it.
+    @raise BadWhere: if there can be no such server.
+    """
+    for key in ("ca", "pin", "unix"):
+        for source, value in (
+            (f"--{key}", getattr(given, key)),
+            (f"{_config_path()}: {key}", settings.get(key)),
+        ):
+            if value is not None and not value.strip():
+                raise Misused(f"{source} is empty; give it a value, or leave it out")
     unix = given.unix or ("" if given.host and not settings else settings.get("unix", ""))
     host = settings.get("host") or given.host
     if given.gui and not (host or unix):
@@ -167,9 +213,19 @@ def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
         port = given.port or _port(settings.get("port", str(PORT)))
     except ValueError:
         raise Misused(f"{_config_path()}: port is a number from 1 to 65535") from None
-    tls = given.tls or settings.get("tls", "no").lower() in ("yes", "true", "on", "1")
-    ca, pin = given.ca or settings.get("ca", ""), given.pin or settings.get("pin", "")
-    return Where(host or "localhost", port, tls, ca, pin, unix)
+    configured = settings.get("tls", "no").strip()
+    if configured.lower() not in _SWITCH:
+        raise Misused(f'{_config_path()}: tls is yes or no, not "{printable(configured)}"')
+    tls, ca, pin = given.tls, given.ca, given.pin
+    if tls is False and (ca or pin):
+        raise Misused("--no-tls and a certificate to trust exclude each other")
+    if tls is None:
+        tls = _SWITCH[configured.lower()]
+    if given.tls is not False:
+        ca, pin = ca or settings.get("ca", ""), pin or settings.get("pin", "")
+    where = Where(host or "localhost", port, tls, ca or "", pin or "", unix)
+    where.check()
+    return where
 
 
 def _identity(given: argparse.Namespace, settings: dict[str, str]) -> Identity:
@@ -191,12 +247,23 @@ def _first_line(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             line = file.readline().rstrip("\r\n")
+            mode = os.fstat(file.fileno()).st_mode
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise Misused(f"cannot read the password in {path}: {reason}") from None
+    if stat.S_ISREG(mode):
+        _refuse_shared(path, mode)
     if not line:
         raise Misused(f"the first line of {path} is to be the password, and it is empty")
     return line
+
+
+def _refuse_shared(path: object, mode: int) -> None:
+    """
+    @raise Misused: if others than its owner can use a file with a password.
+    """
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Misused(f"{path} holds a password and others can read it: chmod 600 it")
 
 
 def _config_path() -> Path:
@@ -224,8 +291,8 @@ def _settings(path: Path, host: str | None) -> dict[str, str]:
     unknown = sorted({key for section in every for key in section} - _KEYS)
     if unknown:
         raise Misused(f"{path}: there is no setting called {unknown[0]}")
-    if any("password" in section for section in every) and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Misused(f"{path} holds a password and others can read it: chmod 600 it")
+    if any("password" in section for section in every):
+        _refuse_shared(path, mode)
     if host is not None and config.has_section(host):
         return dict(config.items(host))
     return dict(config.defaults())

@@ -5,9 +5,11 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,6 +19,8 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from twisted_chat.protocol.grammar import Command, Speech, is_slip, parse
 
 from . import lines, show
 from .connection import LOBBY, Client, Event, GaveUp, Refused
@@ -38,6 +42,8 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _FOLLOWED = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "gap"})
 """What is shown as text; as JSON everything is."""
 
+_Do = Callable[[], Coroutine[Any, Any, object]]
+
 _standard_io: Any = StandardIO  # which has other parameters on Windows
 
 _log = Logger()
@@ -51,12 +57,18 @@ class Plan:
     @ivar posts: the standard input is posted.
     @ivar follows: what happens is written to the standard output.
     @ivar json: as JSON Lines.
+    @ivar to: the person who is told, in private, what would be posted to a room.
+    @ivar raw: every line is text, also one that looks like a command. Else that is refused.
+    @ivar commands: lines are what a person would type: commands are carried out.
     """
 
     rooms: tuple[str, ...]
     posts: bool
     follows: bool
     json: bool
+    to: str = ""
+    raw: bool = False
+    commands: bool = False
 
 
 def is_input(descriptor: int) -> bool:
@@ -80,6 +92,11 @@ class Pipe(Protocol):
         self._room = plan.rooms[0] if plan.rooms else LOBBY
         self._buffer = b""
         self._number = 0
+        self._begun = 0  # the line of which the beginning was looked at last
+        self._drops_rest = False  # of that line
+        self._todo: deque[tuple[int, _Do, bool]] = deque()  # by line; is it a command?
+        self._works = False
+        self._answered: Deferred[None] | None = None
         self._waiting = 0
         self._paused = False
         self._input_ended = not plan.posts
@@ -95,6 +112,7 @@ class Pipe(Protocol):
         """Post and follow until there is nothing more to do; gives back the exit code."""
         await self._client.start()
         nowhere = os.open(os.devnull, os.O_RDWR)
+        self._client.room = self._room
         stdin = sys.stdin.fileno() if self._plan.posts else nowhere
         stdout = sys.stdout.fileno() if self._plan.follows else nowhere
         _standard_io(self, stdin=stdin, stdout=stdout)
@@ -151,12 +169,80 @@ class Pipe(Protocol):
             self._finish()
 
     def _post(self, line: bytes, of: int = 0) -> None:
+        """Post a line, or a piece of one that is too long to be kept."""
         number = of or self._number
-        for piece in pieces(self._readable(line, number)):
-            self._waiting += 1
-            Deferred.fromCoroutine(self._client.say(piece, self._room)).addCallbacks(
-                self._posted, self._refused, errbackArgs=(number,)
-            ).addErrback(lambda failure: _log.failure("posting a line", failure))
+        text = self._readable(line, number)
+        if number == self._begun:
+            if self._drops_rest:
+                return
+        else:
+            self._begun = number
+            parsed = Speech(text) if self._plan.raw else parse(text)
+            self._drops_rest = isinstance(parsed, Command)
+            if isinstance(parsed, Command):
+                self._take(number, text, parsed.typed)
+                return
+            if self._plan.commands and is_slip(text):
+                self._drops_rest = True
+                self._do(number, partial(self._client.type, text))  # which refuses it
+                return
+            if self._plan.commands:
+                text = parsed.text
+        for piece in pieces(text):
+            self._do(number, partial(self._say, piece))
+
+    def _say(self, text: str) -> Coroutine[Any, Any, object]:
+        to = self._plan.to
+        # A command may have gone to another room.
+        room = "" if self._plan.commands else self._room
+        return self._client.dm(to, text) if to else self._client.say(text, room)
+
+    def _take(self, number: int, line: str, typed: str) -> None:
+        """Carry out a line that is a command, or refuse it."""
+        if self._plan.commands:
+            self._do(number, partial(self._client.type, line), is_command=True)
+            return
+        self.unposted += 1
+        complain(
+            f"line {number} looks like the command {typed[:40]}, so it was not posted;"
+            " --raw posts such lines as text, --commands carries them out"
+        )
+
+    def _do(self, number: int, do: "_Do", *, is_command: bool = False) -> None:
+        self._waiting += 1
+        self._todo.append((number, do, is_command))
+        if not self._works:
+            self._works = True
+            Deferred.fromCoroutine(self._work()).addErrback(
+                lambda failure: _log.failure("working off the input", failure)
+            )
+
+    async def _work(self) -> None:
+        """Post, and carry out commands. A command waits until all before it is answered, and all
+        behind it waits for its own answer."""
+        try:
+            while self._todo:
+                if self._todo[0][2]:
+                    await self._until_answered()
+                number, do, is_command = self._todo.popleft()
+                Deferred.fromCoroutine(do()).addCallbacks(
+                    self._posted, self._refused, errbackArgs=(number,)
+                ).addErrback(lambda failure: _log.failure("posting a line", failure))
+                if is_command:
+                    await self._until_answered()
+        finally:
+            self._works = False
+
+    async def _until_answered(self) -> None:
+        while self._waiting > len(self._todo):
+            self._answered = Deferred()
+            await self._answered
+
+    def _take_answer(self) -> None:
+        self._waiting -= 1
+        if self._answered is not None and self._waiting <= len(self._todo):
+            answered, self._answered = self._answered, None
+            answered.callback(None)
 
     def _readable(self, line: bytes, number: int) -> str:
         """A line without what a server would not take."""
@@ -170,17 +256,17 @@ class Pipe(Protocol):
             )
         return cleaned
 
-    def _posted(self, _: Event) -> None:
-        self._waiting -= 1
+    def _posted(self, _: object) -> None:
+        self._take_answer()
         self._regulate()
         self._finish()
 
     def _refused(self, failure: Failure, number: int) -> None:
-        self._waiting -= 1
         failure.trap(Refused, GaveUp)
         if not self._finishing:  # else they are counted
             self.unposted += 1
             complain(f"line {number} was not posted: {failure.value}")
+        self._take_answer()
         self._regulate()
         self._finish()
 

@@ -1,28 +1,15 @@
 """What was typed, kept between runs: without passwords, and for its owner only."""
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from prompt_toolkit.history import History
 
-from twisted_chat.core import names
+from twisted_chat.protocol.grammar import is_secret
 
 MOST = 1000
 """Lines that are kept."""
-
-_SECRET = ("login", "register", "passwd", "password")
-_OTHERS = frozenset({"join", "logout"})  # which are words of their own, though much like those
-_WORD = re.compile(r"\W*(\w*)")
-
-
-def is_secret(line: str) -> bool:
-    """May the line hold a password? Also one whose command is misspelt, or lacks its slash."""
-    match = _WORD.match(line)
-    word = match[1].lower() if match else ""
-    near = names.nearest(word, _SECRET) is not None or word.startswith(_SECRET)
-    return near and word not in _OTHERS
 
 
 def state_path() -> Path:

@@ -21,6 +21,8 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from twisted_chat.protocol.grammar import is_secret
+
 from .conversation import Left, Paste
 from .recall import Recall, state_path
 from .show import COLOURS, Line
@@ -39,6 +41,9 @@ _STYLE = Style.from_dict(
 
 _INDENT = 6
 """Columns before the second row of a line, so that nobody can have one look like a line."""
+
+_MOST_WAITING = 5
+"""Lines without a receipt that are shown; of more, the newest."""
 
 _log = Logger()
 
@@ -134,7 +139,12 @@ class PromptScreen:
     # Drawing
 
     def _prompt(self) -> FormattedText:
-        return FormattedText([("class:prompt", f"{self._question}: " if self._question else "> ")])
+        width = self._output.get_size().columns
+        typed = [each for each in self._typed if isinstance(each, str) and not is_secret(each)]
+        waiting = deque([*self._state.unsent, *typed], _MOST_WAITING)
+        rows = "".join(f"{cut(f'not sent yet: {each}', width - 1)}\n" for each in waiting)
+        prompt = f"{self._question}: " if self._question else "> "
+        return FormattedText([("class:notice", rows), ("class:prompt", prompt)])
 
     def _status(self) -> FormattedText:
         return FormattedText(
@@ -152,6 +162,9 @@ class PromptScreen:
         app = self._session.app
         if app.is_running:
             app.renderer.erase()
+            # Which has ended bracketed paste until the next rendering: in a paste that comes in
+            # between, each line would be taken for one that was typed.
+            self._output.enable_bracketed_paste()
         width = self._output.get_size().columns
         pieces = [piece for line in lines for piece in [*wrapped(line, width), ("", "\n")]]
         print_formatted_text(
@@ -267,6 +280,15 @@ def _size() -> Size:
     except OSError:
         columns = rows = 0
     return Size(rows or 24, columns or 80)
+
+
+def cut(text: str, width: int) -> str:
+    """As much of a text as fits into one row."""
+    if get_cwidth(text) <= width:
+        return text
+    while text and get_cwidth(text) >= width:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def wrapped(line: Line, width: int) -> Line:

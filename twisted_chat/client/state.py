@@ -1,7 +1,7 @@
 """What a client knows besides the lines that it shows: who is where, what is unread, and what can
 be typed. No screen, no clock."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from prompt_toolkit.utils import get_cwidth
 
@@ -10,7 +10,7 @@ from .lines import Event
 LOBBY = "lobby"
 
 _ROOM_COMMANDS = frozenset({"/join", "/leave", "/part", "/users", "/who", "/history"})
-_NAME_COMMANDS = frozenset({"/dm", "/msg", "/tell"})
+_NAME_COMMANDS = frozenset({"/dm", "/msg", "/tell", "/w", "/whisper", "/query"})
 
 
 class State:
@@ -18,14 +18,14 @@ class State:
     @ivar name: who we are.
     @ivar room: where we talk.
     @ivar link: how the connection is.
-    @ivar unsent: how many lines have no receipt yet.
+    @ivar unsent: the lines that have no receipt or answer yet.
     """
 
     def __init__(self) -> None:
         self.name = ""
         self.room = LOBBY
         self.link = "connecting"
-        self.unsent = 0
+        self.unsent: Collection[str] = ()
         self._people: dict[str, set[str]] = {}
         self._unnamed: dict[str, int] = {}  # who came or went in a storm, without a name
         self._unread: dict[str, int] = {}
@@ -75,7 +75,7 @@ class State:
             "" if self.link == "connected" else self.link,
             f"#{self.room}",
             f"unread {unread}" if unread else "",
-            f"{self.unsent} not sent" if self.unsent else "",
+            f"{len(self.unsent)} not sent" if self.unsent else "",
             f"{self._here()} here" if self.room in self._people else "",
             self.name,
             self.link if self.link == "connected" else "",

@@ -1,6 +1,7 @@
 """Where a server is, and how to be sure that it is that one."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import error as e
+from twisted.internet.abstract import isIPv6Address
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.ssl import (
@@ -25,6 +27,7 @@ from . import lines
 PORT = 5000
 """The port of a server that does not say."""
 
+_HOST = re.compile(r"[\w.-]+", re.ASCII)
 _PEM_END = b"-----END CERTIFICATE-----"
 
 
@@ -57,18 +60,39 @@ class Where:
     def is_tls(self) -> bool:
         return not self.unix and bool(self.tls or self.ca or self.pin)
 
+    def check(self) -> None:
+        """Do nothing, if there can be such a server.
+
+        @raise BadWhere: if the name of the host, the fingerprint or the file is none, or TLS is
+            asked for on a UNIX socket.
+        """
+        if self.unix and (self.tls or self.ca or self.pin):
+            raise BadWhere("a UNIX socket has no TLS; leave one of the two out, or say --no-tls")
+        if not self.unix:
+            self._host()
+        if self.is_tls:
+            self._creator()
+
     def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
         """What connects there.
 
-        @raise BadWhere: if the name of the host, the fingerprint or the file is none.
+        @raise BadWhere: as L{check}.
         """
         if self.unix:
             return UNIXClientEndpoint(reactor, self.unix, timeout)
-        try:
-            plain = HostnameEndpoint(reactor, self.host.encode("idna").decode(), self.port, timeout)
-        except (UnicodeError, ValueError):
-            raise BadWhere(f'"{self.host}" is no name of a host') from None
+        plain = HostnameEndpoint(reactor, self._host(), self.port, timeout)
         return wrapClientTLS(self._creator(), plain) if self.is_tls else plain
+
+    def _host(self) -> str:
+        """The host as DNS has it."""
+        try:
+            host = self.host.encode("idna").decode()
+        except UnicodeError:
+            host = ""
+        if not (_HOST.fullmatch(host) or isIPv6Address(host)):
+            hint = "; write HOST PORT, without a scheme" if ":" in self.host else ""
+            raise BadWhere(f'"{lines.safe(self.host)}" is no name of a host{hint}')
+        return host
 
     def _creator(self) -> Any:
         if self.pin:

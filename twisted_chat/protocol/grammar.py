@@ -1,8 +1,11 @@
 """What a line that was typed asks for: the grammar, for both ends. No socket, no clock."""
 
+import difflib
 import re
+import unicodedata
 from dataclasses import dataclass
 
+from twisted_chat.core import names
 from twisted_chat.core.text import printable, unindented, unquoted
 
 MAX_LINE = 4096
@@ -17,7 +20,35 @@ FIRST_WORDS = frozenset({"help", "quit", "bye", "logout"})
 LITERALLY = "\u2060"
 """A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
 
+WITH_PASSWORD = ("login", "register", "passwd")
+"""Commands that take a password."""
+
+_WORDS = """
+    ? bc broadcast bye dm exit guest help history join json leave login logout me msg nick part
+    passwd query quit r register rooms since tell topic users w whisper who
+"""
+WORDS = frozenset(_WORDS.split())
+"""All commands, without their slash."""
+
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
+_PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
+_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
+_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
+
+_PRIVATE = ("dm", "msg", "query", "tell", "whisper")
+
+# What is a command elsewhere, and takes a password.
+_SIGN_IN = "auth id identify nickserv ns oper pass password pw pwd reg rgstr signin signup"
+
+_SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
+_NOT_SECRET = frozenset({"join", "logout", "nick"})  # though much like one of those
+
+# Behind a word like C{login}, what shows that somebody talks of it: no name is like that.
+_TALK = "a and are as at fails for from in is it not now of on or the to was with"
+
+# A command that is none, since something stands before the slash, or no slash.
+_MISSED = re.compile(r"(?:\W*|\W*\w{1,2})[/!\\](\w+)\s(.*)|\W*[/!\\]\s+(\w+)\s(.*)")
+_BARE = re.compile(r"\W*(login|register|passwd|signin|(?:(?:ns|nickserv)\s+)?identify)\s(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +97,106 @@ def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
     if match is None:
         quoted = unquoted(bare)
         return Speech(line) if quoted == bare else Speech(quoted, unquoted=True)
-    return Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
+    command = Command(bare[0] + printable(match[1]), match[1].lower(), match[2])
+    return Speech(line) if _is_for_bots(command) else command
+
+
+def _is_for_bots(command: Command) -> bool:
+    """An exclamation mark and a word that is none of ours call a bot, so they are said; but not
+    what may be one of ours misspelt, with a password or a private message behind it."""
+    is_ours = command.word in WORDS or command.word == "pm"
+    return command.typed.startswith("!") and not (is_ours or confides(command.word))
+
+
+def confides(word: str) -> bool:
+    """Tell whether what stands behind a word, which may be a misspelt command, is not for everyone:
+    a password or a private message."""
+    return (
+        word in _SIGN_IN.split()
+        or word.startswith(WITH_PASSWORD)
+        or names.nearest(word, (*WITH_PASSWORD, *_PRIVATE)) is not None
+    )
+
+
+def arguments(usage: str, rest: str) -> list[str] | None:
+    """Split what stands behind a command into one argument for each parameter.
+
+    A word may stand in double quotes.
+
+    @param usage: the parameters; one in brackets may be left out, one such as C{[--keep]} is
+        empty then, and C{MESSAGE}, C{TEXT} and C{ACTION} take the rest of the line.
+    @return: L{None} if there are too few words or too many.
+    """
+    given: list[str] = []
+    for parameter in _PARAMETER.findall(usage):
+        if not rest:
+            if not parameter.startswith("["):
+                return None
+            continue
+        if parameter.strip("[]") in _REST_OF_LINE:
+            return [*given, unquoted(rest)]
+        match = _WORD.match(rest)
+        assert match is not None  # anything that is not empty begins with a word
+        if parameter.startswith("[--") and match["word"] != parameter.strip("[]"):
+            given.append("")
+            continue
+        given.append(match["word"] if match["quoted"] is None else match["quoted"])
+        rest = rest[match.end() :]
+    return None if rest else given
+
+
+def named(typed: str) -> str:
+    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë; also with the
+    wide ones of an input method."""
+    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
+
+
+def is_secret(line: str) -> bool:
+    """Tell whether a line may hold a password, and so is to be kept nowhere.
+
+    It may if one of its first three words is a command that takes one, also misspelt, abbreviated,
+    of another chat, or without its slash. Many lines are taken for one that are none.
+    """
+    first, *others = re.findall(r"\w+", _folded(line))[:3] or [""]
+    return _takes_password(first) or any(map(_is_like_secret, others))
+
+
+def is_slip(line: str) -> bool:
+    """Tell whether a line that would be said looks like a command with a password in it: something
+    stands before the slash, or there is none. What was quoted, to have it said, is no slip."""
+    bare = line.rstrip(" ").lstrip("\ufeff")
+    is_quoted = bare.startswith(LITERALLY) or parse(line) != Speech(bare)
+    if is_quoted or _COMMAND.match(unindented(bare)):
+        return False  # the latter is for a bot
+    folded = _folded(line).strip()
+    if match := _BARE.fullmatch(folded):
+        word, rest, least = match[1], match[2], 1 if match[1].endswith("identify") else 2
+    elif match := _MISSED.fullmatch(folded):
+        word, rest, least = match[1] or match[3], match[2] or match[4] or "", 1
+    else:
+        return False
+    words = rest.split(None, 1)
+    talk = not words or words[0] in _TALK.split()
+    return not talk and _takes_password(word) and least <= len(_WORD.findall(rest)) <= 2
+
+
+def _folded(line: str) -> str:
+    """A line in one case and width, and without what cannot be seen."""
+    folded = unicodedata.normalize("NFKC", line).casefold()
+    return "".join(each for each in folded if unicodedata.category(each) != "Cf")
+
+
+def _takes_password(word: str) -> bool:
+    shortens = any(_shortens(word, command) for command in _SECRET) and word not in _NOT_SECRET
+    return word in _SIGN_IN.split() or shortens or _is_like_secret(word)
+
+
+def _is_like_secret(word: str) -> bool:
+    near = difflib.get_close_matches(word[:20], _SECRET, 1, 0.7)
+    return (bool(near) or word.startswith(_SECRET)) and word not in _NOT_SECRET
+
+
+def _shortens(word: str, command: str) -> bool:
+    """It has three or more letters of the command, in order, with the first of them."""
+    letters = iter(command)
+    return len(word) > 2 and word[0] == command[0] and all(each in letters for each in word)

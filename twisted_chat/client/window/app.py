@@ -1,6 +1,7 @@
 """The window: a login screen, then a screen to talk, and the connection behind them."""
 
 import tkinter
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -8,9 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from twisted_chat.protocol.grammar import Speech, parse
+
+from .. import lines
 from ..connection import Client, GaveUp, Identity, Refused, Where
 from ..lines import Event
-from .conversations import Conversation, Conversations, command
+from .conversations import Conversation, Conversations
 from .login import Login
 from .looks import dress
 from .talk import Actions, Talk
@@ -29,6 +33,9 @@ _ROOMS_EVERY = 60.0
 
 _MORE, _MOST = 100, 1000
 """Earlier messages that are asked for at a time, and in one answer at most."""
+
+_ANSWERS = frozenset({"users", "rooms"})
+"""Events that people and the window ask for."""
 
 _SILENT = frozenset({"reconnecting", "history"})
 """Events that say nothing to people, or say it in the line of the connection."""
@@ -61,9 +68,9 @@ class App:
         self._talk: Talk | None = None
         self._drawing: Any = None
         self._asking: Any = None
-        self._wanted = {"users": 0, "rooms": 0}
+        # Answers to what nobody has typed, each with the room that it is about.
+        self._wanted: Counter[tuple[str, object]] = Counter()
         self._earlier_asked: set[Conversation] = set()
-        self._unsaid = 0
         self._pause = 0.0
         self._welcomed: tuple[str, bool] | None = None
         self._has_focus = True
@@ -199,12 +206,12 @@ class App:
             self._looked()
         if kind == "welcome" and (event["name"], event["account"]) == self._welcomed:
             return  # the same as before the connection was lost
-        is_answer = kind in self._wanted and not self._conversations.awaits(event)
-        if self._wanted.get(kind):  # nobody has typed for that
-            self._wanted[kind] -= 1
+        is_answer = kind in _ANSWERS and not self._conversations.awaits(event)
+        if self._wanted[kind, event.get("room")]:
+            self._wanted[kind, event.get("room")] -= 1
             is_answer = False
         belongs = self._conversations.take(event)
-        if is_answer or not (belongs or kind in self._wanted or kind in _SILENT):
+        if is_answer or not (belongs or kind in _ANSWERS or kind in _SILENT):
             self._talk.current.add(event)
         if kind == "welcome":
             self._welcomed = event["name"], event["account"]
@@ -231,7 +238,8 @@ class App:
 
     def _show_waiting(self) -> None:
         assert self._talk is not None
-        waiting = f"; {self._unsaid} to be said then" if self._unsaid else ""
+        unsent = sum(len(each.unsent) for each in self._conversations)
+        waiting = f"; {unsent} to be said then" if unsent else ""
         self._talk.status("Waiting", f"connecting again in {self._pause} s{waiting}")
 
     def _draw_soon(self) -> None:
@@ -276,28 +284,24 @@ class App:
             self._looked()
 
     def _typed(self, conversation: Conversation, line: str) -> None:
-        word = command(line)
-        question = _QUESTIONS.get(line.strip().lower())
-        if question is not None:
-            question(self)
-            return
+        parsed = parse(line)
+        word, rest = ("", "") if isinstance(parsed, Speech) else (parsed.word, parsed.rest)
         person = conversation.person
+        typed = line
+        if word in _QUESTIONS:
+            _QUESTIONS[word](self)
+            return
         if person and word in _NOT_IN_PRIVATE:
             self._complain(conversation, line, f"/{word} is for a room; this is private")
             return
-        if person and not word:
-            text = line.strip(" \t")
-            said = text[1:] if text.startswith("//") else line
-            self._say(conversation, line, lambda client: client.dm(person, said))
-            return
-        if word in ("leave", "part") and person and not line.split()[1:]:
+        if person and word in ("leave", "part") and not rest:
             self._close(conversation)
             return
         if person and word == "history":
-            number, _, of = line.strip().partition(" ")[2].strip().partition(" ")
+            number, _, of = rest.partition(" ")
             if not of and not number.startswith(("@", "#")):
-                line = f"/history {number or 20} @{person}"
-        self._say(conversation, line, lambda client: client.type(line), room=conversation)
+                typed = f"/history {number or 20} @{person}"
+        self._say(conversation, line, lambda client: client.type(typed, person), room=conversation)
 
     def _say(
         self,
@@ -316,7 +320,8 @@ class App:
 
         async def say() -> None:
             before = client.room
-            self._unsaid += 1
+            conversation.unsent.append(line)
+            self._draw_soon()
             if self._talk is not None and not client.is_connected:
                 self._show_waiting()
             try:
@@ -327,7 +332,8 @@ class App:
                 if client.room != before and self._talk is not None and client is self._client:
                     self._talk.show(self._conversations.open(client.room))
             finally:
-                self._unsaid -= 1
+                conversation.unsent.remove(line)
+                self._draw_soon()
 
         self._start(say())
 
@@ -395,7 +401,7 @@ class App:
     # What is asked for without anybody typing it
 
     def _ask_rooms(self) -> None:
-        self._ask_quietly("/rooms", "rooms")
+        self._ask_quietly("/rooms", "rooms", None)
 
     def _ask_soon(self) -> None:
         if self._asking is None and not self._ending:
@@ -410,19 +416,19 @@ class App:
         stale = sorted(self._conversations.stale)
         self._conversations.stale.clear()
         for room in stale:
-            self._ask_quietly(f"/users {room}", "users")
+            self._ask_quietly(f"/users {room}", "users", room)
 
-    def _ask_quietly(self, line: str, answer: str) -> None:
+    def _ask_quietly(self, line: str, kind: str, room: str | None) -> None:
         client = self._client
         if client is None or not client.is_connected:
             return
-        self._wanted[answer] += 1
+        self._wanted[kind, room] += 1
 
         async def ask() -> None:
             try:
                 await client.command(line)
             except (GaveUp, Refused):
-                self._wanted[answer] = max(0, self._wanted[answer] - 1)
+                self._wanted[kind, room] = max(0, self._wanted[kind, room] - 1)
 
         self._start(ask())
 
@@ -434,7 +440,10 @@ class App:
             self._talk.ask("to everyone:", lambda text: self._typed_literally(lobby, text))
 
     def _typed_literally(self, conversation: Conversation, text: str) -> None:
-        self._say(conversation, text, lambda client: client.say(text, conversation.name))
+        async def say(client: Client) -> None:
+            await client.say(lines.message(text), conversation.name)
+
+        self._say(conversation, text, say)
 
     def _ask_for_name(self) -> None:
         if self._talk is not None:
@@ -452,9 +461,9 @@ _STATUS: dict[str, Callable[[App, Event], None]] = {
 }
 
 _QUESTIONS: dict[str, Callable[[App], None]] = {
-    "pm": App._ask_for_all,
-    "dm": App._ask_for_name,
-    "ex": App.end,
+    "PM": App._ask_for_all,
+    "DM": App._ask_for_name,
+    "EX": App.end,
     "exit": App.end,
 }
 

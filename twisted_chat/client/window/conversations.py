@@ -1,10 +1,10 @@
 """What the window shows, without the window: who said what where, what of it is unread, and who
 is there. No Tk, no clock."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from difflib import get_close_matches
+
+from twisted_chat.protocol.grammar import is_secret
 
 from ..lines import Event
 from ..show import LOBBY, mentions
@@ -18,15 +18,13 @@ _MOST_PRIVATE = 40
 _FEW = 50
 """People in a room of whom it is asked who has an account, whenever somebody comes."""
 
-_SECRET = ("register", "login", "passwd")
-_COMMAND = re.compile(r"[/!]\s*([A-Za-z]+)")
-
 
 class Conversation:
     """A room, or what is said between us and one person.
 
     @ivar name: of the room, or of the person with an C{@} before it.
     @ivar people: who is in the room; and whether they have an account.
+    @ivar unsent: lines that were typed in it and have no receipt or answer yet.
     @ivar unread: messages that came while it was not looked at.
     @ivar mentioned: one of those is for us.
     @ivar changed: events were put between others, so that it is to be drawn anew.
@@ -38,6 +36,7 @@ class Conversation:
         self.events: list[Event] = []
         self.people: dict[str, bool] = {}
         self.topic = ""
+        self.unsent: list[str] = []
         self.unread = 0
         self.mentioned = False
         self.changed = False
@@ -62,7 +61,8 @@ class Conversation:
 
     def add(self, event: Event) -> bool:
         """Take an event to its place; gives back whether it is a new one, that is now the last."""
-        number = event["seq"] if event["event"] == "message" else event.get("id")
+        kind = event["event"]
+        number = event["seq"] if kind == "message" else event.get("id") if kind == "dm" else None
         is_last = number is None or number > self.last
         if number is None:
             at = len(self.events)
@@ -272,20 +272,6 @@ _TAKEN = {
     "connected": Conversations._anew,
     "skipped": Conversations._anew,
 }
-
-
-def command(line: str) -> str:
-    """The word of the command that a server takes a line for, in lower case; empty if the line is
-    something said."""
-    typed = line.strip(" \t")
-    match = re.match(r"(?:/(?!/)|!(?=[^\W\d_]))(\S+)", typed)
-    return match[1].lower() if match else ""
-
-
-def is_secret(line: str) -> bool:
-    """It may hold a password: it is one of those commands, or one of them misspelt."""
-    match = _COMMAND.match(line.strip())
-    return match is not None and bool(get_close_matches(match[1].lower(), _SECRET, 1, 0.75))
 
 
 class Recall:

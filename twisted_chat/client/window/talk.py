@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from tkinter import ttk
 
+from twisted_chat.protocol.grammar import is_secret
+
 from ..show import COLOURS, name_style
 from .conversations import Conversation, Conversations, Recall
 from .looks import ACCENT, DIM, EDGE, INK, PAPER
@@ -13,6 +15,9 @@ from .text import ConversationText
 
 _COLOURED = 300
 """People whose names are coloured; of more, it would take long."""
+
+_MOST_UNSENT = 5
+"""Lines without a receipt that are shown; of more, the newest."""
 
 KEYS = (
     ("Enter", "sends what is typed; / begins a command, /help lists them"),
@@ -101,6 +106,7 @@ class Talk(ttk.Frame):
         self._target = ttk.Label(line, style="Target.TLabel")
         self.entry = ttk.Entry(line, font="TkTextFont")
         line.pack(side="bottom", fill="x", pady=(6, 0))
+        self._unsent = ttk.Label(pane, style="Hint.TLabel")
         self._target.pack(side="left", padx=(4, 6))
         self.entry.pack(side="left", fill="x", expand=True)
         self._tabs.pack(fill="both", expand=True)
@@ -198,6 +204,7 @@ class Talk(ttk.Frame):
         drawn = [text.draw(self._conversations.name) for text in self._texts.values()]
         self._list_rooms()
         self._list_people()
+        self._show_unsent()
         return all(drawn)
 
     def show(self, conversation: Conversation) -> None:
@@ -243,6 +250,16 @@ class Talk(ttk.Frame):
                 self._rooms.insert("", "end", name, text=label, values=(count,), tags=(tag,))
             self._rooms.selection_set([each for each in chosen if self._rooms.exists(each)])
         self._mark_room()
+
+    def _show_unsent(self) -> None:
+        """Show, above what is typed, what was typed here and has no receipt yet."""
+        typed = [line for line in self.current.unsent if line and not is_secret(line)]
+        rows = [f"not sent yet: {_short(line, 80)}" for line in typed[-_MOST_UNSENT:]]
+        if not rows:
+            self._unsent.pack_forget()
+        else:
+            self._unsent.configure(text="\n".join(rows))
+            self._unsent.pack(side="bottom", anchor="w", padx=4, before=self._tabs)
 
     def _mark_room(self) -> None:
         """Mark the conversation in front, unless somebody is choosing one."""

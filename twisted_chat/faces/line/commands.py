@@ -10,6 +10,7 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
 from twisted_chat.protocol import grammar
+from twisted_chat.protocol.grammar import confides, named
 
 from . import login
 from .terminal import Terminal
@@ -55,20 +56,8 @@ class Command:
 
         @raise Refusal: C{bad-arguments}, with the usage.
         """
-        given: list[str] = []
-        for parameter in _PARAMETER.findall(self.usage):
-            if not rest:
-                if not parameter.startswith("["):
-                    raise self.misused
-                break
-            if parameter.strip("[]") in _REST_OF_LINE:
-                given.append(unquoted(rest))
-                return given
-            match = _WORD.match(rest)
-            assert match is not None  # anything that is not empty begins with a word
-            given.append(match["word"] if match["quoted"] is None else match["quoted"])
-            rest = rest[match.end() :]
-        if rest:
+        given = grammar.arguments(self.usage, rest)
+        if given is None:
             raise self.misused
         return given
 
@@ -86,13 +75,10 @@ class Command:
 _ENTRIES = 500
 """People, rooms or messages in an answer that count as one more line."""
 
-_PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _SECRETS = frozenset({"PASSWORD", "OLD", "NEW"})
-_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 _MOST_PLACES = 20
 _SESSION = "~="
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
-_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 
 
 # What means something else, or nothing, elsewhere: no suggestion would be what was meant.
@@ -101,9 +87,6 @@ _OF_OTHER_TRADES = """
     list lusers map mode mute names notice op oper ping silence squery stats time trace unban
     unblock unignore unmute voice wallops whois whowas
 """
-
-# What is a command elsewhere, and takes a password.
-_SIGN_IN = "auth identify nickserv ns pass password pwd reg rgstr signin signup"
 
 
 def find(typed: str, word: str) -> Command:
@@ -126,28 +109,13 @@ def _way_out(typed: str, word: str) -> str:
         near = names.nearest(word, (w for w in _BY_WORD if w.islower() and len(w) > 1))
         if near:
             return f"did you mean /{near}?"
-    if typed.startswith("/") and len(typed) <= 40 and not _confides(word):
+    if typed.startswith("/") and len(typed) <= 40 and not confides(word):
         return f'/help lists them, "/{typed} ..." says it'
     return "/help lists them"
 
 
-def is_for_bots(line: grammar.Command) -> bool:
-    """An exclamation mark and a word that is none of ours call a bot, so they are said; but not
-    what may be one of ours misspelt, with a password or a private message behind it."""
-    return line.typed.startswith("!") and not (_is_ours(line.word) or _confides(line.word))
-
-
 def _is_ours(word: str) -> bool:
     return word in _BY_WORD or word == "pm"
-
-
-def _confides(word: str) -> bool:
-    """What stands behind this word is not for everyone."""
-    return (
-        word in _SIGN_IN.split()
-        or word.startswith(_WITH_SECRETS)
-        or names.nearest(word, (*_WITH_SECRETS, *_PRIVATE)) is not None
-    )
 
 
 async def _register(at: Terminal, name: str, password: str | None = None) -> None:
@@ -205,12 +173,6 @@ async def _passwd(at: Terminal, old: str | None = None, new: str | None = None) 
     at.notice("your password is changed")
 
 
-def _named(typed: str) -> str:
-    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë; also with the
-    wide ones of an input method."""
-    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
-
-
 def _users(at: Terminal, room: str = "") -> None:
     at.charge(at.chat.users(at.session, room) // _ENTRIES)
 
@@ -232,7 +194,7 @@ async def _history(at: Terminal, *arguments: str) -> None:
         if argument.isdecimal() and argument.isascii() and count is None and not of:
             count = int(argument[:10])
         elif not of:
-            of = f"@{_named(argument)}" if argument.startswith("@") else argument
+            of = f"@{named(argument)}" if argument.startswith("@") else argument
         else:
             raise _BY_WORD["history"].misused
     at.charge(await at.chat.history(at.session, count, of) // _ENTRIES)
@@ -286,7 +248,7 @@ async def _ask_direct(at: Terminal) -> None:
     answer = await at.ask("Private message to (Enter to cancel):")
     if not answer:
         return
-    name = names.canonical(_named(answer))
+    name = names.canonical(named(answer))
     message = await at.ask(f"Message to {name} (Enter to cancel):")
     if message and await _is_meant(at, message):
         await at.chat.direct(at.session, name, unquoted(message))
@@ -298,7 +260,7 @@ async def _is_meant(at: Terminal, message: str) -> bool:
     @raise Refusal: C{bad-arguments} if it does and nobody is there to be asked.
     """
     line = grammar.parse(message)
-    if not isinstance(line, grammar.Command) or not (_is_ours(line.word) or _confides(line.word)):
+    if not isinstance(line, grammar.Command) or not (_is_ours(line.word) or confides(line.word)):
         return True
     if not at.typed:
         raise Refusal(
@@ -334,7 +296,7 @@ COMMANDS: Sequence[Command] = (
         ("msg", "tell", "w", "whisper", "query"),
         "NAME MESSAGE",
         "say something to one person",
-        lambda at, name, message: at.chat.direct(at.session, _named(name), message),
+        lambda at, name, message: at.chat.direct(at.session, named(name), message),
         posts=True,
     ),
     Command("r", (), "MESSAGE", "answer the last private message", _reply, posts=True),
@@ -399,6 +361,3 @@ COMMANDS: Sequence[Command] = (
 _BY_WORD: dict[str, Command] = {
     word: command for command in COMMANDS for word in (command.word, *command.also)
 }
-
-_WITH_SECRETS = tuple(word for word, command in _BY_WORD.items() if command.has_secret)
-_PRIVATE = tuple(w for w, command in _BY_WORD.items() if command.word == "dm" and len(w) > 1)

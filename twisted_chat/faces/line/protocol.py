@@ -316,8 +316,6 @@ class ChatProtocol(LineReceiver):
             parsed = parse(read, newcomer=self._is_newcomer)
             if isinstance(parsed, Speech):
                 await self._say(parsed)
-            elif commands.is_for_bots(parsed):
-                await self._say(Speech(read))
             else:
                 typed = parsed.typed
                 command = commands.find(typed, parsed.word)
