@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from tests.support import NOW
 from twisted_chat.core.model import Message
@@ -301,15 +302,10 @@ class MovedTests(DoubtTestCase):
 
         database._driver = Moving(driver, kept=True)
         self.patch(sqlite, "_PAUSE", 0.001)
-        waits: Deferred[None] = Deferred()
-        self.patch(database, "_in_reactor", lambda *_, **__: reactor.callFromThread(tell))
-
-        def tell() -> None:
-            if not waits.called:
-                waits.callback(None)
-
         self.store.append(_said(self.lobby, "1"))
-        await waits
+        while not self.lines:
+            await deferLater(reactor, 0)
+        self.assertIn("nothing is answered", self.lines[0])
         self.assertEqual((self.fed, self.lost), ([], []))
         away.rename(self.path)
         await self.store.settle()

@@ -123,6 +123,21 @@ class ForeignTests(SynchronousTestCase):
         self.write("DELETE FROM log_head")
         self.assertEqual(self.refuse(), "it has no head of the log; restore it from a backup")
 
+    def test_write_ahead_log_without_its_database(self) -> None:
+        """It may hold nearly everything, and SQLite would delete it."""
+        self.make()
+        with closing(sqlite3.connect(self.path)) as database:
+            database.execute("UPDATE rooms SET topic = 'tea'")
+            database.commit()
+            wal = Path(f"{self.path}-wal")
+            kept = wal.read_bytes()
+            self.path.unlink()
+        self.assertEqual(wal.read_bytes(), kept)
+        error = self.assertRaises(StoreError, SqlStore(f"sqlite:///{self.path}", reactor).open)
+        self.assertIn("its -wal file is not; put it back", str(error))
+        self.assertEqual(wal.read_bytes(), kept)
+        self.assertFalse(self.path.exists())
+
     def test_empty_file(self) -> None:
         """Is a new database."""
         self.path.touch()

@@ -83,7 +83,7 @@ class SqlStore:
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
         """@raise StoreError: if the URL is not that of an SQLite database."""
         self._url = sqlite_url(url)
-        self._database = Database(self._url, reactor.callFromThread)
+        self._database = Database(self._url, reactor)
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._feed: Feed | None = None
@@ -220,7 +220,7 @@ class SqlStore:
     async def conversation(
         self, account_id: int, other_id: int, limit: int, /
     ) -> Sequence[DirectMessage]:
-        return (await self._read(_direct_messages, _between(account_id, other_id, limit)))[::-1]
+        return await self._read(_direct_messages, _between(account_id, other_id, limit))
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
         return await self._read(_direct_messages, self._unread(account_id, limit))
@@ -258,15 +258,15 @@ class SqlStore:
         def work(connection: Connection) -> tuple[list[Message], list[DirectMessage]]:
             messages = [] if room is None else _history(connection, room, limit, after)
             told = [] if direct is None else _direct_messages(connection, direct)
-            return messages, sorted(told, key=lambda message: message.id or 0)
+            return messages, told
 
         return await self._read(work)
 
     async def prune(self, before: int) -> int:
         """Delete the messages older than a time; gives back how many there were.
 
-        Looks no further than to the first C{_PRUNE} messages, the oldest, of which none is: ids
-        grow with time. Only where the clock was set back may an older one come after.
+        Goes through the log from its beginning, and stops where none of C{_PRUNE} messages is
+        older, as what comes after them was said later.
         """
         deleted = 0
         for table in (messages, direct_messages):
@@ -498,7 +498,7 @@ def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
 
 
 def _between(account_id: int, other_id: int, limit: int) -> Select[Any]:
-    """The last private messages between two accounts, newest first."""
+    """The last private messages between two accounts."""
     sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
     sent = (sender == account_id) & (recipient == other_id)
     got = (sender == other_id) & (recipient == account_id)
@@ -506,7 +506,7 @@ def _between(account_id: int, other_id: int, limit: int) -> Select[Any]:
 
 
 def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
-    """The last private messages that an account sent or got after an id, newest first."""
+    """The last private messages that an account sent or got after an id."""
     sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
     sent = (sender == account_id) & (direct_messages.c.id > after)
     got = (recipient == account_id) & (direct_messages.c.id > after)
@@ -514,14 +514,14 @@ def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
 
 
 def _newest(one: ColumnElement[bool], other: ColumnElement[bool], limit: int) -> Select[Any]:
-    """The last private messages of which one or the other holds, but never both.
+    """The last private messages that meet one or the other condition; none may meet both.
 
-    Each has an index that gives its messages in their order. SQLite merges the two, and reads no
-    more of them than it gives; with C{OR} it would read and sort all there are.
+    Each condition has an index that gives its messages in their order. SQLite merges the two, and
+    reads no more than it gives back; with C{OR} it would read and sort all that there are.
     """
     ids = union_all(*(select(direct_messages.c.id).where(each) for each in (one, other)))
     newest = ids.order_by(desc("id")).limit(limit).subquery()
-    return _DIRECT.join(newest, newest.c.id == direct_messages.c.id).order_by(newest.c.id.desc())
+    return _DIRECT.join(newest, newest.c.id == direct_messages.c.id)
 
 
 def _history(connection: Connection, room: RoomRecord, limit: int, after: int = 0) -> list[Message]:
@@ -548,10 +548,9 @@ def _newest_time(connection: Connection) -> int | None:
 
 
 def _direct_messages(connection: Connection, statement: Select[Any]) -> list[DirectMessage]:
-    return [
-        DirectMessage(id, sender, recipient, time, text)
-        for id, sender, recipient, time, text in connection.execute(statement)
-    ]
+    """The private messages that a statement selects, oldest first."""
+    rows = connection.execute(statement).all()
+    return sorted((DirectMessage(*row) for row in rows), key=lambda message: message.id or 0)
 
 
 def _rooms(connection: Connection) -> list[RoomRecord]:

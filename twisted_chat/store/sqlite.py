@@ -11,6 +11,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from .migrate import identify, upgrade
@@ -63,8 +64,7 @@ class Database:
     number tells whether the transaction was kept.
     """
 
-    def __init__(self, url: URL, in_reactor: Callable[..., object]) -> None:
-        """@param in_reactor: calls a function in the reactor's thread."""
+    def __init__(self, url: URL, reactor: IReactorFromThreads) -> None:
         # The driver is imported here, and not by open(): privileges may be dropped in between.
         self._engine = create_engine(
             url,
@@ -72,7 +72,7 @@ class Database:
             connect_args={"check_same_thread": False, "timeout": 2},
             hide_parameters=True,  # errors are logged; what people say is not
         )
-        self._in_reactor = in_reactor
+        self._reactor = reactor
         self._path = None if url.database in (None, "", ":memory:") else url.database
         self._connection: Connection | None = None
         self._driver: Any = None
@@ -84,12 +84,16 @@ class Database:
         """Open or create the file and bring its schema up to date.
 
         @param start: what to do in the same transaction; its result is given back.
-        @raise StoreError: if it is the database of another program, or has no lobby. It is left as
-            it was.
+        @raise StoreError: if it is the database of another program, has no lobby, or only its
+            write-ahead log is there. Everything is left as it was.
         @raise DatabaseTooNew: if a newer version of this program made it.
         """
         if self._path is not None:
             self._path = os.path.realpath(self._path)  # SQLite does so; see its unixFullPathname()
+            if _size(self._path) == 0 < _size(f"{self._path}-wal"):  # SQLite would delete the log
+                raise StoreError(
+                    "it is gone, and its -wal file is not; put it back, or delete both"
+                )
             _create(self._path)
         try:
             self._connect()
@@ -136,7 +140,7 @@ class Database:
                 raise
             # SQLite still has the write-ahead log, though it has no name.
             self._was_kept(error)
-            self._in_reactor(
+            self._reactor.callFromThread(
                 _log.warn, "{why}; what was in it is in the database", why=words(error)
             )
         driver = self._driver
@@ -227,13 +231,17 @@ class Database:
                         f"it is not known whether the last commit was kept: {reason}"
                     ) from again
             if not waited:
-                self._in_reactor(_log.error, _WAITING, reason=reason)
+                self._reactor.callFromThread(_log.error, _WAITING, reason=reason)
             waited = True
             self._ending.wait(_PAUSE)
         if waited:
-            self._in_reactor(_log.info, "the database is open again, and everything is answered")
+            self._reactor.callFromThread(
+                _log.info, "the database is open again, and everything is answered"
+            )
         if kept:
-            self._in_reactor(_log.warn, "a commit that failed was kept: {why}", why=words(error))
+            self._reactor.callFromThread(
+                _log.warn, "a commit that failed was kept: {why}", why=words(error)
+            )
         return kept
 
     def _reopen(self) -> bool:
@@ -293,6 +301,13 @@ def _create(path: str) -> None:
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _warn_if_readable(path: str) -> None:
