@@ -10,6 +10,7 @@ from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import twisted.internet
 from twisted.application.service import IService, IServiceMaker, MultiService
@@ -27,6 +28,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted_chat import __version__, tap
 from twisted_chat.core.addresses import SHARED, Source
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import RoomPost
+from twisted_chat.store import SqlStore
 from twisted_chat.tap import CannotStart, Options, makeService
 
 reactor: Any = _reactor
@@ -615,7 +618,11 @@ class ClockTests(TestCase):
                 asked.append(before)
                 return 0
 
+            async def newest() -> int:
+                return 0
+
             service._store.prune = prune
+            service._store.newest = newest
             service.privilegedStartService()
             service.startService()
             clock.advance(3600)
@@ -632,6 +639,37 @@ class ClockTests(TestCase):
             self.assertEqual(len(said), 1)
             self.assertIn("the clock was set", said[0])
             await service.stopService()
+
+    async def test_clock_that_is_wrong_from_the_start_deletes_nothing(self) -> None:
+        """What is old is so by the newest message: 60 days ahead, a month's log is kept."""
+        path = self.mktemp()
+        day = 24 * 3600 * 1000
+        times = {"old": -31, "young": -29, "newest": 0}
+        for ahead, kept in (0, ["young", "newest"]), (60, ["young", "newest"]), (-60, [*times]):
+            options = _parsed(
+                "--port",
+                _ANYWHERE,
+                "--history-days",
+                "30",
+                "--database",
+                f"sqlite:///{path}{ahead}",
+            )
+            store = SqlStore(options["database"], reactor)
+            (lobby,) = store.open()
+            for text, days in times.items():
+                store.append(
+                    RoomPost(lobby.id, "lobby", "a", tap.now() + days * day, text, False, None)
+                )
+            await store.close()
+            service: Any = makeService(options)
+            start = tap.now()
+            with mock.patch.object(tap, "now", lambda start=start, a=ahead: start + a * day):
+                service.privilegedStartService()
+                service.startService()
+                await service._delete_old()
+                found = await service._store.history(lobby, 10)
+                self.assertEqual([message.text for message in found], kept)
+                await service.stopService()
 
     def test_timers_go_by_a_clock_that_nobody_sets(self) -> None:
         """Where none was under way by the other one."""

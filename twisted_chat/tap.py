@@ -537,6 +537,7 @@ class ChatService(MultiService):
         if self._pruning.running:
             self._pruning.stop()
         self._factory.pause()
+        self._store.hasten()
         await self._store.settle()
         await self._factory.hang_up("the server is going down; bye", _GRACE)
         self._hasher.stop()
@@ -565,8 +566,11 @@ class ChatService(MultiService):
                 hours=jump / 3600,
             )
             return
-        before = now() - self._history_days * _DAY
         try:
+            # A clock that is wrong from the start on cannot be told from one that is right. What
+            # the log says is as late as the newest message, at least.
+            newest = await self._store.newest() or 0
+            before = min(now(), newest) - self._history_days * _DAY
             deleted = await self._store.prune(before)
         except Refusal:
             return  # the store has told why; an hour later it may work

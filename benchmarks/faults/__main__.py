@@ -25,6 +25,7 @@ FAULTS = {
     "signals": "R15",
     "handshakes": "R16",
     "disk": "R13",
+    "eio": "failing disk",
     "clock": "R14",
     "fuzz": "R5",
     "endless": "R6",

@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from benchmarks.daemon import Daemon, twistd
+from benchmarks.faults.eio import check_strace, fail
 
 from .terminal import TIMEOUT, Peer, pipe
 
@@ -147,3 +148,32 @@ class DamageTest(DatabaseTestCase):
             "twistd chat: cannot go on with the database sqlite:///chat.db:"
             " database disk image is malformed; stopping",
         )
+
+
+class DoubtTest(DatabaseTestCase):
+    """A disk that fails at a sync, and does not get well."""
+
+    def test_it_ends_when_it_is_told_to(self) -> None:
+        """Nobody is told that what they said was kept or not; it is there after the restart."""
+        check_strace()
+        daemon = Daemon(directory=self.directory)
+        self.addCleanup(daemon.kill)
+        daemon.start()
+        with Peer(daemon.port) as alice, Peer(daemon.port) as bob:
+            for peer, name in (alice, "alice"), (bob, "bob"):
+                peer.send(f"/json on\n/guest {name}\n/topic\n")
+                peer.see('"topic":')
+            strace = fail(daemon, "fdatasync", self.path.with_name("chat.db-wal"), "1+")
+            alice.send("hello\n")
+            daemon.wait_for("nothing is answered until it is known")
+            bob.send("/history\n")
+            daemon.stop()
+            strace.wait()
+            for rest in alice.rest(), bob.rest():
+                self.assertNotIn("hello", rest)
+                self.assertNotIn('"error"', rest.replace("going down", ""))
+        log = "".join(daemon.log)
+        self.assertNotIn("Traceback", log)
+        self.assertIn("it is not known whether the last commit was kept: disk I/O error", log)
+        daemon.start()
+        self.assertIn("alice: hello\n", pipe(daemon.port, "\n"))

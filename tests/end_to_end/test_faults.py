@@ -53,6 +53,10 @@ class FaultTest(SynchronousTestCase):
         """Nothing is confirmed that is not kept, all can be read, and it recovers by itself."""
         self.survive("disk")
 
+    def test_failing_disk(self) -> None:
+        """What was confirmed is kept, and what was refused does not come true after a crash."""
+        self.survive("eio")
+
     def test_clock(self) -> None:
         """Nobody is dropped when it is set, and timers go on."""
         self.survive("clock")

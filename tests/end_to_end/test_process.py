@@ -133,6 +133,38 @@ class RefusalTest(SynchronousTestCase):
         database.close()
         self.assertIn("install a newer twisted-chat", self.refuse("--port", "0"))
 
+    def test_database_of_another_program(self) -> None:
+        """Also in the background: no process stays."""
+        with sqlite3.connect(self.directory / "chat.db") as database:
+            database.execute("CREATE TABLE recipes (name)")
+        database.close()
+        self.assertEqual(
+            self.refuse("--port", "0"),
+            "cannot use the database sqlite:///chat.db:"
+            " it is the database of another program; name another file",
+        )
+        self.assert_no_process_stays()
+
+    def test_database_without_a_lobby(self) -> None:
+        """No process stays that nobody can talk to."""
+        with Daemon(directory=self.directory):
+            pass
+        with sqlite3.connect(self.directory / "chat.db") as database:
+            database.execute("DELETE FROM rooms")
+        database.close()
+        self.assertIn("it has no lobby", self.refuse("--port", "0"))
+        self.assert_no_process_stays()
+
+    def assert_no_process_stays(self) -> None:
+        """Where it is to go to the background, it ends there, too; the pid file goes last."""
+        twistd_, _, _, chat, *options = twistd("--port", "0")
+        command = [twistd_, "--pidfile=twistd.pid", "--logfile=log", chat, *options]
+        done = subprocess.run(
+            command, cwd=self.directory, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
     def test_database_in_use(self) -> None:
         """A database that another daemon has open."""
         with Daemon(directory=self.directory):
@@ -167,13 +199,15 @@ class OptionsTest(SynchronousTestCase):
         """--history-days deletes what is older, and the numbering goes on."""
         directory = Path(tempfile.mkdtemp(prefix="chat-"))
         with Daemon(directory=directory) as daemon:
-            pipe(daemon.port, "\nold\n")
+            pipe(daemon.port, "\nold\nnot so old\n")
             daemon.stop()
         with sqlite3.connect(directory / "chat.db") as database:
-            database.execute("UPDATE messages SET time = time - 3 * 24 * 3600 * 1000")
+            database.execute("UPDATE messages SET time = time - 3 * 24 * 3600 * 1000 WHERE seq = 1")
         database.close()
         with Daemon("--history-days", "2", directory=directory) as daemon:
             lines = pipe(daemon.port, "/json on\n/guest alice\nnew\n").splitlines()
             events = [json.loads(line) for line in lines if line.startswith("{")]
             messages = [event for event in events if event["event"] == "message"]
-            self.assertEqual([(m["seq"], m["text"]) for m in messages], [(2, "new")])
+            self.assertEqual(
+                [(m["seq"], m["text"]) for m in messages], [(2, "not so old"), (3, "new")]
+            )

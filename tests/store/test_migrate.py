@@ -6,10 +6,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect, text
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.store import DatabaseTooNew
+from twisted_chat.store import DatabaseTooNew, migrate
 from twisted_chat.store.migrate import HEAD, SCRIPTS, upgrade
 from twisted_chat.store.schema import metadata
-from twisted_chat.store.sql import _begin, _configure
+from twisted_chat.store.sqlite import _configure
 
 
 class MigrateTests(SynchronousTestCase):
@@ -17,8 +17,8 @@ class MigrateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         engine = create_engine(f"sqlite:///{self.mktemp()}")
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "connect", lambda driver, record: _configure(driver))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self.connection = engine.connect()
         self.addCleanup(engine.dispose)
         self.addCleanup(self.connection.close)
@@ -84,3 +84,29 @@ class MigrateTests(SynchronousTestCase):
         upgrade(self.connection)
         transaction.rollback()
         self.assertEqual(inspect(self.connection).get_table_names(), [])
+
+    def test_messages_of_the_first_schema_are_kept(self) -> None:
+        """All of them, and the log goes on where it was."""
+        self.patch(migrate, "HEAD", "0001")
+        self.upgrade()
+        with self.connection.begin():
+            for statement in (
+                "INSERT INTO accounts VALUES (1, 'alice', 'alice', x'00', 5, 0)",
+                "INSERT INTO messages VALUES (1, 1, 1, 'alice', 5, 'hello', 0)",
+                "INSERT INTO direct_messages VALUES (2, 1, 1, 6, 'psst')",
+                "UPDATE log_head SET last_id = 2",
+            ):
+                self.connection.execute(text(statement))
+        before = [line for line in self.dump() if line.startswith("INSERT")]
+        self.patch(migrate, "HEAD", HEAD)
+        self.upgrade()
+        expected = {
+            "INSERT INTO \"alembic_version\" VALUES('0001');": (
+                "INSERT INTO \"alembic_version\" VALUES('0002');"
+            ),
+            'INSERT INTO "log_head" VALUES(1,2);': 'INSERT INTO "log_head" VALUES(1,2,0);',
+        }
+        self.assertEqual(
+            [line for line in self.dump() if line.startswith("INSERT")],
+            [expected.get(line, line) for line in before],
+        )

@@ -1,17 +1,44 @@
 """Bringing a database to the schema of this version."""
 
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
+from twisted.logger import Logger
 
-HEAD = "0001"
+from .trouble import StoreError
+
+HEAD = "0002"
 """The newest migration. A database that is there needs no Alembic, whose import is slow."""
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
+_OURS = {"alembic_version", "accounts", "rooms", "log_head", "messages"}
+"""Tables that every version of this program has made."""
+
+_log = Logger()
+
 
 class DatabaseTooNew(Exception):
     """The database was made by a newer version of this program."""
+
+
+def identify(connection: Connection) -> None:
+    """Look whether this is an empty database or one of ours. Changes nothing.
+
+    @raise StoreError: if it is neither.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        return
+    if not tables >= _OURS:
+        raise StoreError("it is the database of another program; name another file")
+    for what, found in (
+        ("lobby", "SELECT 1 FROM rooms WHERE name = 'lobby'"),
+        ("head of the log", "SELECT 1 FROM log_head"),
+    ):
+        if connection.execute(text(found)).first() is None:
+            raise StoreError(f"it has no {what}; restore it from a backup")
 
 
 def upgrade(connection: Connection) -> None:
@@ -39,7 +66,12 @@ def upgrade(connection: Connection) -> None:
                 f"the database has schema {current} and this version knows schemas up to {HEAD};"
                 " install a newer twisted-chat"
             ) from None
+    if current is not None:
+        _log.info("upgrading the database from schema {old} to {new}", old=current, new=HEAD)
+    began = time.monotonic()
     command.upgrade(config, HEAD)
+    if current is not None:
+        _log.info("upgraded it in {seconds:.1f} s", seconds=time.monotonic() - began)
 
 
 def _version(connection: Connection) -> str | None:

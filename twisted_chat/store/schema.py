@@ -59,9 +59,10 @@ log_head = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("last_id", BigInteger, nullable=False),
+    Column("commits", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the id of the newest entry of the log. Whoever appends takes this row first, so ids
-become visible in their order, also with several writers."""
+"""One row: the id of the newest entry of the log, and how many transactions have written. Whoever
+appends takes this row first, so ids become visible in their order, also with several writers."""
 
 messages = Table(
     "messages",
@@ -85,5 +86,6 @@ direct_messages = Table(
     Column("time", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
     Index(None, "recipient_id", "id"),
+    Index(None, "sender_id", "id"),
     Index(None, "sender_id", "recipient_id", "id"),
 )

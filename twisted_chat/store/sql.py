@@ -1,30 +1,30 @@
 """L{SqlStore}: SQLAlchemy Core on one connection, used by one thread."""
 
 import os
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
     UpdateBase,
     bindparam,
-    create_engine,
     delete,
-    event,
+    desc,
     insert,
-    or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -43,9 +43,9 @@ from twisted_chat.core.model import (
     Stored,
 )
 
-from .migrate import DatabaseTooNew, upgrade
 from .schema import accounts, direct_messages, log_head, messages, rooms
-from .trouble import Outage, damage, trouble, words
+from .sqlite import Database, sqlite_url
+from .trouble import Outage, StoreError, Unknown, damage, trouble, words
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,22 +60,14 @@ _BATCH = 500
 _PRUNE = 1000
 """Messages deleted in one transaction, so that posts do not wait for long behind it."""
 
-_EXAMPLE = "sqlite:///chat.db"
-
 _log = Logger()
-
-
-_WAL_LIMIT = 16 * 2**20
-"""Bytes that the write-ahead log is cut back to after something big, an upgrade for one."""
 
 _CANNOT = {
     "read": "the database cannot be read at the moment; try again later",
     "written": "the database cannot be written at the moment, so nothing was done; try again later",
 }
 
-
-class StoreError(Exception):
-    """The database cannot be used; the text says why."""
+_UNKNOWN = "the disk fails: it is not known whether that was done, and the server is going down"
 
 
 class SqlStore:
@@ -90,16 +82,8 @@ class SqlStore:
 
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
         """@raise StoreError: if the URL is not that of an SQLite database."""
-        self._url = _sqlite_url(url)
-        # Here, and not in open(), as it imports the driver: privileges may be dropped in between.
-        self._engine = create_engine(
-            self._url,
-            poolclass=StaticPool,
-            connect_args={"check_same_thread": False, "timeout": 2},
-            hide_parameters=True,  # errors are logged; what people say is not
-        )
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
+        self._url = sqlite_url(url)
+        self._database = Database(self._url, reactor)
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._feed: Feed | None = None
@@ -132,14 +116,8 @@ class SqlStore:
         @raise DatabaseTooNew: if a newer version of this program made it.
         """
         try:
-            self._connection = self._engine.connect()
-            with self._connection.begin():
-                upgrade(self._connection)
-                records = _rooms(self._connection)
-        except (SQLAlchemyError, DatabaseTooNew, ValueError, TypeError) as error:
-            self._engine.dispose()
-            if isinstance(error, DatabaseTooNew):
-                raise
+            records = self._database.open(_rooms)
+        except (SQLAlchemyError, sqlite3.Error, StoreError, ValueError, TypeError) as error:
             raise StoreError(_reason(self._url, error)) from error
         self._pool.start()
         return records
@@ -164,12 +142,13 @@ class SqlStore:
     async def close(self) -> None:
         """Commit what was accepted, then close the database."""
         await self.settle()
-        await deferToThreadPool(self._reactor, self._pool, self._close)
+        await deferToThreadPool(self._reactor, self._pool, self._database.close)
         self._pool.stop()
 
-    def _close(self) -> None:
-        self._connection.close()
-        self._engine.dispose()
+    def hasten(self) -> None:
+        """Wait no longer for a disk that fails: what is in doubt then stays so. To be called
+        before L{close}, which else may take as long as the disk fails."""
+        self._database.hasten()
 
     # The log
 
@@ -190,8 +169,8 @@ class SqlStore:
         posts, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
         reads, self._reads = self._reads, {}
         self._committing = True
-        deferToThreadPool(
-            self._reactor, self._pool, self._attempt, _commit, self._connection, posts, reads
+        self._on_thread(
+            self._database.write, lambda connection: _append(connection, posts, reads)
         ).addCallbacks(
             self._committed, self._failed, callbackArgs=(posts,), errbackArgs=(posts, reads)
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
@@ -217,7 +196,8 @@ class SqlStore:
         self._committing = False
         self._flush()
         try:
-            if self._lost is not None:
+            # Nothing is said of posts that may be kept or not: it might turn out to be wrong.
+            if self._lost is not None and not failure.check(Unknown):
                 self._lost(posts)
         finally:
             self._hand_over(len(posts))
@@ -240,14 +220,7 @@ class SqlStore:
     async def conversation(
         self, account_id: int, other_id: int, limit: int, /
     ) -> Sequence[DirectMessage]:
-        pair = or_(
-            (direct_messages.c.sender_id == account_id)
-            & (direct_messages.c.recipient_id == other_id),
-            (direct_messages.c.sender_id == other_id)
-            & (direct_messages.c.recipient_id == account_id),
-        )
-        newest = _DIRECT.where(pair).order_by(direct_messages.c.id.desc()).limit(limit)
-        return (await self._read(_direct_messages, newest))[::-1]
+        return await self._read(_direct_messages, _between(account_id, other_id, limit))
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
         return await self._read(_direct_messages, self._unread(account_id, limit))
@@ -285,21 +258,27 @@ class SqlStore:
         def work(connection: Connection) -> tuple[list[Message], list[DirectMessage]]:
             messages = [] if room is None else _history(connection, room, limit, after)
             told = [] if direct is None else _direct_messages(connection, direct)
-            return messages, sorted(told, key=lambda message: message.id or 0)
+            return messages, told
 
         return await self._read(work)
 
     async def prune(self, before: int) -> int:
-        """Delete the messages older than a time; gives back how many there were."""
+        """Delete the messages older than a time; gives back how many there were.
+
+        Goes through the log from its beginning, and stops where none of C{_PRUNE} messages is
+        older, as what comes after them was said later.
+        """
         deleted = 0
         for table in (messages, direct_messages):
-            old = select(table.c.id).where(table.c.time < before).limit(_PRUNE)
-            statement = delete(table).where(table.c.id.in_(old))
-            count = _PRUNE
-            while count == _PRUNE:
-                count = await self._write(lambda c, s: c.execute(s).rowcount, statement)
+            first = select(table.c.id).order_by(table.c.id).limit(_PRUNE)
+            statement = delete(table).where(table.c.id.in_(first), table.c.time < before)
+            while count := await self._write(lambda c, s: c.execute(s).rowcount, statement):
                 deleted += count
         return deleted
+
+    async def newest(self) -> int | None:
+        """The time of the newest message that is kept."""
+        return await self._read(_newest_time)
 
     # Accounts
 
@@ -367,6 +346,14 @@ class SqlStore:
         asked = self._run(transaction, *args, **kwargs)
         return asked.addCallbacks(answered, self._cannot, errbackArgs=("read",))
 
+    def _run(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        return self._on_thread(self._database.read, lambda c: transaction(c, *args, **kwargs))
+
     def _write(
         self,
         transaction: Callable[Concatenate[Connection, P], T],
@@ -374,20 +361,14 @@ class SqlStore:
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
         """@raise Refusal: C{internal} if the database cannot be written."""
-        # That it worked proves nothing: it may have had nothing to write.
-        return self._run(transaction, *args, **kwargs).addErrback(self._cannot, "written")
+        written = self._on_thread(self._database.write, lambda c: transaction(c, *args, **kwargs))
+        # That it worked proves little: a full disk may have room for what is small.
+        return written.addErrback(self._cannot, "written")
 
-    def _run(
-        self,
-        transaction: Callable[Concatenate[Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+    def _on_thread(
+        self, do: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]
     ) -> Deferred[T]:
-        def work() -> T:
-            with self._connection.begin():
-                return transaction(self._connection, *args, **kwargs)
-
-        return deferToThreadPool(self._reactor, self._pool, self._attempt, work)
+        return deferToThreadPool(self._reactor, self._pool, self._attempt, do, work)
 
     def _attempt(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """On the store's thread: do this, unless the file is known to be damaged."""
@@ -396,7 +377,7 @@ class SqlStore:
         try:
             return work(*args, **kwargs)
         except Exception as error:
-            self._damage = damage(error)
+            self._damage = str(error) if isinstance(error, Unknown) else damage(error)
             raise
 
     def _cannot(self, failure: Failure, what: str) -> Failure:
@@ -404,6 +385,9 @@ class SqlStore:
         if reason is not None:
             self._outages[what].refuse(reason, 0 if what == "written" else 1)
             raise Refusal("internal", _CANNOT[what])
+        if failure.check(Unknown):
+            self._is_damaged()
+            raise Refusal("internal", _UNKNOWN)
         if self._is_damaged():
             raise Refusal("internal", "the database is damaged, and the server is going down")
         return failure
@@ -416,9 +400,6 @@ class SqlStore:
 
 
 # Transactions: plain functions, run on the store's thread.
-
-
-_BEGIN = "BEGIN IMMEDIATE"
 
 
 def _sql(statement: UpdateBase) -> str:
@@ -461,27 +442,20 @@ _DIRECT = (
 )
 
 
-def _commit(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
+def _append(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
     """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
     driver: Any = connection.connection.dbapi_connection
     # Closed at once: as long as there is a cursor, and be it in a traceback, SQLite does not let go
     # of the file.
     with closing(driver.cursor()) as cursor:
-        cursor.execute(_BEGIN)
-        try:
-            stored = _append(cursor, posts)
-            if reads:
-                cursor.executemany(_MARK_READ, [(up_to, id) for id, up_to in reads.items()])
-            cursor.execute("COMMIT")
-        except BaseException:
-            if driver.in_transaction:  # SQLite has rolled it back itself if the disk failed
-                cursor.execute("ROLLBACK")
-            raise
+        stored = _append_posts(cursor, posts) if posts else []
+        if reads:
+            cursor.executemany(_MARK_READ, [(up_to, id) for id, up_to in reads.items()])
     return stored
 
 
-def _append(cursor: DBAPICursor, posts: Sequence[Post]) -> list[Stored]:
-    id = _take_ids(cursor, len(posts)) if posts else 0
+def _append_posts(cursor: DBAPICursor, posts: Sequence[Post]) -> list[Stored]:
+    id = _take_ids(cursor, len(posts))
     seqs = _take_seqs(cursor, posts)
     stored: list[Stored] = []
     said: list[tuple[object, ...]] = []
@@ -523,13 +497,31 @@ def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
     return seqs
 
 
+def _between(account_id: int, other_id: int, limit: int) -> Select[Any]:
+    """The last private messages between two accounts."""
+    sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
+    sent = (sender == account_id) & (recipient == other_id)
+    got = (sender == other_id) & (recipient == account_id)
+    return _newest(sent, got & (sender != recipient), limit)
+
+
 def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
-    """The last private messages that an account sent or got after an id, newest first."""
-    mine = or_(
-        direct_messages.c.sender_id == account_id, direct_messages.c.recipient_id == account_id
-    )
-    newest = _DIRECT.where(mine, direct_messages.c.id > after)
-    return newest.order_by(direct_messages.c.id.desc()).limit(limit)
+    """The last private messages that an account sent or got after an id."""
+    sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
+    sent = (sender == account_id) & (direct_messages.c.id > after)
+    got = (recipient == account_id) & (direct_messages.c.id > after)
+    return _newest(sent, got & (sender != recipient), limit)
+
+
+def _newest(one: ColumnElement[bool], other: ColumnElement[bool], limit: int) -> Select[Any]:
+    """The last private messages that meet one or the other condition; none may meet both.
+
+    Each condition has an index that gives its messages in their order. SQLite merges the two, and
+    reads no more than it gives back; with C{OR} it would read and sort all that there are.
+    """
+    ids = union_all(*(select(direct_messages.c.id).where(each) for each in (one, other)))
+    newest = ids.order_by(desc("id")).limit(limit).subquery()
+    return _DIRECT.join(newest, newest.c.id == direct_messages.c.id)
 
 
 def _history(connection: Connection, room: RoomRecord, limit: int, after: int = 0) -> list[Message]:
@@ -549,11 +541,16 @@ def _history(connection: Connection, room: RoomRecord, limit: int, after: int = 
     return [Message(row[0], room.name, *row[1:]) for row in rows][::-1]
 
 
+def _newest_time(connection: Connection) -> int | None:
+    last = (select(t.c.time).order_by(t.c.id.desc()).limit(1) for t in (messages, direct_messages))
+    times = [connection.execute(statement).scalar() for statement in last]
+    return max((time for time in times if time is not None), default=None)
+
+
 def _direct_messages(connection: Connection, statement: Select[Any]) -> list[DirectMessage]:
-    return [
-        DirectMessage(id, sender, recipient, time, text)
-        for id, sender, recipient, time, text in connection.execute(statement)
-    ]
+    """The private messages that a statement selects, oldest first."""
+    rows = connection.execute(statement).all()
+    return sorted((DirectMessage(*row) for row in rows), key=lambda message: message.id or 0)
 
 
 def _rooms(connection: Connection) -> list[RoomRecord]:
@@ -577,38 +574,6 @@ def _insert(connection: Connection, statement: Any) -> int:
     key = connection.execute(statement).inserted_primary_key
     assert key is not None
     return int(key[0])
-
-
-# SQLite
-
-
-def _sqlite_url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise StoreError(f'"{text}" is not a database URL; one looks like {_EXAMPLE}') from None
-    if url.get_backend_name() == "sqlite" and (url.host or url.query):
-        raise StoreError(f'"{text}" has too few slashes or options; one looks like {_EXAMPLE}')
-    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise StoreError(f"{url.drivername} databases are not supported; use a URL like {_EXAMPLE}")
-    return url
-
-
-def _configure(connection: Any, record: object) -> None:
-    # The driver must not begin transactions of its own (SQLAlchemy, "Serializable isolation /
-    # Savepoints / Transactional DDL").
-    connection.isolation_level = None
-    # One process only: two connections could hit SQLite's WAL-reset bug (before 3.51.3), and two
-    # daemons would number the same messages.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(_BEGIN)
 
 
 def _shown(url: URL) -> str:

@@ -2,9 +2,11 @@
 
 from twisted.logger import Logger
 
+FULL = "database or disk is full"
+
 _TROUBLE = frozenset(
     {
-        "database or disk is full",
+        FULL,
         "disk I/O error",
         "attempt to write a readonly database",
         "unable to open database file",
@@ -19,6 +21,18 @@ _DAMAGE = ("malformed", "file is not a database")
 _log = Logger()
 
 
+class StoreError(Exception):
+    """The database cannot be used; the text says why."""
+
+
+class Misplaced(StoreError):
+    """The database was moved or deleted while it was open; the text names the file."""
+
+
+class Unknown(StoreError):
+    """It is not known, and cannot be found out, whether a transaction was kept."""
+
+
 def words(error: BaseException | None) -> str:
     """What the database said, without what SQLAlchemy puts around it."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
@@ -28,7 +42,7 @@ def words(error: BaseException | None) -> str:
 def trouble(error: BaseException | None) -> str | None:
     """What keeps the database from doing this, if it may pass: a full disk, for one."""
     said = words(error)
-    return said if said in _TROUBLE else None
+    return said if said in _TROUBLE or isinstance(error, OSError | Misplaced) else None
 
 
 def damage(error: BaseException | None) -> str | None:

@@ -1,0 +1,168 @@
+"""A disk that fails at a write or a sync, and C{kill -9} after it: what was confirmed is in the
+log, and what was refused does not turn up there.
+
+C{strace} has the calls fail that write to the database and to its write-ahead log.
+"""
+
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from benchmarks.daemon import Daemon
+
+from .confirmed import Confirmed
+from .guests import Guest, ask, talk
+from .outcome import Outcome
+from .peer import Peer
+
+_FAULTS = (
+    ("fdatasync", "chat.db-wal"),
+    ("pwrite64", "chat.db-wal"),
+    ("fdatasync", "chat.db"),
+    ("pwrite64", "chat.db"),
+)
+
+_PATIENCE = 20.0
+
+_PACE = 2000
+"""Messages a second, so that some travel alone and some together."""
+
+
+def run(short: bool) -> Outcome:
+    """One round for each call and file, or 52: one failure, several, or failures without an end."""
+    check_strace()
+    outcome = Outcome()
+    daemon = Daemon()
+    attempt = _Attempt(daemon, outcome)
+    try:
+        daemon.start()
+        ask(daemon.port, "/register alice password-0")
+        for number in range(4 if short else 52):
+            attempt.round(number, short)
+        daemon.stop()
+        attempt.check()
+    finally:
+        daemon.kill()
+        shutil.rmtree(daemon.directory, ignore_errors=True)
+    outcome.figures.update({what: f"{n:,}" for what, n in sorted(attempt.counts.items())})
+    return outcome
+
+
+def check_strace() -> None:
+    """@raise SkipTest: if calls cannot be made to fail."""
+    if shutil.which("strace") is None:
+        raise SkipTest("strace is not installed")
+    inject = ["strace", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=1..2", "true"]
+    if subprocess.run(inject, check=False, capture_output=True).returncode:
+        raise SkipTest("ptrace is not permitted, or strace is too old")
+
+
+def fail(daemon: Daemon, call: str, path: Path, when: str) -> "subprocess.Popen[bytes]":
+    """Have a system call of the daemon on this file fail with EIO, from now on.
+
+    @param when: the how manieth of them fail: C{3}, C{3..5} or C{3+}.
+    """
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error=EIO:when={when}"]
+    strace = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", *inject, "-P", str(path), "-p", str(daemon.pid)]
+    )
+    threads = Path(f"/proc/{daemon.pid}/task")
+    deadline = time.monotonic() + _PATIENCE
+    while any("TracerPid:\t0\n" in (thread / "status").read_text() for thread in threads.iterdir()):
+        if strace.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("strace did not attach")
+        time.sleep(0.01)
+    return strace
+
+
+class _Attempt:
+    """What was said and answered so far."""
+
+    def __init__(self, daemon: Daemon, outcome: Outcome) -> None:
+        self.counts: Counter[str] = Counter()
+        self._daemon = daemon
+        self._outcome = outcome
+        self._confirmed = Confirmed(outcome)
+        self._refused: set[str] = set()
+        self._random = random.Random(1)
+
+    def round(self, number: int, short: bool) -> None:
+        """Have one kind of call fail while people talk and a password is changed, and kill."""
+        daemon = self._daemon
+        first = self._random.randrange(1, 5 if short else 40)
+        last = first + self._random.choice((0, 0, 1, 5, 60_000))
+        call, name = _FAULTS[number % len(_FAULTS)]
+        old, new = f"password-{number}", f"password-{number + 1}"
+        guests = [Guest(daemon.port, f"g{n}r{number}", ("lobby", "dev")[n % 2]) for n in range(4)]
+        with Peer(daemon.port) as alice:
+            alice.send(f"/json on\n/login alice {old}\n/topic\n")
+            alice.see(b'"topic"')
+            alice.line()
+            strace = fail(daemon, call, daemon.directory / name, f"{first}..{last}")
+            alice.send(f"/passwd {old} {new}\n")
+            for pace in (_PACE, 0) if self._random.random() < 0.7 else (_PACE,):
+                until = time.monotonic() + (0.3 if short else self._random.uniform(0.2, 1.0))
+                talk(guests, _text, lambda until=until: time.monotonic() > until, pace)  # type: ignore[misc]
+            daemon.kill()
+            strace.wait()
+            answer = [json.loads(line) for line in alice.rest().splitlines() if line[:1] == b"{"]
+        for guest in guests:
+            while guest.receive():
+                pass
+            guest.socket.close()
+            events = guest.take()
+            self._refused |= _refused(guest, events)
+            self._confirmed.note(events)
+            self.counts["messages with a receipt"] += guest.receipts
+            self.counts["messages refused"] += guest.refused
+            self.counts["messages without an answer"] += guest.said - guest.receipts - guest.refused
+        daemon.start()
+        self._check_password(old, new, [event for event in answer if event["event"] != "message"])
+
+    def _check_password(self, old: str, new: str, answer: list[dict[str, Any]]) -> None:
+        works = [_logs_in(self._daemon.port, password) for password in (old, new)]
+        self._outcome.promise(sum(works) == 1, f"{sum(works)} of two passwords work")
+        events = {event["event"] for event in answer}
+        if "error" in events:
+            self.counts["passwords refused"] += 1
+            self._outcome.promise(works[0], "a password is new, though that was refused")
+        elif "notice" in events:
+            self.counts["passwords changed"] += 1
+            self._outcome.promise(works[1], "a password is old, though it was changed")
+        else:
+            self.counts["passwords without an answer"] += 1
+        if works[0]:
+            ask(self._daemon.port, f"/login alice {old}", f"/passwd {old} {new}")
+
+    def check(self) -> None:
+        """Look at what is in the log in the end."""
+        rows = self._confirmed.check(self._daemon.directory, gaps=True)
+        self.counts["messages in the log"] = rows
+        with closing(sqlite3.connect(self._daemon.directory / "chat.db")) as database:
+            kept = {text for (text,) in database.execute("SELECT text FROM messages")}
+        true = self._refused & kept
+        self._outcome.promise(not true, f"{len(true)} of {len(self._refused)} refused came true")
+        self._outcome.promise("Traceback" not in "".join(self._daemon.log), "there was a traceback")
+
+
+def _text(guest: Guest, n: int) -> str:
+    return f"{guest.name} {n:06}"
+
+
+def _refused(guest: Guest, events: Iterable[dict[str, Any]]) -> set[str]:
+    """The texts that were refused: everything is answered in the order in which it was said."""
+    own = (e for e in events if e["event"] == "error" or e.get("from") == guest.name)
+    return {_text(guest, n) for n, event in enumerate(own) if event["event"] == "error"}
+
+
+def _logs_in(port: int, password: str) -> bool:
+    return any(event["event"] == "welcome" for event in ask(port, f"/login alice {password}"))

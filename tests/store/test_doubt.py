@@ -1,0 +1,330 @@
+"""Commits that fail although they may have been kept, and files that are moved away."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from tests.support import NOW
+from twisted_chat.core.model import Message
+from twisted_chat.store import SqlStore, sqlite
+
+from .test_sql import _said, _texts, _told
+from .test_trouble import OutageTestCase
+
+reactor: Any = _reactor
+
+_Question = Callable[[], Coroutine[Any, Any, object]]
+
+_FAILS = sqlite3.OperationalError("disk I/O error")
+
+
+class _FailingDriver:
+    """A connection of which the next commit fails. SQLite cannot tell whether it is kept."""
+
+    def __init__(self, driver: Any, kept: bool) -> None:
+        self._driver = driver
+        self._kept = kept
+
+    def execute(self, statement: str) -> Any:
+        if statement != "COMMIT":
+            return self._driver.execute(statement)
+        self._driver.execute(statement if self._kept else "ROLLBACK")
+        raise _FAILS
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+class DoubtTestCase(OutageTestCase):
+    """@ivar opens: how often the file was opened, or that was tried, since a commit failed."""
+
+    def fail_commit(self, *, kept: bool) -> None:
+        """Have the next commit fail."""
+        database = self.store._database
+        database._driver = _FailingDriver(database._driver, kept)
+
+    def keep_closed(self, error: Exception = _FAILS) -> tuple[Deferred[None], Callable[[], None]]:
+        """Let nobody open the file.
+
+        @return: fires when that is tried; and ends it.
+        """
+        self.patch(sqlite, "_PAUSE", 0.001)
+        database = self.store._database
+        tried: Deferred[None] = Deferred()
+        connect = database._connect
+        closed = [True]
+        told: list[None] = []
+
+        def refuse() -> None:
+            if not closed:
+                connect()
+                return
+            if not told:
+                told.append(None)
+                reactor.callFromThread(tried.callback, None)
+            raise error
+
+        self.patch(database, "_connect", refuse)
+        return tried, closed.clear
+
+
+class DoubtTests(DoubtTestCase):
+    """Each is answered by what is found when the file is opened anew."""
+
+    async def test_post_that_was_kept_is_delivered(self) -> None:
+        """Once, with its place in the log, and the log goes on after it."""
+        self.fail_commit(kept=True)
+        (stored,) = await self.append(_said(self.lobby, "1"))
+        assert isinstance(stored, Message)
+        self.assertEqual((stored.id, stored.seq, self.lost), (1, 1, []))
+        (after,) = await self.append(_said(self.lobby, "2"))
+        self.assertEqual(await self.store.history(self.lobby, 10), [stored, after])
+        self.assertEqual(self.lines, ["a commit that failed was kept: disk I/O error"])
+
+    async def test_post_that_was_not_kept_is_refused(self) -> None:
+        """It does not come up later, and leaves no gap."""
+        self.fail_commit(kept=False)
+        self.assertEqual(await self.append(_said(self.lobby, "1")), [])
+        self.assertEqual([post.text for post in self.lost], ["1"])
+        (stored,) = await self.append(_said(self.lobby, "2"))
+        assert isinstance(stored, Message)
+        self.assertEqual((stored.id, stored.seq), (1, 1))
+        await self.reopen()
+        self.assertEqual(await self.store.history(self.lobby, 10), [stored])
+
+    async def test_what_was_kept_is_in_the_database_itself(self) -> None:
+        """It was read from the write-ahead log, which may not have reached the disk."""
+        self.fail_commit(kept=True)
+        await self.append(_said(self.lobby, "hello"))
+        copy = Path(self.mktemp())
+        shutil.copy(self.path, copy)
+        database = sqlite3.connect(copy)
+        self.addCleanup(database.close)
+        self.assertEqual(database.execute("SELECT text FROM messages").fetchall(), [("hello",)])
+
+    async def changes(self) -> list[tuple[_Question, _Question]]:
+        """Every change that there is, with a question that shows whether it was made."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        (told,) = await self.append(_told(alice, bob, "psst", time=NOW - 1))
+
+        async def mark() -> None:
+            assert told.id is not None
+            self.store.mark_read(bob.id, told.id)
+            await self.store.settle()
+            if self.store._reads:  # it waits for the next commit, which is how it is refused
+                self.store._reads.clear()
+                await self.store._write(_raise)
+
+        return [
+            (
+                lambda: self.store.add_account("carol", "carol", b"", NOW),
+                lambda: self.store.find_account("carol"),
+            ),
+            (lambda: self.store.add_room("tea", "tea", NOW), self.all_rooms),
+            (lambda: self.store.set_topic(self.lobby.id, "tea", "alice"), self.all_rooms),
+            (
+                lambda: self.store.set_password(alice.id, b"new"),
+                lambda: self.store.find_account("alice"),
+            ),
+            (mark, lambda: self.store.unread(bob.id, 10)),
+            (
+                lambda: self.store.prune(NOW),
+                lambda: self.store.conversation(alice.id, bob.id, 10),
+            ),
+        ]
+
+    async def all_rooms(self) -> object:
+        def ask(connection: Connection) -> object:
+            return connection.exec_driver_sql("SELECT name, topic FROM rooms").all()
+
+        return await self.store._run(ask)
+
+    async def test_changes_that_were_kept_are_made(self) -> None:
+        """Whatever they are."""
+        for change, look in await self.changes():
+            before = await look()
+            self.fail_commit(kept=True)
+            await change()
+            self.assertNotEqual(await look(), before)
+
+    async def test_changes_that_were_not_kept_are_refused(self) -> None:
+        """With a sentence, and everything is as it was; also after the next start."""
+        for change, look in await self.changes():
+            before = await look()
+            self.fail_commit(kept=False)
+            self.assertIn("nothing was done", await self.refused(change()))
+            await self.reopen()
+            self.assertEqual(await look(), before)
+
+    async def test_nothing_is_answered_until_it_is_known(self) -> None:
+        """Then all is, in the order in which it was asked."""
+        for kept in (True, False):
+            self.fail_commit(kept=kept)
+            tried, release = self.keep_closed()
+            answers: list[object] = []
+            self.store.subscribe(
+                lambda batch, to=answers: to.extend(stored.text for _, stored in batch),  # type: ignore[misc]
+                lambda posts, to=answers: to.extend(f"lost {post.text}" for post in posts),  # type: ignore[misc]
+                self.damages.append,
+            )
+            self.store.append(_said(self.lobby, "1"))
+            self.store.append(_said(self.lobby, "2"))
+            question = Deferred.fromCoroutine(self.store.history(self.lobby, 1))
+            question.addCallback(_texts).addCallback(answers.append)
+            await tried
+            self.assertEqual(answers, [])
+            release()
+            await question
+            await self.store.settle()
+            first = "1" if kept else "lost 1"
+            self.assertEqual(answers[0], first)
+            self.assertCountEqual(answers[1:], ["2", ["1"] if kept else ["2"]])
+            self.flush_lines()
+
+    def flush_lines(self) -> None:
+        """The log has one line at the beginning and one at the end."""
+        waits, ends = [line for line in self.lines if "is answered" in line]
+        self.assertIn("cannot be opened after a commit that failed: disk I/O error", waits)
+        self.assertIn("open again", ends)
+        self.lines.clear()
+
+    async def test_closing_does_not_wait_for_a_disk_that_fails(self) -> None:
+        """Nothing is said of what stays in doubt; what had not begun is refused."""
+        self.fail_commit(kept=True)
+        tried, _ = self.keep_closed()
+        for text in "123":
+            self.store.append(_said(self.lobby, text))
+        await tried
+        self.store.hasten()
+        await self.store.settle()
+        self.assertEqual([post.text for post in self.lost], ["2", "3"])
+        self.assertEqual(self.fed, [])
+        (why,) = self.damages
+        self.assertIn("not known whether the last commit was kept: disk I/O error", why)
+        await self.store.close()
+        self.open()
+        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
+
+    async def test_change_that_stays_in_doubt(self) -> None:
+        """Nobody is told that it was not made."""
+        self.fail_commit(kept=True)
+        tried, _ = self.keep_closed()
+        asked = Deferred.fromCoroutine(
+            self.refused(self.store.add_account("alice", "alice", b"", NOW))
+        )
+        await tried
+        self.store.hasten()
+        self.assertIn("it is not known whether that was done", await asked)
+        self.assertEqual(len(self.damages), 1)
+        self.assertIn("going down", await self.refused(self.store.find_account("alice")))
+
+    async def test_damage_is_found_on_opening(self) -> None:
+        """Then it ends, too."""
+        self.fail_commit(kept=True)
+        self.keep_closed(sqlite3.DatabaseError("database disk image is malformed"))
+        self.store.append(_said(self.lobby, "1"))
+        await self.store.settle()
+        self.assertEqual((self.fed, self.lost), ([], []))
+        (why,) = self.damages
+        self.assertIn("malformed", why)
+
+    async def test_somebody_else_has_written(self) -> None:
+        """In the moment in which it was closed: it cannot be told what was kept."""
+        self.fail_commit(kept=True)
+        database = self.store._database
+        connect = database._connect
+
+        def write() -> None:
+            with sqlite3.connect(self.path) as other:
+                other.execute("UPDATE log_head SET commits = commits + 7")
+            other.close()
+            connect()
+
+        self.patch(database, "_connect", write)
+        self.store.append(_said(self.lobby, "1"))
+        await self.store.settle()
+        self.assertEqual((self.fed, self.lost), ([], []))
+        (why,) = self.damages
+        self.assertIn("it has 8 commits instead of 0", why)
+
+
+class MovedTests(DoubtTestCase):
+    """Files that are moved or deleted while the store has them open."""
+
+    @property
+    def wal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    async def test_database_is_moved(self) -> None:
+        """Nothing that nobody would find has a receipt; when it is back, all goes on."""
+        alice = await self.account("alice")
+        await self.append(_said(self.lobby, "1"))
+        away = self.path.rename(self.path.with_name("away"))
+        self.assertEqual(await self.append(_said(self.lobby, "2")), [])
+        self.assertIn("nothing was done", await self.refused(self.store.set_password(1, b"new")))
+        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
+        (line,) = self.lines
+        self.assertIn(f"refuses to keep messages: {self.path.resolve()} was moved or deleted", line)
+        away.rename(self.path)
+        self.assertEqual(_texts(await self.append(_said(self.lobby, "3"))), ["3"])
+        self.assertEqual(await self.store.find_account("alice"), alice)
+        await self.reopen()
+        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1", "3"])
+
+    async def test_database_is_replaced(self) -> None:
+        """By another file of its name, of which nothing is touched, also on closing."""
+        os.replace(shutil.copy(self.path, Path(self.mktemp())), self.path)
+        before = self.path.read_bytes()
+        self.assertEqual(await self.append(_said(self.lobby, "1")), [])
+        await self.store.close()
+        self.assertEqual(self.path.read_bytes(), before)
+        self.open()
+
+    async def test_database_is_deleted_during_a_commit(self) -> None:
+        """It has no receipt, and is not refused either: it would be there with the file."""
+        database = self.store._database
+        driver = database._driver
+        away = self.path.with_name("away")
+
+        class Moving(_FailingDriver):
+            def execute(_, statement: str) -> Any:  # noqa: N805
+                if statement == "COMMIT":
+                    self.path.rename(away)
+                return driver.execute(statement)
+
+        database._driver = Moving(driver, kept=True)
+        self.patch(sqlite, "_PAUSE", 0.001)
+        self.store.append(_said(self.lobby, "1"))
+        while not self.lines:
+            await deferLater(reactor, 0)
+        self.assertIn("nothing is answered", self.lines[0])
+        self.assertEqual((self.fed, self.lost), ([], []))
+        away.rename(self.path)
+        await self.store.settle()
+        self.assertEqual(_texts(self.fed), ["1"])
+
+    async def test_write_ahead_log_is_deleted(self) -> None:
+        """What was in it is written to the database, and what comes is written to another."""
+        await self.append(_said(self.lobby, "1"))
+        self.wal.unlink()
+        self.assertEqual(_texts(await self.append(_said(self.lobby, "2"))), ["2"])
+        self.assertIn("was moved or deleted; what was in it is in the database", self.lines[0])
+        copy = Path(self.mktemp())
+        shutil.copy(self.path, copy)
+        shutil.copy(self.wal, copy.with_name(f"{copy.name}-wal"))
+        other = SqlStore(f"sqlite:///{copy}", reactor)
+        other.open()
+        self.assertEqual(_texts(await other.history(self.lobby, 10)), ["1", "2"])
+        await other.close()
+
+
+def _raise(connection: Connection) -> None:
+    raise _FAILS
