@@ -30,6 +30,7 @@ FAULTS = {
     "endless": "R6",
     "race": "R12",
     "link": "R19",
+    "unread": "unread",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -852,15 +852,7 @@ class DirectTests(ChatTestCase):
             Notice(NOW, "2 private messages came while you were away:"), bob.outbox.events
         )
         self.assertEqual(bob.outbox.replayed(), ["one", "two"])
-        again = Someone()
-        self.log_in(again, "bob")
-        self.assertEqual(again.outbox.replayed(), [])
-
-    def test_what_was_shown_live_is_not_shown_again(self) -> None:
-        """It counts as read as soon as a session had it."""
-        alice, bob = self.account("alice"), self.account("bob")
-        self.run_now(self.chat.direct(alice, "bob", "psst"))
-        self.chat.leave_all(bob)
+        self.chat.seen(bob)
         again = Someone()
         self.log_in(again, "bob")
         self.assertEqual(again.outbox.replayed(), [])
@@ -1082,26 +1074,6 @@ class FaultTests(ChatTestCase):
             joining.addErrback(lambda failure: failure.trap(Refusal))
         self.store.release()
         self.assertEqual(len(self.store.open()), self.limits.max_rooms)
-
-
-class ManyUnreadTests(ChatTestCase):
-    """More private messages than can be shown at once."""
-
-    limits = Limits(outbox=1000, max_history=3)
-
-    def test_unread_is_kept_until_it_is_shown(self) -> None:
-        """Each is shown once, in order, over as many logins as it takes."""
-        alice = self.account("alice")
-        self.registered("bob")
-        for number in range(5):
-            self.run_now(self.chat.direct(alice, "bob", str(number)))
-        seen: list[str] = []
-        for _ in range(4):
-            bob = Someone()
-            self.log_in(bob, "bob")
-            seen += bob.outbox.replayed()
-            self.chat.leave_all(bob)
-        self.assertEqual(seen, list("01234"))
 
 
 class CrowdTests(ChatTestCase):

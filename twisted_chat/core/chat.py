@@ -80,17 +80,22 @@ class Session:
     @ivar since: for rooms that it is not in yet, and L{DIRECT}: the last that it has seen.
     @ivar wrote: who last wrote to it in private: the name of an account, or the session of a
         guest, who may have another name by now.
+    @ivar shown: the id of the last private message that it was shown, up to the first that it was
+        not; 0 if all of these count as read.
+    @ivar has_gap: there is a first that it was not shown.
     """
 
     __slots__ = (
         "closed",
         "current",
         "echo",
+        "has_gap",
         "in_flight",
         "outbox",
         "person",
         "renamed",
         "rooms",
+        "shown",
         "since",
         "source",
         "told_not_kept",
@@ -108,11 +113,14 @@ class Session:
         self.in_flight = 0
         self.renamed = 0
         self.since: dict[str, int] | None = None
+        self.shown = 0
+        self.has_gap = False
         self.told_not_kept = False
         self.wrote: str | Session | None = None
 
-    def tell(self, *events: Event) -> None:
-        self.outbox.send(events)
+    def tell(self, *events: Event) -> bool:
+        """@return: as L{Outbox.send}."""
+        return self.outbox.send(events)
 
 
 class Room:
@@ -199,13 +207,12 @@ class Chat:
         await self._wake(self._lobby)
         seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
         missed: Sequence[Message] | None = None
+        limit = self._limits.max_history + 1  # one more than is shown, to know that there are more
         if seq is None and id is None:
-            unread = await self._store.unread(account.id, self._limits.max_history)
+            unread = await self._store.unread(account.id, limit)
         else:
             lobby = self._lobby.record if seq is not None else None
-            missed, unread = await self._store.catch_up(
-                lobby, seq or 0, account.id, id, self._limits.max_history
-            )
+            missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
         # No await from here on: what is delivered after the query goes to the session.
         if session.closed:
             return
@@ -216,7 +223,7 @@ class Chat:
         if id is None:
             self._show_unread(session, account, unread)
         else:
-            self._show_direct(session, account, unread)
+            self._show_direct(session, account, unread, id)
 
     async def come_as_guest(self, session: Session, name: str) -> None:
         """Let a session in under a guest name that L{Accounts} holds for it."""
@@ -470,14 +477,22 @@ class Chat:
             room = self._rooms[place].record if place != DIRECT else None
             id = person.account.id if person.account is not None and room is None else None
             messages, direct = await self._store.catch_up(
-                room, places[place], id, places[place], self._limits.max_history
+                room, places[place], id, places[place], self._limits.max_history + 1
             )
             if session.closed:
                 return
             if room is not None:
                 session.tell(self._room_history(room.name, messages))
             elif person.account is not None:
-                self._show_direct(session, person.account, direct)
+                self._show_direct(session, person.account, direct, places[place])
+
+    def seen(self, session: Session) -> None:
+        """A session has sent something: if its peer has taken all that it was sent before, the
+        private messages that it was shown count as read."""
+        account = session.person.account if session.person is not None else None
+        if session.shown and account is not None and session.outbox.is_taken:
+            self._store.mark_read(account.id, session.shown)
+            session.shown = 0
 
     def _is_due(self, session: Session, place: str) -> bool:
         """What came after something is to be shown at once."""
@@ -524,7 +539,7 @@ class Chat:
                 and (session in room.members if room is not None else session in sessions)
             )
             if mine:
-                session.outbox.send(mine)
+                _note_shown(session, mine, whole=session.outbox.send(mine))
         self._landed(post for post, _ in batch)
 
     def lose(self, posts: Sequence[Post]) -> None:
@@ -585,8 +600,6 @@ class Chat:
                 for session in recipient.sessions:
                     session.wrote = origin if post.sender_id is None else message.sender
             yield Told(now, message), recipient.sessions
-            if message.id is not None and recipient.account is not None:
-                self._store.mark_read(recipient.account.id, message.id)
         if recipient is None:
             yield Notice(now, _away(message)), parties
         elif message.id is None:
@@ -765,35 +778,43 @@ class Chat:
     def _show_unread(
         self, session: Session, account: Account, unread: Sequence[DirectMessage]
     ) -> None:
+        """Show the first private messages that do not count as read, if there are any."""
         shown = unread[: self._fitting(unread)]
+        session.shown, session.has_gap = 0, False
         if not shown:
             return
         session.wrote = shown[-1].sender
-        count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
-        session.tell(
-            Notice(self._now(), f"{count} came while you were away:"),
-            self._direct_history(DIRECT, account, shown),
+        most = self._limits.max_history
+        number = f"more than {most}" if len(unread) > most else str(len(unread))
+        count = "1 private message" if number == "1" else f"{number} private messages"
+        alone = _person(session).sessions == (session,)
+        news = (
+            "came while you were away" if alone else "is unread" if number == "1" else "are unread"
         )
+        history = self._direct_history(DIRECT, account, shown)
+        whole = session.tell(Notice(self._now(), f"{count} {news}:"), history)
+        _note_shown(session, history.messages, whole=whole)
         if len(shown) < len(unread):
+            session.has_gap = True
             rest = "the rest is shown at your next login; /history @NAME shows it now"
             session.tell(Notice(self._now(), rest))
-        newest = shown[-1].id
-        if newest is not None:
-            self._store.mark_read(account.id, newest)
 
     def _show_direct(
-        self, session: Session, account: Account, messages: Sequence[DirectMessage]
+        self, session: Session, account: Account, messages: Sequence[DirectMessage], after: int
     ) -> None:
-        """Show the private messages that a session has missed, also if there are none."""
+        """Show the private messages that a session has missed, also if there are none.
+
+        @param after: the last that it has seen.
+        """
         shown = self._newest(messages)
-        if len(shown) < len(messages):
+        session.shown, session.has_gap = after, len(shown) < len(messages)
+        if session.has_gap:
             rest = "there were more private messages than these; /history @NAME shows them"
             session.tell(Notice(self._now(), rest))
-        session.tell(self._direct_history(DIRECT, account, shown))
+        history = self._direct_history(DIRECT, account, shown)
+        _note_shown(session, history.messages, whole=session.tell(history))
         got = [message.sender for message in shown if message.sender != account.name]
         session.wrote = got[-1] if got else session.wrote
-        if shown and shown[-1].id is not None:
-            self._store.mark_read(account.id, shown[-1].id)
 
     def _answer_history(self, session: Session, history: History) -> None:
         if session.closed:
@@ -822,13 +843,14 @@ class Chat:
         return messages[len(messages) - self._fitting(messages[::-1]) :]
 
     def _fitting(self, messages: Sequence[_Replay]) -> int:
-        """How many of the messages, from the first on, an empty outbox has room for."""
+        """How many of the messages, from the first on, may be shown at once: an empty outbox has
+        room for them, and they are not more than C{max_history}."""
         room = self._limits.outbox // 2
-        for index, message in enumerate(messages):
+        for index, message in enumerate(messages[: self._limits.max_history]):
             room -= 4 * len(message.text) + 200  # UTF-8, and what a format puts around it
             if room < 0:
                 return index
-        return len(messages)
+        return min(len(messages), self._limits.max_history)
 
     async def _wake(self, room: Room) -> None:
         """Have the last messages of a room at hand. The room keeps them while it has members."""
@@ -942,6 +964,19 @@ def _current(session: Session) -> Room:
 def _taken_since(session: Session, place: str) -> int | None:
     """The last that a session has seen there, which is asked once."""
     return session.since.pop(place, None) if session.since else None
+
+
+def _note_shown(session: Session, events: Iterable[object], *, whole: bool) -> None:
+    """Note which of the private messages to it a session was shown.
+
+    @param whole: none of them was skipped.
+    """
+    name = _person(session).name
+    for event in events:
+        if isinstance(event, Told) and event.message.recipient == name and event.message.id:
+            session.has_gap |= not whole
+            if not session.has_gap:
+                session.shown = event.message.id
 
 
 def _away(message: DirectMessage) -> str:

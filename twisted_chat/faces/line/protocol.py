@@ -212,6 +212,8 @@ class ChatProtocol(LineReceiver):
         self._crlf = line.endswith(b"\r")
         if not self._in:
             self.factory.admission.is_trying(self)
+        if not self._lines and (self._asked is not None or not self._working):
+            self.chat.seen(self.session)  # else it may have been sent before what was shown
         if self._lines is None:
             self._lines = deque()
         self._lines.append(line.removesuffix(b"\r"))
