@@ -31,6 +31,7 @@ FAULTS = {
     "race": "R12",
     "link": "R19",
     "unread": "unread",
+    "nearest": "nearest",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

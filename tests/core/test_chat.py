@@ -899,7 +899,7 @@ class DirectTests(ChatTestCase):
         """The sentence names who is near."""
         alice = self.account("alice")
         self.account("bob")
-        for name in ("bbo", "b?o"):
+        for name in ("bbo", "b?b"):
             refusal = self.refusal(self.chat.direct(alice, name, "psst"))
             self.assertEqual(refusal.code, "no-such-person")
             self.assertIn("did you mean bob?", refusal.text)
