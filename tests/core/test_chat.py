@@ -14,6 +14,7 @@ from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
     Bye,
+    Event,
     History,
     Joined,
     Left,
@@ -1130,6 +1131,85 @@ class CrowdTests(ChatTestCase):
             self.watcher.outbox.take(),
             [Joined(NOW, "lobby", ("second",)), Renamed(NOW, "second", "third")],
         )
+
+    def news(self) -> list[Event]:
+        """What the watcher is told once all windows are closed."""
+        self.clock.pump([5, 5])
+        return self.watcher.outbox.take()
+
+    def test_somebody_who_came_and_went_within_a_window_of_the_lobby(self) -> None:
+        """The small room that they were in meanwhile is told of both."""
+        self.join("tea", self.watcher)
+        self.guest("first")
+        self.watcher.outbox.take()
+        fleeting = self.guest("fleeting")
+        self.join("tea", fleeting)
+        self.chat.leave_all(fleeting)
+        self.assertEqual(
+            self.news(), [Joined(NOW, "tea", ("fleeting",)), Left(NOW, "tea", ("fleeting",))]
+        )
+
+    def test_somebody_who_came_and_went_within_a_window_of_a_big_room(self) -> None:
+        """It is told of neither."""
+        self.join("tea", self.watcher, *self.crowd)
+        self.news()
+        self.guest("first")
+        second = self.guest("second")
+        self.join("tea", second)
+        third = self.guest("third")
+        self.join("tea", third)
+        self.chat.leave_all(third)
+        names = [event for event in self.news() if isinstance(event, Joined | Left)]
+        self.assertFalse([event for event in names if "third" in event.names], names)
+
+    def test_somebody_who_is_back_before_it_was_told_that_they_went(self) -> None:
+        """The lobby has no news; the room that they are not in any more has."""
+        late = self.guest("late")
+        self.join("tea", self.watcher, late)
+        self.news()
+        self.guest("first")
+        self.watcher.outbox.take()
+        self.chat.leave_all(late)
+        self.guest("late")
+        self.assertEqual(self.news(), [Left(NOW, "tea", ("late",))])
+
+    def test_somebody_who_is_back_after_the_lobby_was_told(self) -> None:
+        """They left all rooms for whoever heard that, so a room with a longer window tells that
+        they are in it again."""
+        late = self.guest("late")
+        self.join("tea", self.watcher, late, *self.crowd)
+        more = [self.guest(f"more{n}") for n in range(5)]
+        self.news()
+        for session in more:
+            self.join("tea", session)
+        self.chat.leave_all(more[0])  # opens the lobby's window
+        self.chat.leave_all(late)
+        self.clock.advance(0.0001)
+        self.chat._close_window(self.chat._lobby)
+        late = self.guest("late")
+        self.join("tea", late)
+        told = [event for event in self.news() if getattr(event, "room", "") == "tea"]
+        self.assertTrue(
+            [each for each in told if isinstance(each, Joined) and "late" in each.names]
+        )
+
+    def test_nobody_is_told_of_themselves(self) -> None:
+        """Several who came within a window are each told of the others."""
+        self.guest("first")
+        late = [self.guest(f"late{n}") for n in range(3)]
+        self.news()
+        for session, others in zip(late, ((1, 2), (0, 2), (0, 1)), strict=True):
+            (joined,) = session.outbox.take()
+            self.assertEqual(joined, Joined(NOW, "lobby", tuple(f"late{n}" for n in others)))
+
+    def test_somebody_who_was_in_a_list_is_told_of_when_they_go(self) -> None:
+        """Although they came and went within a window: whoever asked has seen them."""
+        self.guest("first")
+        fleeting = self.guest("fleeting")
+        self.assertIn("fleeting", self.users(self.watcher))
+        self.chat.leave_all(fleeting)
+        self.assertEqual(self.news(), [Left(NOW, "lobby", ("fleeting",))])
+        self.assertNotIn("fleeting", self.users(self.watcher))
 
     def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:
         """A thousand who come at once cost each reader a line or two."""

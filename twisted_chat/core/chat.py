@@ -37,7 +37,7 @@ from .model import (
     Stored,
 )
 from .ports import FanOut, Outbox, Store
-from .presence import Presence, window
+from .presence import CROWD, Presence, window
 from .text import clean, printable
 
 LOBBY = "lobby"
@@ -127,18 +127,29 @@ class Room:
     """A place with members, a topic and a log.
 
     @ivar members: the sessions that are in it, and their outboxes.
+    @ivar people: who is in it, and with how many sessions.
     @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
         that joining it takes no query and leaves no gap between replay and live.
     @ivar presence: who came and went and has not been told of; L{None} while all is told at once.
     """
 
-    __slots__ = ("members", "presence", "recent", "record", "replay", "topic", "topic_by")
+    __slots__ = (
+        "members",
+        "people",
+        "presence",
+        "recent",
+        "record",
+        "replay",
+        "topic",
+        "topic_by",
+    )
 
     def __init__(self, record: RoomRecord) -> None:
         self.record = record
         self.topic = record.topic
         self.topic_by = record.topic_by
         self.members: dict[Session, Outbox] = {}
+        self.people: Counter[Person] = Counter()
         self.recent: deque[Message] | None = None
         self.replay: tuple[Said, ...] | None = None
         self.presence: Presence | None = None
@@ -147,11 +158,21 @@ class Room:
     def name(self) -> str:
         return self.record.name
 
-    def people(self) -> list[Person]:
-        return list(dict.fromkeys(s.person for s in self.members if s.person is not None))
+    def listed(self, to: Person) -> tuple[tuple[str, bool], ...]:
+        """Who is in it, to be shown to somebody: names, and whether each is an account."""
+        if self.presence is not None:
+            self.presence.show(to.name)
+        return tuple(sorted((p.name, p.account is not None) for p in self.people))
 
-    def has(self, person: Person) -> bool:
-        return any(session in self.members for session in person.sessions)
+    def enter(self, person: Person) -> None:
+        """One session of the person more is in it."""
+        self.people[person] += 1
+
+    def go(self, person: Person) -> None:
+        """One session of the person less is in it."""
+        self.people[person] -= 1
+        if not self.people[person]:
+            del self.people[person]
 
 
 class Chat:
@@ -255,8 +276,9 @@ class Chat:
         if session.closed:
             self._accounts.release(name)
             return
-        self._become(session, guest, Person(name, None))
-        self._people[name] = _person(session)
+        person = Person(name, None)
+        self._rename(session, guest, person)
+        self._people[name] = person
 
     def leave_all(self, session: Session) -> None:
         """The session is over. Nothing is sent to it any more."""
@@ -267,18 +289,20 @@ class Chat:
         if person is None:
             return
         person.sessions = tuple(s for s in person.sessions if s is not session)
-        elsewhere = bool(person.sessions)
-        for room in session.rooms:
+        rooms = session.rooms
+        for room in rooms:
             self._remove(session, room)
-            # Whoever is nowhere any more is told of once, in the lobby.
-            if not room.has(person) and (elsewhere or room is self._lobby):
-                self._went(room, person.name)
         session.rooms = ()
         session.current = None
         session.person = None
         session.wrote = None
-        if not elsewhere:
+        if not person.sessions:
             self._forget(person)
+            self._gone(person.name, rooms)
+            return
+        for room in rooms:
+            if person not in room.people:
+                self._went(room, person.name)
 
     def end(self, farewell: str) -> None:
         """Say bye to everyone, all at once: nobody is told that the others leave."""
@@ -290,6 +314,7 @@ class Chat:
         self._people.clear()
         for room in self._rooms.values():
             room.members.clear()
+            room.people.clear()
 
     # Rooms
 
@@ -314,7 +339,7 @@ class Chat:
         session.current = room
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
-        session.tell(joined, *self._entrance(room, missed))
+        session.tell(joined, *self._entrance(person, room, missed))
 
     def leave(self, session: Session, raw: str) -> None:
         """Go out of a room, by default the current one; back to the lobby.
@@ -328,7 +353,7 @@ class Chat:
         self._remove(session, room)
         session.rooms = tuple(r for r in session.rooms if r is not room)
         session.tell(Left(self._now(), room.name, (person.name,)))
-        if not room.has(person):
+        if person not in room.people:
             self._went(room, person.name)
         if session.current is room:
             session.current = self._lobby
@@ -337,7 +362,7 @@ class Chat:
     def rooms(self, session: Session) -> int:
         """Answer with the rooms there are, the fullest first; gives back how many rooms and people
         that took."""
-        listed = [(room.name, len(room.people()), room.topic) for room in self._rooms.values()]
+        listed = [(room.name, len(room.people), room.topic) for room in self._rooms.values()]
         listed.sort(key=lambda entry: (-entry[1], entry[0]))
         session.tell(Rooms(self._now(), tuple(listed)))
         return len(listed) + sum(people for _, people, _ in listed)
@@ -347,9 +372,10 @@ class Chat:
 
         @raise Refusal: C{no-such-room}.
         """
+        person = _person(session)
         room = self._room(raw) if raw else _current(session)
-        people = sorted((p.name, p.account is not None) for p in room.people())
-        session.tell(Users(self._now(), room.name, tuple(people)))
+        people = room.listed(person)
+        session.tell(Users(self._now(), room.name, people))
         return len(people)
 
     def show_topic(self, session: Session) -> None:
@@ -655,41 +681,56 @@ class Chat:
         guest = session.person
         if guest is not None:
             self._become(session, guest, person)
-            session.tell(self._welcome(session, person))
             return
         session.person = person
         person.sessions += (session,)
         session.current = self._lobby
         self._add(session, self._lobby)
         motd = [Notice(self._now(), line) for line in self.motd]
-        session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby, missed))
+        session.tell(
+            self._welcome(session, person), *motd, *self._entrance(person, self._lobby, missed)
+        )
 
     def _welcome(self, session: Session, person: Person) -> Welcome:
         room = _current(session)
-        # Everyone is in the lobby, and counting them for each who comes would be quadratic.
-        people = len(self._people if room is self._lobby else room.people())
-        others = people - 1
+        others = len(room.people) - 1
         return Welcome(self._now(), person.name, person.account is not None, room.name, others)
 
-    def _become(self, session: Session, guest: Person, person: Person) -> None:
-        """A guest goes on as somebody else: under a new name, or as an account."""
-        was_here = bool(person.sessions)
-        new_to = [room for room in session.rooms if not room.has(person)]
+    def _become(self, session: Session, guest: Person, account: Person) -> None:
+        """A guest goes on as an account, which may be here."""
+        was_here = bool(account.sessions)
+        new_to = [room for room in session.rooms if account not in room.people]
+        if was_here:
+            self._pass_on(session, guest, account)
+        else:
+            self._rename(session, guest, account)
+        session.tell(self._welcome(session, account))
+        if was_here:
+            if not self._gone(guest.name, session.rooms):
+                session.tell(Left(self._now(), LOBBY, (guest.name,)))  # which it was shown to be
+            for room in new_to:
+                self._came(room, account.name)
+
+    def _rename(self, session: Session, guest: Person, person: Person) -> None:
+        """A guest is somebody from now on who was not here."""
+        same = person.name == guest.name
+        for room in () if same else self._rooms.values():
+            news = room.presence
+            if news is not None and (guest.name in news or person.name in news):
+                self._tell_presence(room)  # of what was done under the name that they had then
+        self._pass_on(session, guest, person)
+        if not same:
+            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
+
+    def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
+        """A guest's session is that of somebody else from now on."""
+        for room in session.rooms:
+            room.go(guest)
+            room.enter(person)
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
-        if person.name == guest.name:
-            self._accounts.release(guest.name)
-            return
         self._forget(guest)
-        if not was_here:
-            for room in session.rooms:
-                self._tell_presence(room)  # of the name that was told, or not yet
-            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
-            return
-        self._went(self._lobby, guest.name)
-        for room in new_to:
-            self._came(room, person.name)
 
     def _forget(self, person: Person) -> None:
         if self._people.get(person.name) is person:
@@ -699,24 +740,40 @@ class Chat:
 
     def _add(self, session: Session, room: Room) -> None:
         person = _person(session)
-        if not room.has(person):
+        if person not in room.people:
             self._came(room, person.name)
         room.members[session] = session.outbox
+        room.enter(person)
         session.rooms += (room,)
 
     def _came(self, room: Room, name: str) -> None:
         if room.presence is not None:
             room.presence.came(name)
         else:
-            self._tell(room, Joined(self._now(), room.name, (name,)))
+            self._tell_news(room, (name,), ())
             self._open_window(room)
 
-    def _went(self, room: Room, name: str) -> None:
+    def _went(self, room: Room, name: str) -> bool:
+        """Somebody went out of a room; gives back whether that is told at once."""
         if room.presence is not None:
             room.presence.went(name)
-        else:
-            self._tell(room, Left(self._now(), room.name, (name,)))
-            self._open_window(room)
+            return False
+        self._tell_news(room, (), (name,))
+        self._open_window(room)
+        return True
+
+    def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
+        """Somebody who was in these rooms is nowhere any more. If the lobby is told at once, the
+        other rooms are not told besides; otherwise each is, as each is told of who came to it.
+
+        @return: whether the lobby is told at once.
+        """
+        if self._went(self._lobby, name):
+            return True
+        for room in rooms:
+            if room is not self._lobby:
+                self._went(room, name)
+        return False
 
     def _open_window(self, room: Room) -> None:
         seconds = window(len(room.members))
@@ -735,29 +792,44 @@ class Chat:
         if room.presence is None:
             return False
         came, went = room.presence.take()
+        self._tell_news(room, came, went)
+        return bool(came or went)
+
+    def _tell_news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> None:
+        """Tell a room who came and went; those who came are not told of themselves, unless they
+        are a crowd."""
+        if room is self._lobby and went:
+            # Who has left the lobby has left all rooms: what they were to be told is settled.
+            for each in self._rooms.values():
+                if each.presence is not None:
+                    each.presence.forget(went)
+        apart: dict[Outbox, str] = {}
+        if len(came) <= CROWD:
+            for name in came:
+                if name in self._people:
+                    sessions = self._people[name].sessions
+                    apart.update((s.outbox, name) for s in sessions if s in room.members)
+        self._fan_out(room.members.values(), self._news(room, came, went), apart)
+        for outbox, own in apart.items():
+            others = tuple(name for name in came if name != own)
+            if others or went:
+                outbox.send(self._news(room, others, went))
+
+    def _news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> tuple[Event, ...]:
         now = self._now()
-        events: list[Event] = []
-        if came:
-            events.append(Joined(now, room.name, came))
-        if went:
-            events.append(Left(now, room.name, went))
-        if not events:
-            return False
-        told = tuple(events)
-        apart: set[Outbox] = set()
-        if len(came) == 1 and not went and came[0] in self._people:
-            # Who came alone need not be told of themselves.
-            apart = {session.outbox for session in self._people[came[0]].sessions}
-        self._fan_out(room.members.values(), told, apart)
-        return True
+        joined = (Joined(now, room.name, came),) if came else ()
+        return (*joined, Left(now, room.name, went)) if went else joined
 
     def _remove(self, session: Session, room: Room) -> None:
         del room.members[session]
+        room.go(_person(session))
         if not room.members and room is not self._lobby:
             room.recent = room.replay = None
 
-    def _entrance(self, room: Room, missed: Sequence[Message] | None) -> list[Event]:
-        """What is shown on coming into a room.
+    def _entrance(
+        self, person: Person, room: Room, missed: Sequence[Message] | None
+    ) -> list[Event]:
+        """What somebody is shown on coming into a room.
 
         @param missed: messages to show, if not the last ones.
         """
@@ -771,8 +843,7 @@ class Chat:
         if room.topic:
             events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
         if room is not self._lobby:
-            people = sorted((p.name, p.account is not None) for p in room.people())
-            events.append(Users(self._now(), room.name, tuple(people)))
+            events.append(Users(self._now(), room.name, room.listed(person)))
         return events
 
     def _show_unread(
