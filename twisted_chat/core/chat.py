@@ -224,7 +224,10 @@ class Chat:
         """Let a session in as an account, and show it what came while the account was away.
 
         A guest becomes the account and stays where it is.
+
+        @raise Refusal: C{already-logged-in}.
         """
+        _refuse_account(session)
         await self._wake(self._lobby)
         seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
         missed: Sequence[Message] | None = None
@@ -237,6 +240,7 @@ class Chat:
         # No await from here on: what is delivered after the query goes to the session.
         if session.closed:
             return
+        _refuse_account(session)
         person = self._people.get(account.name)
         if person is None or person.account is None:
             person = self._people[account.name] = Person(account.name, account)
@@ -247,10 +251,15 @@ class Chat:
             self._show_direct(session, account, unread, id)
 
     async def come_as_guest(self, session: Session, name: str) -> None:
-        """Let a session in under a guest name that L{Accounts} holds for it."""
+        """Let a session in under a guest name that L{Accounts} holds for it.
+
+        @raise Refusal: C{already-logged-in}.
+        """
         entered = False
         try:
             missed = await self._missed(session, self._lobby)
+            if session.person is not None:
+                raise _already_in(session.person)
             entered = not session.closed
         finally:
             if not entered:
@@ -266,19 +275,28 @@ class Chat:
         @raise Refusal: C{forbidden} for an account or after too many names, or as
             L{Accounts.take_guest_name}.
         """
+        name = await self._accounts.take_guest_name(raw, held=self._renamable(session).name)
+        try:
+            guest = self._renamable(session) if not session.closed else None
+        except Refusal:
+            self._accounts.release(name)
+            raise
+        if guest is None:
+            self._accounts.release(name)
+            return
+        session.renamed += 1
+        person = Person(name, None)
+        self._rename(session, guest, person)
+        self._people[name] = person
+
+    def _renamable(self, session: Session) -> Person:
+        """The guest that a session is, who may take another name."""
         guest = _person(session)
         if guest.account is not None:
             raise Refusal("forbidden", "an account keeps its name; log in with the other one")
         if session.renamed >= self._limits.max_names:
             raise Refusal("forbidden", f"you have had {session.renamed} names here; that one stays")
-        name = await self._accounts.take_guest_name(raw, held=guest.name)
-        session.renamed += 1
-        if session.closed:
-            self._accounts.release(name)
-            return
-        person = Person(name, None)
-        self._rename(session, guest, person)
-        self._people[name] = person
+        return guest
 
     def leave_all(self, session: Session) -> None:
         """The session is over. Nothing is sent to it any more."""
@@ -321,21 +339,30 @@ class Chat:
     async def join(self, session: Session, raw: str) -> None:
         """Go into a room, making it if there is none, and speak there from now on.
 
-        @raise Refusal: C{bad-name}, C{full}, C{throttled}.
+        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}.
         """
+        _person(session)
         name = names.room(raw)
         room = self._rooms.get(name)
-        if room is not None and session in room.members:
-            session.current = room
-            session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
-            return
+        if room is None or session not in room.members:
+            self._refuse_more_rooms(session)
+            room = await self._find_or_make(name, session.source)
+            missed = await self._missed(session, room)
+            if session.closed:
+                return
+            if session not in room.members:
+                self._refuse_more_rooms(session)
+                self._go_into(session, room, missed)
+                return
+        session.current = room
+        session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
+
+    def _refuse_more_rooms(self, session: Session) -> None:
         if len(session.rooms) >= self._limits.max_joined:
             raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
-        room = await self._find_or_make(name, session.source)
-        missed = await self._missed(session, room)
-        person = session.person
-        if person is None:
-            return
+
+    def _go_into(self, session: Session, room: Room, missed: Sequence[Message] | None) -> None:
+        person = _person(session)
         session.current = room
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
@@ -362,6 +389,7 @@ class Chat:
     def rooms(self, session: Session) -> int:
         """Answer with the rooms there are, the fullest first; gives back how many rooms and people
         that took."""
+        _person(session)
         listed = [(room.name, len(room.people), room.topic) for room in self._rooms.values()]
         listed.sort(key=lambda entry: (-entry[1], entry[0]))
         session.tell(Rooms(self._now(), tuple(listed)))
@@ -388,11 +416,11 @@ class Chat:
 
         @raise Refusal: C{too-long}, C{bad-encoding}.
         """
+        room = _current(session)
+        by = _person(session).name
         topic = clean(text).strip()
         if len(topic) > self._limits.max_topic:
             raise Refusal("too-long", f"a topic has at most {self._limits.max_topic} characters")
-        room = _current(session)
-        by = _person(session).name
         await self._store.set_topic(room.record.id, topic, by)
         room.topic, room.topic_by = topic, by
         self._tell(room, Topic(self._now(), room.name, topic, by, changed=True))
@@ -419,6 +447,7 @@ class Chat:
 
         @raise Refusal: C{no-such-person}, or as L{say}.
         """
+        _person(session)
         text = self._sayable(text)
         recipient = await self._find_person(session, raw)
         sender = session.person
@@ -462,6 +491,7 @@ class Chat:
         @raise Refusal: C{bad-arguments}, C{no-such-room}, C{not-in-room}, C{no-such-person},
             C{forbidden}.
         """
+        person = _person(session)
         most = self._limits.max_history
         if count is not None and not 1 <= count <= most:
             raise Refusal("bad-arguments", f"/history shows 1 to {most} messages")
@@ -471,7 +501,7 @@ class Chat:
             messages = await self._store.history(room.record, count)
             self._answer_history(session, self._room_history(room.name, messages))
             return len(messages)
-        account = _person(session).account
+        account = person.account
         if account is None:
             raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
         other = await self._find_person(session, of[1:])
@@ -508,7 +538,8 @@ class Chat:
             if session.closed:
                 return
             if room is not None:
-                session.tell(self._room_history(room.name, messages))
+                if session in self._rooms[place].members:
+                    session.tell(self._room_history(room.name, messages))
             elif person.account is not None:
                 self._show_direct(session, person.account, direct, places[place])
 
@@ -536,7 +567,15 @@ class Chat:
         Readers who hear the same get the same tuple of events, so that it is made into bytes
         once; only those who hear something else (who wrote one of the messages and are not told
         their own, or are a party to a private one) get one of their own.
+
+        Whatever goes wrong meanwhile, all posts of the batch have landed.
         """
+        try:
+            self._show(batch)
+        finally:
+            self._landed(post for post, _ in batch)
+
+    def _show(self, batch: Sequence[tuple[Post, Stored]]) -> None:
         heard: list[tuple[Event, Room | None, Iterable[Session], Session | None]] = []
         apart: dict[Session, None] = {}  # sessions with a stream of their own
         rooms: dict[Room, None] = {}
@@ -566,7 +605,6 @@ class Chat:
             )
             if mine:
                 _note_shown(session, mine, whole=session.outbox.send(mine))
-        self._landed(post for post, _ in batch)
 
     def lose(self, posts: Sequence[Post]) -> None:
         """The store could not keep these; nobody is shown them and their senders are told."""
@@ -638,6 +676,7 @@ class Chat:
         origins = Counter(p.origin for p in posts if isinstance(p.origin, Session))
         for session, count in origins.items():
             session.in_flight -= count
+        for session in origins:
             session.outbox.landed()
 
     def _remember(self, room: Room, message: Message) -> None:
@@ -655,8 +694,8 @@ class Chat:
     # Details
 
     def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
-        text = self._sayable(text)
         name = _person(session).name
+        text = self._sayable(text)
         session.in_flight += 1
         self._store.append(
             RoomPost(room.record.id, room.name, name, self._now(), text, action, session)
@@ -1024,6 +1063,15 @@ def _person(session: Session) -> Person:
     if session.person is None:
         raise Refusal("not-logged-in", "log in first: type a name, or /help")
     return session.person
+
+
+def _refuse_account(session: Session) -> None:
+    if session.person is not None and session.person.account is not None:
+        raise _already_in(session.person)
+
+
+def _already_in(person: Person) -> Refusal:
+    return Refusal("already-logged-in", f"you are logged in as {person.name} already")
 
 
 def _current(session: Session) -> Room:
