@@ -153,6 +153,7 @@ class NobodyTests(ChatTestCase):
                 lambda s: self.chat.say(s, ""),
                 lambda s: self.chat.broadcast(s, ""),
                 lambda s: self.chat.direct(s, "nobody", ""),
+                lambda s: self.chat.reply(s, ""),
                 lambda s: self.chat.leave(s, "nowhere"),
                 lambda s: self.chat.rename_guest(s, "?"),
             ):

@@ -492,6 +492,32 @@ class RoomTests(ChatTestCase):
         self.assertEqual(refusal.code, "too-long")
 
 
+class CostTests(ChatTestCase):
+    """How much was shown, so that a face can charge for it."""
+
+    limits = Limits(replay=5)
+
+    def test_joining(self) -> None:
+        """Messages and people; nothing if it is there already."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.assertEqual(self.run_now(self.chat.join(alice, "tea")), 1)
+        for text in "abcdefg":
+            self.chat.say(alice, text)
+        self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 7)
+        self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 0)
+        carol = self.account("carol")
+        self.assertEqual(self.run_now(self.chat.since(carol, {"tea": 1})), 0)
+        self.assertEqual(self.run_now(self.chat.join(carol, "tea")), 9)
+
+    def test_since(self) -> None:
+        """Messages of all places."""
+        alice = self.account("alice")
+        for text in "abcdefg":
+            self.chat.say(alice, text)
+            self.run_now(self.chat.direct(alice, "alice", text))
+        self.assertEqual(self.run_now(self.chat.since(alice, {"lobby": 4, "@": 0})), 10)
+
+
 class HistoryTests(ChatTestCase):
     """What was said before."""
 
@@ -1210,6 +1236,20 @@ class CrowdTests(ChatTestCase):
         self.chat.leave_all(fleeting)
         self.assertEqual(self.news(), [Left(NOW, "lobby", ("fleeting",))])
         self.assertNotIn("fleeting", self.users(self.watcher))
+
+    def test_joining_a_big_room_lists_nobody(self) -> None:
+        """It says how many there are, and /users lists them. A room of fifty is none."""
+        more = [self.guest(f"more{n}") for n in range(30)]
+        for number, session in enumerate([*self.crowd, *more, self.watcher], 1):
+            session.outbox.take()
+            self.run_now(self.chat.join(session, "tea"))
+            (last,) = session.outbox.sends
+            if number <= 50:
+                assert isinstance(last[-1], Users)
+                self.assertEqual(len(last[-1].people), number)
+            else:
+                self.assertEqual(last[-1], Notice(NOW, "51 people are in #tea; /users lists them"))
+        self.assertEqual(len(self.users(self.watcher, "tea")), 51)
 
     def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:
         """A thousand who come at once cost each reader a line or two."""

@@ -49,6 +49,9 @@ DIRECT = "@"
 _HISTORY = 20
 """Messages that /history shows when it is not told how many."""
 
+_LISTED = 50
+"""People in a room of whom somebody who joins it is shown a list; of more, how many they are."""
+
 _NOT_KEPT = "private messages with a guest are not kept: they are gone when you leave"
 
 _Replay = TypeVar("_Replay", Message, DirectMessage)
@@ -336,8 +339,9 @@ class Chat:
 
     # Rooms
 
-    async def join(self, session: Session, raw: str) -> None:
-        """Go into a room, making it if there is none, and speak there from now on.
+    async def join(self, session: Session, raw: str) -> int:
+        """Go into a room, making it if there is none, and speak there from now on; gives back how
+        many messages and people that showed.
 
         @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}.
         """
@@ -349,24 +353,26 @@ class Chat:
             room = await self._find_or_make(name, session.source)
             missed = await self._missed(session, room)
             if session.closed:
-                return
+                return 0
             if session not in room.members:
                 self._refuse_more_rooms(session)
-                self._go_into(session, room, missed)
-                return
+                return self._go_into(session, room, missed)
         session.current = room
         session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
+        return 0
 
     def _refuse_more_rooms(self, session: Session) -> None:
         if len(session.rooms) >= self._limits.max_joined:
             raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
 
-    def _go_into(self, session: Session, room: Room, missed: Sequence[Message] | None) -> None:
+    def _go_into(self, session: Session, room: Room, missed: Sequence[Message] | None) -> int:
         person = _person(session)
         session.current = room
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
         session.tell(joined, *self._entrance(person, room, missed))
+        shown = len(missed) if missed is not None else len(room.recent or ())
+        return shown + min(len(room.people), _LISTED)
 
     def leave(self, session: Session, raw: str) -> None:
         """Go out of a room, by default the current one; back to the lobby.
@@ -472,6 +478,7 @@ class Chat:
 
         @raise Refusal: C{no-such-person}, or as L{direct}.
         """
+        _person(session)
         wrote = session.wrote
         if isinstance(wrote, Session):
             wrote = wrote.person.name if wrote.person is not None else ""
@@ -513,10 +520,10 @@ class Chat:
         )
         return len(direct)
 
-    async def since(self, session: Session, places: Mapping[str, int]) -> None:
+    async def since(self, session: Session, places: Mapping[str, int]) -> int:
         """Go on after what was seen before, by another session perhaps: answer with what came
-        after it. For a room that the session is not in yet, this is shown on going into it; for
-        private messages, at login.
+        after it, and give back how many messages were read for that. For a room that the session
+        is not in yet, this is shown on going into it; for private messages, at login.
 
         @param places: the last C{seq} seen of each room, and the last id of L{DIRECT}.
         @raise Refusal: C{full}, and C{forbidden} for private messages of a guest.
@@ -528,6 +535,7 @@ class Chat:
             if len(known.keys() | later) > self._limits.max_joined + 2:
                 raise Refusal("full", f"a session is in {self._limits.max_joined} rooms at most")
             session.since = {**known, **later}
+        read = 0
         for place in now_due:
             person = _person(session)
             room = self._rooms[place].record if place != DIRECT else None
@@ -535,13 +543,15 @@ class Chat:
             messages, direct = await self._store.catch_up(
                 room, places[place], id, places[place], self._limits.max_history + 1
             )
+            read += len(messages) + len(direct)
             if session.closed:
-                return
+                break
             if room is not None:
                 if session in self._rooms[place].members:
                     session.tell(self._room_history(room.name, messages))
             elif person.account is not None:
                 self._show_direct(session, person.account, direct, places[place])
+        return read
 
     def seen(self, session: Session) -> None:
         """A session has sent something: if its peer has taken all that it was sent before, the
@@ -881,8 +891,13 @@ class Chat:
             events = [History(self._now(), room.name, room.replay)]
         if room.topic:
             events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
-        if room is not self._lobby:
+        if room is self._lobby:
+            return events
+        if len(room.people) <= _LISTED:
             events.append(Users(self._now(), room.name, room.listed(person)))
+        else:
+            count = f"{len(room.people):,} people are in {_shown(room)}; /users lists them"
+            events.append(Notice(self._now(), count))
         return events
 
     def _show_unread(
