@@ -165,7 +165,8 @@ class MemoryStore:
         self._unless_held()
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
-        self.read[account_id] = message_id
+        newest = min(message_id, self._last_id)
+        self.read[account_id] = max(self.read[account_id], newest)
 
     def find_account(self, name: str, /) -> Deferred[Account | None]:
         return self._answer(lambda: self._accounts[name][0] if name in self._accounts else None)
@@ -223,13 +224,14 @@ class MemoryStore:
         )
 
     def unread(self, account_id: int, limit: int, /) -> Deferred[Sequence[DirectMessage]]:
-        return self._answer(lambda: self._unread(account_id, limit))
+        read = self.read[account_id]
+        return self._answer(lambda: self._unread(account_id, read, limit))
 
-    def _unread(self, account_id: int, limit: int) -> Sequence[DirectMessage]:
+    def _unread(self, account_id: int, read: int, limit: int) -> Sequence[DirectMessage]:
         return [
             message
             for post, message in self.direct
-            if post.recipient_id == account_id and (message.id or 0) > self.read[account_id]
+            if post.recipient_id == account_id and (message.id or 0) > read
         ][:limit]
 
     def catch_up(
@@ -241,13 +243,15 @@ class MemoryStore:
         limit: int,
         /,
     ) -> Deferred[tuple[Sequence[Message], Sequence[DirectMessage]]]:
+        read = self.read[account_id] if account_id is not None else 0
+
         def missed() -> tuple[Sequence[Message], Sequence[DirectMessage]]:
             name = room.name if room else None
             messages = [m for m in self.messages if m.room == name and m.seq > after]
             if account_id is None:
                 return _last(messages, limit), ()
             if direct_after is None:
-                return _last(messages, limit), self._unread(account_id, limit)
+                return _last(messages, limit), self._unread(account_id, read, limit)
             direct = [
                 message
                 for post, message in self.direct
@@ -268,14 +272,20 @@ class RecordingOutbox:
 
     @ivar sends: the tuples of events, as they came.
     @ivar landings: how often something in flight landed.
+    @ivar is_full: it skips what it is told.
+    @ivar is_taken: the peer has taken all that it was told.
     """
 
     def __init__(self) -> None:
         self.sends: list[tuple[Event, ...]] = []
         self.landings = 0
+        self.is_full = False
+        self.is_taken = True
 
-    def send(self, events: tuple[Event, ...], /) -> None:
-        self.sends.append(events)
+    def send(self, events: tuple[Event, ...], /) -> bool:
+        if not self.is_full:
+            self.sends.append(events)
+        return not self.is_full
 
     def landed(self) -> None:
         self.landings += 1

@@ -31,6 +31,8 @@ FAULTS = {
     "endless": "R6",
     "race": "R12",
     "link": "R19",
+    "unread": "unread",
+    "nearest": "nearest",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -89,7 +89,7 @@ def come_in(port: int, name: str, source: str = "127.1.0.1", room: str = "") -> 
     see(sock, b"the commands.\n")
     if room:
         sock.sendall(f"/join {room}\n".encode())
-        see(sock, f" in #{room}: ".encode())
+        see(sock, f" in #{room}".encode())
     return sock
 
 

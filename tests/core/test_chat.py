@@ -14,6 +14,7 @@ from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
     Bye,
+    Event,
     History,
     Joined,
     Left,
@@ -491,6 +492,32 @@ class RoomTests(ChatTestCase):
         self.assertEqual(refusal.code, "too-long")
 
 
+class CostTests(ChatTestCase):
+    """How much was shown, so that a face can charge for it."""
+
+    limits = Limits(replay=5)
+
+    def test_joining(self) -> None:
+        """Messages and people; nothing if it is there already."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.assertEqual(self.run_now(self.chat.join(alice, "tea")), 1)
+        for text in "abcdefg":
+            self.chat.say(alice, text)
+        self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 7)
+        self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 0)
+        carol = self.account("carol")
+        self.assertEqual(self.run_now(self.chat.since(carol, {"tea": 1})), 0)
+        self.assertEqual(self.run_now(self.chat.join(carol, "tea")), 9)
+
+    def test_since(self) -> None:
+        """Messages of all places."""
+        alice = self.account("alice")
+        for text in "abcdefg":
+            self.chat.say(alice, text)
+            self.run_now(self.chat.direct(alice, "alice", text))
+        self.assertEqual(self.run_now(self.chat.since(alice, {"lobby": 4, "@": 0})), 10)
+
+
 class HistoryTests(ChatTestCase):
     """What was said before."""
 
@@ -852,15 +879,7 @@ class DirectTests(ChatTestCase):
             Notice(NOW, "2 private messages came while you were away:"), bob.outbox.events
         )
         self.assertEqual(bob.outbox.replayed(), ["one", "two"])
-        again = Someone()
-        self.log_in(again, "bob")
-        self.assertEqual(again.outbox.replayed(), [])
-
-    def test_what_was_shown_live_is_not_shown_again(self) -> None:
-        """It counts as read as soon as a session had it."""
-        alice, bob = self.account("alice"), self.account("bob")
-        self.run_now(self.chat.direct(alice, "bob", "psst"))
-        self.chat.leave_all(bob)
+        self.chat.seen(bob)
         again = Someone()
         self.log_in(again, "bob")
         self.assertEqual(again.outbox.replayed(), [])
@@ -907,7 +926,7 @@ class DirectTests(ChatTestCase):
         """The sentence names who is near."""
         alice = self.account("alice")
         self.account("bob")
-        for name in ("bbo", "b?o"):
+        for name in ("bbo", "b?b"):
             refusal = self.refusal(self.chat.direct(alice, name, "psst"))
             self.assertEqual(refusal.code, "no-such-person")
             self.assertIn("did you mean bob?", refusal.text)
@@ -1084,26 +1103,6 @@ class FaultTests(ChatTestCase):
         self.assertEqual(len(self.store.open()), self.limits.max_rooms)
 
 
-class ManyUnreadTests(ChatTestCase):
-    """More private messages than can be shown at once."""
-
-    limits = Limits(outbox=1000, max_history=3)
-
-    def test_unread_is_kept_until_it_is_shown(self) -> None:
-        """Each is shown once, in order, over as many logins as it takes."""
-        alice = self.account("alice")
-        self.registered("bob")
-        for number in range(5):
-            self.run_now(self.chat.direct(alice, "bob", str(number)))
-        seen: list[str] = []
-        for _ in range(4):
-            bob = Someone()
-            self.log_in(bob, "bob")
-            seen += bob.outbox.replayed()
-            self.chat.leave_all(bob)
-        self.assertEqual(seen, list("01234"))
-
-
 class CrowdTests(ChatTestCase):
     """Comings and goings in a big room."""
 
@@ -1158,6 +1157,99 @@ class CrowdTests(ChatTestCase):
             self.watcher.outbox.take(),
             [Joined(NOW, "lobby", ("second",)), Renamed(NOW, "second", "third")],
         )
+
+    def news(self) -> list[Event]:
+        """What the watcher is told once all windows are closed."""
+        self.clock.pump([5, 5])
+        return self.watcher.outbox.take()
+
+    def test_somebody_who_came_and_went_within_a_window_of_the_lobby(self) -> None:
+        """The small room that they were in meanwhile is told of both."""
+        self.join("tea", self.watcher)
+        self.guest("first")
+        self.watcher.outbox.take()
+        fleeting = self.guest("fleeting")
+        self.join("tea", fleeting)
+        self.chat.leave_all(fleeting)
+        self.assertEqual(
+            self.news(), [Joined(NOW, "tea", ("fleeting",)), Left(NOW, "tea", ("fleeting",))]
+        )
+
+    def test_somebody_who_came_and_went_within_a_window_of_a_big_room(self) -> None:
+        """It is told of neither."""
+        self.join("tea", self.watcher, *self.crowd)
+        self.news()
+        self.guest("first")
+        second = self.guest("second")
+        self.join("tea", second)
+        third = self.guest("third")
+        self.join("tea", third)
+        self.chat.leave_all(third)
+        names = [event for event in self.news() if isinstance(event, Joined | Left)]
+        self.assertFalse([event for event in names if "third" in event.names], names)
+
+    def test_somebody_who_is_back_before_it_was_told_that_they_went(self) -> None:
+        """The lobby has no news; the room that they are not in any more has."""
+        late = self.guest("late")
+        self.join("tea", self.watcher, late)
+        self.news()
+        self.guest("first")
+        self.watcher.outbox.take()
+        self.chat.leave_all(late)
+        self.guest("late")
+        self.assertEqual(self.news(), [Left(NOW, "tea", ("late",))])
+
+    def test_somebody_who_is_back_after_the_lobby_was_told(self) -> None:
+        """They left all rooms for whoever heard that, so a room with a longer window tells that
+        they are in it again."""
+        late = self.guest("late")
+        self.join("tea", self.watcher, late, *self.crowd)
+        more = [self.guest(f"more{n}") for n in range(5)]
+        self.news()
+        for session in more:
+            self.join("tea", session)
+        self.chat.leave_all(more[0])  # opens the lobby's window
+        self.chat.leave_all(late)
+        self.clock.advance(0.0001)
+        self.chat._close_window(self.chat._lobby)
+        late = self.guest("late")
+        self.join("tea", late)
+        told = [event for event in self.news() if getattr(event, "room", "") == "tea"]
+        self.assertTrue(
+            [each for each in told if isinstance(each, Joined) and "late" in each.names]
+        )
+
+    def test_nobody_is_told_of_themselves(self) -> None:
+        """Several who came within a window are each told of the others."""
+        self.guest("first")
+        late = [self.guest(f"late{n}") for n in range(3)]
+        self.news()
+        for session, others in zip(late, ((1, 2), (0, 2), (0, 1)), strict=True):
+            (joined,) = session.outbox.take()
+            self.assertEqual(joined, Joined(NOW, "lobby", tuple(f"late{n}" for n in others)))
+
+    def test_somebody_who_was_in_a_list_is_told_of_when_they_go(self) -> None:
+        """Although they came and went within a window: whoever asked has seen them."""
+        self.guest("first")
+        fleeting = self.guest("fleeting")
+        self.assertIn("fleeting", self.users(self.watcher))
+        self.chat.leave_all(fleeting)
+        self.assertEqual(self.news(), [Left(NOW, "lobby", ("fleeting",))])
+        self.assertNotIn("fleeting", self.users(self.watcher))
+
+    def test_joining_a_big_room_lists_nobody(self) -> None:
+        """It says how many there are, and /users lists them. A room of fifty is none."""
+        more = [self.guest(f"more{n}") for n in range(30)]
+        for number, session in enumerate([*self.crowd, *more, self.watcher], 1):
+            session.outbox.take()
+            self.run_now(self.chat.join(session, "tea"))
+            (last,) = session.outbox.sends
+            if number <= 50:
+                assert isinstance(last[-1], Users)
+                self.assertEqual(len(last[-1].people), number)
+            else:
+                self.assertEqual(last[-1], Notice(NOW, "51 people are in #tea; /users lists them"))
+        self.assertEqual(len(self.users(self.watcher, "tea")), 51)
 
     def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:
         """A thousand who come at once cost each reader a line or two."""

@@ -22,9 +22,11 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
+    Event,
     History,
     Joined,
     Left,
+    Notice,
     Renamed,
     Said,
     Told,
@@ -36,6 +38,7 @@ from twisted_chat.core.model import Account, Post
 
 _ROOMS = ("lobby", "tea", "bar")
 _REPLAY = 3
+_HISTORY = 5
 
 _pick = st.integers(0, 99)
 
@@ -52,16 +55,28 @@ class Store(MemoryStore):
         super().append(post)
 
 
+class LossyOutbox(RecordingOutbox):
+    """An outbox that skips private messages while it is full."""
+
+    def send(self, events: tuple[Event, ...], /) -> bool:
+        kept = tuple(event for event in events if not (self.is_full and _is_private(event)))
+        if kept:
+            self.sends.append(kept)
+        return len(kept) == len(events)
+
+
 class Someone:
     """A session, and what it is doing: like a face, it does one thing after the other."""
 
     def __init__(self, name: str, echo: bool) -> None:
         self._name = name
-        self.outbox = RecordingOutbox()
+        self.outbox = LossyOutbox()
         self.session = Session(self.outbox)
         self.session.echo = echo
         self.doing: Deferred[Any] = Deferred()
         self.said: list[str] = []
+        self.answered: set[str] = set()
+        self.was_full = False
 
     @property
     def idle(self) -> bool:
@@ -123,6 +138,10 @@ class Someone:
         """All private messages to it that it was shown."""
         return [*self.unread(), *self.told_live()]
 
+    def is_told_of_more(self) -> bool:
+        """There were more unread ones than it was shown."""
+        return any(notice.text.startswith("the rest") for notice in self.outbox.of(Notice))
+
 
 class ChatMachine(RuleBasedStateMachine):
     """The real chat, on a store that commits when it is told to.
@@ -139,7 +158,7 @@ class ChatMachine(RuleBasedStateMachine):
             self.store,
             self.accounts,
             guard(),
-            Limits(replay=_REPLAY),
+            Limits(replay=_REPLAY, max_history=_HISTORY),
             now,
             Clock().callLater,
             fan_out,
@@ -256,12 +275,35 @@ class ChatMachine(RuleBasedStateMachine):
         someone.doing.addCallback(lambda _: self.topics.update({room: text}))
 
     @precondition(lambda self: self.idle())
-    @rule(who=_pick, count=st.integers(1, 5))
+    @rule(who=_pick, count=st.integers(1, _HISTORY))
     def history(self, who: int, count: int) -> None:
         """A session asks what was said in its current room."""
         someone = self.somebody(who)
         asking = self.chat.history(someone.session, count, "")
         someone.doing = Deferred.fromCoroutine(asking)
+
+    @precondition(lambda self: self.everyone)
+    @rule(who=_pick, taken=st.booleans())
+    def answer_to_what_was_shown(self, who: int, taken: bool) -> None:
+        """A session sends something, and has taken all that it was shown, or not."""
+        someone = self.everyone[who % len(self.everyone)]
+        someone.outbox.is_taken = taken
+        self.chat.seen(someone.session)
+        if not taken:
+            return
+        someone.answered.update(someone.told())
+        if not someone.was_full and not someone.is_told_of_more():
+            for account in self.known:
+                if someone.is_in_as(account):
+                    assert set(someone.told()).isdisjoint(self.unread(account))
+
+    @precondition(lambda self: self.everyone)
+    @rule(who=_pick, full=st.booleans())
+    def fill(self, who: int, full: bool) -> None:
+        """A session has room for private messages, or has none."""
+        someone = self.everyone[who % len(self.everyone)]
+        someone.outbox.is_full = full
+        someone.was_full |= full
 
     @precondition(lambda self: self.everyone)
     @rule(who=_pick)
@@ -334,33 +376,46 @@ class ChatMachine(RuleBasedStateMachine):
             told = someone.told()
             assert len(told) == len(set(told))
 
+    def unread(self, account: Account) -> list[str]:
+        """The private messages to an account that do not count as read."""
+        read = self.store.read[account.id]
+        mine = [m for post, m in self.store.direct if post.recipient_id == account.id]
+        return [message.text for message in mine if (message.id or 0) > read]
+
     @invariant()
-    def accounts_are_shown_what_is_kept_for_them(self) -> None:
-        """As soon as they are here they have been shown all; and what was shown live is not shown
-        again as if they had been away."""
-        ever = (*self.everyone, *self.gone)
-        live = {text for someone in ever for text in someone.told_live()}
-        assert not live & {text for someone in ever for text in someone.unread()}
+    def nothing_counts_as_read_that_nobody_has_seen(self) -> None:
+        """A session of the account was shown it and has sent something since."""
+        answered = {text for someone in (*self.everyone, *self.gone) for text in someone.answered}
         for account in self.known:
-            if any(someone.is_in_as(account) for someone in self.everyone):
-                kept = {m.text for post, m in self.store.direct if post.recipient_id == account.id}
-                assert kept <= {text for someone in ever for text in someone.told()}
+            kept = {m.text for post, m in self.store.direct if post.recipient_id == account.id}
+            assert kept - set(self.unread(account)) <= answered
 
     def teardown(self) -> None:
-        """Nothing went wrong, and Alice and Bob have been shown all when they are here."""
+        """Nothing went wrong, and Alice and Bob are shown all that is unread in the end."""
         self.commit()
         for account in self.known:
-            late = Someone(account.name, echo=False)
-            late.doing = Deferred.fromCoroutine(self.chat.log_in(late.session, account))
-            self.everyone.append(late)
-        self.commit()
+            unread = self.unread(account)
+            shown: list[str] = []
+            while len(shown) < len(unread):
+                late = Someone(account.name, echo=False)
+                late.doing = Deferred.fromCoroutine(self.chat.log_in(late.session, account))
+                self.commit()
+                assert late.unread(), unread
+                shown += late.unread()
+                self.chat.seen(late.session)
+                self.gone.append(late)
+            assert shown == unread
+            assert not self.unread(account)
         for someone in (*self.everyone, *self.gone):
             assert someone.doing.called
             assert not isinstance(someone.doing.result, Failure), someone.doing.result
-        self.accounts_are_shown_what_is_kept_for_them()
 
 
-def _nothing_more(events: object, /) -> None:
+def _is_private(event: Event) -> bool:
+    return isinstance(event, Told) or (isinstance(event, History) and event.of == "@")
+
+
+def _nothing_more(events: object, /) -> bool:
     raise AssertionError(f"a session that is over was sent {events}")
 
 

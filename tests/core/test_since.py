@@ -109,12 +109,13 @@ class SinceTests(ChatTestCase):
         self.assertEqual(outgoing, [True, False, True, False, True])
 
     def test_shown_is_read(self) -> None:
-        """What was shown like this is not shown again as unread."""
+        """What was shown like this and answered is not shown again as unread."""
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         alice = Someone()
         self.ask(alice, direct=0)
         self.log_in(alice, "alice")
         self.assertEqual(alice.outbox.replayed(), ["psst"])
+        self.chat.seen(alice)
         self.chat.leave_all(alice)
         again = Someone()
         self.log_in(again, "alice")

@@ -76,3 +76,11 @@ class FaultTest(SynchronousTestCase):
     def test_link_that_goes_down(self) -> None:
         """Who was behind it is gone for all, and their client says so."""
         self.survive("link")
+
+    def test_reset_after_the_login(self) -> None:
+        """Private messages that nobody has seen are shown at the next login."""
+        self.survive("unread")
+
+    def test_people_and_rooms_that_are_not_there(self) -> None:
+        """Whoever asks for them holds up nobody else."""
+        self.survive("nearest")

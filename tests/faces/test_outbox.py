@@ -389,6 +389,29 @@ class LoopbackTests(TestCase):
         await self.reader.read_until(b"two\n")
         self.assertEqual(self.reader.read, b"one\ntwo\n")
 
+    async def test_what_the_reader_has_taken(self) -> None:
+        """All, once it has been acknowledged; not while something is left at our end. What is
+        skipped, or goes nowhere, is said."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        await self.until_taken()
+        self.reader.transport.pauseProducing()
+        self.assertNotIn(False, [self.outbox.write(line) for line in _numbered(90)])
+        await deferLater(reactor, 0)
+        self.assertFalse(self.outbox.is_taken)
+        self.assertIn(False, [self.outbox.write(line) for line in _numbered(5000)])
+        await self.reader.read_until(b" skipped\n")
+        await self.until_taken()
+        self.reader.transport.abortConnection()
+        await self.writer.lost
+        self.assertFalse(self.outbox.write(b"last\n"))
+
+    async def until_taken(self) -> None:
+        """Turn until the outbox sees that all is taken."""
+        while not self.outbox.is_taken:
+            await deferLater(reactor, 0)
+
     async def test_stuck_reader_is_cut_off(self) -> None:
         """The connection is gone when the time is over."""
         await self.connect(limit=_LIMIT)

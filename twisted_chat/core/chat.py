@@ -37,7 +37,7 @@ from .model import (
     Stored,
 )
 from .ports import FanOut, Outbox, Store
-from .presence import Presence, window
+from .presence import CROWD, Presence, window
 from .text import clean, printable
 
 LOBBY = "lobby"
@@ -48,6 +48,9 @@ DIRECT = "@"
 
 _HISTORY = 20
 """Messages that /history shows when it is not told how many."""
+
+_LISTED = 50
+"""People in a room of whom somebody who joins it is shown a list; of more, how many they are."""
 
 _NOT_KEPT = "private messages with a guest are not kept: they are gone when you leave"
 
@@ -80,17 +83,22 @@ class Session:
     @ivar since: for rooms that it is not in yet, and L{DIRECT}: the last that it has seen.
     @ivar wrote: who last wrote to it in private: the name of an account, or the session of a
         guest, who may have another name by now.
+    @ivar shown: the id of the last private message that it was shown, up to the first that it was
+        not; 0 if all of these count as read.
+    @ivar has_gap: there is a first that it was not shown.
     """
 
     __slots__ = (
         "closed",
         "current",
         "echo",
+        "has_gap",
         "in_flight",
         "outbox",
         "person",
         "renamed",
         "rooms",
+        "shown",
         "since",
         "source",
         "told_not_kept",
@@ -108,29 +116,43 @@ class Session:
         self.in_flight = 0
         self.renamed = 0
         self.since: dict[str, int] | None = None
+        self.shown = 0
+        self.has_gap = False
         self.told_not_kept = False
         self.wrote: str | Session | None = None
 
-    def tell(self, *events: Event) -> None:
-        self.outbox.send(events)
+    def tell(self, *events: Event) -> bool:
+        """@return: as L{Outbox.send}."""
+        return self.outbox.send(events)
 
 
 class Room:
     """A place with members, a topic and a log.
 
     @ivar members: the sessions that are in it, and their outboxes.
+    @ivar people: who is in it, and with how many sessions.
     @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
         that joining it takes no query and leaves no gap between replay and live.
     @ivar presence: who came and went and has not been told of; L{None} while all is told at once.
     """
 
-    __slots__ = ("members", "presence", "recent", "record", "replay", "topic", "topic_by")
+    __slots__ = (
+        "members",
+        "people",
+        "presence",
+        "recent",
+        "record",
+        "replay",
+        "topic",
+        "topic_by",
+    )
 
     def __init__(self, record: RoomRecord) -> None:
         self.record = record
         self.topic = record.topic
         self.topic_by = record.topic_by
         self.members: dict[Session, Outbox] = {}
+        self.people: Counter[Person] = Counter()
         self.recent: deque[Message] | None = None
         self.replay: tuple[Said, ...] | None = None
         self.presence: Presence | None = None
@@ -139,11 +161,21 @@ class Room:
     def name(self) -> str:
         return self.record.name
 
-    def people(self) -> list[Person]:
-        return list(dict.fromkeys(s.person for s in self.members if s.person is not None))
+    def listed(self, to: Person) -> tuple[tuple[str, bool], ...]:
+        """Who is in it, to be shown to somebody: names, and whether each is an account."""
+        if self.presence is not None:
+            self.presence.show(to.name)
+        return tuple(sorted((p.name, p.account is not None) for p in self.people))
 
-    def has(self, person: Person) -> bool:
-        return any(session in self.members for session in person.sessions)
+    def enter(self, person: Person) -> None:
+        """One session of the person more is in it."""
+        self.people[person] += 1
+
+    def go(self, person: Person) -> None:
+        """One session of the person less is in it."""
+        self.people[person] -= 1
+        if not self.people[person]:
+            del self.people[person]
 
 
 class Chat:
@@ -195,20 +227,23 @@ class Chat:
         """Let a session in as an account, and show it what came while the account was away.
 
         A guest becomes the account and stays where it is.
+
+        @raise Refusal: C{already-logged-in}.
         """
+        _refuse_account(session)
         await self._wake(self._lobby)
         seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
         missed: Sequence[Message] | None = None
+        limit = self._limits.max_history + 1  # one more than is shown, to know that there are more
         if seq is None and id is None:
-            unread = await self._store.unread(account.id, self._limits.max_history)
+            unread = await self._store.unread(account.id, limit)
         else:
             lobby = self._lobby.record if seq is not None else None
-            missed, unread = await self._store.catch_up(
-                lobby, seq or 0, account.id, id, self._limits.max_history
-            )
+            missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
         # No await from here on: what is delivered after the query goes to the session.
         if session.closed:
             return
+        _refuse_account(session)
         person = self._people.get(account.name)
         if person is None or person.account is None:
             person = self._people[account.name] = Person(account.name, account)
@@ -216,13 +251,18 @@ class Chat:
         if id is None:
             self._show_unread(session, account, unread)
         else:
-            self._show_direct(session, account, unread)
+            self._show_direct(session, account, unread, id)
 
     async def come_as_guest(self, session: Session, name: str) -> None:
-        """Let a session in under a guest name that L{Accounts} holds for it."""
+        """Let a session in under a guest name that L{Accounts} holds for it.
+
+        @raise Refusal: C{already-logged-in}.
+        """
         entered = False
         try:
             missed = await self._missed(session, self._lobby)
+            if session.person is not None:
+                raise _already_in(session.person)
             entered = not session.closed
         finally:
             if not entered:
@@ -238,18 +278,28 @@ class Chat:
         @raise Refusal: C{forbidden} for an account or after too many names, or as
             L{Accounts.take_guest_name}.
         """
+        name = await self._accounts.take_guest_name(raw, held=self._renamable(session).name)
+        try:
+            guest = self._renamable(session) if not session.closed else None
+        except Refusal:
+            self._accounts.release(name)
+            raise
+        if guest is None:
+            self._accounts.release(name)
+            return
+        session.renamed += 1
+        person = Person(name, None)
+        self._rename(session, guest, person)
+        self._people[name] = person
+
+    def _renamable(self, session: Session) -> Person:
+        """The guest that a session is, who may take another name."""
         guest = _person(session)
         if guest.account is not None:
             raise Refusal("forbidden", "an account keeps its name; log in with the other one")
         if session.renamed >= self._limits.max_names:
             raise Refusal("forbidden", f"you have had {session.renamed} names here; that one stays")
-        name = await self._accounts.take_guest_name(raw, held=guest.name)
-        session.renamed += 1
-        if session.closed:
-            self._accounts.release(name)
-            return
-        self._become(session, guest, Person(name, None))
-        self._people[name] = _person(session)
+        return guest
 
     def leave_all(self, session: Session) -> None:
         """The session is over. Nothing is sent to it any more."""
@@ -260,18 +310,20 @@ class Chat:
         if person is None:
             return
         person.sessions = tuple(s for s in person.sessions if s is not session)
-        elsewhere = bool(person.sessions)
-        for room in session.rooms:
+        rooms = session.rooms
+        for room in rooms:
             self._remove(session, room)
-            # Whoever is nowhere any more is told of once, in the lobby.
-            if not room.has(person) and (elsewhere or room is self._lobby):
-                self._went(room, person.name)
         session.rooms = ()
         session.current = None
         session.person = None
         session.wrote = None
-        if not elsewhere:
+        if not person.sessions:
             self._forget(person)
+            self._gone(person.name, rooms)
+            return
+        for room in rooms:
+            if person not in room.people:
+                self._went(room, person.name)
 
     def end(self, farewell: str) -> None:
         """Say bye to everyone, all at once: nobody is told that the others leave."""
@@ -283,31 +335,44 @@ class Chat:
         self._people.clear()
         for room in self._rooms.values():
             room.members.clear()
+            room.people.clear()
 
     # Rooms
 
-    async def join(self, session: Session, raw: str) -> None:
-        """Go into a room, making it if there is none, and speak there from now on.
+    async def join(self, session: Session, raw: str) -> int:
+        """Go into a room, making it if there is none, and speak there from now on; gives back how
+        many messages and people that showed.
 
-        @raise Refusal: C{bad-name}, C{full}, C{throttled}.
+        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}.
         """
+        _person(session)
         name = names.room(raw)
         room = self._rooms.get(name)
-        if room is not None and session in room.members:
-            session.current = room
-            session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
-            return
+        if room is None or session not in room.members:
+            self._refuse_more_rooms(session)
+            room = await self._find_or_make(name, session.source)
+            missed = await self._missed(session, room)
+            if session.closed:
+                return 0
+            if session not in room.members:
+                self._refuse_more_rooms(session)
+                return self._go_into(session, room, missed)
+        session.current = room
+        session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
+        return 0
+
+    def _refuse_more_rooms(self, session: Session) -> None:
         if len(session.rooms) >= self._limits.max_joined:
             raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
-        room = await self._find_or_make(name, session.source)
-        missed = await self._missed(session, room)
-        person = session.person
-        if person is None:
-            return
+
+    def _go_into(self, session: Session, room: Room, missed: Sequence[Message] | None) -> int:
+        person = _person(session)
         session.current = room
         self._add(session, room)
         joined = Joined(self._now(), room.name, (person.name,))
-        session.tell(joined, *self._entrance(room, missed))
+        session.tell(joined, *self._entrance(person, room, missed))
+        shown = len(missed) if missed is not None else len(room.recent or ())
+        return shown + min(len(room.people), _LISTED)
 
     def leave(self, session: Session, raw: str) -> None:
         """Go out of a room, by default the current one; back to the lobby.
@@ -321,7 +386,7 @@ class Chat:
         self._remove(session, room)
         session.rooms = tuple(r for r in session.rooms if r is not room)
         session.tell(Left(self._now(), room.name, (person.name,)))
-        if not room.has(person):
+        if person not in room.people:
             self._went(room, person.name)
         if session.current is room:
             session.current = self._lobby
@@ -330,7 +395,8 @@ class Chat:
     def rooms(self, session: Session) -> int:
         """Answer with the rooms there are, the fullest first; gives back how many rooms and people
         that took."""
-        listed = [(room.name, len(room.people()), room.topic) for room in self._rooms.values()]
+        _person(session)
+        listed = [(room.name, len(room.people), room.topic) for room in self._rooms.values()]
         listed.sort(key=lambda entry: (-entry[1], entry[0]))
         session.tell(Rooms(self._now(), tuple(listed)))
         return len(listed) + sum(people for _, people, _ in listed)
@@ -340,9 +406,10 @@ class Chat:
 
         @raise Refusal: C{no-such-room}.
         """
+        person = _person(session)
         room = self._room(raw) if raw else _current(session)
-        people = sorted((p.name, p.account is not None) for p in room.people())
-        session.tell(Users(self._now(), room.name, tuple(people)))
+        people = room.listed(person)
+        session.tell(Users(self._now(), room.name, people))
         return len(people)
 
     def show_topic(self, session: Session) -> None:
@@ -355,11 +422,11 @@ class Chat:
 
         @raise Refusal: C{too-long}, C{bad-encoding}.
         """
+        room = _current(session)
+        by = _person(session).name
         topic = clean(text).strip()
         if len(topic) > self._limits.max_topic:
             raise Refusal("too-long", f"a topic has at most {self._limits.max_topic} characters")
-        room = _current(session)
-        by = _person(session).name
         await self._store.set_topic(room.record.id, topic, by)
         room.topic, room.topic_by = topic, by
         self._tell(room, Topic(self._now(), room.name, topic, by, changed=True))
@@ -386,6 +453,7 @@ class Chat:
 
         @raise Refusal: C{no-such-person}, or as L{say}.
         """
+        _person(session)
         text = self._sayable(text)
         recipient = await self._find_person(session, raw)
         sender = session.person
@@ -410,6 +478,7 @@ class Chat:
 
         @raise Refusal: C{no-such-person}, or as L{direct}.
         """
+        _person(session)
         wrote = session.wrote
         if isinstance(wrote, Session):
             wrote = wrote.person.name if wrote.person is not None else ""
@@ -429,6 +498,7 @@ class Chat:
         @raise Refusal: C{bad-arguments}, C{no-such-room}, C{not-in-room}, C{no-such-person},
             C{forbidden}.
         """
+        person = _person(session)
         most = self._limits.max_history
         if count is not None and not 1 <= count <= most:
             raise Refusal("bad-arguments", f"/history shows 1 to {most} messages")
@@ -438,7 +508,7 @@ class Chat:
             messages = await self._store.history(room.record, count)
             self._answer_history(session, self._room_history(room.name, messages))
             return len(messages)
-        account = _person(session).account
+        account = person.account
         if account is None:
             raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
         other = await self._find_person(session, of[1:])
@@ -450,10 +520,10 @@ class Chat:
         )
         return len(direct)
 
-    async def since(self, session: Session, places: Mapping[str, int]) -> None:
+    async def since(self, session: Session, places: Mapping[str, int]) -> int:
         """Go on after what was seen before, by another session perhaps: answer with what came
-        after it. For a room that the session is not in yet, this is shown on going into it; for
-        private messages, at login.
+        after it, and give back how many messages were read for that. For a room that the session
+        is not in yet, this is shown on going into it; for private messages, at login.
 
         @param places: the last C{seq} seen of each room, and the last id of L{DIRECT}.
         @raise Refusal: C{full}, and C{forbidden} for private messages of a guest.
@@ -465,19 +535,31 @@ class Chat:
             if len(known.keys() | later) > self._limits.max_joined + 2:
                 raise Refusal("full", f"a session is in {self._limits.max_joined} rooms at most")
             session.since = {**known, **later}
+        read = 0
         for place in now_due:
             person = _person(session)
             room = self._rooms[place].record if place != DIRECT else None
             id = person.account.id if person.account is not None and room is None else None
             messages, direct = await self._store.catch_up(
-                room, places[place], id, places[place], self._limits.max_history
+                room, places[place], id, places[place], self._limits.max_history + 1
             )
+            read += len(messages) + len(direct)
             if session.closed:
-                return
+                break
             if room is not None:
-                session.tell(self._room_history(room.name, messages))
+                if session in self._rooms[place].members:
+                    session.tell(self._room_history(room.name, messages))
             elif person.account is not None:
-                self._show_direct(session, person.account, direct)
+                self._show_direct(session, person.account, direct, places[place])
+        return read
+
+    def seen(self, session: Session) -> None:
+        """A session has sent something: if its peer has taken all that it was sent before, the
+        private messages that it was shown count as read."""
+        account = session.person.account if session.person is not None else None
+        if session.shown and account is not None and session.outbox.is_taken:
+            self._store.mark_read(account.id, session.shown)
+            session.shown = 0
 
     def _is_due(self, session: Session, place: str) -> bool:
         """What came after something is to be shown at once."""
@@ -495,7 +577,15 @@ class Chat:
         Readers who hear the same get the same tuple of events, so that it is made into bytes
         once; only those who hear something else (who wrote one of the messages and are not told
         their own, or are a party to a private one) get one of their own.
+
+        Whatever goes wrong meanwhile, all posts of the batch have landed.
         """
+        try:
+            self._show(batch)
+        finally:
+            self._landed(post for post, _ in batch)
+
+    def _show(self, batch: Sequence[tuple[Post, Stored]]) -> None:
         heard: list[tuple[Event, Room | None, Iterable[Session], Session | None]] = []
         apart: dict[Session, None] = {}  # sessions with a stream of their own
         rooms: dict[Room, None] = {}
@@ -524,8 +614,7 @@ class Chat:
                 and (session in room.members if room is not None else session in sessions)
             )
             if mine:
-                session.outbox.send(mine)
-        self._landed(post for post, _ in batch)
+                _note_shown(session, mine, whole=session.outbox.send(mine))
 
     def lose(self, posts: Sequence[Post]) -> None:
         """The store could not keep these; nobody is shown them and their senders are told."""
@@ -585,8 +674,6 @@ class Chat:
                 for session in recipient.sessions:
                     session.wrote = origin if post.sender_id is None else message.sender
             yield Told(now, message), recipient.sessions
-            if message.id is not None and recipient.account is not None:
-                self._store.mark_read(recipient.account.id, message.id)
         if recipient is None:
             yield Notice(now, _away(message)), parties
         elif message.id is None:
@@ -599,6 +686,7 @@ class Chat:
         origins = Counter(p.origin for p in posts if isinstance(p.origin, Session))
         for session, count in origins.items():
             session.in_flight -= count
+        for session in origins:
             session.outbox.landed()
 
     def _remember(self, room: Room, message: Message) -> None:
@@ -616,8 +704,8 @@ class Chat:
     # Details
 
     def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
-        text = self._sayable(text)
         name = _person(session).name
+        text = self._sayable(text)
         session.in_flight += 1
         self._store.append(
             RoomPost(room.record.id, room.name, name, self._now(), text, action, session)
@@ -642,41 +730,56 @@ class Chat:
         guest = session.person
         if guest is not None:
             self._become(session, guest, person)
-            session.tell(self._welcome(session, person))
             return
         session.person = person
         person.sessions += (session,)
         session.current = self._lobby
         self._add(session, self._lobby)
         motd = [Notice(self._now(), line) for line in self.motd]
-        session.tell(self._welcome(session, person), *motd, *self._entrance(self._lobby, missed))
+        session.tell(
+            self._welcome(session, person), *motd, *self._entrance(person, self._lobby, missed)
+        )
 
     def _welcome(self, session: Session, person: Person) -> Welcome:
         room = _current(session)
-        # Everyone is in the lobby, and counting them for each who comes would be quadratic.
-        people = len(self._people if room is self._lobby else room.people())
-        others = people - 1
+        others = len(room.people) - 1
         return Welcome(self._now(), person.name, person.account is not None, room.name, others)
 
-    def _become(self, session: Session, guest: Person, person: Person) -> None:
-        """A guest goes on as somebody else: under a new name, or as an account."""
-        was_here = bool(person.sessions)
-        new_to = [room for room in session.rooms if not room.has(person)]
+    def _become(self, session: Session, guest: Person, account: Person) -> None:
+        """A guest goes on as an account, which may be here."""
+        was_here = bool(account.sessions)
+        new_to = [room for room in session.rooms if account not in room.people]
+        if was_here:
+            self._pass_on(session, guest, account)
+        else:
+            self._rename(session, guest, account)
+        session.tell(self._welcome(session, account))
+        if was_here:
+            if not self._gone(guest.name, session.rooms):
+                session.tell(Left(self._now(), LOBBY, (guest.name,)))  # which it was shown to be
+            for room in new_to:
+                self._came(room, account.name)
+
+    def _rename(self, session: Session, guest: Person, person: Person) -> None:
+        """A guest is somebody from now on who was not here."""
+        same = person.name == guest.name
+        for room in () if same else self._rooms.values():
+            news = room.presence
+            if news is not None and (guest.name in news or person.name in news):
+                self._tell_presence(room)  # of what was done under the name that they had then
+        self._pass_on(session, guest, person)
+        if not same:
+            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
+
+    def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
+        """A guest's session is that of somebody else from now on."""
+        for room in session.rooms:
+            room.go(guest)
+            room.enter(person)
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
-        if person.name == guest.name:
-            self._accounts.release(guest.name)
-            return
         self._forget(guest)
-        if not was_here:
-            for room in session.rooms:
-                self._tell_presence(room)  # of the name that was told, or not yet
-            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
-            return
-        self._went(self._lobby, guest.name)
-        for room in new_to:
-            self._came(room, person.name)
 
     def _forget(self, person: Person) -> None:
         if self._people.get(person.name) is person:
@@ -686,24 +789,40 @@ class Chat:
 
     def _add(self, session: Session, room: Room) -> None:
         person = _person(session)
-        if not room.has(person):
+        if person not in room.people:
             self._came(room, person.name)
         room.members[session] = session.outbox
+        room.enter(person)
         session.rooms += (room,)
 
     def _came(self, room: Room, name: str) -> None:
         if room.presence is not None:
             room.presence.came(name)
         else:
-            self._tell(room, Joined(self._now(), room.name, (name,)))
+            self._tell_news(room, (name,), ())
             self._open_window(room)
 
-    def _went(self, room: Room, name: str) -> None:
+    def _went(self, room: Room, name: str) -> bool:
+        """Somebody went out of a room; gives back whether that is told at once."""
         if room.presence is not None:
             room.presence.went(name)
-        else:
-            self._tell(room, Left(self._now(), room.name, (name,)))
-            self._open_window(room)
+            return False
+        self._tell_news(room, (), (name,))
+        self._open_window(room)
+        return True
+
+    def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
+        """Somebody who was in these rooms is nowhere any more. If the lobby is told at once, the
+        other rooms are not told besides; otherwise each is, as each is told of who came to it.
+
+        @return: whether the lobby is told at once.
+        """
+        if self._went(self._lobby, name):
+            return True
+        for room in rooms:
+            if room is not self._lobby:
+                self._went(room, name)
+        return False
 
     def _open_window(self, room: Room) -> None:
         seconds = window(len(room.members))
@@ -722,29 +841,44 @@ class Chat:
         if room.presence is None:
             return False
         came, went = room.presence.take()
+        self._tell_news(room, came, went)
+        return bool(came or went)
+
+    def _tell_news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> None:
+        """Tell a room who came and went; those who came are not told of themselves, unless they
+        are a crowd."""
+        if room is self._lobby and went:
+            # Who has left the lobby has left all rooms: what they were to be told is settled.
+            for each in self._rooms.values():
+                if each.presence is not None:
+                    each.presence.forget(went)
+        apart: dict[Outbox, str] = {}
+        if len(came) <= CROWD:
+            for name in came:
+                if name in self._people:
+                    sessions = self._people[name].sessions
+                    apart.update((s.outbox, name) for s in sessions if s in room.members)
+        self._fan_out(room.members.values(), self._news(room, came, went), apart)
+        for outbox, own in apart.items():
+            others = tuple(name for name in came if name != own)
+            if others or went:
+                outbox.send(self._news(room, others, went))
+
+    def _news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> tuple[Event, ...]:
         now = self._now()
-        events: list[Event] = []
-        if came:
-            events.append(Joined(now, room.name, came))
-        if went:
-            events.append(Left(now, room.name, went))
-        if not events:
-            return False
-        told = tuple(events)
-        apart: set[Outbox] = set()
-        if len(came) == 1 and not went and came[0] in self._people:
-            # Who came alone need not be told of themselves.
-            apart = {session.outbox for session in self._people[came[0]].sessions}
-        self._fan_out(room.members.values(), told, apart)
-        return True
+        joined = (Joined(now, room.name, came),) if came else ()
+        return (*joined, Left(now, room.name, went)) if went else joined
 
     def _remove(self, session: Session, room: Room) -> None:
         del room.members[session]
+        room.go(_person(session))
         if not room.members and room is not self._lobby:
             room.recent = room.replay = None
 
-    def _entrance(self, room: Room, missed: Sequence[Message] | None) -> list[Event]:
-        """What is shown on coming into a room.
+    def _entrance(
+        self, person: Person, room: Room, missed: Sequence[Message] | None
+    ) -> list[Event]:
+        """What somebody is shown on coming into a room.
 
         @param missed: messages to show, if not the last ones.
         """
@@ -757,43 +891,55 @@ class Chat:
             events = [History(self._now(), room.name, room.replay)]
         if room.topic:
             events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
-        if room is not self._lobby:
-            people = sorted((p.name, p.account is not None) for p in room.people())
-            events.append(Users(self._now(), room.name, tuple(people)))
+        if room is self._lobby:
+            return events
+        if len(room.people) <= _LISTED:
+            events.append(Users(self._now(), room.name, room.listed(person)))
+        else:
+            count = f"{len(room.people):,} people are in {_shown(room)}; /users lists them"
+            events.append(Notice(self._now(), count))
         return events
 
     def _show_unread(
         self, session: Session, account: Account, unread: Sequence[DirectMessage]
     ) -> None:
+        """Show the first private messages that do not count as read, if there are any."""
         shown = unread[: self._fitting(unread)]
+        session.shown, session.has_gap = 0, False
         if not shown:
             return
         session.wrote = shown[-1].sender
-        count = "1 private message" if len(unread) == 1 else f"{len(unread)} private messages"
-        session.tell(
-            Notice(self._now(), f"{count} came while you were away:"),
-            self._direct_history(DIRECT, account, shown),
+        most = self._limits.max_history
+        number = f"more than {most}" if len(unread) > most else str(len(unread))
+        count = "1 private message" if number == "1" else f"{number} private messages"
+        alone = _person(session).sessions == (session,)
+        news = (
+            "came while you were away" if alone else "is unread" if number == "1" else "are unread"
         )
+        history = self._direct_history(DIRECT, account, shown)
+        whole = session.tell(Notice(self._now(), f"{count} {news}:"), history)
+        _note_shown(session, history.messages, whole=whole)
         if len(shown) < len(unread):
+            session.has_gap = True
             rest = "the rest is shown at your next login; /history @NAME shows it now"
             session.tell(Notice(self._now(), rest))
-        newest = shown[-1].id
-        if newest is not None:
-            self._store.mark_read(account.id, newest)
 
     def _show_direct(
-        self, session: Session, account: Account, messages: Sequence[DirectMessage]
+        self, session: Session, account: Account, messages: Sequence[DirectMessage], after: int
     ) -> None:
-        """Show the private messages that a session has missed, also if there are none."""
+        """Show the private messages that a session has missed, also if there are none.
+
+        @param after: the last that it has seen.
+        """
         shown = self._newest(messages)
-        if len(shown) < len(messages):
+        session.shown, session.has_gap = after, len(shown) < len(messages)
+        if session.has_gap:
             rest = "there were more private messages than these; /history @NAME shows them"
             session.tell(Notice(self._now(), rest))
-        session.tell(self._direct_history(DIRECT, account, shown))
+        history = self._direct_history(DIRECT, account, shown)
+        _note_shown(session, history.messages, whole=session.tell(history))
         got = [message.sender for message in shown if message.sender != account.name]
         session.wrote = got[-1] if got else session.wrote
-        if shown and shown[-1].id is not None:
-            self._store.mark_read(account.id, shown[-1].id)
 
     def _answer_history(self, session: Session, history: History) -> None:
         if session.closed:
@@ -822,13 +968,14 @@ class Chat:
         return messages[len(messages) - self._fitting(messages[::-1]) :]
 
     def _fitting(self, messages: Sequence[_Replay]) -> int:
-        """How many of the messages, from the first on, an empty outbox has room for."""
+        """How many of the messages, from the first on, may be shown at once: an empty outbox has
+        room for them, and they are not more than C{max_history}."""
         room = self._limits.outbox // 2
-        for index, message in enumerate(messages):
+        for index, message in enumerate(messages[: self._limits.max_history]):
             room -= 4 * len(message.text) + 200  # UTF-8, and what a format puts around it
             if room < 0:
                 return index
-        return len(messages)
+        return min(len(messages), self._limits.max_history)
 
     async def _wake(self, room: Room) -> None:
         """Have the last messages of a room at hand. The room keeps them while it has members."""
@@ -933,6 +1080,15 @@ def _person(session: Session) -> Person:
     return session.person
 
 
+def _refuse_account(session: Session) -> None:
+    if session.person is not None and session.person.account is not None:
+        raise _already_in(session.person)
+
+
+def _already_in(person: Person) -> Refusal:
+    return Refusal("already-logged-in", f"you are logged in as {person.name} already")
+
+
 def _current(session: Session) -> Room:
     if session.current is None:
         raise Refusal("not-logged-in", "log in first: type a name, or /help")
@@ -942,6 +1098,19 @@ def _current(session: Session) -> Room:
 def _taken_since(session: Session, place: str) -> int | None:
     """The last that a session has seen there, which is asked once."""
     return session.since.pop(place, None) if session.since else None
+
+
+def _note_shown(session: Session, events: Iterable[object], *, whole: bool) -> None:
+    """Note which of the private messages to it a session was shown.
+
+    @param whole: none of them was skipped.
+    """
+    name = _person(session).name
+    for event in events:
+        if isinstance(event, Told) and event.message.recipient == name and event.message.id:
+            session.has_gap |= not whole
+            if not session.has_gap:
+                session.shown = event.message.id
 
 
 def _away(message: DirectMessage) -> str:

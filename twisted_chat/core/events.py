@@ -103,7 +103,7 @@ class History:
     """Messages from the log, oldest first.
 
     @ivar of: a room, C{@name} for private messages with one person, C{@} for all
-        private messages that came while you were away.
+        private messages that do not count as read.
     """
 
     time: int

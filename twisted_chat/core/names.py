@@ -1,8 +1,8 @@
 """Is this a name? What is its one spelling, and what does it look like?"""
 
-import difflib
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
@@ -22,6 +22,8 @@ _RESERVED = """
     admin administrator all anonymous chat dm everyone ex exit here me moderator nobody operator
     pm quit root server staff support sysop system you
 """
+
+_MOST_CANDIDATES = 1000
 
 # A letter or digit first; no punctuation that a line of text or a command gives a meaning to.
 _SHAPE = re.compile(r"[^\W_](?:[\w.\-]|[^\x00-\x7f])*")
@@ -104,15 +106,34 @@ def skeleton(name: str) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like C{word}, if any is.
+    """The candidate that one slip of the finger makes C{word} of, if there is one: a letter too
+    many, too few or another one, or two neighbours swapped.
 
-    Of 500 that are about as long it compares 50, those that begin alike before the others:
-    names that somebody chose for it take 0.1 ms each.
+    It looks at the first 1,000 candidates only: names chosen for it take a few milliseconds. Of
+    several it gives the first in the alphabet, of those that begin as C{word} does if any do.
     """
-    near = list(islice((c for c in candidates if abs(len(c) - len(word)) <= 2), 500))
-    near.sort(key=lambda c: c[:1] != word[:1])
-    matches = difflib.get_close_matches(word, near[:50], n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    # One slip leaves the first half of a word as it was, or the second.
+    half = (len(word) - 1) // 2
+    head, tail = word[:half], word[len(word) - half :]
+    near = (
+        candidate
+        for candidate in islice(candidates, _MOST_CANDIDATES)
+        if -1 <= len(candidate) - len(word) <= 1
+        and (candidate.startswith(head) or candidate.endswith(tail))
+        and _is_one_slip(word, candidate)
+    )
+    if len(word) < 2:
+        return None
+    return min(near, key=lambda c: (c[0] != word[0], c), default=None)
+
+
+def _is_one_slip(one: str, other: str) -> bool:
+    if len(one) < len(other):
+        one, other = other, one
+    same = bisect_left(range(len(other)), True, key=lambda i: one[: i + 1] != other[: i + 1])
+    one, other = one[same:], other[same:]
+    swapped = other[1::-1] + other[2:]
+    return one[1:] in (other, other[1:]) or one == swapped
 
 
 def _is_name_character(character: str) -> bool:

@@ -10,8 +10,15 @@ from .model import Account, DirectMessage, Message, Post, RoomRecord
 class Outbox(Protocol):
     """What waits to be written to one session. Must not block, must not reorder."""
 
-    def send(self, events: tuple[Event, ...], /) -> None:
-        """Tell the session these events. The same tuple goes to everyone who hears the same."""
+    @property
+    def is_taken(self) -> bool:
+        """The peer has taken all that was sent, as far as that can be seen."""
+
+    def send(self, events: tuple[Event, ...], /) -> bool:
+        """Tell the session these events. The same tuple goes to everyone who hears the same.
+
+        @return: L{False} if some of it was skipped, so that the session is never shown it.
+        """
 
     def landed(self) -> None:
         """Some of what the session had in flight is in the log and delivered, or lost."""
@@ -38,7 +45,8 @@ class Store(Protocol):
         """Commit a post; the feed hands it back once it is stored. Never blocks."""
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
-        """Remember, some time soon, that the account has seen private messages up to this one."""
+        """Remember, some time soon, that the account has seen private messages up to this one, or
+        up to the newest that there is. A mark never moves back."""
 
     def find_account(self, name: str, /) -> Awaitable[Account | None]: ...
 
@@ -67,7 +75,7 @@ class Store(Protocol):
 
     def unread(self, account_id: int, limit: int, /) -> Awaitable[Sequence[DirectMessage]]:
         """The first private messages to an account after the last one that it has seen, oldest
-        first."""
+        first. Marks that are set after the question do not count."""
 
     def catch_up(
         self,

@@ -5,8 +5,13 @@ about n people cost n * n. In here they are noted while a window is open and tol
 the window is as long as the room is big.
 """
 
+from collections.abc import Iterable
+
 _CALM = 10
 """People in a room in which everything is told at once."""
+
+CROWD = 50
+"""Of more people who came together, each is told of all of them; of fewer, of the others only."""
 
 _SECONDS_EACH = 0.002
 _LONGEST = 2.0
@@ -18,31 +23,54 @@ def window(people: int) -> float:
 
 
 class Presence:
-    """Who came and who went since the last time it was told."""
+    """Who came and who went since the last time it was told.
 
-    __slots__ = ("_came", "_went")
+    Who came and went, or went and came, is no news; unless somebody was shown a list of the people
+    in between, and has to be told that it is not true any more.
+    """
+
+    __slots__ = ("_came", "_shown", "_went")
 
     def __init__(self) -> None:
         self._came: dict[str, None] = {}
         self._went: dict[str, None] = {}
+        self._shown: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        """Has this person come or gone, and has not been told of?"""
+        return name in self._came or name in self._went
 
     def came(self, name: str) -> None:
-        """Somebody came; whose going has not been told has not gone."""
-        if name in self._went:
-            del self._went[name]
-        else:
-            self._came[name] = None
+        """Note that somebody came."""
+        self._note(name, self._came, self._went)
 
     def went(self, name: str) -> None:
-        """Somebody went; whose coming has not been told was never here."""
-        if name in self._came:
-            del self._came[name]
-        else:
-            self._went[name] = None
+        """Note that somebody went."""
+        self._note(name, self._went, self._came)
+
+    def _note(self, name: str, where: dict[str, None], opposite: dict[str, None]) -> None:
+        if name not in opposite:
+            where[name] = None
+            return
+        del opposite[name]
+        if name in self._shown:
+            where[name] = None
+
+    def show(self, to: str) -> None:
+        """Somebody is shown who is there now, who knows of themselves whether they are."""
+        self._shown.update(name for name in (*self._came, *self._went) if name != to)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These people have been told of otherwise."""
+        for name in names:
+            self._came.pop(name, None)
+            self._went.pop(name, None)
+            self._shown.discard(name)
 
     def take(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The names of those who came and of those who went; they are told now."""
         taken = tuple(self._came), tuple(self._went)
         self._came.clear()
         self._went.clear()
+        self._shown.clear()
         return taken

@@ -1,6 +1,7 @@
 """Bounded, batched, eager writing."""
 
 import fcntl
+import socket
 import sys
 import termios
 from collections import deque
@@ -17,6 +18,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     ITransport,
 )
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
 from twisted_chat.core.events import Event, Skipped
@@ -59,6 +61,7 @@ class Outbox:
 
     __slots__ = (
         "_accepted",
+        "_below",
         "_closed",
         "_in_transport",
         "_limits",
@@ -89,6 +92,7 @@ class Outbox:
         self._limits = limits
         self._socket = _plain_socket(transport)
         self.straight = self._socket
+        self._below = _socket_below(transport)
         self._waiting: deque[bytes] | None = None
         self._waiting_bytes = 0
         self._in_transport = 0
@@ -103,31 +107,37 @@ class Outbox:
         if self._tls:
             transport.registerProducer(self, True)
 
-    def send(self, events: tuple[Event, ...], /) -> None:
-        """Write events, now if possible, or skip them if too much waits already."""
-        self.write(self.format.encode(events))
+    def send(self, events: tuple[Event, ...], /) -> bool:
+        """Write events, now if possible, or skip them if too much waits already.
 
-    def write(self, data: bytes) -> None:
-        """Write whole lines, or a prompt."""
+        @return: as L{write}.
+        """
+        return self.write(self.format.encode(events))
+
+    def write(self, data: bytes) -> bool:
+        """Write whole lines, or a prompt.
+
+        @return: L{False} if some of it was skipped, or the connection is gone.
+        """
         if self.straight is not None:
             try:
                 sent = self.straight.send(data)
             except BlockingIOError:
                 sent = 0
             except OSError:
-                return  # the transport finds out by itself, by reading
+                return False  # the transport finds out by itself, by reading
             if sent == len(data):
-                return
+                return True
             data = data[sent:]
         elif self._skipped:
             self._skipped += data.count(b"\n")
-            return
+            return False
         if self._closed:
-            return
+            return False
         if self._tls and not self._paused and self._waiting is None and len(data) <= _PIECE:
             self._transport.write(data)
-        else:
-            self._wait(data)
+            return True
+        return self._wait(data)
 
     def write_rest(self, data: bytes) -> None:
         """Let wait what the kernel did not take of something that was written straight."""
@@ -147,7 +157,7 @@ class Outbox:
     def drop(self) -> None:
         """The connection is gone: let go of everything."""
         self._closed = True
-        self._socket = self.straight = None
+        self._socket = self._below = self.straight = None
         self._waiting = deque()
         self._waiting_bytes = 0
         self._cancel_stuck()
@@ -157,7 +167,12 @@ class Outbox:
         """Something has not been taken by the kernel yet."""
         return self._waiting is not None
 
-    def _wait(self, data: bytes) -> None:
+    @property
+    def is_taken(self) -> bool:
+        """The peer's system has acknowledged all that was written."""
+        return self._waiting is None and not self._paused and not _queued(self._below)
+
+    def _wait(self, data: bytes) -> bool:
         first = self._waiting is None
         self.straight = None
         if self._waiting is None:
@@ -172,6 +187,7 @@ class Outbox:
             elif not self._paused:
                 self.resumeProducing()
             self._taken = self._accepted - self._unsent()
+        return kept == len(data)
 
     def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
         waiting.append(data)
@@ -191,11 +207,7 @@ class Outbox:
 
     def _unsent(self) -> int:
         """Bytes that the peer has not taken, as far as that can be seen."""
-        waiting = self._waiting_bytes + self._in_transport
-        if self._socket is None:
-            return waiting
-        queued = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))  # tcp(7): SIOCOUTQ
-        return waiting + int.from_bytes(queued, sys.byteorder)
+        return self._waiting_bytes + self._in_transport + _queued(self._socket)
 
     def _watch(self) -> None:
         self._stuck = self._limits.clock.callLater(self._limits.stuck_after, self._check)
@@ -327,6 +339,22 @@ class OutboxLimits:
         self.now = now
         self.limit = limit
         self.stuck_after = stuck_after
+
+
+def _queued(handle: socket.socket | None) -> int:
+    """Bytes that were written to a socket and that the peer's system has not acknowledged."""
+    if handle is None:
+        return 0
+    queued = fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4))  # tcp(7): SIOCOUTQ
+    return int.from_bytes(queued, sys.byteorder)
+
+
+def _socket_below(transport: Any) -> socket.socket | None:
+    """The socket that everything is written to in the end, whatever lies over it."""
+    while isinstance(transport, TwistedProtocol):
+        transport = transport.transport
+    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    return handle if isinstance(handle, socket.socket) else None
 
 
 def _plain_socket(transport: ITransport) -> Any:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     desc,
+    func,
     insert,
     select,
     union_all,
@@ -101,7 +102,7 @@ class SqlStore:
             ),
         }
         self._pending: list[Post] = []
-        self._reads: dict[int, int] = {}
+        self._reads: Counter[int] = Counter()
         self._committing = False
         self._idle: list[Deferred[None]] = []
         # Posts that were accepted and that were handed over, and who waits for how many of them.
@@ -158,7 +159,7 @@ class SqlStore:
         self._flush()
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
-        self._reads[account_id] = message_id
+        self._reads[account_id] = max(message_id, self._reads[account_id])
         self._flush()
 
     def _flush(self) -> None:
@@ -167,7 +168,7 @@ class SqlStore:
         if self._committing or not due:
             return
         posts, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
-        reads, self._reads = self._reads, {}
+        reads, self._reads = self._reads, Counter()
         self._committing = True
         self._on_thread(
             self._database.write, lambda connection: _append(connection, posts, reads)
@@ -186,11 +187,11 @@ class SqlStore:
             self._hand_over(len(posts))
             self._settle()
 
-    def _failed(self, failure: Failure, posts: list[Post], reads: dict[int, int]) -> None:
+    def _failed(self, failure: Failure, posts: list[Post], reads: Counter[int]) -> None:
         reason = trouble(failure.value)
         if reason is not None:
             self._outages["written"].refuse(reason, len(posts))
-            self._reads = {**reads, **self._reads}
+            self._reads |= reads
         elif not self._is_damaged():
             _log.failure("committing {count} posts", failure, count=len(posts))
         self._committing = False
@@ -423,8 +424,8 @@ _TAKE_SEQS = _sql(
 )
 _MARK_READ = _sql(
     update(accounts)
-    .values(read_up_to=bindparam("up_to"))
-    .where(accounts.c.id == bindparam("account"))
+    .values(read_up_to=func.min(bindparam("up_to"), select(log_head.c.last_id).scalar_subquery()))
+    .where(accounts.c.id == bindparam("account"), accounts.c.read_up_to < bindparam("up_to"))
 )
 
 _SENDER = accounts.alias("sender")
@@ -450,7 +451,7 @@ def _append(connection: Connection, posts: Sequence[Post], reads: dict[int, int]
     with closing(driver.cursor()) as cursor:
         stored = _append_posts(cursor, posts) if posts else []
         if reads:
-            cursor.executemany(_MARK_READ, [(up_to, id) for id, up_to in reads.items()])
+            cursor.executemany(_MARK_READ, [(up_to, id, up_to) for id, up_to in reads.items()])
     return stored
 
 

@@ -355,6 +355,18 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(refusal.code, "bad-arguments")
             self.assertIn("usage: /json", refusal.text)
 
+    def test_long_answers_are_charged(self) -> None:
+        """A line for each 500 that are shown, besides what the command counts as."""
+        for line, charged in (("/join tea", [2]), ("/since lobby=0 tea=0", [2, 2])):
+            command: Any
+            command, arguments = called(line)
+            at: Any = type("At", (), {"session": None})()
+            answer: list[int] = []
+            at.charge = answer.append
+            at.chat = type("Big", (), {"join": _thousand, "since": _thousand})()
+            self.successResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
+            self.assertEqual(answer, charged)
+
     def test_since_takes_places(self) -> None:
         """/since takes any number of rooms and @, each with a number, and nothing else."""
         chat = Recorder()
@@ -369,7 +381,7 @@ class UsageTests(SynchronousTestCase):
         command, arguments = called("/since #Ops=5 lobby=0 @=7")
         self.successResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
         self.assertEqual(chat.did, [{"ops": 5, "lobby": 0, "@": 7}])
-        self.assertEqual(charged, [3])
+        self.assertEqual(charged, [3, 0])
         for line in (
             "/since lobby",
             "/since lobby=",
@@ -393,8 +405,9 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(failure.value.code, "bad-arguments")
 
 
-async def _noted(chat: Recorder, places: object) -> None:
+async def _noted(chat: Recorder, places: object) -> int:
     chat.did.append(places)
+    return 0
 
 
 class RunTests(SynchronousTestCase):
@@ -420,3 +433,7 @@ class RunTests(SynchronousTestCase):
         """Each word that ends a session does."""
         for line in ("/quit", "/logout", "/exit", "/bye", "!logout", "EX", "ex", "exit", "/QUIT"):
             self.assertEqual(run(line), ["hung up"])
+
+
+async def _thousand(*_: object) -> int:
+    return 1000

@@ -1997,7 +1997,7 @@ class LineRateTests(ServerTestCase):
     limits = Limits(connections_per_minute=0)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
     trusted = IPv4Address("TCP", "192.0.2.129", 4000)
-    notice = "* that was much at once; it is taken 5 lines a second\n"
+    notice = "* you're sending fast: taking 5 lines a second now, nothing is lost\n"
 
     def come(self, hello: str, address: IAddress | None = None) -> Peer:
         """Somebody who is in, and has said nothing for long."""
@@ -2124,6 +2124,22 @@ class LineRateTests(ServerTestCase):
         self.tell(peer, "alice\n")
         said = "".join(self.say(peer, "wrong password\n") for _ in range(100))
         self.assertEqual(said.count("! wrong name or password"), 19)
+
+    def test_remark_is_for_what_is_said(self) -> None:
+        """A program that comes back asks for much and says nothing; it has nothing to show for it.
+        Once something that it says waits, the remark comes, once."""
+        places = " ".join(f"room{number}=0" for number in range(20))
+        joins = "".join(f"/join room{number}\n" for number in range(20))
+        alice = self.peer(self.far)
+        alice.send(f"/since {places}\n/guest alice\n{joins}".encode() + b"\xff\n/nonsense\n")
+        self.settle()
+        self.wait(30)
+        self.assertNotIn("sending fast", alice.take())
+        for line in "hello\n", "/me waves\n", "/dm alice hi\n", "!roll 6\n":
+            alice.send(5 * "/history 1\n" + 2 * line)
+            self.settle()
+            self.wait(30)
+            self.assertEqual(alice.take().count(self.notice), 1, line)
 
     def test_costly_commands_count_as_several(self) -> None:
         """What is asked for with one line is not done 20 times at once."""

@@ -181,6 +181,10 @@ def _rooms(at: Terminal) -> None:
     at.charge(at.chat.rooms(at.session) // _ENTRIES)
 
 
+async def _join(at: Terminal, room: str) -> None:
+    at.charge(await at.chat.join(at.session, room) // _ENTRIES)
+
+
 async def _topic(at: Terminal, *text: str) -> None:
     if text:
         await at.chat.set_topic(at.session, text[0])
@@ -215,7 +219,7 @@ async def _since(at: Terminal, places: str) -> None:
     if len(words) > _MOST_PLACES:
         raise Refusal("bad-arguments", f"/since takes {_MOST_PLACES} places; use it again")
     at.charge(len(seen))  # each is a look into the log
-    await at.chat.since(at.session, seen)
+    at.charge(await at.chat.since(at.session, seen) // _ENTRIES)
 
 
 def _json(at: Terminal, switch: str) -> None:
@@ -313,7 +317,7 @@ COMMANDS: Sequence[Command] = (
         (),
         "ROOM",
         "go into a room, or make it, and talk there",
-        lambda at, room: at.chat.join(at.session, room),
+        _join,
         cost=2,
     ),
     Command(

@@ -212,6 +212,8 @@ class ChatProtocol(LineReceiver):
         self._crlf = line.endswith(b"\r")
         if not self._in:
             self.factory.admission.is_trying(self)
+        if not self._lines and (self._asked is not None or not self._working):
+            self.chat.seen(self.session)  # else it may have been sent before what was shown
         if self._lines is None:
             self._lines = deque()
         self._lines.append(line.removesuffix(b"\r"))
@@ -269,7 +271,7 @@ class ChatProtocol(LineReceiver):
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
-                await self._slow_down()
+                await self._slow_down(line)
                 if self._over:
                     break
                 await self._take(line)
@@ -287,19 +289,19 @@ class ChatProtocol(LineReceiver):
             return self.clearLineBuffer() or None
         return self._lines.popleft() if self._lines else None
 
-    async def _slow_down(self) -> None:
-        """Wait until one more line may be taken. What comes in the meantime waits to be read."""
+    async def _slow_down(self, line: bytes) -> None:
+        """Wait until this line may be taken. What comes in the meantime waits to be read."""
         rate = self.factory.rate
         if rate is None or self._is_trusted:
             return
         clock = self.factory.clock
         wait = rate.wait(self._full_at, clock.seconds())
         if wait:
-            if not self._slowed:
+            if not self._slowed and self._says_something(line):
                 self._slowed = True
                 self.notice(
-                    f"that was much at once; it is taken {self.factory.limits.line_rate} lines a"
-                    " second"
+                    f"you're sending fast: taking {self.factory.limits.line_rate} lines a second"
+                    " now, nothing is lost"
                 )
             self._pausing = deferLater(clock, wait)
             await self._pausing
@@ -307,6 +309,14 @@ class ChatProtocol(LineReceiver):
         elif self._full_at <= clock.seconds():
             self._slowed = False
         self._full_at = rate.take(self._full_at, clock.seconds())
+
+    def _says_something(self, line: bytes) -> bool:
+        """Is the line one that others are to read, and no question or command?"""
+        try:
+            parsed = parse(self._decoded(line))
+            return isinstance(parsed, Speech) or commands.find(parsed.typed, parsed.word).posts
+        except Refusal:
+            return False
 
     async def _take(self, line: bytes) -> None:
         typed = ""
@@ -419,7 +429,7 @@ class ChatProtocol(LineReceiver):
                 raise CancelledError
             self._asked = Deferred()
             line = await self._asked
-        await self._slow_down()
+        await self._slow_down(line)
         self.typed &= not (self._lines or self._ended)
         if secret:
             _refuse_escapes(line)

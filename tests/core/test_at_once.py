@@ -1,0 +1,362 @@
+"""Several operations of one session at once, as a face may ask for them by mistake."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
+from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import Joined
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import Account
+
+from .test_chat import PASSWORD, ChatTestCase, Someone
+
+_MOST = 3
+_ROOMS = ("lobby", "tea", "bar", "den")
+
+_pick = st.integers(0, 99)
+
+
+class AtOnceTests(ChatTestCase):
+    """Pairs that went wrong. A session may be in three rooms."""
+
+    def at_once(self, *operations: Coroutine[Any, Any, object]) -> list[object]:
+        """Begin these before the store answers any of them; gives back what came of each."""
+        self.store.hold()
+        results: list[object] = []
+        for operation in operations:
+            Deferred.fromCoroutine(operation).addBoth(results.append)
+        self.store.release()
+        return [r.value.code if isinstance(r, Failure) else r for r in results]  # type: ignore
+
+    def check_gone(self, session: Someone) -> None:
+        """It can leave, and then nobody is here and no name is held."""
+        self.chat.leave_all(session)
+        self.assertEqual(self.users(self.guest("zz")), ["zz"])
+        self.guest("bob")
+
+    def test_two_joins_of_a_room(self) -> None:
+        """It is in there once, and is told of it once."""
+        bob = self.guest("bob")
+        self.at_once(self.chat.join(bob, "tea"), self.chat.join(bob, "tea"))
+        self.assertEqual([room.name for room in bob.rooms], ["lobby", "tea"])
+        self.assertEqual(len(bob.outbox.of(Joined)), 1)
+        self.check_gone(bob)
+
+    def test_joins_of_more_rooms_than_it_may_be_in(self) -> None:
+        """The last ones are refused."""
+        bob = self.guest("bob")
+        results = self.at_once(*(self.chat.join(bob, room) for room in ("one", "two", "three")))
+        self.assertEqual(results[2], "full")
+        self.assertEqual(len(bob.rooms), 3)
+        self.check_gone(bob)
+
+    def authenticated(self, name: str) -> Account:
+        """An account that nobody is logged in to."""
+        self.registered(name)
+        return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
+
+    def test_two_logins(self) -> None:
+        """The first counts, whether it is a new session or a guest's."""
+        for make in (Someone, lambda: self.guest("bob")):
+            self.setUp()
+            session = make()
+            accounts = [self.authenticated(name) for name in ("alice", "robert")]
+            results = self.at_once(*(self.chat.log_in(session, each) for each in accounts))
+            self.assertEqual(results, [None, "already-logged-in"])
+            assert session.person is not None
+            self.assertEqual(session.person.name, "alice")
+            self.assertEqual(self.users(session), ["alice"])
+            again = self.refusal(self.chat.log_in(session, accounts[0]))
+            self.assertEqual(again.code, "already-logged-in")
+            self.check_gone(session)
+
+    def test_login_and_guest(self) -> None:
+        """An account does not become a guest; the name that was held for it is free."""
+        alice = self.authenticated("alice")
+        session = Someone()
+        name = self.run_now(self.accounts.take_guest_name("bob"))
+        self.at_once(self.chat.come_as_guest(session, name), self.chat.log_in(session, alice))
+        self.assertEqual(self.users(session), ["alice"])
+        name = self.run_now(self.accounts.take_guest_name("bob"))
+        again = self.refusal(self.chat.come_as_guest(session, name))
+        self.assertEqual(again.code, "already-logged-in")
+        self.check_gone(session)
+
+    def test_rename_and_login(self) -> None:
+        """An account keeps its name, and the other one is free again."""
+        self.registered("alice")
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        bob = self.guest("bob")
+        self.store.hold()
+        renaming = Deferred.fromCoroutine(self.chat.rename_guest(bob, "robert"))
+        login = Deferred.fromCoroutine(self.chat.log_in(bob, account))
+        self.store.release()
+        self.successResultOf(login)
+        renaming.addErrback(lambda failure: failure.trap(Refusal) and None)
+        self.successResultOf(renaming)
+        assert bob.person is not None
+        self.assertEqual(bob.person.name, "alice")
+        self.guest("robert")
+        self.chat.leave_all(bob)
+        self.guest("bob")
+
+    def test_two_renames(self) -> None:
+        """One after the other; the names in between are free."""
+        bob = self.guest("bob")
+        self.at_once(self.chat.rename_guest(bob, "robert"), self.chat.rename_guest(bob, "rob"))
+        self.assertEqual(self.users(bob), ["rob"])
+        self.guest("robert")
+        self.check_gone_name(bob, "rob")
+
+    def check_gone_name(self, session: Someone, name: str) -> None:
+        """It leaves, and the name is free."""
+        self.chat.leave_all(session)
+        self.guest(name)
+
+
+class NobodyTests(ChatTestCase):
+    """Who is not logged in is told so, whatever they ask of the chat, and nothing is done."""
+
+    def test_nobody_does_nothing(self) -> None:
+        """No room is made, nobody is listed, and nothing tells whether a room is there."""
+        self.join("tea", self.account("alice"))
+        for session in Someone(), self.gone():
+            for operation in (
+                lambda s: self.chat.join(s, "new"),
+                lambda s: self.chat.join(s, "tea"),
+                self.chat.rooms,
+                lambda s: self.chat.users(s, "lobby"),
+                lambda s: self.chat.users(s, "nowhere"),
+                lambda s: self.chat.users(s, ""),
+                self.chat.show_topic,
+                lambda s: self.chat.set_topic(s, "x" * 1000),
+                lambda s: self.chat.history(s, 0, "nowhere"),
+                lambda s: self.chat.history(s, None, "@alice"),
+                lambda s: self.chat.say(s, ""),
+                lambda s: self.chat.broadcast(s, ""),
+                lambda s: self.chat.direct(s, "nobody", ""),
+                lambda s: self.chat.reply(s, ""),
+                lambda s: self.chat.leave(s, "nowhere"),
+                lambda s: self.chat.rename_guest(s, "?"),
+            ):
+                try:
+                    result: Any = operation(session)
+                    if isinstance(result, Coroutine):
+                        self.assertEqual(self.refusal(result).code, "not-logged-in")
+                    else:
+                        self.fail("it was not refused")
+                except Refusal as refusal:
+                    self.assertEqual(refusal.code, "not-logged-in")
+            self.assertEqual(session.outbox.events, [])
+        self.assertEqual([room.name for room in self.store.open()], ["lobby", "tea"])
+
+    def gone(self) -> Someone:
+        """A session that is over."""
+        session = self.guest("gus")
+        self.chat.leave_all(session)
+        return session
+
+
+class BrokenOutbox(RecordingOutbox):
+    """An outbox with a defect."""
+
+    def send(self, events: object, /) -> bool:
+        raise ZeroDivisionError
+
+
+class BrokenDeliveryTests(ChatTestCase):
+    """Something goes wrong while a batch is shown."""
+
+    def test_senders_are_not_in_flight_for_ever(self) -> None:
+        """All that they said has landed, and they are told so."""
+        alice, bob = self.account("alice"), self.account("bob")
+        broken = self.account("carol")
+        broken.outbox.send = BrokenOutbox().send  # type: ignore[method-assign]
+        self.store.hold()
+        self.chat.say(alice, "1")
+        self.run_now_held(self.chat.direct(bob, "carol", "2"))
+        self.assertRaises(ZeroDivisionError, self.store.commit)
+        self.assertEqual((alice.in_flight, bob.in_flight), (0, 0))
+        self.assertEqual((alice.outbox.landings, bob.outbox.landings), (1, 1))
+
+    def run_now_held(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Begin something that asks the store nothing."""
+        self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+
+class AtOnceMachine(RuleBasedStateMachine):
+    """The real chat, on a store that answers when it is told to, and sessions that wait for
+    nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=1)
+        self.chat = Chat(
+            self.store,
+            self.accounts,
+            guard(),
+            Limits(max_joined=_MOST),
+            now,
+            Clock().callLater,
+            fan_out,
+        )
+        self.chat.open(self.store.open())
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+        self.known: list[Account] = []
+        for name in ("alice", "bob"):
+            Deferred.fromCoroutine(self.accounts.register(name, "x", SHARED)).addCallback(
+                self.known.append
+            )
+        self.store.hold()
+        self.sessions: list[Session] = []
+        self.wrong: list[Failure] = []
+
+    def begin(self, doing: Coroutine[Any, Any, object]) -> None:
+        """Let something be done, and wait for nothing."""
+        done = Deferred.fromCoroutine(doing)
+        done.addErrback(lambda failure: failure.trap(Refusal) and None)
+        done.addErrback(self.wrong.append)
+
+    def somebody(self, number: int) -> Session:
+        return self.sessions[number % len(self.sessions)]
+
+    @precondition(lambda self: len(self.sessions) < 4)
+    @rule()
+    def connect(self) -> None:
+        """A session begins."""
+        self.sessions.append(Session(RecordingOutbox()))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, account=st.integers(0, 1))
+    def log_in(self, who: int, account: int) -> None:
+        """A session logs in, whatever else it is doing."""
+        self.begin(self.chat.log_in(self.somebody(who), self.known[account]))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, name=st.sampled_from(("", "carol", "dora")))
+    def come_as_guest(self, who: int, name: str) -> None:
+        """A session comes as a guest, whatever else it is doing."""
+
+        async def come(session: Session) -> None:
+            held = (
+                await self.accounts.take_guest_name(name)
+                if name
+                else self.accounts.generate_guest_name()
+            )
+            await self.chat.come_as_guest(session, held)
+
+        self.begin(come(self.somebody(who)))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, name=st.sampled_from(("carol", "dora")))
+    def rename(self, who: int, name: str) -> None:
+        """A session takes another name."""
+        self.begin(self.chat.rename_guest(self.somebody(who), name))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, room=st.sampled_from(_ROOMS))
+    def join(self, who: int, room: str) -> None:
+        """A session goes into a room."""
+        self.begin(self.chat.join(self.somebody(who), room))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, room=st.sampled_from(("", *_ROOMS)))
+    def leave(self, who: int, room: str) -> None:
+        """A session goes out of a room."""
+        try:
+            self.chat.leave(self.somebody(who), room)
+        except Refusal:
+            pass
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick, room=st.sampled_from(_ROOMS))
+    def since(self, who: int, room: str) -> None:
+        """A session asks what came after something."""
+        self.begin(self.chat.since(self.somebody(who), {room: 0}))
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick)
+    def say(self, who: int) -> None:
+        """A session says something in private and in public."""
+        session = self.somebody(who)
+        self.begin(self.chat.direct(session, "alice", "psst"))
+        try:
+            self.chat.say(session, "hello")
+        except Refusal:
+            pass
+
+    @precondition(lambda self: self.sessions)
+    @rule(who=_pick)
+    def go(self, who: int) -> None:
+        """A session ends, whatever it is doing."""
+        self.chat.leave_all(self.sessions.pop(who % len(self.sessions)))
+
+    @rule()
+    def step(self) -> None:
+        """The store answers one question."""
+        if self.store.waiting:
+            self.store.step()
+
+    @rule()
+    def commit(self) -> None:
+        """The store answers all."""
+        self.store.commit()
+
+    @invariant()
+    def all_agree_on_who_is_where(self) -> None:
+        """The rooms, the people and the sessions."""
+        here = [session for session in self.sessions if session.person is not None]
+        for session in here:
+            person = session.person
+            assert person is not None
+            assert session in person.sessions
+            assert self.chat._people[person.name] is person
+            assert len(set(session.rooms)) == len(session.rooms) <= _MOST
+            assert session.current in session.rooms
+            assert self.chat._lobby in session.rooms
+        people = {session.person for session in here}
+        assert set(self.chat._people.values()) == people
+        for room in self.chat._rooms.values():
+            assert set(room.members) == {session for session in here if room in session.rooms}
+            assert set(room.people) == {session.person for session in room.members}
+
+    def teardown(self) -> None:
+        """Once all have gone and are answered, nobody is here and no name is held."""
+        while self.sessions:
+            self.go(0)
+        self.store.commit()
+        assert not self.wrong, self.wrong
+        assert not self.chat._people
+        assert not self.accounts._held
+
+
+class AtOnceModelTests(SynchronousTestCase):
+    """Whatever is asked for at once, and however it is answered."""
+
+    def test_nothing_is_corrupted(self) -> None:
+        """Each is carried out or refused."""
+        run_state_machine_as_test(
+            AtOnceMachine,
+            settings=settings(
+                max_examples=150, stateful_step_count=30, deadline=None, database=None
+            ),
+        )

@@ -1,0 +1,205 @@
+"""Whoever follows what is told of comings and goings knows in the end who is in which room."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from twisted_chat.core import presence
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
+from twisted_chat.core.chat import Chat, Session
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import Joined, Left, Renamed, Users, Welcome
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import Account
+
+_ROOMS = ("tea", "bar")
+
+_pick = st.integers(0, 99)
+
+
+class Reader(Session):
+    """A session that keeps lists of people, from what it is told alone.
+
+    @ivar rooms_seen: who is where, as far as it knows.
+    """
+
+    outbox: RecordingOutbox
+
+    def __init__(self) -> None:
+        super().__init__(RecordingOutbox())
+        self.rooms_seen: dict[str, set[str]] = {}
+        self.name = ""
+
+    def read(self) -> None:
+        """Take in what it was told since the last time."""
+        for events in self.outbox.sends:
+            asked = any(isinstance(event, Users | Welcome) for event in events)
+            for event in events:
+                if isinstance(event, Welcome):
+                    self.name = event.name
+                elif isinstance(event, Users):
+                    self.rooms_seen[event.room] = {name for name, _ in event.people}
+                elif isinstance(event, Renamed):
+                    self._renamed(event)
+                elif isinstance(event, Joined):
+                    self._joined(event, asked=asked)
+                elif isinstance(event, Left):
+                    self._left(event)
+        self.outbox.sends.clear()
+
+    def _joined(self, event: Joined, *, asked: bool) -> None:
+        assert asked or self.name not in event.names, f"{self.name} was told of its own coming"
+        self.rooms_seen.setdefault(event.room, set()).update(event.names)
+
+    def _left(self, event: Left) -> None:
+        if self.name in event.names and event.room != "lobby":
+            assert event.names == (self.name,), f"{self.name} was told of its own going"
+            del self.rooms_seen[event.room]
+        elif event.room == "lobby":
+            for names in self.rooms_seen.values():
+                names.difference_update(event.names)
+        else:
+            self.rooms_seen[event.room].difference_update(event.names)
+
+    def _renamed(self, event: Renamed) -> None:
+        if event.name == self.name:
+            self.name = event.to
+        for names in self.rooms_seen.values():
+            if event.name in names:
+                names.discard(event.name)
+                names.add(event.to)
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """The real chat, on a store that answers at once, and a clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        store = MemoryStore()
+        self.accounts = Accounts(store, PlainHasher(), guard(), now, min_password=1)
+        self.chat = Chat(
+            store, self.accounts, guard(), Limits(), now, self.clock.callLater, fan_out
+        )
+        self.chat.open(store.open())
+        self.known: list[Account] = []
+        for name in ("alice", "bob"):
+            registering = self.accounts.register(name, "x", SHARED)
+            Deferred.fromCoroutine(registering).addCallback(self.known.append)
+        self.here: list[Reader] = []
+
+    def somebody(self, number: int) -> Reader:
+        return self.here[number % len(self.here)]
+
+    @precondition(lambda self: len(self.here) < 9)
+    @rule(who=st.integers(0, 5))
+    def come(self, who: int) -> None:
+        """Alice or Bob, with another session perhaps, or a guest; clients ask who is here."""
+        reader = Reader()
+        if who < 2:
+            coming = self.chat.log_in(reader, self.known[who])
+        elif who == 2:
+            coming = self._come_as(reader, "carol")
+        else:
+            coming = self.chat.come_as_guest(reader, self.accounts.generate_guest_name())
+        done = Deferred.fromCoroutine(coming)
+        if done.addErrback(lambda failure: failure.trap(Refusal)).result is None:
+            self.here.append(reader)
+            self.chat.users(reader, "lobby")
+
+    async def _come_as(self, reader: Reader, name: str) -> None:
+        await self.chat.come_as_guest(reader, await self.accounts.take_guest_name(name))
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick, room=st.sampled_from(_ROOMS))
+    def join(self, who: int, room: str) -> None:
+        """Somebody goes into a room."""
+        Deferred.fromCoroutine(self.chat.join(self.somebody(who), room))
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick, room=st.sampled_from(_ROOMS))
+    def leave(self, who: int, room: str) -> None:
+        """Somebody goes out of a room."""
+        session = self.somebody(who)
+        if any(each.name == room for each in session.rooms):
+            self.chat.leave(session, room)
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick, room=st.sampled_from(("lobby", *_ROOMS)))
+    def ask(self, who: int, room: str) -> None:
+        """Somebody asks who is in a room."""
+        session = self.somebody(who)
+        if any(each.name == room for each in session.rooms):
+            self.chat.users(session, room)
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick, name=st.sampled_from(("carol", "dora")))
+    def rename(self, who: int, name: str) -> None:
+        """A guest takes another name, if it is free."""
+        renaming = Deferred.fromCoroutine(self.chat.rename_guest(self.somebody(who), name))
+        renaming.addErrback(lambda failure: failure.trap(Refusal))
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick, account=st.integers(0, 1))
+    def become(self, who: int, account: int) -> None:
+        """A guest becomes Alice or Bob, who may be here."""
+        session = self.somebody(who)
+        if session.person is not None and session.person.account is None:
+            Deferred.fromCoroutine(self.chat.log_in(session, self.known[account]))
+
+    @precondition(lambda self: self.here)
+    @rule(who=_pick)
+    def go(self, who: int) -> None:
+        """A session ends."""
+        session = self.somebody(who)
+        self.here.remove(session)
+        self.chat.leave_all(session)
+
+    @rule(seconds=st.sampled_from((0.002, 0.01, 5.0)))
+    def wait(self, seconds: float) -> None:
+        """Time passes, and windows close."""
+        self.clock.advance(seconds)
+
+    def teardown(self) -> None:
+        """All windows are closed: everybody knows who is in the rooms that they are in."""
+        self.clock.pump([5] * 5)
+        for reader in self.here:
+            reader.read()
+            truth: dict[str, set[str]] = {}
+            for session in self.here:
+                assert session.person is not None
+                for room in session.rooms:
+                    truth.setdefault(room.name, set()).add(session.person.name)
+            for room in reader.rooms:
+                seen, there = reader.rooms_seen[room.name], truth[room.name]
+                assert seen == there, f"{reader.name} in {room.name}: {seen} and not {there}"
+
+
+class PresenceModelTests(SynchronousTestCase):
+    """Rooms of up to nine sessions; how big a room is taken for big is set for each test."""
+
+    def check(self, calm: int) -> None:
+        self.patch(presence, "_CALM", calm)
+        run_state_machine_as_test(
+            PresenceMachine,
+            settings=settings(
+                max_examples=200, stateful_step_count=30, deadline=None, database=None
+            ),
+        )
+
+    def test_small_rooms(self) -> None:
+        """Everything is told at once."""
+        self.check(calm=10)
+
+    def test_big_rooms(self) -> None:
+        """Everything is told together, and much of it cancels out."""
+        self.check(calm=0)
+
+    def test_big_lobby_and_small_rooms(self) -> None:
+        """In one of them it is told at once, in the other it may be noted."""
+        self.check(calm=4)

@@ -1,0 +1,124 @@
+"""What both stores do, that in SQLite and that in memory that the tests of the core stand on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from tests.support import NOW, MemoryStore
+from twisted_chat.core.model import Account, DirectMessage, Post, Stored
+from twisted_chat.core.ports import Store
+
+from .test_sql import StoreTestCase, _said, _texts, _told
+
+
+class ReadMarks:
+    """What is unread. Mixed into a test case that has a store."""
+
+    store: Any
+
+    async def account(self, name: str) -> Account:
+        raise NotImplementedError
+
+    async def append(self, *posts: Post) -> list[Stored]:
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Let questions wait for a while, if they are answered at once."""
+
+    def release(self) -> None:
+        """Answer them."""
+
+    async def told(self, *texts: str) -> tuple[Account, list[int]]:
+        """Somebody is told this; gives back who, and the messages' ids."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        stored = await self.append(*(_told(alice, bob, text) for text in texts))
+        return bob, [message.id for message in stored if message.id is not None]
+
+    async def unread(self, account: Account, limit: int = 10) -> Sequence[str]:
+        return _texts(await self.store.unread(account.id, limit))
+
+    async def test_first_ones_after_the_mark(self) -> None:
+        """The oldest first."""
+        bob, ids = await self.told("1", "2", "3")
+        self.store.mark_read(bob.id, ids[0])
+        assert await self.unread(bob) == ["2", "3"]
+        assert await self.unread(bob, 1) == ["2"]
+
+    async def test_mark_moves_forward_only(self) -> None:
+        """Also when both are set at once, and when one is in the log already."""
+        bob, ids = await self.told("1", "2", "3")
+        self.store.mark_read(bob.id, ids[1])
+        self.store.mark_read(bob.id, ids[0])
+        assert await self.unread(bob) == ["3"]
+        await self.append(_said(_LOBBY, "x"))
+        self.store.mark_read(bob.id, ids[0])
+        await self.append(_said(_LOBBY, "y"))
+        assert await self.unread(bob) == ["3"]
+
+    async def test_nobody_reads_what_is_not_there_yet(self) -> None:
+        """A mark beyond the newest message is one at the newest."""
+        bob, _ = await self.told("1")
+        self.store.mark_read(bob.id, 10**17)
+        await self.append(_said(_LOBBY, "x"))
+        assert await self.unread(bob) == []
+        alice = await self.store.find_account("alice")
+        await self.append(_told(alice, bob, "2"))
+        assert await self.unread(bob) == ["2"]
+
+    async def test_question_is_answered_as_of_when_it_was_put(self) -> None:
+        """A mark that is set while it waits does not count yet; one that was set before does."""
+        bob, ids = await self.told("1", "2")
+        self.store.mark_read(bob.id, ids[0])
+        self.hold()
+        asked: list[Deferred[Sequence[DirectMessage]]] = []
+        asked.append(Deferred.fromCoroutine(_unread(self.store, bob)))
+        asked.append(Deferred.fromCoroutine(_caught_up(self.store, bob)))
+        self.store.mark_read(bob.id, ids[1])
+        self.release()
+        assert [_texts(await each) for each in asked] == [["2"], ["2"]]
+        assert await self.unread(bob) == []
+
+
+async def _unread(store: Store, account: Account) -> Sequence[DirectMessage]:
+    return await store.unread(account.id, 10)
+
+
+async def _caught_up(store: Store, account: Account) -> Sequence[DirectMessage]:
+    return (await store.catch_up(None, 0, account.id, None, 10))[1]
+
+
+_LOBBY = MemoryStore().open()[0]
+
+
+class SqlReadMarkTests(StoreTestCase, ReadMarks):
+    """In SQLite."""
+
+
+class MemoryReadMarkTests(ReadMarks, TestCase):
+    """In memory."""
+
+    def setUp(self) -> None:
+        self.store = store = MemoryStore()
+        self.fed: list[Stored] = []
+        store.subscribe(
+            lambda batch: self.fed.extend(stored for _, stored in batch), lambda posts: None
+        )
+
+    async def account(self, name: str) -> Account:
+        account = await self.store.add_account(name, name, b"hash", NOW)
+        assert isinstance(account, Account)
+        return account
+
+    async def append(self, *posts: Post) -> list[Stored]:
+        before = len(self.fed)
+        for post in posts:
+            self.store.append(post)
+        return self.fed[before:]
+
+    def hold(self) -> None:
+        self.store.hold()
+
+    def release(self) -> None:
+        self.store.release()
