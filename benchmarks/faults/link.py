@@ -1,5 +1,5 @@
 """A network link that goes down under people who are there, as when a laptop is closed: they are
-gone for everybody soon, and their own client says so.
+gone for everybody soon, their own client says so, and nothing that did not arrive counts as read.
 
 The daemon and those who vanish are in network namespaces of their own, which only root can make.
 A bystander is on a UNIX socket of the daemon.
@@ -68,10 +68,10 @@ def run(short: bool) -> Outcome:
         )
         where = (host, str(stack.enter_context(daemon).port))
         bob = stack.enter_context(_bystander(path))
-        bob.type("/guest bob")
+        bob.type("/register bob wonderland")
         _until(lambda: "* Welcome, bob" in bob.seen, bob)
         alice = stack.enter_context(_program(laptop, "nc", *where))
-        alice.type("/guest alice")
+        alice.type("/register alice wonderland")
         client = str(Path(sys.executable).with_name("twisted-chat"))
         carol = stack.enter_context(
             _program(laptop, client, *where, "--name", "carol", "--guest", "--json")
@@ -81,7 +81,7 @@ def run(short: bool) -> Outcome:
 
         _ip("-n", laptop, "link", "set", "cable", "down")
         down = time.monotonic()
-        bob.type("are you there?")
+        bob.type("are you there?", "/dm alice are you?")
         awaited = {
             "alice, with nc, is gone": lambda: "* alice left" in bob.seen,
             "carol, with twisted-chat, is gone": lambda: "* carol left" in bob.seen,
@@ -104,6 +104,11 @@ def run(short: bool) -> Outcome:
                 outcome.figures[what] = f"{seconds:.1f} s after the link went down"
                 outcome.target(short or seconds <= _WITHIN, f"over {_WITHIN:.0f} s: {what}")
         outcome.figures["at the end"] = _who(bob)
+        with _bystander(path) as again:
+            again.type("/login alice wonderland", "/quit")
+            _until(lambda: "* bye" in again.seen, again)
+        shown = "] bob -> you: are you?" in again.seen
+        outcome.promise(shown, "a private message that never arrived counted as read")
     return outcome
 
 

@@ -74,7 +74,7 @@ class FaultTest(SynchronousTestCase):
         self.survive("race")
 
     def test_link_that_goes_down(self) -> None:
-        """Who was behind it is gone for all, and their client says so."""
+        """Who was behind it is gone for all, their client says so, and nothing counts as read."""
         self.survive("link")
 
     def test_reset_after_the_login(self) -> None:
