@@ -41,6 +41,7 @@ def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
         still.seconds,
         lambda seconds: deferLater(still, seconds),
         lambda line: None,
+        Deferred,
     )
 
 
@@ -330,7 +331,7 @@ class PlainHasher:
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._waiting)
+        return sum(not each.called for each in self._waiting)
 
     def release(self) -> None:
         """Answer whoever waits."""

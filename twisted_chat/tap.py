@@ -608,6 +608,7 @@ def makeService(options: Options) -> IService:
         reactor.seconds,
         lambda seconds: deferLater(reactor, seconds),
         lambda line: _log.info("{line}", line=line),
+        Deferred,
     )
     accounts = Accounts(
         store,

@@ -1,8 +1,12 @@
 """What stands between strangers and everybody's passwords, names and rooms."""
 
+import math
 from collections.abc import Awaitable
 
-from twisted.internet.defer import Deferred
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,7 +47,7 @@ class GuardTestCase(SynchronousTestCase):
         """Start with these limits, and the account of C{alice}."""
         self.clock = Sleepy()
         self.log: list[str] = []
-        self.guard = Guard(limits, self.clock.seconds, self.clock.sleep, self.log.append)
+        self.guard = Guard(limits, self.clock.seconds, self.clock.sleep, self.log.append, Deferred)
         self.hasher = PlainHasher()
         self.accounts = Accounts(
             MemoryStore(), self.hasher, self.guard, now, min_password=limits.min_password
@@ -70,6 +74,12 @@ class GuardTestCase(SynchronousTestCase):
 
         asked.addCallbacks(lambda account: outcomes.append("in"), failed)
         return outcomes[0] if outcomes else ""
+
+    def release_all(self) -> None:
+        """Have all passwords checked, also those of the tries that waited for others to end."""
+        while self.hasher.waiting:
+            self.hasher.release()
+            self.clock.advance(1)  # the delay of an account that is attacked
 
     def guess(self, source: Source, name: str = "alice") -> str:
         """What comes of a wrong password in the end."""
@@ -126,12 +136,60 @@ class WrongPasswordTests(GuardTestCase):
             self.assertEqual(self.outcome(asked), refusal.code if refusal else "in")
 
     def test_many_right_passwords_at_once(self) -> None:
-        """An address without wrong ones logs in on all its connections at once: a network behind
-        one address, when the server has been restarted."""
+        """All of a network behind one address come in, also if five of them have mistyped: none is
+        refused because the others try too."""
+        for wrong in 0, 4, 5:
+            self.guarded(Limits())
+            for _ in range(wrong):
+                self.guess(OWNER)
+            self.hasher.held = True
+            asked = [self.log_in(OWNER, PASSWORD) for _ in range(50)]
+            at_once = self.hasher.waiting
+            self.release_all()
+            self.assertEqual({self.outcome(each) for each in asked}, {"in"})
+            self.assertEqual(at_once, max(1, 5 - wrong))
+
+    def test_wrong_ones_at_once(self) -> None:
+        """The free ones are as many as if they had come one after the other."""
         self.hasher.held = True
-        asked = [self.log_in(OWNER, PASSWORD) for _ in range(50)]
-        self.hasher.release()
-        self.assertEqual({self.outcome(each) for each in asked}, {"in"})
+        asked = [self.log_in(ATTACKER) for _ in range(50)]
+        self.release_all()
+        outcomes = [self.outcome(each) for each in asked]
+        self.assertEqual(outcomes, [*["wrong-password"] * 6, *["throttled"] * 44])
+        self.assertEqual(len(self.hasher.verified), 6)
+        self.assertIn("try again in 1 second", self.said)
+
+    def test_whenever_some_are_free_again(self) -> None:
+        """Fifty at once, each time that one was forgotten, are no more in a day than one after the
+        other."""
+        checked = 0
+        while self.clock.seconds() < 24 * 3600:
+            self.hasher.held = True
+            asked = [self.log_in(ATTACKER) for _ in range(50)]
+            self.release_all()
+            checked += sum(self.outcome(each) == "wrong-password" for each in asked)
+            self.clock.advance(600.5)
+        self.assertLessEqual(checked, 144 + 5 + 11)
+
+    def test_ends_without_an_answer(self) -> None:
+        """Nothing is charged for it, and the next one has its turn."""
+        self.hasher.held = True
+        asked = [self.log_in(ATTACKER) for _ in range(7)]
+        asked[6].addErrback(lambda failure: failure.trap(CancelledError))
+        asked[6].cancel()  # while it waits for its turn
+        for each in asked[:5]:
+            each.addErrback(lambda failure: failure.trap(CancelledError))
+            each.cancel()  # while its password is checked
+        self.assertEqual(self.hasher.waiting, 1)
+        self.release_all()
+        self.assertEqual(self.outcome(asked[5]), "wrong-password")
+        self.hasher.refusal = Refusal("busy", "later")
+        self.assertEqual({self.outcome(self.log_in(ATTACKER)) for _ in range(20)}, {"busy"})
+        self.hasher.refusal = None
+        self.hasher.held = False
+        for _ in range(4):
+            self.assertEqual(self.guess(ATTACKER), "wrong-password")
+        self.assertEqual(self.log, [])
 
     def test_are_forgotten(self) -> None:
         """One every C{--max-penalty} seconds."""
@@ -178,6 +236,92 @@ class WrongPasswordTests(GuardTestCase):
             self.clock.advance(0.5)
             codes.append(self.failureResultOf(asked, Refusal).value.code)
         self.assertEqual(codes, [*["wrong-password"] * 6, "throttled"])
+
+
+class TriesMachine(RuleBasedStateMachine):
+    """Right and wrong passwords from one address, in any order, at any time, answered in any
+    order, or not at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Sleepy()
+        self.guard = Guard(
+            Limits(), self.clock.seconds, self.clock.sleep, lambda line: None, Deferred
+        )
+        self.waiting: list[Deferred[bool]] = []  # for whether the password is right
+        self.tries: list[Deferred[None]] = []
+        self.wrong: list[float] = []  # when one was checked
+
+    async def attempt(self) -> None:
+        """As L{Accounts.authenticate} does."""
+        async with self.guard.password_try(ATTACKER):
+            checked: Deferred[bool] = Deferred()
+            self.waiting.append(checked)
+            try:
+                right = await checked
+            finally:
+                self.waiting.remove(checked)
+            if not right:
+                self.wrong.append(self.clock.seconds())
+                self.guard.wrong_password(ATTACKER, "alice")
+
+    @rule(count=st.integers(1, 12))
+    def tries_at_once(self, count: int) -> None:
+        """On as many connections."""
+        for _ in range(count):
+            asked = Deferred.fromCoroutine(self.attempt())
+            asked.addErrback(lambda failure: failure.trap(Refusal, CancelledError))
+            self.tries.append(asked)
+
+    @rule(pick=st.integers(0, 99), right=st.booleans())
+    def is_answered(self, pick: int, right: bool) -> None:
+        """One of those whose passwords are being checked."""
+        if self.waiting:
+            self.waiting[pick % len(self.waiting)].callback(right)
+
+    @rule()
+    def are_all_wrong(self) -> None:
+        """Also those whose turn it is then."""
+        while self.waiting:
+            self.waiting[0].callback(False)
+
+    @rule(pick=st.integers(0, 99))
+    def is_cancelled(self, pick: int) -> None:
+        """One that waits for its turn, or for its answer."""
+        open_ = [each for each in self.tries if not each.called]
+        if open_:
+            open_[pick % len(open_)].cancel()
+
+    @rule(seconds=st.sampled_from((0.3, 1.0, 5.0, 60.0, 599.0, 600.0, 601.0, 3000.0, 7200.0)))
+    def time_passes(self, seconds: float) -> None:
+        """And some of it is forgotten."""
+        self.clock.advance(seconds)
+
+    @invariant()
+    def is_bounded(self) -> None:
+        """Of all stretches of time that end now, none has more wrong ones than five, one for each
+        doubling of the second that the next one costs, and one for each ten minutes."""
+        if not self.wrong or self.wrong[-1] != self.clock.seconds():
+            return
+        for count, begun in enumerate(reversed(self.wrong), start=1):
+            seconds = self.clock.seconds() - begun
+            doublings = math.log2(max(1.0, min(seconds, 600.0)))
+            assert count <= 5 + 2 + doublings + seconds / 600.0
+
+    @invariant()
+    def goes_on(self) -> None:
+        """Nobody waits for a turn while nobody's password is checked."""
+        assert self.waiting or all(each.called for each in self.tries)
+
+
+class TriesModelTests(SynchronousTestCase):
+    """The bound on wrong passwords."""
+
+    def test_any_interleaving(self) -> None:
+        """As the machine plays it."""
+        run_state_machine_as_test(
+            TriesMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+        )
 
 
 class AccountTests(GuardTestCase):
@@ -301,6 +445,19 @@ class RegistrationTests(GuardTestCase):
                 asked = self.accounts.register(name, password, ATTACKER)
                 self.failureResultOf(Deferred.fromCoroutine(asked), Refusal)
         self.assertEqual(self.registered(ATTACKER), "in")
+
+    def test_that_could_not_be_done_are_not_counted(self) -> None:
+        """The hasher is busy, the store fails, or whoever asked is gone."""
+        self.hasher.refusal = Refusal("busy", "later")
+        self.assertEqual({self.registered(ATTACKER) for _ in range(10)}, {"busy"})
+        self.hasher.refusal = None
+        self.hasher.held = True
+        for _ in range(3):
+            asked = self.register("bob", ATTACKER)
+            asked.cancel()
+            self.failureResultOf(asked, CancelledError)
+        self.hasher.held = False
+        self.assertEqual([self.registered(ATTACKER) for _ in range(4)], [*["in"] * 3, "throttled"])
 
     def test_no_limits(self) -> None:
         """0 is none."""

@@ -106,12 +106,12 @@ class PenaltiesTests(SynchronousTestCase):
         )
         self.assertEqual(penalties.add("b", 0.0), 0)
 
-    def test_next_price_is_what_the_next_one_costs(self) -> None:
+    def test_price_is_what_one_more_costs(self) -> None:
         """And asking for it costs nothing."""
         penalties = Penalties(free=2, first=1.0, longest=16.0)
         for _ in range(9):
-            price = penalties.next_price("a", 0.0)
-            self.assertEqual(penalties.next_price("a", 0.0), price)
+            price = penalties.price("a", 0.0, more=1)
+            self.assertEqual(penalties.price("a", 0.0, more=1), price)
             self.assertEqual(penalties.add("a", 0.0), price)
 
     def test_wait_runs_out(self) -> None:
@@ -127,24 +127,24 @@ class PenaltiesTests(SynchronousTestCase):
             penalties = Penalties(free=1, first=1.0, longest=longest)
             for _ in range(3):
                 penalties.add("a", 0.0)
-            self.assertEqual(penalties.next_price("a", 0.0), 4)
-            self.assertEqual(penalties.next_price("a", each), 2)
-            self.assertEqual(penalties.next_price("a", 2 * each), 1)
-            self.assertEqual(penalties.next_price("a", 3 * each), 0)
+            self.assertEqual(penalties.price("a", 0.0, more=1), 4)
+            self.assertEqual(penalties.price("a", each, more=1), 2)
+            self.assertEqual(penalties.price("a", 2 * each, more=1), 1)
+            self.assertEqual(penalties.price("a", 3 * each, more=1), 0)
 
     def test_a_million_offences_are_forgotten_as_fast_as_the_worst(self) -> None:
         """What is beyond the longest wait is not counted."""
         penalties = Penalties(free=0, first=1.0, longest=60.0)
         for _ in range(1000):
             penalties.add("a", 0.0)
-        self.assertEqual(penalties.next_price("a", 60.0 * 8), 1)
+        self.assertEqual(penalties.price("a", 60.0 * 8, more=1), 1)
 
     def test_no_longest_wait_is_no_wait(self) -> None:
         """C{--max-penalty 0}."""
         penalties = Penalties(free=0, first=1.0, longest=0.0)
         for _ in range(20):
             self.assertEqual(penalties.add("a", 5.0), 0)
-        self.assertEqual((penalties.wait("a", 5.0), penalties.next_price("a", 5.0)), (0, 0))
+        self.assertEqual((penalties.wait("a", 5.0), penalties.price("a", 5.0, more=1)), (0, 0))
 
     @given(
         st.integers(0, 4),

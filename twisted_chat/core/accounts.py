@@ -92,14 +92,14 @@ class Accounts:
         password = self._new_password(password)
         with self._reserved(name, held=held):
             await self._refuse_look_alike(name)
-            self._guard.before_registration(source)
-            password_hash = await self._hasher.hash(password, source.network)
-            account = await self._store.add_account(
-                name, names.skeleton(name), password_hash, self._now()
-            )
-            if account is None:
-                raise _registered(name)
-            return account
+            with self._guard.registration(source):
+                password_hash = await self._hasher.hash(password, source.network)
+                account = await self._store.add_account(
+                    name, names.skeleton(name), password_hash, self._now()
+                )
+                if account is None:
+                    raise _registered(name)
+                return account
 
     def check_new_password(self, password: str) -> None:
         """Refuse a password that L{register} and L{change_password} would refuse.

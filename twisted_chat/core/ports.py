@@ -1,6 +1,6 @@
 """What the core needs from outside."""
 
-from collections.abc import Awaitable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Container, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 from .events import Event
@@ -91,6 +91,15 @@ class Store(Protocol):
         its private messages: the last ones that it sent or got after an id, or, without an id,
         the L{unread} ones. What was accepted before the question is among them.
         """
+
+
+class Turn(Protocol):
+    """What somebody waits for until another lets them go on. It may be cancelled."""
+
+    def __await__(self) -> Generator[Any, None, None]: ...
+
+    def callback(self, result: None, /) -> None:
+        """Let them go on, at once."""
 
 
 class PasswordHasher(Protocol):

@@ -58,6 +58,11 @@ class Rates:
             del self._full_at[next(iter(self._full_at))]
         return wait
 
+    def give_back(self, key: str) -> None:
+        """Give back one that was taken and not used."""
+        if key in self._full_at:
+            self._full_at[key] -= 1 / self._rate.per_second
+
 
 class Penalties:
     """What offences cost, for each of many keys, in bounded memory.
@@ -101,9 +106,9 @@ class Penalties:
         count, last = self._offences[key]
         return max(0.0, last + self._price(count) - now)
 
-    def next_price(self, key: str, now: float) -> float:
-        """Seconds that one more offence would cost."""
-        return self._price(self._count(key, now) + 1)
+    def price(self, key: str, now: float, *, more: int) -> float:
+        """Seconds that the last of so many more offences would cost."""
+        return self._price(self._count(key, now) + more)
 
     def _count(self, key: str, now: float) -> float:
         count, last = self._offences.get(key, (0.0, now))
