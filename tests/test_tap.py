@@ -540,9 +540,12 @@ class ServiceTests(TestCase):
     async def test_options_reach_the_parts(self) -> None:
         """Limits and flags."""
         service = self.start(
-            "--port", _ANYWHERE, "--max-connections", "1", "--no-guests", "--min-password", "12"
+            *("--port", _ANYWHERE, "--max-connections", "1", "--no-guests"),
+            *("--min-password", "12", "--name", "Lab"),
         )
         first = await self.connect(self.port(service))
+        first.send(b"/register lab wonderland\n")
+        await first.see(b'! the name "lab" is reserved; choose another\n')
         first.send(b"/guest alice\n")
         await first.see(b"! this server takes no guests")
         first.send(b"/register alice wonderland\n")

@@ -617,6 +617,7 @@ def makeService(options: Options) -> IService:
         now,
         min_password=limits.min_password,
         trusted=options.trusted_accounts,
+        reserved=[options["name"]],
     )
     chat = Chat(store, accounts, guard, limits, now, reactor.callLater, fan_out, options.motd)
     admission = Admission(limits, options.networks, reactor)

@@ -157,6 +157,30 @@ class RegisterTests(AccountsTestCase):
             self.assertEqual(self.code(self.accounts.register(name, PASSWORD, SHARED)), "bad-name")
             self.assertEqual(self.code(self.accounts.take_guest_name(name)), "bad-name")
 
+    def test_name_of_the_server_is_refused(self) -> None:
+        """And what looks like it; not if it is no name, nor words of it."""
+        for server, refused, free in (
+            ("The-Lab", ("the-lab", "THE-LAB", "the-1ab"), ("lab", "the", "the-labs")),
+            ("The Lab!", (), ("the", "lab", "the-lab")),
+        ):
+            self.accounts = Accounts(
+                self.store, self.hasher, guard(), now, min_password=8, reserved=[server]
+            )
+            for name in refused:
+                for asked in (
+                    self.accounts.register(name, PASSWORD, SHARED),
+                    self.accounts.take_guest_name(name),
+                ):
+                    self.assertIn("is reserved; choose another", self.refusal(asked).text)
+            for name in free:
+                self.assertEqual(self.take(name), name)
+                self.accounts.release(name)
+
+    def test_reserved_name_that_somebody_has_already(self) -> None:
+        """It was registered before it was reserved: they log in as they did."""
+        old = self.store.add_account("nickserv", "nickserv", b"hash of correct horse", 0)
+        self.assertEqual(self.authenticate("NickServ"), self.successResultOf(old))
+
 
 class PasswordTests(AccountsTestCase):
     """What a password may be, and what becomes of a wrong one."""

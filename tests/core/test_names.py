@@ -148,8 +148,15 @@ class ChosenTests(SynchronousTestCase):
 
     def test_reserved_names_are_refused(self) -> None:
         """The server's own words and the command words are nobody's name."""
-        for raw in ("admin", "server", "root", "everyone", "you", "PM", "dm", "Ex", "exit"):
+        for raw in ("admin", "server", "root", "everyone", "you", "PM", "dm", "Ex", "exit", "IRC"):
             self.assertEqual(names.canonical(raw), raw.lower())
+            self.assertEqual(self.assertRaises(Refusal, names.chosen, raw).code, "bad-name")
+
+    def test_services_of_irc_are_refused(self) -> None:
+        """People send these their passwords, by habit."""
+        for raw in ("NickServ", "chanserv", "memoserv", "operserv", "botserv", "hostserv"):
+            self.assertEqual(self.assertRaises(Refusal, names.chosen, raw).code, "bad-name")
+        for raw in ("saslserv", "authserv", "global", "services", "system", "n\u0456ckserv"):
             self.assertEqual(self.assertRaises(Refusal, names.chosen, raw).code, "bad-name")
 
     def test_look_alikes_of_reserved_names_are_refused(self) -> None:

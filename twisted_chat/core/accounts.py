@@ -31,10 +31,12 @@ class Accounts:
         *,
         min_password: int,
         trusted: Iterable[str] = (),
+        reserved: Iterable[str] = (),
     ) -> None:
         """
         @param now: gives the time in UTC milliseconds.
         @param trusted: names of accounts that are free of the limit on lines.
+        @param reserved: what nobody may go by, besides what is always reserved.
         """
         self._store = store
         self._hasher = hasher
@@ -42,6 +44,7 @@ class Accounts:
         self._now = now
         self._min_password = min_password
         self._trusted = frozenset(trusted)
+        self._off_limits = names.skeletons(reserved)
         # Skeletons of the names of guests, and of names that are being registered.
         self._held: dict[str, str] = {}
         self._holds: Counter[str] = Counter()
@@ -88,7 +91,7 @@ class Accounts:
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password},
             C{throttled}, C{busy}.
         """
-        name = names.chosen(raw)
+        name = names.chosen(raw, self._off_limits)
         password = self._new_password(password)
         with self._reserved(name, held=held):
             await self._refuse_look_alike(name)
@@ -128,7 +131,7 @@ class Accounts:
         @param held: the name that the guest goes by so far; it stays held as well.
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}.
         """
-        name = names.chosen(raw)
+        name = names.chosen(raw, self._off_limits)
         if held is not None and names.skeleton(name) == names.skeleton(held):
             raise Refusal("name-taken", f'you are "{held}" already')
         self._take(name)

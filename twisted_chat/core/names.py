@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
 from itertools import islice
 
@@ -19,9 +19,11 @@ GUEST = "guest"
 """Names that begin with this are given out by the server, never chosen."""
 
 _RESERVED = """
-    admin administrator all anonymous chat dm everyone ex exit here me moderator nobody operator
-    pm quit root server staff support sysop system you
+    admin administrator all anonymous authserv botserv chanserv chat dm everyone ex exit global here
+    hostserv irc me memoserv moderator nickserv nobody operator operserv pm quit root saslserv
+    server services staff support sysop system you
 """
+"""The server's own words, and those that IRC has for services that take passwords."""
 
 _MOST_CANDIDATES = 1000
 
@@ -63,14 +65,15 @@ def canonical(raw: str) -> str:
     return name
 
 
-def chosen(raw: str) -> str:
+def chosen(raw: str, reserved: Container[str] = ()) -> str:
     """As L{canonical}, for a name that somebody wants to go by: not a reserved one.
 
+    @param reserved: skeletons of names that are reserved besides the usual ones.
     @raise Refusal: C{bad-name}.
     """
     name = canonical(raw)
     shape = skeleton(name)
-    if shape in _reserved_skeletons():
+    if shape in _reserved_skeletons() or shape in reserved:
         raise Refusal("bad-name", f'the name "{name}" is reserved; choose another')
     if shape.startswith(skeleton(GUEST)):
         raise Refusal(
@@ -78,6 +81,17 @@ def chosen(raw: str) -> str:
             f'names that begin with "{GUEST}" are given by the server; choose another',
         )
     return name
+
+
+def skeletons(raw: Iterable[str]) -> frozenset[str]:
+    """The skeletons of those that are names."""
+    shapes: set[str] = set()
+    for each in raw:
+        try:
+            shapes.add(skeleton(canonical(each)))
+        except Refusal:
+            pass  # nobody can take it
+    return frozenset(shapes)
 
 
 def room(raw: str) -> str:
@@ -165,4 +179,4 @@ def _prototype(character: str) -> str:
 
 @lru_cache(maxsize=1)
 def _reserved_skeletons() -> frozenset[str]:
-    return frozenset(map(skeleton, _RESERVED.split()))
+    return skeletons(_RESERVED.split())
