@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from confusable_homoglyphs.confusables import confusables_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -161,7 +162,7 @@ class ChosenTests(SynchronousTestCase):
 
     def test_look_alikes_of_reserved_names_are_refused(self) -> None:
         """What can be mistaken for a reserved name is reserved too."""
-        for raw in ("r00t", "\u0430dmin", "adrnin", "a11"):
+        for raw in ("r00t", "\u0430dmin", "adrnin", "a11", "se\uab81ver"):
             self.assertEqual(self.assertRaises(Refusal, names.chosen, raw).code, "bad-name")
 
     def test_guest_names_are_refused(self) -> None:
@@ -216,6 +217,34 @@ class SkeletonTests(SynchronousTestCase):
     def test_pair_looks_like_one_letter(self) -> None:
         """rn is taken for m."""
         self.assertTrue(self.alike("rnary", "mary"))
+
+    def test_every_pair_of_the_list(self) -> None:
+        """Two characters that Unicode's list of look-alikes names together look alike in names.
+
+        Not if one of them is in no name: capitals and wide letters, which a name spells small and
+        narrow. That a capital looks like another says nothing about the small letters.
+        """
+        held = differ = 0
+        for one, others in confusables_data.items():
+            for other in (str(entry["c"]).replace("\u200e", "") for entry in others):
+                # Within a name, as marks cannot begin one.
+                pair = [accepted(f"x{characters}x") for characters in (one, other)]
+                if None in pair or pair[0] == pair[1]:
+                    continue
+                if pair == [f"x{one}x", f"x{other}x"]:
+                    self.assertTrue(self.alike(f"x{one}x", f"x{other}x"), ascii(pair))
+                    held += 1
+                else:
+                    differ += not self.alike(str(pair[0]), str(pair[1]))
+        self.assertGreater(held, 1700)
+        self.assertLess(differ, 300)
+
+    def test_small_letters_that_look_like_others_than_their_capitals(self) -> None:
+        """Cherokee's small letters came after its capitals, and case is folded to these."""
+        self.assertTrue(self.alike("ca\uab81ol", "carol"))
+        self.assertTrue(self.alike("se\uab81ver", "server"))
+        self.assertFalse(self.alike("ca\uab81ol", "cayol"))
+        self.assertTrue(self.alike("\uab9e2", "42"))  # its capital is on the list, and it is not
 
     def test_case_does_not_matter(self) -> None:
         """A name looks the same in capitals."""

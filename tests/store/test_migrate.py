@@ -4,6 +4,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, inspect, text
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.store import DatabaseTooNew, migrate
@@ -102,7 +103,7 @@ class MigrateTests(SynchronousTestCase):
         self.upgrade()
         expected = {
             "INSERT INTO \"alembic_version\" VALUES('0001');": (
-                "INSERT INTO \"alembic_version\" VALUES('0002');"
+                f"INSERT INTO \"alembic_version\" VALUES('{HEAD}');"
             ),
             'INSERT INTO "log_head" VALUES(1,2);': 'INSERT INTO "log_head" VALUES(1,2,0);',
         }
@@ -110,3 +111,71 @@ class MigrateTests(SynchronousTestCase):
             [line for line in self.dump() if line.startswith("INSERT")],
             [expected.get(line, line) for line in before],
         )
+
+    def upgrade_to(self, version: str) -> None:
+        """Upgrade as the program of that version did."""
+        self.patch(migrate, "HEAD", version)
+        self.upgrade()
+        self.patch(migrate, "HEAD", HEAD)
+
+    def fill(self, table: str, rows: dict[str, str]) -> None:
+        """Rows with these names and skeletons."""
+        what = "accounts (password_hash, " if table == "accounts" else "rooms ("
+        values = "(x'00', " if table == "accounts" else "("
+        with self.connection.begin():
+            for name, skeleton in rows.items():
+                self.connection.execute(
+                    text(f"INSERT INTO {what}name, skeleton, created) VALUES {values}:n, :s, 0)"),
+                    {"n": name, "s": skeleton},
+                )
+
+    def skeletons(self, table: str) -> dict[str, str]:
+        """The names in a table, and their skeletons."""
+        rows = self.connection.execute(text(f"SELECT name, skeleton FROM {table} ORDER BY id"))
+        return {row.name: row.skeleton for row in rows}
+
+    def test_look_alikes_are_recomputed(self) -> None:
+        """Also when one gets what another had; whoever looks like an older one stays too, and the
+        log says so once."""
+        self.upgrade_to("0001")
+        self.fill("accounts", {"alice": "bob", "bob": "alice", "carol": "carol"})
+        self.fill("accounts", {"ca\uab81ol": "cayol", "d\xe5n": "da\u030an"})
+        self.fill("rooms", {"se\uab81ver": "seyver", "server": "server"})
+        with capturedLogs() as logged:
+            self.upgrade()
+            self.upgrade()
+        self.assertEqual(
+            self.skeletons("accounts"),
+            {
+                **{"alice": "alice", "bob": "bob", "carol": "carol"},
+                **{"ca\uab81ol": "carol 4", "d\xe5n": "da\u0307n"},
+            },
+        )
+        self.assertEqual(
+            self.skeletons("rooms"),
+            {"lobby": "lobby", "se\uab81ver": "server", "server": "server 3"},
+        )
+        self.assertEqual(
+            [formatEvent(entry) for entry in logged if "looks like" in formatEvent(entry)],
+            [
+                "accounts: ca\uab81ol looks like carol, which is older; both stay",
+                "rooms: server looks like se\uab81ver, which is older; both stay",
+            ],
+        )
+        self.connection.rollback()
+
+    def test_nothing_that_was_kept_is_lost(self) -> None:
+        """Accounts keep their numbers and passwords, and the log what refers to them."""
+        self.upgrade_to("0001")
+        self.fill("accounts", {"alice": "alice", "ca\uab81ol": "cayol"})
+        with self.connection.begin():
+            self.connection.execute(text("INSERT INTO direct_messages VALUES (1, 1, 2, 5, 'hi')"))
+        self.upgrade()
+        told = self.connection.execute(
+            text(
+                "SELECT name, password_hash, text FROM direct_messages"
+                " JOIN accounts ON accounts.id = recipient_id"
+            )
+        )
+        self.assertEqual([tuple(row) for row in told], [("ca\uab81ol", b"\x00", "hi")])
+        self.connection.rollback()

@@ -105,18 +105,35 @@ def room(raw: str) -> str:
 def skeleton(name: str) -> str:
     """What a name looks like: two names with one skeleton can be mistaken for each other.
 
-    After UTS #39, section 4: each character is replaced by the one that all its
-    look-alikes share, then case is folded, since the prototype of C{0} is C{O}.
+    After UTS #39, section 4: each character is replaced by the one that all its look-alikes share.
+    Case is folded after that, since the prototype of C{0} is C{O}, and not before: Cherokee's small
+    letters fold to capitals, which have other look-alikes. Accented letters that are on the list
+    as one character are replaced before their accents are taken off.
+
+    A change of what this gives needs a migration, as the store keeps skeletons.
     """
-    shape = unicodedata.normalize("NFD", name).casefold()
-    seen = {shape}
-    while True:  # folding the case of a prototype can give a character that has one itself
-        again = "".join(map(_prototype, shape))
-        again = unicodedata.normalize("NFD", again).casefold()
-        if again in seen:
-            return min(shape, again)
-        seen.add(again)
-        shape = again
+    return _settled(_decomposed, name.lower())
+
+
+def _decomposed(shape: str) -> str:
+    shape = unicodedata.normalize("NFD", _settled(_composed, shape))
+    shape = "".join(map(_prototype, shape)).casefold().lower()
+    return unicodedata.normalize("NFD", shape)
+
+
+def _composed(shape: str) -> str:
+    shape = unicodedata.normalize("NFC", shape)
+    return unicodedata.normalize("NFC", "".join(map(_prototype, shape)))
+
+
+def _settled(step: Callable[[str], str], shape: str) -> str:
+    """Repeat a step until it changes nothing: a prototype can have one itself. Of shapes that
+    become each other in turn, the least."""
+    seen: list[str] = []
+    while shape not in seen:
+        seen.append(shape)
+        shape = step(shape)
+    return min(seen[seen.index(shape) :])
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -168,7 +185,10 @@ def _too_long() -> Refusal:
 
 @lru_cache(maxsize=4096)
 def _prototype(character: str) -> str:
-    """The hub of the character's star of look-alikes: the one they are all listed with."""
+    """The hub of the character's star of look-alikes: the one they are all listed with. What is not
+    listed may be in the other case."""
+    if character not in confusables_data:
+        character = character.casefold()
     others = [entry["c"] for entry in confusables_data.get(character, ())]
     hub = max(
         [character, *others],
