@@ -190,12 +190,16 @@ class MemoryStore:
 
         return self._answer(add)
 
-    def set_password(self, account_id: int, password_hash: bytes, /) -> Deferred[None]:
-        def change() -> None:
+    def set_password(
+        self, account_id: int, before: bytes, password_hash: bytes, /
+    ) -> Deferred[bool]:
+        def change() -> bool:
             for account, skeleton in list(self._accounts.values()):
-                if account.id == account_id:
+                if account.id == account_id and account.password_hash == before:
                     changed = Account(account.id, account.name, password_hash)
                     self._accounts[account.name] = changed, skeleton
+                    return True
+            return False
 
         return self._answer(change)
 
@@ -320,12 +324,14 @@ class PlainHasher:
     It answers at once; while C{held}, on L{release}.
 
     @ivar verified: the hashes that passwords were checked against.
+    @ivar outdated: hashes that are to be renewed.
     """
 
     def __init__(self) -> None:
         self.held = False
         self.refusal: Exception | None = None
         self.verified: list[bytes | None] = []
+        self.outdated: set[bytes] = set()
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -349,6 +355,9 @@ class PlainHasher:
         self.verified.append(password_hash)
         await self._turn()
         return password_hash == b"hash of " + password.encode()
+
+    def is_outdated(self, password_hash: bytes, /) -> bool:
+        return password_hash in self.outdated
 
     async def _turn(self) -> None:
         if self.refusal is not None:

@@ -1,5 +1,6 @@
 """bcrypt on threads of its own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import bcrypt
@@ -11,6 +12,8 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.passwords import BcryptHasher
 
 reactor: Any = _reactor
+
+_checkpw = bcrypt.checkpw
 
 
 class BcryptHasherTests(TestCase):
@@ -27,6 +30,23 @@ class BcryptHasherTests(TestCase):
         if not self.stopped:
             self.stopped = True
             self.hasher.stop()
+
+    def restart(self, *, cost: int, hashes: Sequence[bytes] = ()) -> None:
+        """Go on with another hasher, that knows of these hashes."""
+        self.hasher.stop()
+        self.hasher = BcryptHasher(reactor, cost=cost, queue=2)
+        self.hasher.start(hashes)
+
+    def checks(self) -> list[bytes]:
+        """The hashes that passwords are checked against from now on."""
+        checked: list[bytes] = []
+
+        def check(password: bytes, password_hash: bytes) -> bool:
+            checked.append(password_hash)
+            return _checkpw(password, password_hash)
+
+        self.patch(bcrypt, "checkpw", check)
+        return checked
 
     def hashing(self, count: int) -> "list[Deferred[bytes]]":
         """Start to hash so many passwords at once."""
@@ -53,19 +73,45 @@ class BcryptHasherTests(TestCase):
         password_hash = bcrypt.hashpw(b"secret", bcrypt.gensalt(5))
         self.assertTrue(await self.hasher.verify("secret", password_hash, ""))
 
-    async def test_no_hash_takes_the_same_way_and_says_no(self) -> None:
-        """bcrypt checks it against a hash of the same cost, so it takes as long."""
-        checked: list[bytes] = []
-        really = bcrypt.checkpw
+    async def test_wrong_passwords_and_unknown_names_take_the_same_effort(self) -> None:
+        """That of the highest cost there is, whatever the hash's own: a check of a cost is as much
+        as two of the one below."""
+        for highest, start in ((4, ()), (6, [b"$2b$04$", b"$2b$06$"]), (6, [b"$2b$06$"])):
+            self.restart(cost=4, hashes=start)
+            hashes = [bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)) for cost in (4, highest)]
+            for password in ("wrong", ""):
+                for password_hash in (None, *hashes):
+                    checked = self.checks()
+                    self.assertFalse(await self.hasher.verify(password, password_hash, ""))
+                    effort = sum(2 ** int(each[4:6]) for each in checked)
+                    self.assertEqual(effort, 2**highest, (password_hash, checked))
+                    self.assertEqual({len(each) for each in checked}, {60})
 
-        def check(password: bytes, password_hash: bytes) -> bool:
-            checked.append(password_hash)
-            return really(password, password_hash)
+    async def test_option_is_higher_than_all_hashes(self) -> None:
+        """Then that is the effort, as new passwords will have it."""
+        self.restart(cost=6, hashes=[b"$2b$04$"])
+        old = bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
+        for password_hash, costs in ((None, ["06"]), (old, ["04", "04", "05"])):
+            checked = self.checks()
+            self.assertFalse(await self.hasher.verify("wrong", password_hash, ""))
+            self.assertEqual([each[4:6].decode() for each in checked], costs)
 
-        self.patch(bcrypt, "checkpw", check)
-        for password in ("secret", ""):
-            self.assertFalse(await self.hasher.verify(password, None, ""))
-        self.assertEqual([(h[:7], len(h)) for h in checked], [(b"$2b$04$", 60)] * 2)
+    async def test_right_password_takes_the_effort_of_its_own_hash(self) -> None:
+        """Whoever has it learns nothing from the time."""
+        self.restart(cost=4, hashes=[b"$2b$06$"])
+        right = await self.hasher.hash("secret", "")
+        checked = self.checks()
+        self.assertTrue(await self.hasher.verify("secret", right, ""))
+        self.assertEqual(checked, [right])
+
+    def test_hash_is_outdated_if_a_new_one_would_cost_more(self) -> None:
+        """Not if it would cost less: it is as good as it was."""
+        self.restart(cost=5)
+        outdated = {
+            cost: self.hasher.is_outdated(bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)))
+            for cost in (4, 5, 6)
+        }
+        self.assertEqual(outdated, {4: True, 5: False, 6: False})
 
     async def test_too_many_are_refused_as_busy(self) -> None:
         """At once; those who came before are served, and then there is room again."""

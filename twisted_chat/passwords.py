@@ -1,7 +1,7 @@
 """bcrypt on threads of its own."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import bcrypt
@@ -14,6 +14,8 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.throttle import FairQueue
 
 _THREADS = 2
+
+_PREFIX = len(b"$2b$12$")
 
 T = TypeVar("T")
 
@@ -32,10 +34,16 @@ class BcryptHasher:
         self._idle = _THREADS
         self._waiting: FairQueue[Deferred[None]] = FairQueue(queue)
         self._pool = ThreadPool(minthreads=0, maxthreads=_THREADS, name="passwords")
-        # Well-formed, and the hash of no password: checking one against it takes the usual effort.
-        self._nobody = bcrypt.gensalt(cost) + secrets.token_hex(16)[:31].encode()
+        self._highest = cost
+        # Behind a cost, the hash of no password.
+        self._nobody = bcrypt.gensalt(4)[_PREFIX:] + secrets.token_hex(16)[:31].encode()
 
-    def start(self) -> None:
+    def start(self, hashes: Iterable[bytes] = ()) -> None:
+        """Begin to work.
+
+        @param hashes: those that passwords may be checked against, or what each begins with.
+        """
+        self._highest = max([self._cost, *map(_cost, hashes)])
         self._pool.start()
 
     def stop(self) -> None:
@@ -51,11 +59,26 @@ class BcryptHasher:
         )
 
     async def verify(self, password: str, password_hash: bytes | None, network: str, /) -> bool:
-        against = self._nobody if password_hash is None else password_hash
-        right = await self._run(network, lambda: bcrypt.checkpw(password.encode(), against))
+        right = await self._run(network, lambda: self._check(password.encode(), password_hash))
         if right and network:
             self._waiting.know(network)
         return right
+
+    def is_outdated(self, password_hash: bytes, /) -> bool:
+        return _cost(password_hash) < self._cost
+
+    def _check(self, password: bytes, password_hash: bytes | None) -> bool:
+        """Is this the password? It takes as long to say no to any, with a hash of whatever cost, as
+        the hash of the highest cost takes."""
+        left = [self._highest]
+        if password_hash is not None:
+            if bcrypt.checkpw(password, password_hash):
+                return True
+            # A cost is twice the effort of the one below: 4, 4 and 5 are together as much as 6.
+            left = [*range(_cost(password_hash), self._highest)]
+        for cost in left:
+            bcrypt.checkpw(password, b"$2b$%02d$" % cost + self._nobody)
+        return False
 
     async def _run(self, network: str, work: Callable[[], T]) -> T:
         if self._stopped:
@@ -81,6 +104,11 @@ class BcryptHasher:
                 Refusal("busy", "too many people are logging in; try again in a moment")
             )
         return turn
+
+
+def _cost(password_hash: bytes) -> int:
+    digits = password_hash[4:6]
+    return int(digits) if digits.isdigit() else 0
 
 
 def _going_down() -> Refusal:

@@ -506,7 +506,7 @@ class ChatService(MultiService):
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
         self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
-        self._hasher.start()
+        self._hasher.start(self._store.password_hashes)
         if self._history_days:
             self._pruning.start(_PRUNE_EVERY).addErrback(
                 lambda failure: _log.failure("deleting old messages", failure)

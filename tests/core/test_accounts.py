@@ -21,6 +21,10 @@ _SPELLINGS = list(
 )
 
 
+async def _answer(right: bool) -> bool:
+    return right
+
+
 class AccountsTestCase(SynchronousTestCase):
     """Accounts with nothing behind them but memory."""
 
@@ -235,6 +239,90 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(
             self.code(self.accounts.authenticate("alice", PASSWORD, SHARED)), "wrong-password"
         )
+
+    def change(self, old: str, new: str) -> "Deferred[None]":
+        """Change alice's password."""
+        return Deferred.fromCoroutine(self.accounts.change_password("alice", old, new, SHARED))
+
+    def release_all(self) -> None:
+        """Hash whatever is asked for, one after the other."""
+        while self.hasher.waiting:
+            self.hasher.release()
+
+    def test_of_two_changes_at_once_one_wins(self) -> None:
+        """The other's old password is wrong by then."""
+        self.register("alice")
+        self.hasher.held = True
+        first, second = self.change(PASSWORD, "battery staple"), self.change(PASSWORD, "my horse")
+        self.release_all()
+        self.successResultOf(first)
+        refusal = self.failureResultOf(second, Refusal).value
+        self.assertEqual(
+            (refusal.code, refusal.text), ("wrong-password", "the old password is wrong")
+        )
+        self.hasher.held = False
+        self.authenticate("alice", "battery staple")
+
+    def test_old_password_while_it_is_changed(self) -> None:
+        """It was right when it was looked up, and is not let in any more."""
+        self.register("alice")
+        self.hasher.held = True
+        changing = self.change(PASSWORD, "battery staple")
+        self.hasher.release()  # the old one is right
+        late = Deferred.fromCoroutine(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        self.hasher.release()
+        self.successResultOf(changing)
+        self.release_all()
+        self.assertEqual(self.failureResultOf(late, Refusal).value.code, "wrong-password")
+
+    def renew(self, account: Account) -> "Deferred[None]":
+        """As it is done behind a login."""
+        return Deferred.fromCoroutine(self.accounts.renew(account, PASSWORD, SHARED))
+
+    def test_outdated_hash_is_renewed(self) -> None:
+        """Only one that would cost more today."""
+        self.store.add_account("alice", "alice", b"old", 0)
+        account = Account(1, "alice", b"old")
+        self.successResultOf(self.renew(account))
+        self.assertEqual(self.successResultOf(self.store.find_account("alice")), account)
+        self.hasher.outdated = {b"old"}
+        self.successResultOf(self.renew(account))
+        self.assertEqual(self.authenticate("alice").password_hash, b"hash of correct horse")
+
+    def test_renewing_does_not_bring_back_an_old_password(self) -> None:
+        """It was changed while the old one was hashed anew."""
+        account = self.register("alice")
+        self.hasher.outdated = {account.password_hash}
+        self.hasher.held = True
+        renewing = self.renew(account)
+        self.store.set_password(account.id, account.password_hash, b"hash of battery staple")
+        self.release_all()
+        self.successResultOf(renewing)
+        self.hasher.held = False
+        self.authenticate("alice", "battery staple")
+
+    def test_password_is_changed_while_its_hash_is_renewed(self) -> None:
+        """The change wins."""
+        account = Account(1, "alice", b"old")
+        self.successResultOf(self.store.add_account("alice", "alice", b"old", 0))
+        self.patch(self.hasher, "verify", lambda password, *_: _answer(password == PASSWORD))
+        self.hasher.held = True
+        changing = self.change(PASSWORD, "battery staple")
+        self.store.set_password(account.id, b"old", b"renewed")
+        self.release_all()
+        self.successResultOf(changing)
+        found = self.successResultOf(self.store.find_account("alice"))
+        assert found is not None
+        self.assertEqual(found.password_hash, b"hash of battery staple")
+
+    def test_renewing_that_is_refused_is_left_for_the_next_login(self) -> None:
+        """When too many wait, for one."""
+        account = self.register("alice")
+        self.hasher.outdated = {account.password_hash}
+        self.hasher.refusal = Refusal("busy", "later")
+        self.successResultOf(self.renew(account))
+        self.hasher.refusal = None
+        self.assertEqual(self.authenticate("alice"), account)
 
     def test_refused_change_keeps_the_old_password(self) -> None:
         """A wrong old password or a bad new one changes nothing."""

@@ -131,7 +131,7 @@ class DoubtTests(DoubtTestCase):
             (lambda: self.store.add_room("tea", "tea", NOW), self.all_rooms),
             (lambda: self.store.set_topic(self.lobby.id, "tea", "alice"), self.all_rooms),
             (
-                lambda: self.store.set_password(alice.id, b"new"),
+                lambda: self.store.set_password(alice.id, alice.password_hash, b"new"),
                 lambda: self.store.find_account("alice"),
             ),
             (mark, lambda: self.store.unread(bob.id, 10)),
@@ -269,7 +269,9 @@ class MovedTests(DoubtTestCase):
         await self.append(_said(self.lobby, "1"))
         away = self.path.rename(self.path.with_name("away"))
         self.assertEqual(await self.append(_said(self.lobby, "2")), [])
-        self.assertIn("nothing was done", await self.refused(self.store.set_password(1, b"new")))
+        self.assertIn(
+            "nothing was done", await self.refused(self.store.set_password(1, b"old", b"new"))
+        )
         self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
         (line,) = self.lines
         self.assertIn(f"refuses to keep messages: {self.path.resolve()} was moved or deleted", line)

@@ -343,9 +343,28 @@ class AccountTests(StoreTestCase):
     async def test_password_can_be_set(self) -> None:
         """For that account only."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
-        await self.store.set_password(alice.id, b"new")
+        self.assertTrue(await self.store.set_password(alice.id, alice.password_hash, b"new"))
         self.assertEqual(await self.store.find_account("alice"), Account(alice.id, "alice", b"new"))
         self.assertEqual(await self.store.find_account("bob"), bob)
+
+    async def test_password_that_is_another_by_now_stays(self) -> None:
+        """Of two who replace the same one, the first does."""
+        alice = await self.account("alice")
+        set_ = [
+            await self.store.set_password(alice.id, alice.password_hash, each)
+            for each in (b"first", b"second")
+        ]
+        self.assertEqual(set_, [True, False])
+        found = await self.store.find_account("alice")
+        self.assertEqual(found, Account(alice.id, "alice", b"first"))
+
+    async def test_how_passwords_are_hashed(self) -> None:
+        """What their hashes begin with, each once."""
+        self.assertEqual(self.store.password_hashes, [])
+        for name, cost in (("alice", b"04"), ("bob", b"12"), ("carol", b"04")):
+            await self.store.add_account(name, name, b"$2b$" + cost + b"$" + name.encode(), NOW)
+        await self.reopen()
+        self.assertEqual(sorted(self.store.password_hashes), [b"$2b$04$", b"$2b$12$"])
 
 
 class RoomTests(StoreTestCase):

@@ -110,7 +110,7 @@ class FullTests(OutageTestCase):
             self.store.add_account("b" * 30, "b" * 3000, b"x" * 5000, NOW),
             self.store.add_room("tea", "t" * 5000, NOW),
             self.store.set_topic(self.lobby.id, "t" * 5000, "alice"),
-            self.store.set_password(alice.id, b"x" * 5000),
+            self.store.set_password(alice.id, alice.password_hash, b"x" * 5000),
         ):
             sentence = await self.refused(change)
             self.assertIn("cannot be written at the moment", sentence)

@@ -49,6 +49,7 @@ class Accounts:
         self._held: dict[str, str] = {}
         self._holds: Counter[str] = Counter()
         self._guest_number = 0
+        self._changes: Counter[str] = Counter()  # of passwords, by account
 
     async def is_registered(self, name: str) -> bool:
         return await self._store.find_account(name) is not None
@@ -69,6 +70,7 @@ class Accounts:
         except Refusal:
             name = ""
         async with self._guard.password_try(source):
+            changes = self.changes(name)
             account = await self._store.find_account(name)
             try:
                 password = _normal(password)
@@ -77,7 +79,7 @@ class Accounts:
             password_hash = account.password_hash if account else None
             right = await self._hasher.verify(password, password_hash, source.network)
             await self._guard.before_answer(source, name)
-            if account is None or not right:
+            if account is None or not right or self.changes(name) != changes:
                 self._guard.wrong_password(source, name)
                 raise Refusal("wrong-password", "wrong name or password")
             return account
@@ -117,13 +119,37 @@ class Accounts:
         @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}.
         """
         new = self._new_password(new)
+        password_hash = None
+        changed = False
+        while not changed:  # the hash that it replaces may have been renewed meanwhile
+            try:
+                account = await self.authenticate(name, old, source)
+            except Refusal as refusal:
+                if refusal.code != "wrong-password":
+                    raise
+                raise Refusal("wrong-password", "the old password is wrong") from None
+            if password_hash is None:
+                password_hash = await self._hasher.hash(new, source.network)
+            changed = await self._store.set_password(
+                account.id, account.password_hash, password_hash
+            )
+        self._changes[name] += 1
+
+    def changes(self, name: str) -> int:
+        """How often the account's password was changed since the start: whoever gave the one from
+        before must not come in any more."""
+        return self._changes[name]
+
+    async def renew(self, account: Account, password: str, source: Source) -> None:
+        """Hash the right password of an account anew, if its hash is outdated. Nothing is lost if
+        that cannot be done now: it is tried again at the next login."""
+        if not self._hasher.is_outdated(account.password_hash):
+            return
         try:
-            account = await self.authenticate(name, old, source)
-        except Refusal as refusal:
-            if refusal.code != "wrong-password":
-                raise
-            raise Refusal("wrong-password", "the old password is wrong") from None
-        await self._store.set_password(account.id, await self._hasher.hash(new, source.network))
+            password_hash = await self._hasher.hash(_normal(password), source.network)
+            await self._store.set_password(account.id, account.password_hash, password_hash)
+        except Refusal:
+            pass
 
     async def take_guest_name(self, raw: str, *, held: str | None = None) -> str:
         """Hold a name for a guest until L{release}.

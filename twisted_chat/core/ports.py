@@ -58,7 +58,10 @@ class Store(Protocol):
     ) -> Awaitable[Account | None]:
         """Add an account; L{None} if one has this name or skeleton already."""
 
-    def set_password(self, account_id: int, password_hash: bytes, /) -> Awaitable[None]: ...
+    def set_password(
+        self, account_id: int, before: bytes, password_hash: bytes, /
+    ) -> Awaitable[bool]:
+        """Replace the hash of an account's password, if it is still the one from before."""
 
     def add_room(self, name: str, skeleton: str, time: int, /) -> Awaitable[RoomRecord | None]:
         """Add a room; L{None} if one has this name or skeleton already."""
@@ -114,4 +117,7 @@ class PasswordHasher(Protocol):
     def verify(
         self, password: str, password_hash: bytes | None, network: str, /
     ) -> Awaitable[bool]:
-        """Is this the password? Without a hash: no, after the same effort."""
+        """Is this the password? Without a hash: no. It takes the same effort to say no to any."""
+
+    def is_outdated(self, password_hash: bytes, /) -> bool:
+        """Would a new hash take more effort to guess the password of?"""

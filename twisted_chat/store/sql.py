@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     Row,
     Select,
     UpdateBase,
@@ -79,12 +80,16 @@ class SqlStore:
 
     While the disk is full or fails, what cannot be done is refused, and done again once it can be.
     When the file turns out to be damaged, nothing more is done with it.
+
+    @ivar password_hashes: how passwords were hashed when it was opened: what their hashes begin
+        with, before the salt.
     """
 
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
         """@raise StoreError: if the URL is not that of an SQLite database."""
         self._url = sqlite_url(url)
         self._database = Database(self._url, reactor)
+        self.password_hashes: Sequence[bytes] = ()
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._feed: Feed | None = None
@@ -117,7 +122,9 @@ class SqlStore:
         @raise DatabaseTooNew: if a newer version of this program made it.
         """
         try:
-            records = self._database.open(_rooms)
+            records, self.password_hashes = self._database.open(
+                lambda connection: (_rooms(connection), _password_hashes(connection))
+            )
         except (SQLAlchemyError, sqlite3.Error, StoreError, ValueError, TypeError) as error:
             raise StoreError(_reason(self._url, error)) from error
         self._pool.start()
@@ -307,11 +314,10 @@ class SqlStore:
         id = await self._add(statement)
         return None if id is None else Account(id, name, password_hash)
 
-    async def set_password(self, account_id: int, password_hash: bytes, /) -> None:
-        await self._write(
-            _execute,
-            update(accounts).where(accounts.c.id == account_id).values(password_hash=password_hash),
-        )
+    async def set_password(self, account_id: int, before: bytes, password_hash: bytes, /) -> bool:
+        mine = (accounts.c.id == account_id) & (accounts.c.password_hash == before)
+        statement = update(accounts).where(mine).values(password_hash=password_hash)
+        return await self._write(lambda c, s: c.execute(s).rowcount == 1, statement)
 
     # Rooms
 
@@ -561,6 +567,14 @@ def _rooms(connection: Connection) -> list[RoomRecord]:
         ).order_by(rooms.c.name)
     )
     return [RoomRecord(*row) for row in rows]
+
+
+def _password_hashes(connection: Connection) -> list[bytes]:
+    return list(
+        connection.scalars(
+            select(func.substr(accounts.c.password_hash, 1, 7, type_=LargeBinary)).distinct()
+        )
+    )
 
 
 def _first(connection: Connection, statement: Select[Any]) -> Row[Any] | None:
