@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from benchmarks.daemon import Daemon
 from twisted_chat.client import connection, connector
 from twisted_chat.client.connection import Client, Event, GaveUp, Identity, Refused, Where
+from twisted_chat.client.identity import after
 
 reactor: Any = _reactor
 
@@ -164,6 +165,25 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(str(server.client._error), "wrong [1mname")
         server.reactor.advance(600)
         self.assertEqual(server.reactor.unixClients, [])
+
+    def test_password_was_changed_elsewhere(self) -> None:
+        """It is told so, tries the old one once more, and gives up."""
+        server = Server(self, BOT)
+        server.let_in()
+        server.tell("bye", text="your password was changed; log in with the new one")
+        server.lose()
+        self.assertIn("your password was changed", server.of("bye")[0]["text"])
+        server.come_back()
+        server.hello()
+        server.tell("error", code="wrong-password", text="wrong name", command="/login")
+        self.assertIsInstance(server.client._error, GaveUp)
+        server.reactor.advance(6000)
+        self.assertEqual(server.reactor.unixClients, [])
+
+    def test_changes_its_password(self) -> None:
+        """It comes back with the new one, whether or not it kept its other sessions."""
+        for rest in "s3cret-pw new-pw", "--keep s3cret-pw new-pw":
+            self.assertEqual(after(BOT, "passwd", rest), Identity("bot", "new-pw"))
 
     def test_registers_once(self) -> None:
         """If the name is registered already, it logs in."""

@@ -86,12 +86,14 @@ class Session:
     @ivar shown: the id of the last private message that it was shown, up to the first that it was
         not; 0 if all of these count as read.
     @ivar has_gap: there is a first that it was not shown.
+    @ivar hang_up: has its face say this farewell and end it.
     """
 
     __slots__ = (
         "closed",
         "current",
         "echo",
+        "hang_up",
         "has_gap",
         "in_flight",
         "outbox",
@@ -105,9 +107,15 @@ class Session:
         "wrote",
     )
 
-    def __init__(self, outbox: Outbox, source: Source = SHARED) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        source: Source = SHARED,
+        hang_up: Callable[[str], None] = lambda farewell: None,
+    ) -> None:
         self.outbox = outbox
         self.source = source
+        self.hang_up = hang_up
         self.echo = False
         self.closed = False
         self.person: Person | None = None
@@ -228,9 +236,11 @@ class Chat:
 
         A guest becomes the account and stays where it is.
 
-        @raise Refusal: C{already-logged-in}.
+        @raise Refusal: C{already-logged-in}, and C{wrong-password} if the password was changed
+            meanwhile.
         """
         _refuse_account(session)
+        changes = self._accounts.changes(account.name)
         await self._wake(self._lobby)
         seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
         missed: Sequence[Message] | None = None
@@ -244,6 +254,8 @@ class Chat:
         if session.closed:
             return
         _refuse_account(session)
+        if self._accounts.changes(account.name) != changes:
+            raise Refusal("wrong-password", "the password was changed just now; use the new one")
         person = self._people.get(account.name)
         if person is None or person.account is None:
             person = self._people[account.name] = Person(account.name, account)
@@ -324,6 +336,15 @@ class Chat:
         for room in rooms:
             if person not in room.people:
                 self._went(room, person.name)
+
+    def end_others(self, session: Session, name: str, farewell: str) -> int:
+        """End all sessions of an account but this one, which may be over itself; gives back how
+        many there were."""
+        person = self._people.get(name)
+        others = [s for s in person.sessions if s is not session] if person is not None else []
+        for other in others:
+            other.hang_up(farewell)
+        return len(others)
 
     def end(self, farewell: str) -> None:
         """Say bye to everyone, all at once: nobody is told that the others leave."""

@@ -251,7 +251,17 @@ class ArgumentTests(SynchronousTestCase):
     def test_quoted_words(self) -> None:
         """A word with spaces in it stands in double quotes."""
         self.assertEqual(arguments('/login alice "my secret"'), ["alice", "my secret"])
-        self.assertEqual(arguments('/passwd "old one" "new one"'), ["old one", "new one"])
+        self.assertEqual(arguments('/passwd "old one" "new one"'), ["", "old one", "new one"])
+
+    def test_option(self) -> None:
+        """Is there or not, in front of the words; in quotes it is a word as any other."""
+        self.assertEqual(arguments("/passwd old-one new-one"), ["", "old-one", "new-one"])
+        self.assertEqual(arguments("/passwd --keep old new"), ["--keep", "old", "new"])
+        self.assertEqual(arguments("/passwd old --keep"), ["", "old", "--keep"])
+        self.assertEqual(arguments('/passwd "--keep" new'), ["", "--keep", "new"])
+        self.assertEqual(arguments("/passwd --keeper new"), ["", "--keeper", "new"])
+        self.assertEqual(arguments("/passwd --keep"), ["--keep"])
+        self.assertEqual(arguments("/passwd"), [])
 
     def test_empty_quotes_are_an_empty_word(self) -> None:
         """A pair of quotes with nothing in it is an argument."""

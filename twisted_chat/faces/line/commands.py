@@ -23,7 +23,8 @@ class Command:
     @ivar word: what is typed, after the slash; one that begins with a capital stands alone on
         the line without a slash.
     @ivar usage: its parameters; in brackets if optional. C{MESSAGE}, C{TEXT} and C{ACTION} take
-        the rest of the line.
+        the rest of the line. One that begins with C{--} is empty unless it is typed as it stands,
+        without quotes.
     @ivar run: is called with the terminal and an argument for each parameter that was given.
     @ivar anyone: may be called before login.
     @ivar cost: how many lines it counts as, since it gives the server more to do than a line.
@@ -71,6 +72,8 @@ class Command:
         """What is said to somebody who gets the parameters wrong."""
         return Refusal("bad-arguments", f"usage: {self.synopsis}")
 
+
+_PASSWORD_CHANGED = "your password was changed; log in with the new one"
 
 _ENTRIES = 500
 """People, rooms or messages in an answer that count as one more line."""
@@ -137,6 +140,7 @@ async def _login(at: Terminal, name: str, password: str | None = None) -> None:
     if password is not None:
         account = await at.accounts.authenticate(name, password, at.session.source)
         await at.chat.log_in(at.session, account)
+        at.renew(account, password)
     elif not await login.log_in(at, name):
         at.notice("nothing was changed")
 
@@ -158,7 +162,9 @@ def _refuse_account(at: Terminal) -> None:
         raise Refusal("already-logged-in", f"you are logged in as {person.name} already")
 
 
-async def _passwd(at: Terminal, old: str | None = None, new: str | None = None) -> None:
+async def _passwd(
+    at: Terminal, keep: str = "", old: str | None = None, new: str | None = None
+) -> None:
     person = at.session.person
     if person is None or person.account is None:
         raise Refusal("forbidden", "a guest has no password; /register NAME PASSWORD sets one")
@@ -170,7 +176,9 @@ async def _passwd(at: Terminal, old: str | None = None, new: str | None = None) 
             at.notice("nothing was changed")
             return
     await at.accounts.change_password(person.name, old, new, at.session.source)
-    at.notice("your password is changed")
+    ended = 0 if keep else at.chat.end_others(at.session, person.name, _PASSWORD_CHANGED)
+    told = f"; {ended} other session{' was' if ended == 1 else 's were'} ended" if ended else ""
+    at.notice(f"your password is changed{told}")
 
 
 def _users(at: Terminal, room: str = "") -> None:
@@ -354,7 +362,13 @@ COMMANDS: Sequence[Command] = (
         "a guest's new name",
         lambda at, name: at.chat.rename_guest(at.session, name),
     ),
-    Command("passwd", (), "[OLD] [NEW]", "change your password", _passwd),
+    Command(
+        "passwd",
+        (),
+        "[--keep] [OLD] [NEW]",
+        "change your password; your other sessions end",
+        _passwd,
+    ),
     Command("json", (), "on|off", "JSON Lines, for programs", _json, anyone=True),
     Command("quit", ("logout", "exit", "bye"), "", "leave", _quit, anyone=True),
     Command("PM", (), "", "alone on a line: asks for a message to everyone", _ask_message),

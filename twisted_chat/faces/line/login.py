@@ -42,6 +42,7 @@ async def log_in(at: Terminal, name: str) -> bool:
             _go_on(at, refusal)
         else:
             await at.chat.log_in(at.session, account)
+            at.renew(account, password)
             return True
     return False
 

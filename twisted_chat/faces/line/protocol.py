@@ -32,6 +32,7 @@ from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Code, Refusal
 from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import Account
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
@@ -149,7 +150,7 @@ class ChatProtocol(LineReceiver):
         self.outbox = Outbox(
             self.transport, self.factory.text, self.factory.outbox_limits, self._landed
         )
-        self.session = Session(self.outbox, self._source)
+        self.session = Session(self.outbox, self._source, self.hang_up)
         self.factory.connected(self, self._source)
         self.notice(
             f"Welcome to {self.factory.settings.name}."
@@ -516,6 +517,11 @@ class ChatProtocol(LineReceiver):
         self.hang_up(farewell)
         if not self._gone:
             self._cutting = self.factory.clock.callLater(_REFUSAL, self.transport.abortConnection)
+
+    def renew(self, account: Account, password: str) -> None:
+        Deferred.fromCoroutine(self.accounts.renew(account, password, self._source)).addErrback(
+            lambda failure: _log.failure("renewing the hash of a password", failure)
+        )
 
     async def ask(self, question: str) -> str:
         self.notice(question)

@@ -7,6 +7,7 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
+from twisted_chat.core.model import Account
 
 
 class Terminal(Protocol):
@@ -48,6 +49,10 @@ class Terminal(Protocol):
 
     def hang_up(self) -> None:
         """Say bye and end the connection."""
+
+    def renew(self, account: Account, password: str) -> None:
+        """Have the hash of the password that somebody has just logged in with renewed, if it is
+        outdated. Does not wait for it."""
 
     async def ask(self, question: str) -> str:
         """Put a question; gives back the next line."""
