@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from tests.support import NOW
+from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import (
     Account,
     DirectMessage,
@@ -248,6 +249,17 @@ class LogTests(StoreTestCase):
         await self.reopen()
         history = await self.store.history(self.lobby, 2000)
         self.assertEqual(_texts(history), [str(n) for n in range(1500)])
+
+    async def test_question_behind_the_end_is_refused(self) -> None:
+        """By somebody whose password was being checked, for one."""
+        closing = Deferred.fromCoroutine(self.store.close())
+        asked: Deferred[object] = Deferred.fromCoroutine(self.store.find_account("alice"))
+        asked.addErrback(lambda failure: failure.value)
+        await closing
+        self.open()
+        refusal = await asked
+        assert isinstance(refusal, Refusal), refusal
+        self.assertEqual(refusal.code, "closed")
 
     async def test_settle_waits_for_all_commits(self) -> None:
         """Also for those that had not begun; with nothing to do it returns."""

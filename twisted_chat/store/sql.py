@@ -381,6 +381,8 @@ class SqlStore:
         """On the store's thread: do this, unless the file is known to be damaged."""
         if self._damage is not None:
             raise StoreError(self._damage)
+        if not self._database.is_open:
+            raise Refusal("closed", "the server is going down")
         try:
             return work(*args, **kwargs)
         except Exception as error:

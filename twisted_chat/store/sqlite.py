@@ -116,6 +116,11 @@ class Database:
         if connection is not None:
             connection.close()
 
+    @property
+    def is_open(self) -> bool:
+        """It was opened and not closed."""
+        return self._connection is not None
+
     def hasten(self) -> None:
         """Wait no longer for a disk that fails: what is in doubt is looked at once more and then
         left in doubt. To be called by any thread."""
