@@ -1,10 +1,12 @@
 """bcrypt on threads of its own."""
 
+import threading
 from typing import Any
 
 import bcrypt
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from twisted_chat.core.errors import Refusal
@@ -22,11 +24,25 @@ class BcryptHasherTests(TestCase):
         self.stopped = False
         self.addCleanup(self.stop)
 
-    def stop(self) -> None:
+    def stop(self) -> "Deferred[None] | None":
         """Stop the hasher, once."""
-        if not self.stopped:
-            self.stopped = True
-            self.hasher.stop()
+        if self.stopped:
+            return None
+        self.stopped = True
+        return self.hasher.stop()
+
+    def hold(self) -> threading.Event:
+        """Have what is hashed from now on wait for this event."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        really = bcrypt.hashpw
+
+        def hashpw(password: bytes, salt: bytes) -> bytes:
+            self.assertTrue(event.wait(10))
+            return really(password, salt)
+
+        self.patch(bcrypt, "hashpw", hashpw)
+        return event
 
     def hashing(self, count: int) -> "list[Deferred[bytes]]":
         """Start to hash so many passwords at once."""
@@ -74,6 +90,56 @@ class BcryptHasherTests(TestCase):
         await gatherResults(served)
         await gatherResults(self.hashing(4))
 
+    async def test_cancelled_while_it_waits(self) -> None:
+        """It takes no thread and no place, and those behind it are served."""
+        first, second, waiting, also_waiting = self.hashing(4)
+        for each in (waiting, also_waiting):
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        others = self.hashing(2)
+        await gatherResults([first, second, *others])
+        await gatherResults(self.hashing(4))
+
+    async def test_cancelled_while_it_is_hashed(self) -> None:
+        """The thread is taken until it is done: there are no more than two at any time."""
+        event = self.hold()
+        running = self.hashing(2)
+        for each in running:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        waiting, also_waiting, refused = self.hashing(3)
+        self.assert_refused(refused, "busy")
+        event.set()
+        await gatherResults([waiting, also_waiting])
+        await gatherResults(self.hashing(4))
+
+    async def test_failure_gives_the_thread_back(self) -> None:
+        """Also if nobody waits for it any more."""
+        event = self.hold()
+        too_long = "secret" * 80
+        failing, cancelled = (
+            Deferred.fromCoroutine(self.hasher.hash(too_long, "")) for _ in range(2)
+        )
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        waiting = self.hashing(2)
+        event.set()
+        await self.assertFailure(failing, ValueError)
+        await gatherResults(waiting)
+        await gatherResults(self.hashing(4))
+
+    async def test_stop_does_not_hold_up_the_reactor(self) -> None:
+        """While a password is hashed, everything else goes on."""
+        event = self.hold()
+        [running] = self.hashing(1)
+        stopped = self.stop()
+        assert stopped is not None
+        await deferLater(reactor, 0)
+        self.assertNoResult(stopped)
+        event.set()
+        await stopped
+        await running
+
     async def test_stop_refuses_who_waits(self) -> None:
         """What is under way is brought to its end."""
         running, also_running, waiting, also_waiting = self.hashing(4)
@@ -93,7 +159,7 @@ class BcryptHasherTests(TestCase):
         """After the end there is an answer, too."""
         hasher = BcryptHasher(reactor, cost=4, queue=1)
         hasher.start()
-        hasher.stop()
+        await hasher.stop()
         with self.assertRaises(Refusal) as caught:
             await hasher.hash("x", "")
         self.assertEqual(caught.exception.code, "closed")

@@ -540,7 +540,7 @@ class ChatService(MultiService):
         self._store.hasten()
         await self._store.settle()
         await self._factory.hang_up("the server is going down; bye", _GRACE)
-        self._hasher.stop()
+        await self._hasher.stop()
         await self._store.close()
         self._hang_up.stop()
 
