@@ -36,7 +36,7 @@ from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, 
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
-from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
+from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits, below
 from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
@@ -817,7 +817,7 @@ def _keep_alive(transport: Any, limits: Limits) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    handle = _below(transport).getHandle()
+    handle = below(transport).getHandle()
     for option, value in tcp_options(limits.keepalive, limits.stuck_after):
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -828,17 +828,10 @@ _FIN = getattr(select, "POLLRDHUP", 0)  # Linux only
 def _hang_ups(transport: Any) -> int:
     """What poll(2) knows of the peer, though nothing is read: C{POLLRDHUP} after a FIN, C{POLLHUP}
     and C{POLLERR} when the connection is no more."""
-    below = _below(transport)
-    if not ISystemHandle.providedBy(below):
+    lowest = below(transport)
+    if not ISystemHandle.providedBy(lowest):
         return 0
-    handle: Any = below.getHandle()
+    handle: Any = lowest.getHandle()
     poll = select.poll()
     poll.register(handle, _FIN)
     return sum(events for _, events in poll.poll(0))
-
-
-def _below(transport: Any) -> Any:
-    """The transport with the socket, which TLS and PROXY lie over."""
-    while isinstance(transport, Protocol):
-        transport = transport.transport
-    return transport
