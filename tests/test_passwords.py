@@ -1,11 +1,13 @@
 """bcrypt on threads of its own."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import bcrypt
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from twisted_chat.core.errors import Refusal
@@ -25,15 +27,29 @@ class BcryptHasherTests(TestCase):
         self.stopped = False
         self.addCleanup(self.stop)
 
-    def stop(self) -> None:
+    def stop(self) -> "Deferred[None] | None":
         """Stop the hasher, once."""
-        if not self.stopped:
-            self.stopped = True
-            self.hasher.stop()
+        if self.stopped:
+            return None
+        self.stopped = True
+        return self.hasher.stop()
 
-    def restart(self, *, cost: int, hashes: Sequence[bytes] = ()) -> None:
+    def hold(self) -> threading.Event:
+        """Have what is hashed from now on wait for this event."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        really = bcrypt.hashpw
+
+        def hashpw(password: bytes, salt: bytes) -> bytes:
+            self.assertTrue(event.wait(10))
+            return really(password, salt)
+
+        self.patch(bcrypt, "hashpw", hashpw)
+        return event
+
+    async def restart(self, *, cost: int, hashes: Sequence[bytes] = ()) -> None:
         """Go on with another hasher, that knows of these hashes."""
-        self.hasher.stop()
+        await self.hasher.stop()
         self.hasher = BcryptHasher(reactor, cost=cost, queue=2)
         self.hasher.start(hashes)
 
@@ -77,7 +93,7 @@ class BcryptHasherTests(TestCase):
         """That of the highest cost there is, whatever the hash's own: a check of a cost is as much
         as two of the one below."""
         for highest, start in ((4, ()), (6, [b"$2b$04$", b"$2b$06$"]), (6, [b"$2b$06$"])):
-            self.restart(cost=4, hashes=start)
+            await self.restart(cost=4, hashes=start)
             hashes = [bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)) for cost in (4, highest)]
             for password in ("wrong", ""):
                 for password_hash in (None, *hashes):
@@ -89,7 +105,7 @@ class BcryptHasherTests(TestCase):
 
     async def test_option_is_higher_than_all_hashes(self) -> None:
         """Then that is the effort, as new passwords will have it."""
-        self.restart(cost=6, hashes=[b"$2b$04$"])
+        await self.restart(cost=6, hashes=[b"$2b$04$"])
         old = bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
         for password_hash, costs in ((None, ["06"]), (old, ["04", "04", "05"])):
             checked = self.checks()
@@ -98,15 +114,15 @@ class BcryptHasherTests(TestCase):
 
     async def test_right_password_takes_the_effort_of_its_own_hash(self) -> None:
         """Whoever has it learns nothing from the time."""
-        self.restart(cost=4, hashes=[b"$2b$06$"])
+        await self.restart(cost=4, hashes=[b"$2b$06$"])
         right = await self.hasher.hash("secret", "")
         checked = self.checks()
         self.assertTrue(await self.hasher.verify("secret", right, ""))
         self.assertEqual(checked, [right])
 
-    def test_hash_is_outdated_if_a_new_one_would_cost_more(self) -> None:
+    async def test_hash_is_outdated_if_a_new_one_would_cost_more(self) -> None:
         """Not if it would cost less: it is as good as it was."""
-        self.restart(cost=5)
+        await self.restart(cost=5)
         outdated = {
             cost: self.hasher.is_outdated(bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)))
             for cost in (4, 5, 6)
@@ -119,6 +135,56 @@ class BcryptHasherTests(TestCase):
         self.assert_refused(refused, "busy")
         await gatherResults(served)
         await gatherResults(self.hashing(4))
+
+    async def test_cancelled_while_it_waits(self) -> None:
+        """It takes no thread and no place, and those behind it are served."""
+        first, second, waiting, also_waiting = self.hashing(4)
+        for each in (waiting, also_waiting):
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        others = self.hashing(2)
+        await gatherResults([first, second, *others])
+        await gatherResults(self.hashing(4))
+
+    async def test_cancelled_while_it_is_hashed(self) -> None:
+        """The thread is taken until it is done: there are no more than two at any time."""
+        event = self.hold()
+        running = self.hashing(2)
+        for each in running:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        waiting, also_waiting, refused = self.hashing(3)
+        self.assert_refused(refused, "busy")
+        event.set()
+        await gatherResults([waiting, also_waiting])
+        await gatherResults(self.hashing(4))
+
+    async def test_failure_gives_the_thread_back(self) -> None:
+        """Also if nobody waits for it any more."""
+        event = self.hold()
+        too_long = "secret" * 80
+        failing, cancelled = (
+            Deferred.fromCoroutine(self.hasher.hash(too_long, "")) for _ in range(2)
+        )
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        waiting = self.hashing(2)
+        event.set()
+        await self.assertFailure(failing, ValueError)
+        await gatherResults(waiting)
+        await gatherResults(self.hashing(4))
+
+    async def test_stop_does_not_hold_up_the_reactor(self) -> None:
+        """While a password is hashed, everything else goes on."""
+        event = self.hold()
+        [running] = self.hashing(1)
+        stopped = self.stop()
+        assert stopped is not None
+        await deferLater(reactor, 0)
+        self.assertNoResult(stopped)
+        event.set()
+        await stopped
+        await running
 
     async def test_stop_refuses_who_waits(self) -> None:
         """What is under way is brought to its end."""
@@ -139,7 +205,7 @@ class BcryptHasherTests(TestCase):
         """After the end there is an answer, too."""
         hasher = BcryptHasher(reactor, cost=4, queue=1)
         hasher.start()
-        hasher.stop()
+        await hasher.stop()
         with self.assertRaises(Refusal) as caught:
             await hasher.hash("x", "")
         self.assertEqual(caught.exception.code, "closed")

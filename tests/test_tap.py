@@ -1,5 +1,6 @@
 """What C{twistd chat} takes for options, and what it makes of them."""
 
+import atexit
 import re
 import resource
 import sqlite3
@@ -16,10 +17,11 @@ import twisted.internet
 from twisted.application.service import IService, IServiceMaker, MultiService
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -452,6 +454,29 @@ class Client(Protocol):
         self.ended.callback(None)
 
 
+class _LateEndpoint:
+    """Listens when it is told to."""
+
+    def __init__(self) -> None:
+        self.listening: Deferred[Any] = Deferred()
+
+    def listen(self, factory: object) -> "Deferred[Any]":
+        return self.listening
+
+
+def _lines(case: TestCase) -> list[str]:
+    """What is logged from now on."""
+    lines: list[str] = []
+
+    def note(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    observer: Any = note
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return lines
+
+
 class ServiceTests(TestCase):
     """The service, over real sockets."""
 
@@ -576,6 +601,49 @@ class ServiceTests(TestCase):
         self.assertIn(f"cannot listen on port {taken}: ", str(error.code))
         self.assertIn("in use", str(error.code))
         await service.stopService()
+
+    def start_on_a_late_endpoint(self) -> "tuple[MultiService, Deferred[Any], list[str]]":
+        """Start one with two ports, of which the second takes its time; gives back the service,
+        what the endpoint answers with, and the log."""
+        endpoint, log = _LateEndpoint(), _lines(self)
+
+        def server_from_string(reactor: Any, description: str) -> Any:
+            return endpoint if description == "late:1" else serverFromString(reactor, description)
+
+        self.patch(tap, "serverFromString", server_from_string)
+        return self.start("--port", _ANYWHERE, "--port", "late:1"), endpoint.listening, log
+
+    async def test_endpoint_that_listens_later(self) -> None:
+        """Is not said to be ready before that, and closed at the end."""
+        service, listening, log = self.start_on_a_late_endpoint()
+        [ready] = [line for line in log if "ready on" in line]
+        self.assertEqual(ready, f"ready on port {self.port(service)} of 127.0.0.1")
+        port = MemoryReactorClock().listenUNIX("chat.sock", Factory())
+        listening.callback(port)
+        self.assertEqual(log[-1], "ready on late:1")
+        stopped: list[None] = []
+        self.patch(port, "stopListening", lambda: stopped.append(None))
+        await service.stopService()
+        self.assertEqual(stopped, [None])
+
+    async def test_endpoint_that_fails_later(self) -> None:
+        """Ends the process with the sentence: nobody could join there."""
+        service, listening, log = self.start_on_a_late_endpoint()
+        given_up: list[str] = []
+        self.patch(atexit, "register", lambda _: given_up.append("register"))
+        self.patch(reactor, "stop", lambda: given_up.append("stop"))
+        listening.errback(ConnectionRefusedError("nobody there"))
+        self.assertEqual(given_up, ["register", "stop"])
+        self.assertEqual(
+            log[-1], "twistd chat: cannot listen on port late:1: nobody there; stopping"
+        )
+        await service.stopService()
+
+    async def test_endpoint_that_never_listens(self) -> None:
+        """Is not waited for at the end."""
+        service, _, log = self.start_on_a_late_endpoint()
+        await service.stopService()
+        self.assertFalse([line for line in log if "cannot" in line])
 
     def test_endpoint_that_makes_no_sense(self) -> None:
         """Is one sentence."""

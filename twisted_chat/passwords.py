@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import bcrypt
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class BcryptHasher:
     """Hashes and checks passwords; a L{twisted_chat.core.ports.PasswordHasher}."""
 
-    def __init__(self, reactor: IReactorFromThreads, *, cost: int, queue: int) -> None:
+    def __init__(self, reactor: IReactorThreads, *, cost: int, queue: int) -> None:
         """
         @param cost: bcrypt's work factor, 4 to 31; each step doubles the effort.
         @param queue: how many may wait; beyond that L{Refusal} C{busy}.
@@ -46,12 +46,16 @@ class BcryptHasher:
         self._highest = max([self._cost, *map(_cost, hashes)])
         self._pool.start()
 
-    def stop(self) -> None:
-        """Refuse who waits; returns when what is under way has ended, within a second or so."""
+    def stop(self) -> "Deferred[None]":
+        """Refuse who waits, and all that comes.
+
+        @return: fires when what is under way has ended: at the default cost within a second.
+        """
         self._stopped = True
         while self._waiting:
             self._waiting.pop().errback(_going_down())
-        self._pool.stop()
+        # It joins the threads, which takes as long as a hash.
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
 
     async def hash(self, password: str, network: str, /) -> bytes:
         return await self._run(
@@ -87,17 +91,25 @@ class BcryptHasher:
             self._idle -= 1
         else:
             await self._turn(network)
-        try:
-            return await deferToThreadPool(self._reactor, self._pool, work)
-        finally:
-            if self._waiting:
-                self._waiting.pop().callback(None)
-            else:
-                self._idle += 1
+        # A thread cannot be stopped: it is idle when it has done its work, and not when whoever
+        # asked for that is cancelled. So there is one Deferred for each.
+        done = deferToThreadPool(self._reactor, self._pool, work)
+        done.addBoth(self._give_back)
+        answer: Deferred[T] = Deferred()
+        done.chainDeferred(answer)
+        return await answer
 
-    def _turn(self, network: str) -> Deferred[None]:
-        """Fires when a thread is free for this one."""
-        turn: Deferred[None] = Deferred()
+    def _give_back(self, result: T) -> T:
+        if self._waiting:
+            self._waiting.pop().callback(None)
+        else:
+            self._idle += 1
+        return result
+
+    def _turn(self, network: str) -> "Deferred[None]":
+        """Fires when a thread is free for this one. If it is cancelled, the place in the queue is
+        free."""
+        turn: Deferred[None] = Deferred(lambda turn: self._waiting.remove(network, turn))
         turned_away = self._waiting.push(network, turn)
         if turned_away is not None:
             turned_away.errback(

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
@@ -356,10 +356,17 @@ def _exit_with_failure() -> None:
 class Listening(Service):
     """Accepts connections on one endpoint."""
 
-    def __init__(self, reactor: Any, port: str, factory: ChatFactory) -> None:
+    def __init__(
+        self, reactor: Any, port: str, factory: ChatFactory, give_up: Callable[[str], None]
+    ) -> None:
+        """
+        @param give_up: takes the reason if an endpoint fails after the start.
+        """
         description = f"tcp:{port}:backlog={_BACKLOG}" if port.isdecimal() else port
         self._port = port
         self._factory = factory
+        self._give_up = give_up
+        self._begun: Deferred[None] | None = None
         self._listening: IListeningPort | None = None
         self._tls: TlsEndpoint | None = None
         try:
@@ -373,16 +380,30 @@ class Listening(Service):
 
         @raise CannotStart: if that cannot be done.
         """
-        failures: list[Failure] = []
-        self._endpoint.listen(self._factory).addCallbacks(self._listens, failures.append)
+        failures: list[str] = []
+        self._fail = failures.append
+        self._begun = self._endpoint.listen(self._factory).addCallbacks(self._listens, self._fails)
         if failures:
-            error = failures[0].value
-            cause = error.socketError if isinstance(error, CannotListenError) else error
-            raise CannotStart(f"twistd chat: cannot listen on port {self._port}: {cause}")
+            raise CannotStart(f"twistd chat: {failures[0]}")
+        self._fail = self._give_up  # some endpoints only fail later
 
     def _listens(self, port: IListeningPort) -> None:
         self._listening = port
         self._factory.ports.append(port)
+        if self.running:
+            _log.info("ready on {port}", port=self)
+
+    def _fails(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, CancelledError):
+            return
+        cause = error.socketError if isinstance(error, CannotListenError) else error
+        self._fail(f"cannot listen on port {self._port}: {cause}")
+
+    @property
+    def is_ready(self) -> bool:
+        """It listens."""
+        return self._listening is not None
 
     def startService(self) -> None:
         """Log what the operator should know of the port."""
@@ -414,6 +435,8 @@ class Listening(Service):
         """Accept nobody any more."""
         if self._listening is not None:
             await _maybe(self._listening.stopListening())
+        elif self._begun is not None:
+            self._begun.cancel()
 
 
 async def _maybe(result: Any) -> None:
@@ -481,7 +504,7 @@ class ChatService(MultiService):
         motd: Path | None = None,
     ) -> None:
         super().__init__()
-        self._listeners = [Listening(reactor, port, factory) for port in ports]
+        self._listeners = [Listening(reactor, port, factory, self._give_up) for port in ports]
         for listener in self._listeners:
             listener.setServiceParent(self)
         self._store = store
@@ -513,7 +536,9 @@ class ChatService(MultiService):
             )
         self._hang_up.start()
         super().startService()
-        _log.info("ready on {ports}", ports=", ".join(map(str, self._listeners)))
+        ready = [str(listener) for listener in self._listeners if listener.is_ready]
+        if ready:
+            _log.info("ready on {ports}", ports=", ".join(ready))
 
     def _give_up(self, why: str) -> None:
         """Stop, and have the process end with 1: to go on would be wrong."""
@@ -540,7 +565,7 @@ class ChatService(MultiService):
         self._store.hasten()
         await self._store.settle()
         await self._factory.hang_up("the server is going down; bye", _GRACE)
-        self._hasher.stop()
+        await self._hasher.stop()
         await self._store.close()
         self._hang_up.stop()
 

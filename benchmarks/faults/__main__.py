@@ -33,6 +33,7 @@ FAULTS = {
     "link": "R19",
     "unread": "unread",
     "nearest": "nearest",
+    "ghosts": "R20",
 }
 """The modules, and the rows of docs/reliability.md that they measure."""
 

@@ -63,7 +63,7 @@ class TlsDaemon(Daemon):
 
     def shown(self) -> bytes:
         """The certificate that is shown to somebody who connects now."""
-        with _context().wrap_socket(self.connect()) as sock:
+        with client_context().wrap_socket(self.connect()) as sock:
             shown = sock.getpeercert(binary_form=True)
         assert shown is not None
         return shown
@@ -74,7 +74,7 @@ class Talker:
 
     def __init__(self, daemon: TlsDaemon, name: str, *, over_tls: bool) -> None:
         if over_tls:
-            self.socket: socket.socket = _context().wrap_socket(daemon.connect())
+            self.socket: socket.socket = client_context().wrap_socket(daemon.connect())
         else:
             self.socket = socket.create_connection(("127.0.0.1", daemon.port), 30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,7 +113,7 @@ class Talker:
 def hello() -> bytes:
     """What a client with TLS says first."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = _context().wrap_bio(incoming, outgoing)
+    client = client_context().wrap_bio(incoming, outgoing)
     try:
         client.do_handshake()
     except ssl.SSLWantReadError:
@@ -121,7 +121,7 @@ def hello() -> bytes:
     return outgoing.read()
 
 
-def _context() -> ssl.SSLContext:
+def client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -251,6 +251,17 @@ class FairQueueTests(SynchronousTestCase):
             queue.push(key[0], key)
         self.assertEqual(self.drain(queue), ["new", "a", "b", "cab"])
 
+    def test_who_waits_no_longer(self) -> None:
+        """Gives up the place, wherever it is, and the others keep theirs."""
+        queue: FairQueue[str] = FairQueue(4)
+        for item in "a1", "a2", "a3", "b1":
+            queue.push(item[0], item)
+        queue.remove("a", "a2")
+        queue.remove("b", "b1")
+        self.assertEqual(len(queue), 2)
+        self.assertEqual([queue.push("c", item) for item in ("c1", "c2")], [None, None])
+        self.assertEqual(self.drain(queue), ["a1", "c1", "a3", "c2"])
+
     def test_who_has_most_places_loses_one(self) -> None:
         """Its last one, to somebody who has fewer."""
         queue: FairQueue[str] = FairQueue(4)

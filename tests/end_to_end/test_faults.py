@@ -84,3 +84,7 @@ class FaultTest(SynchronousTestCase):
     def test_people_and_rooms_that_are_not_there(self) -> None:
         """Whoever asks for them holds up nobody else."""
         self.survive("nearest")
+
+    def test_ghosts(self) -> None:
+        """Nobody stays whose connection has ended, and a half-close loses nothing."""
+        self.survive("ghosts")

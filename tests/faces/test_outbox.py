@@ -490,6 +490,49 @@ class TlsLoopbackTests(LoopbackTests):
         await self.writer.lost
         await self.reader.read_until(b"last\n")
 
+    async def take(self) -> None:
+        """Have the reader read once, and the writer write on."""
+        read = len(self.reader.read)
+        self.reader.transport.resumeProducing()
+        while len(self.reader.read) == read:
+            self.assertFalse(self.reader.lost.called)
+            await deferLater(reactor, 0)
+        self.reader.transport.pauseProducing()
+        for _ in range(5):
+            await deferLater(reactor, 0)
+
+    async def test_reader_that_takes_a_little_is_not_cut_off(self) -> None:
+        """Though that does not empty what the transport holds; nor once the outbox is closed."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        self.write(_numbered(1000))
+        await self.take()
+        for number in range(4):
+            await self.take()
+            self.clock.advance(_STUCK_AFTER)
+            await deferLater(reactor, 0)
+            self.assertFalse(self.writer.lost.called, number)
+        for _ in range(2):
+            self.clock.advance(_STUCK_AFTER)
+        await self.writer.lost
+
+    async def test_closed_but_slow_reader_is_not_cut_off(self) -> None:
+        """It gets all that was left, and then the end."""
+        await self.connect(limit=_LIMIT)
+        self.outbox.write(b"first\n")
+        await self.reader.read_until(b"first\n")
+        self.reader.transport.pauseProducing()
+        lines = _numbered(120)
+        self.write(lines)
+        self.outbox.close()
+        for _ in range(3):
+            await self.take()
+            self.clock.advance(_STUCK_AFTER)
+        await self.reader.read_until(lines[-1])
+        await self.writer.lost
+
     async def test_closed_but_stuck_reader_is_cut_off(self) -> None:
         """Also where all that waited is with the transport."""
         await self.connect(limit=_LIMIT)

@@ -198,6 +198,17 @@ class FairQueue(Generic[T]):
             del self._served[next(iter(self._served))]
         return item
 
+    def remove(self, key: str, item: T) -> None:
+        """Forget one that waits.
+
+        @raise KeyError, ValueError: if it does not wait.
+        """
+        places = self._waiting[key]
+        places.remove(item)
+        if not places:
+            del self._waiting[key]
+        self._size -= 1
+
     def _claim(self, key: str) -> tuple[int, bool, int]:
         """What makes a key lose a place: those that it has, that it is a stranger, and that it was
         served lately."""

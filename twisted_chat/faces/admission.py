@@ -101,7 +101,7 @@ class Admission:
             self._timeout = None
 
     def went(self, arrival: Arrival, source: Source) -> None:
-        """The connection is gone."""
+        """The connection is gone, and its session is over."""
         self.is_in(arrival)
         self._count -= 1
         if source.network:

@@ -2,6 +2,7 @@
 
 import fcntl
 import socket
+import struct
 import sys
 import termios
 from collections import deque
@@ -26,6 +27,11 @@ from twisted_chat.core.events import Event, Skipped
 _PIECE = 16 * 1024
 """Bytes that the transport is given at once; it asks for more when it has written them. What
 waits is shared by all who wait for it, but of this each has a copy."""
+
+_TCP_INFO = struct.Struct("=120xQ")
+"""The beginning of Linux's C{struct tcp_info}, since 4.1: up to C{tcpi_bytes_acked}."""
+
+_COUNTS_ACKNOWLEDGED = sys.platform == "linux"
 
 _PLACE = 64
 """Bytes that a place in the queue is counted as, besides what waits there."""
@@ -97,9 +103,8 @@ class Outbox:
         self._waiting_bytes = 0
         self._in_transport = 0
         self._skipped = 0
-        # Bytes since something had to wait: accepted, and at the last check taken by the peer.
-        self._accepted = 0
-        self._taken = 0
+        self._accepted = 0  # bytes, since something had to wait
+        self._taken = 0  # the progress at the last check
         self._stuck: IDelayedCall | None = None
         self._closed = False
         self._paused = False
@@ -186,7 +191,7 @@ class Outbox:
                 self._transport.registerProducer(self, False)
             elif not self._paused:
                 self.resumeProducing()
-            self._taken = self._accepted - self._unsent()
+            self._taken = self._progress()
         return kept == len(data)
 
     def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
@@ -205,15 +210,19 @@ class Outbox:
         whole = data.rfind(b"\n", 0, max(0, room)) + 1
         return whole or (data.find(b"\n") + 1 if begun else 0)
 
-    def _unsent(self) -> int:
-        """Bytes that the peer has not taken, as far as that can be seen."""
-        return self._waiting_bytes + self._in_transport + _queued(self._socket)
+    def _progress(self) -> int:
+        """A number that is another one when the peer has taken something, as far as that can be
+        seen."""
+        if self._tls and self._below is not None and _COUNTS_ACKNOWLEDGED:
+            return _acknowledged(self._below)
+        waiting = self._waiting_bytes + self._in_transport + _queued(self._socket)
+        return self._accepted - waiting
 
     def _watch(self) -> None:
         self._stuck = self._limits.clock.callLater(self._limits.stuck_after, self._check)
 
     def _check(self) -> None:
-        taken = self._accepted - self._unsent()
+        taken = self._progress()
         if taken == self._taken:
             self._transport.abortConnection()
         else:
@@ -221,16 +230,15 @@ class Outbox:
             self._watch()
 
     def _end_tls(self) -> None:
-        """Take leave; who does not take what is left is cut off."""
+        """Take leave; a peer that takes nothing more of what is left is cut off."""
+        self._taken = self._progress()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
         if not self._paused:
             # All that there was is in the connection below. Its end need not wait for the peer's
             # leave: some programs take none.
             self._transport.transport.loseConnection()
-        self._stuck = self._limits.clock.callLater(
-            self._limits.stuck_after, self._transport.abortConnection
-        )
+        self._watch()
 
     # IPullProducer, and IPushProducer for TLS
 
@@ -349,11 +357,23 @@ def _queued(handle: socket.socket | None) -> int:
     return int.from_bytes(queued, sys.byteorder)
 
 
-def _socket_below(transport: Any) -> socket.socket | None:
-    """The socket that everything is written to in the end, whatever lies over it."""
+def _acknowledged(handle: socket.socket) -> int:
+    """Bytes that the peer's system has acknowledged."""
+    info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return int(_TCP_INFO.unpack(info)[0])
+
+
+def below(transport: Any) -> Any:
+    """The transport with the socket, which TLS and PROXY lie over."""
     while isinstance(transport, TwistedProtocol):
         transport = transport.transport
-    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    return transport
+
+
+def _socket_below(transport: Any) -> socket.socket | None:
+    """The socket that everything is written to in the end, whatever lies over it."""
+    lowest = below(transport)
+    handle = lowest.getHandle() if ISystemHandle.providedBy(lowest) else None
     return handle if isinstance(handle, socket.socket) else None
 
 

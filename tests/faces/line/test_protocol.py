@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -182,7 +182,8 @@ class Peer:
                 self._ended = False
                 self.protocol.readConnectionLost()
         elif self.is_closing:
-            self._lose(ConnectionDone())
+            aborted = self.transport.disconnected
+            self._lose(ConnectionAborted() if aborted else ConnectionDone())
 
     def _lose(self, reason: Exception) -> None:
         if not self.gone:

@@ -1,5 +1,6 @@
 """One connection of the line protocol, and the factory that all of them share."""
 
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IReactorTime,
     ISSLTransport,
+    ISystemHandle,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -35,7 +37,7 @@ from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import Account
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
-from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
+from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits, below
 from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
@@ -57,6 +59,16 @@ takes an open file."""
 
 _NEWCOMER = 60.0
 """Seconds after login in which C{help} or C{quit}, alone on a line, need no slash."""
+
+_PARTING = 15.0
+"""Seconds that a session outlasts its connection at most, to work off what was queued."""
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the connections that are not read from."""
+
+_PROBE_EVERY = 10.0
+"""Seconds between two remarks to a peer that has ended its input, while its lines are slowed. If it
+is gone, its kernel answers with a RST."""
 
 _AGAIN = b"Command, or press Enter to pick a name: "
 
@@ -112,6 +124,7 @@ class ChatProtocol(LineReceiver):
     _working = False
     _ended = False
     _endless = False
+    _lost = False
     _gone = False
     _token: str | None = None
     _crlf = False
@@ -123,6 +136,7 @@ class ChatProtocol(LineReceiver):
     typed = False
     _full_at = 0.0  # see Rate
     _slowed = False
+    _probe_at: float | None = None
 
     def __init__(self, factory: "ChatFactory", source: Source) -> None:
         self.factory = factory
@@ -159,25 +173,40 @@ class ChatProtocol(LineReceiver):
         self._prompt()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
         self.outbox.drop()
         self.factory.disconnected(self)
-        if self._cutting is not None and self._cutting.active():
-            self._cutting.cancel()
-        if reason.check(ConnectionDone) and not self._over:
-            # TLS knows no half-close. What was said before the end is worked off all the same.
-            self.readConnectionLost()
+        self._cancel_cutting()
+        ended = self._ended or self._probe_at is not None or reason.check(ConnectionDone)
+        if ended and not self._over:
+            # The peer had said all that it had to say, and TLS knows no half-close. What was queued
+            # before the end is worked off all the same, for a while.
+            self._cutting = self.factory.clock.callLater(_PARTING, self._stop)
+            self._ended = True
+            self._work_on()
             return
         self._stop()
-        if not self.session.in_flight:
-            self.chat.leave_all(self.session)
 
     def _stop(self) -> None:
-        """Carry out nothing more."""
+        """Carry out nothing more. The session is over when all that it said is in the log."""
         self._gone = True
         self._forget_token()
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
+        if not self.session.in_flight:
+            self._leave()
+
+    def _leave(self) -> None:
+        """End the session. A connection that is gone is counted until then."""
+        self.chat.leave_all(self.session)
+        if self._lost:
+            self._cancel_cutting()
+            self.factory.left(self)
+
+    def _cancel_cutting(self) -> None:
+        if self._cutting is not None and self._cutting.active():
+            self._cutting.cancel()
 
     def _forget_token(self) -> None:
         if self._token is not None:
@@ -186,10 +215,33 @@ class ChatProtocol(LineReceiver):
     def take_over(self, token: str) -> None:
         other = self.factory.tokens.get(token)
         if other is not None and other is not self:
-            other._stop()
+            other._stop()  # and its guest name is free
             other.transport.abortConnection()
-            if not other.session.in_flight:
-                self.chat.leave_all(other.session)  # and its guest name is free
+
+    # While nothing is read
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self.factory.watch(self)
+
+    @property
+    def is_deaf(self) -> bool:
+        """The transport does not read, and so does not find out that the peer is gone."""
+        return not self._lost and (self.paused or self._ended)
+
+    def look(self) -> None:
+        """Find out what has become of a peer that is not read from.
+
+        After a FIN nobody can tell whether it still reads the answers, as C{nc -N} does. But a peer
+        that does not answers with a RST to whatever is written to it.
+        """
+        now = self.factory.clock.seconds()
+        events = _hang_ups(self.transport)
+        if events & (select.POLLHUP | select.POLLERR):
+            self.transport.abortConnection()
+        elif events and self._slowed and now >= (self._probe_at or 0):
+            self._probe_at = now + _PROBE_EVERY
+            self.notice("your input has ended; the lines that are left are still taken")
 
     # What comes in
 
@@ -227,6 +279,7 @@ class ChatProtocol(LineReceiver):
     def readConnectionLost(self) -> None:
         """The peer has said all it had to say, and waits for the answers."""
         self._ended = True
+        self.factory.watch(self)
         self._work_on()
 
     def writeConnectionLost(self) -> None:
@@ -284,16 +337,28 @@ class ChatProtocol(LineReceiver):
 
     def _next_line(self) -> bytes | None:
         """The next line that has arrived; at the end also one that was not ended."""
-        if not self._lines and self.paused and not self._gone and not self.factory.closing:
+        if not self._lines and self.paused and self._takes_more:
             self.resumeProducing()
-        if not self._lines and self._ended:
+        if not self._lines and self._ended and not self.paused:
             return self.clearLineBuffer() or None
         return self._lines.popleft() if self._lines else None
 
+    @property
+    def _takes_more(self) -> bool:
+        """More may be queued; of a closed connection only if that does not make it last."""
+        if self._gone or self.factory.closing:
+            return False
+        return not (self._lost and self._rate is not None)
+
+    @property
+    def _rate(self) -> Rate | None:
+        """How fast lines are taken; L{None} for no limit."""
+        return None if self._is_trusted else self.factory.rate
+
     async def _slow_down(self, line: bytes) -> None:
         """Wait until this line may be taken. What comes in the meantime waits to be read."""
-        rate = self.factory.rate
-        if rate is None or self._is_trusted:
+        rate = self._rate
+        if rate is None:
             return
         clock = self.factory.clock
         wait = rate.wait(self._full_at, clock.seconds())
@@ -419,7 +484,7 @@ class ChatProtocol(LineReceiver):
         if landing is not None:
             landing.callback(None)
         if self._gone and not self.session.in_flight:
-            self.chat.leave_all(self.session)
+            self._leave()
 
     async def _read(self, *, secret: bool = False) -> str:
         """The next line, when it arrives."""
@@ -509,13 +574,13 @@ class ChatProtocol(LineReceiver):
         self._forget_token()
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
-            self.chat.leave_all(self.session)
+            self._leave()
         self.outbox.close()
 
     def send_away(self, farewell: str) -> None:
         """Hang up on somebody who is not in, also if they do not read."""
         self.hang_up(farewell)
-        if not self._gone:
+        if not self._lost:
             self._cutting = self.factory.clock.callLater(_REFUSAL, self.transport.abortConnection)
 
     def renew(self, account: Account, password: str) -> None:
@@ -621,6 +686,9 @@ class ChatFactory(Factory):
         self._cooperator = Cooperator(scheduler=lambda work: clock.callLater(0, work))
         self._keeping_alive = LoopingCall(self._keep_alive)
         self._keeping_alive.clock = clock
+        self._deaf: set[ChatProtocol] = set()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
         self.closing = False
 
     def startFactory(self) -> None:
@@ -662,8 +730,39 @@ class ChatFactory(Factory):
         self._connections[protocol] = source
         self.admission.came(protocol, source)
 
+    def watch(self, protocol: ChatProtocol) -> None:
+        """Look after a connection that is not read from, until it is read from again."""
+        if self.closing or not protocol.is_deaf:
+            return
+        self._deaf.add(protocol)
+        if not self._looking.running:
+            self._looking.start(_LOOK_EVERY, now=False).addErrback(
+                lambda failure: _log.failure("looking at connections that are not read", failure)
+            )
+
+    def _look(self) -> "Deferred[Iterator[None]]":
+        def each() -> Iterator[None]:
+            for protocol in list(self._deaf):
+                if protocol.is_deaf:
+                    protocol.look()
+                else:
+                    self._unwatch(protocol)
+                yield  # ten thousand take a while
+
+        return self._cooperator.coiterate(each())
+
+    def _unwatch(self, protocol: ChatProtocol) -> None:
+        self._deaf.discard(protocol)
+        if not self._deaf and self._looking.running:
+            self._looking.stop()
+
+    def left(self, protocol: ChatProtocol) -> None:
+        """The session is over, and the connection gone."""
+        self.admission.went(protocol, protocol.session.source)
+
     def disconnected(self, protocol: ChatProtocol) -> None:
-        self.admission.went(protocol, self._connections.pop(protocol))
+        del self._connections[protocol]
+        self._unwatch(protocol)
         if not self._connections and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
@@ -724,8 +823,21 @@ def _keep_alive(transport: Any, limits: Limits) -> None:
         return
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    while isinstance(transport, Protocol):  # TLS and PROXY lie over the transport with the socket
-        transport = transport.transport
-    handle = transport.getHandle()
+    handle = below(transport).getHandle()
     for option, value in tcp_options(limits.keepalive, limits.stuck_after):
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+_FIN = getattr(select, "POLLRDHUP", 0)  # Linux only
+
+
+def _hang_ups(transport: Any) -> int:
+    """What poll(2) knows of the peer, though nothing is read: C{POLLRDHUP} after a FIN, C{POLLHUP}
+    and C{POLLERR} when the connection is no more."""
+    lowest = below(transport)
+    if not ISystemHandle.providedBy(lowest):
+        return 0
+    handle: Any = lowest.getHandle()
+    poll = select.poll()
+    poll.register(handle, _FIN)
+    return sum(events for _, events in poll.poll(0))
