@@ -14,6 +14,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IReactorTime,
     ISSLTransport,
     ITCPTransport,
@@ -35,13 +36,14 @@ from twisted_chat.core.limits import Limits
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits
+from twisted_chat.protocol import strangers
 from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
 from .login import come_in
-from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
-from .wire import JsonFormat, TextFormat
+from .telnet import IAC, NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .wire import JsonFormat, TelnetFormat, TextFormat
 
 _QUEUE = 64
 """Lines that wait to be worked off before no more are read, and that are worked off in one turn of
@@ -57,6 +59,18 @@ takes an open file."""
 _NEWCOMER = 60.0
 """Seconds after login in which C{help} or C{quit}, alone on a line, need no slash."""
 
+_GREETING = 0.05
+"""Seconds for which a peer may speak first. A browser or an IRC client does, and is answered in its
+own protocol, which has no place for a greeting."""
+
+_PERSON = 0.2
+"""Seconds of silence, after the greeting, that tell a person from a program."""
+
+_COMMANDS = 1024
+"""Bytes of telnet commands that count as a line. No more are looked at in one turn of the
+reactor."""
+
+_PROMPT = b"Name: "
 _AGAIN = b"Command, or press Enter to pick a name: "
 
 _FAILED_LOGIN = frozenset(
@@ -90,7 +104,7 @@ class Settings:
     allow_registration: bool = True
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class ChatProtocol(LineReceiver):
     """A connection: takes lines, works them off in order, and shows what its session is told."""
 
@@ -108,6 +122,13 @@ class ChatProtocol(LineReceiver):
     _landing: Deferred[None] | None = None
     _pausing: Deferred[None] | None = None
     _cutting: IDelayedCall | None = None
+    _greeting: IDelayedCall | None = None  # or, after the greeting, what is said to a person
+    _reading: IDelayedCall | None = None
+    _unread = b""  # what has arrived and was not looked at yet
+    _begun = False
+    _greeted = False
+    _spoke = False
+    _turned_away = False
     _working = False
     _ended = False
     _endless = False
@@ -151,15 +172,45 @@ class ChatProtocol(LineReceiver):
         )
         self.session = Session(self.outbox, self._source)
         self.factory.connected(self, self._source)
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """The peer may speak, which a program does at once."""
+        self._greeting = self.factory.clock.callLater(_GREETING, self._greet)
+
+    def _greet(self) -> None:
+        """Say what this is, once, before anything else is said."""
+        if self._greeted:
+            return
+        self._greeted = True
+        self._stop_greeting()
         self.notice(
             f"Welcome to {self.factory.settings.name}."
             " Type a name, or just Enter to be a guest; /help helps."
         )
-        self._prompt()
+        self.outbox.write(_PROMPT)
+        self._prompted = True
+        if not self._begun:
+            self._greeting = self.factory.clock.callLater(_PERSON, self._ask_for_binary)
+
+    def _ask_for_binary(self) -> None:
+        """Have a person's telnet send all letters as they are (RFC 856).
+
+        On a screen that does not belong to telnet nothing is left of it.
+        """
+        self._greeting = None
+        self.outbox.write(self._telnet.ask() + _CLEAR_LINE + _PROMPT)
+
+    def _stop_greeting(self) -> None:
+        if self._greeting is not None and self._greeting.active():
+            self._greeting.cancel()
+        self._greeting = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.outbox.drop()
         self.factory.disconnected(self)
+        self._stop_greeting()
         if self._cutting is not None and self._cutting.active():
             self._cutting.cancel()
         if reason.check(ConnectionDone) and not self._over:
@@ -174,6 +225,7 @@ class ChatProtocol(LineReceiver):
         """Carry out nothing more."""
         self._gone = True
         self._forget_token()
+        self._stop_waiting_to_read()
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
@@ -193,13 +245,43 @@ class ChatProtocol(LineReceiver):
     # What comes in
 
     def dataReceived(self, data: bytes) -> None:
+        self._unread += data
+        if self._reading is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Look at what has arrived, at a pace that bounds what telnet commands cost the others."""
+        self._reading = None
+        data, self._unread = self._unread, b""
+        if not self._begun:
+            if data == strangers.HANDSHAKE:
+                self._unread = data  # until it is clear what it is
+                return
+            self._begun = bool(data)
+            if data.startswith(strangers.CLIENT_HELLO):
+                self._turn_away(strangers.tls_answer())
+            elif data and self._greeted:
+                self._stop_greeting()
         if self._ended and data:
+            self._pace(len(data) / MAX_LINE)
             return
+        if IAC in data and not self._is_free:
+            data, self._unread = data[:_COMMANDS], data[_COMMANDS:]
+        self._pace(self._take_in(data) / _COMMANDS)
+
+    def _take_in(self, data: bytes) -> int:
+        """Make lines of what was read; gives back how many bytes of it were telnet commands."""
         try:
             received = self._telnet.receive(data)
         except TelnetAbuse:
+            self._ended = True
             self.transport.abortConnection()
-            return
+            return len(data)
+        if self._telnet.spoken:
+            self._greet()
+            if self.outbox.format is self.factory.text:
+                self.outbox.format = self.factory.telnet
+            received.replies += self._telnet.ask()
         if received.replies:
             self.outbox.write(received.replies)
         super().dataReceived(received.data)
@@ -207,6 +289,39 @@ class ChatProtocol(LineReceiver):
             self.notice("/quit leaves")
         self._ended |= received.ended
         self._work_on()
+        return received.commands
+
+    @property
+    def _is_free(self) -> bool:
+        """The limit on lines does not hold for the session."""
+        return self.factory.rate is None or self._is_trusted
+
+    def _pace(self, lines: float) -> None:
+        """Charge for what is no line, and read nothing more while that is owed."""
+        wait = 0.0
+        if lines and not self._is_free:
+            self.charge(lines)
+            wait = self._owed()
+        if (wait or self._unread) and not self._gone:
+            self.pauseProducing()
+            self._reading = self.factory.clock.callLater(wait, self._resume)
+
+    def _resume(self) -> None:
+        self._reading = None
+        if self._unread:
+            self._read_on()
+        if self._reading is None and not self._lines:
+            self._next_bytes()
+
+    def _next_bytes(self) -> None:
+        """Read on, unless there is a reason not to."""
+        if self.paused and self._reading is None and not self._gone and not self.factory.closing:
+            self.resumeProducing()
+
+    def _stop_waiting_to_read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def lineReceived(self, line: bytes) -> None:
         self._crlf = line.endswith(b"\r")
@@ -225,12 +340,21 @@ class ChatProtocol(LineReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it had to say, and waits for the answers."""
+        if self._turned_away:
+            self.transport.loseConnection()
+            return
+        self._stop_waiting_to_read()
+        data, self._unread = self._unread, b""
+        if not self._ended:
+            self._begun = True
+            self._take_in(data)
         self._ended = True
         self._work_on()
 
     def writeConnectionLost(self) -> None:
-        """Nobody reads any more."""
-        self.transport.loseConnection()
+        """Nobody reads any more; or we have said all that a stranger is told."""
+        if not self._turned_away:
+            self.transport.loseConnection()
 
     # Working off the lines
 
@@ -254,6 +378,7 @@ class ChatProtocol(LineReceiver):
         try:
             await self._work_off()
             if self._ended and not self._over:
+                self._greet()
                 await self._until_landed(0)
                 if self._endless:
                     self._refuse(
@@ -271,6 +396,11 @@ class ChatProtocol(LineReceiver):
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
+                answer = self._answer_to_stranger(line)
+                if answer:
+                    self._turn_away(answer)
+                    break
+                self._greet()
                 await self._slow_down(line)
                 if self._over:
                     break
@@ -283,19 +413,18 @@ class ChatProtocol(LineReceiver):
 
     def _next_line(self) -> bytes | None:
         """The next line that has arrived; at the end also one that was not ended."""
-        if not self._lines and self.paused and not self._gone and not self.factory.closing:
-            self.resumeProducing()
+        if not self._lines:
+            self._next_bytes()
         if not self._lines and self._ended:
             return self.clearLineBuffer() or None
         return self._lines.popleft() if self._lines else None
 
     async def _slow_down(self, line: bytes) -> None:
         """Wait until this line may be taken. What comes in the meantime waits to be read."""
-        rate = self.factory.rate
-        if rate is None or self._is_trusted:
+        if self._is_free:
             return
         clock = self.factory.clock
-        wait = rate.wait(self._full_at, clock.seconds())
+        wait = self._owed()
         if wait:
             if not self._slowed and self._says_something(line):
                 self._slowed = True
@@ -308,7 +437,26 @@ class ChatProtocol(LineReceiver):
             self._pausing = None
         elif self._full_at <= clock.seconds():
             self._slowed = False
-        self._full_at = rate.take(self._full_at, clock.seconds())
+        self.charge(1)
+
+    def _owed(self) -> float:
+        """Seconds until one more line may be taken."""
+        rate = self.factory.rate
+        return rate.wait(self._full_at, self.factory.clock.seconds()) if rate else 0.0
+
+    def _answer_to_stranger(self, line: bytes) -> bytes:
+        """What is answered to a line that is no line of ours; nothing if it is one.
+
+        Whoever has said nothing but empty lines may still be one.
+        """
+        first = line or next(filter(None, self._lines or ()), b"")
+        tls = bool(ISSLTransport.providedBy(self.transport))
+        if strangers.is_http(first) and not (self._spoke and self.session.person is not None):
+            return strangers.http_answer(tls=tls)
+        if strangers.is_irc(first) and not self._spoke:
+            return strangers.irc_answer(tls=tls)
+        self._spoke = self._spoke or bool(line)
+        return b""
 
     def _says_something(self, line: bytes) -> bool:
         """Is the line one that others are to read, and no question or command?"""
@@ -438,11 +586,21 @@ class ChatProtocol(LineReceiver):
     # What goes out
 
     def _prompt(self) -> None:
-        if self.outbox.format is self.factory.text and not (
-            self._lines or self._ended or self._over
-        ):
-            self.outbox.write(_AGAIN if self._failed else b"Name: ")
+        if not (self._speaks_json or self._lines or self._ended or self._over):
+            self.outbox.write(_AGAIN if self._failed else _PROMPT)
             self._prompted = True
+
+    @property
+    def _speaks_json(self) -> bool:
+        return self.outbox.format is self.factory.json
+
+    @property
+    def _text(self) -> Format:
+        return self.factory.telnet if self._telnet.spoken else self.factory.text
+
+    @property
+    def _newline(self) -> bytes:
+        return b"\r\n" if self._telnet.spoken else b"\n"
 
     @property
     def _over(self) -> bool:
@@ -469,7 +627,7 @@ class ChatProtocol(LineReceiver):
     def help(self, entries: Sequence[HelpEntry]) -> None:
         self.session.tell(Help(self.factory.now(), tuple(entries)))
 
-    def charge(self, lines: int) -> None:
+    def charge(self, lines: float) -> None:
         if self.factory.rate is not None:
             self._full_at = self.factory.rate.take(
                 self._full_at, self.factory.clock.seconds(), lines
@@ -478,7 +636,7 @@ class ChatProtocol(LineReceiver):
     def speak_json(self, on: bool) -> None:
         self.session.echo = on
         if not on:
-            self.outbox.format = self.factory.text
+            self.outbox.format = self._text
             self.notice("text from now on")
             return
         self.outbox.format = self.factory.json
@@ -486,25 +644,26 @@ class ChatProtocol(LineReceiver):
             self._token = token_urlsafe(12)
             self.factory.tokens[self._token] = self
         hello = self.factory.json.hello(self.factory.now(), self._token)
-        self.outbox.write(b"\n" + hello if self._prompted else hello)
+        self.outbox.write(self._newline + hello if self._prompted else hello)
         self._prompted = False
 
     def keep_alive(self) -> None:
         """Show that the server is there, to whoever can be shown it without seeing it."""
         if self.outbox.is_waiting or self._over:
             return
-        if self.outbox.format is self.factory.json:
+        if self._speaks_json:
             self.session.tell(Ping(self.factory.now()))
         elif self._telnet.spoken:
             self.outbox.write(NOP)
 
     def hang_up(self, farewell: str = "bye") -> None:
+        self._stop_greeting()
         asked, self._asked = self._asked, None
         unanswered = self._prompted and (asked is not None or not self._working)
         if asked is not None:
             asked.cancel()  # and what was hidden for a password is shown again
         if unanswered:
-            self.outbox.write(b"\n")
+            self.outbox.write(self._newline)
         self._forget_token()
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
@@ -514,7 +673,27 @@ class ChatProtocol(LineReceiver):
     def send_away(self, farewell: str) -> None:
         """Hang up on somebody who is not in, also if they do not read."""
         self.hang_up(farewell)
-        if not self._gone:
+        self._cut_soon()
+
+    def _turn_away(self, answer: bytes) -> None:
+        """Answer a stranger, and end the connection before anything else it sends is looked at.
+
+        What it has sent is read all the same, or the kernel resets the connection and the answer
+        is lost.
+        """
+        self._turned_away = self._ended = True
+        self._greeted = True
+        self._lines = None
+        self.clearLineBuffer()
+        self._stop_greeting()
+        self._forget_token()
+        self.chat.leave_all(self.session)
+        self.outbox.write(answer)
+        self.outbox.close(reading=True)
+        self._cut_soon()
+
+    def _cut_soon(self) -> None:
+        if not self._gone and self._cutting is None:
             self._cutting = self.factory.clock.callLater(_REFUSAL, self.transport.abortConnection)
 
     async def ask(self, question: str) -> str:
@@ -524,25 +703,25 @@ class ChatProtocol(LineReceiver):
     async def ask_secret(self, prompt: str) -> str:
         if self._lines:
             return await self._read(secret=True)  # it is here already: nobody is typing
-        text = self.outbox.format
-        if text is self.factory.json:
+        if self._speaks_json:
             self.notice(prompt.strip(": "))
             return await self._read(secret=True)
-        # Telnet, whose lines end in CR LF, stops echoing when we say that we will (RFC 857). Others
-        # have no such means, but their terminal can write in no colour.
-        hidden_by_telnet = self._crlf
-        before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+        # Telnet stops echoing when we say that we will (RFC 857). Others have no such means, but
+        # their terminal can write in no colour. Lines in CR LF, from somebody who was not asked
+        # yet and so cannot have shown what they are, may be telnet's.
+        hidden_by_telnet = self._telnet.spoken or (self._crlf and not self._telnet.asked)
+        before = self._telnet.ask() + WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
         concealed = prompt.encode() + _CONCEAL
         self.outbox.write(before + concealed)
         end = b"\r\n" if hidden_by_telnet else b"\n"
-        self.outbox.format = _AbovePrompt(text, end, concealed)
+        self.outbox.format = _AbovePrompt(self.factory.text, end, concealed)
         self._prompted = not hidden_by_telnet
         try:
             line = await self._read(secret=True)
             self._prompted = False
             return line
         finally:
-            self.outbox.format = text
+            self.outbox.format = self._text
             after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
             self.outbox.write(_REVEAL + after)
 
@@ -603,6 +782,7 @@ class ChatFactory(Factory):
         self.clock = clock
         self.now = now
         self.text = TextFormat()
+        self.telnet = TelnetFormat()
         self.json = JsonFormat(settings.name, limits.keepalive)
         self.outbox_limits = OutboxLimits(
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
