@@ -30,6 +30,7 @@ FAULTS = {
     "fuzz": "R5",
     "endless": "R6",
     "race": "R12",
+    "telnet": "R18",
     "link": "R19",
     "unread": "unread",
     "nearest": "nearest",
