@@ -341,7 +341,7 @@ class PaceTests(ServerTestCase):
         bob.send(b"\xff\xf1" * 16384 + b"hello\n")
         self.settle()
         self.assertEqual(self.store.messages, [])
-        for _ in range(60):
+        for _ in range(200):
             self.clock.advance(0.1)
             self.settle()
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
@@ -375,11 +375,31 @@ class PaceTests(ServerTestCase):
             self.let_go()
 
     def test_trusted(self) -> None:
-        """Are read as fast as they send."""
+        """Pay nothing: all that they send is looked at turn by turn."""
         peer = self.newcomer(self.trusted)
-        self.tell(peer, b"/guest bob\n")
-        self.assertGreater(self.read(peer, b"\xff\xf1" * 4000, 1), 1_000_000)
+        self.tell(peer, b"/guest bob\n" + b"\xff\xf1" * 30_000 + b"hello\n")
+        self.assertEqual([m.text for m in self.store.messages], ["hello"])
         self.assertFalse(peer.paused)
+
+    def test_a_subnegotiation_without_end(self) -> None:
+        """Ends the connection, without a word and whatever is behind it."""
+        peer = self.newcomer(self.far)
+        self.tell(peer, b"/guest bob\n")
+        answer = self.ask(peer, b"\xff\xfa" + b"x" * 60_000 + b"\nhello\n")
+        self.assertEqual(answer, b"")
+        self.assertTrue(peer.gone)
+        self.assertEqual(self.store.messages, [])
+
+    def test_who_is_refused(self) -> None:
+        """Is read from until it has read why, but not without end."""
+        self.serve(Limits(max_connections=1))
+        self.newcomer(self.far)
+        peer = self.newcomer(self.far)
+        peer.transport.disconnecting = False  # it is read from where there is a half-close
+        peer.send(b"x" * 1_000_000, 60_000)
+        for _ in range(20):
+            peer.read()
+        self.assertTrue(peer.paused)
 
     def test_gone_while_it_owes(self) -> None:
         """Nothing is left."""

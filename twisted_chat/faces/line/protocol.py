@@ -66,7 +66,7 @@ own protocol, which has no place for a greeting."""
 _PERSON = 0.2
 """Seconds of silence, after the greeting, that tell a person from a program."""
 
-_COMMANDS = 1024
+_COMMANDS = 512
 """Bytes of telnet commands that count as a line. No more are looked at in one turn of the
 reactor."""
 
@@ -265,7 +265,7 @@ class ChatProtocol(LineReceiver):
         if self._ended and data:
             self._pace(len(data) / MAX_LINE)
             return
-        if IAC in data and not self._is_free:
+        if IAC in data:
             data, self._unread = data[:_COMMANDS], data[_COMMANDS:]
         self._pace(self._take_in(data) / _COMMANDS)
 
@@ -274,7 +274,7 @@ class ChatProtocol(LineReceiver):
         try:
             received = self._telnet.receive(data)
         except TelnetAbuse:
-            self._ended = True
+            self._stop()
             self.transport.abortConnection()
             return len(data)
         if self._telnet.spoken:
@@ -449,9 +449,11 @@ class ChatProtocol(LineReceiver):
 
         Whoever has said nothing but empty lines may still be one.
         """
+        if self._spoke and self.session.person is not None:
+            return b""
         first = line or next(filter(None, self._lines or ()), b"")
         tls = bool(ISSLTransport.providedBy(self.transport))
-        if strangers.is_http(first) and not (self._spoke and self.session.person is not None):
+        if strangers.is_http(first):
             return strangers.http_answer(tls=tls)
         if strangers.is_irc(first) and not self._spoke:
             return strangers.irc_answer(tls=tls)
@@ -872,6 +874,7 @@ class _Refuser(Protocol):
     def __init__(self, factory: ChatFactory, sentence: str) -> None:
         self._factory = factory
         self._sentence = sentence
+        self._passed_over = 0
         self._timeout: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -885,6 +888,12 @@ class _Refuser(Protocol):
             # What a peer has sent already must be read, or the kernel resets the connection and
             # the sentence is lost.
             transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._passed_over += len(data)
+        if self._passed_over > ChatProtocol.MAX_LENGTH:
+            transport: Any = self.transport
+            transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.refused(self)
