@@ -73,6 +73,8 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (core, protocol, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
     if _is_in(module, ("twisted_chat.client",)):
         return (core, protocol, "twisted_chat.__version__", "twisted_chat.client")
+    if module == "twisted_chat.tls":
+        return (core, protocol)
     if module == "twisted_chat.tap":
         return (
             core,

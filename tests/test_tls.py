@@ -13,6 +13,7 @@ from twisted.internet.endpoints import (
     connectProtocol,
     wrapClientTLS,
 )
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock, deferLater
@@ -23,8 +24,10 @@ from zope.interface import implementer
 
 from tests.certificates import certificate_pem, key_pem, make_key, pem
 from twisted_chat import tls
+from twisted_chat.protocol import strangers
 from twisted_chat.tls import (
     HANDSHAKE,
+    SILENCE,
     CertificateError,
     Certificates,
     TlsEndpoint,
@@ -445,7 +448,7 @@ class HandshakeTests(TestCase):
 
     timeout: ClassVar[int] = 30
 
-    async def connect(self, other: _End, *, over_tls: bool) -> _End:
+    async def connect(self, other: _End, *, over_tls: bool, **options: Any) -> _End:
         """Listen and connect; gives back the server's end."""
         path = Path(self.mktemp())
         path.write_bytes(pem("chat"))
@@ -458,17 +461,17 @@ class HandshakeTests(TestCase):
         self.addCleanup(port.stopListening)
         client: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         if over_tls:
-            client = wrapClientTLS(CertificateOptions(), client)
+            client = wrapClientTLS(CertificateOptions(**options), client)
         await connectProtocol(client, other)
         return server
 
     async def test_handshake_that_does_not_end(self) -> None:
-        """Is cut off: after nothing, and after half of a first message."""
+        """Is cut off: after a first byte, after half of a first message, and after all of it."""
         hello = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
         hello.set_connect_state()
         self.assertRaises(SSL.WantReadError, hello.do_handshake)
         first = hello.bio_read(65536)
-        for says in b"", first[:-1], first:
+        for says in first[:1], first[:-1], first:
             client = _End(says)
             server = await self.connect(client, over_tls=False)
             if says == first:
@@ -494,6 +497,17 @@ class HandshakeTests(TestCase):
         await client.lost
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    async def test_client_that_negotiates_a_protocol(self) -> None:
+        """As browsers and curl do (RFC 7301). There is none in common, and it comes in."""
+        client = _End(b"hi")
+        server = await self.connect(client, over_tls=True, acceptableProtocols=[b"h2"])
+        self.assertEqual(await server.heard, b"hi")
+        self.clock.advance(2 * HANDSHAKE)
+        self.assertEqual(await client.heard, b"hello")
+        client.transport.loseConnection()
+        await server.lost
+        await client.lost
+
     async def test_gone_before_the_handshake_has_ended(self) -> None:
         """No time runs for somebody who is not there."""
         client = _End(b"")
@@ -503,10 +517,80 @@ class HandshakeTests(TestCase):
         self.clock.advance(HANDSHAKE)
         await client.lost
 
-    async def test_something_else_than_TLS(self) -> None:
-        """Ends at once."""
-        client = _End(b"/guest alice\r\n")
+    async def turned_away(self, says: bytes) -> bytes:
+        """What is answered to somebody who says this without TLS, and ends when they are told."""
+        client = _Listener(says)
         server = await self.connect(client, over_tls=False)
+        if not says:
+            await deferLater(reactor, 0)
+            self.clock.advance(SILENCE)
+        await client.lost
+        await server.lost
+        self.assertFalse(server.heard.called)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        return client.everything
+
+    async def test_something_else_than_TLS(self) -> None:
+        """Is told at once what the port speaks; so is, after a while, who says nothing."""
+        sentence = strangers.plain_answer(b"")
+        for says in b"/guest alice\r\n", b"\n", b"x" * 5000, b"", b"/json on\n" * 5000:
+            self.assertEqual(await self.turned_away(says), sentence, says[:9])
+
+    async def test_http_without_TLS(self) -> None:
+        """Is answered in its own protocol."""
+        request = b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n/guest alice\nhello\n"
+        self.assertEqual(await self.turned_away(request), strangers.http_answer(tls=True))
+
+    async def test_first_line_in_pieces(self) -> None:
+        """Is waited for, but not longer than for a handshake to begin."""
+        client = _Listener(b"GET / HT")
+        server = await self.connect(client, over_tls=False)
+        await deferLater(reactor, 0)
+        client.transport.write(b"TP/1.1\r\n")
+        await client.lost
+        await server.lost
+        self.assertEqual(client.everything, strangers.http_answer(tls=True))
+        client = _Listener(b"alice")
+        await self.connect(client, over_tls=False)
+        await deferLater(reactor, 0)
+        self.clock.advance(SILENCE)
+        await client.lost
+        self.assertEqual(client.everything, strangers.plain_answer(b""))
+
+    async def test_who_goes_on_without_TLS(self) -> None:
+        """Is cut off when a handshake would be."""
+        client = _Stubborn(b"/guest alice\n")
+        server = await self.connect(client, over_tls=False)
+        self.assertEqual(await client.heard, strangers.plain_answer(b""))
+        await client.ended
+        client.transport.write(b"hello\n" * 50_000)
+        self.clock.advance(HANDSHAKE - 0.1)
+        self.assertFalse(server.lost.called)
+        self.clock.advance(0.1)
         await server.lost
         await client.lost
         self.assertFalse(server.heard.called)
+
+
+class _Listener(_End):
+    """An end that keeps all that it hears."""
+
+    everything = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.everything += data
+
+
+@implementer(IHalfCloseableProtocol)
+class _Stubborn(_End):
+    """An end that does not mind that the other has ended."""
+
+    def __init__(self, says: bytes) -> None:
+        super().__init__(says)
+        self.ended: Deferred[None] = Deferred()
+
+    def readConnectionLost(self) -> None:
+        self.ended.callback(None)
+
+    def writeConnectionLost(self) -> None:
+        pass

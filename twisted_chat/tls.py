@@ -28,13 +28,29 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import (
+    BufferingTLSTransport,
+    TLSMemoryBIOFactory,
+    TLSMemoryBIOProtocol,
+)
+from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from twisted_chat.protocol import strangers
+from twisted_chat.protocol.grammar import MAX_LINE
 
 HANDSHAKE = 10.0
 """Seconds that a handshake may take."""
+
+SILENCE = 5.0
+"""Seconds until somebody who says nothing is told that the port speaks TLS. A TLS client speaks at
+once; this leaves time to send its first packet again, twice (RFC 6298)."""
+
+_PASSED_OVER = 64 * 1024
+"""Bytes that are read from somebody who has been turned away."""
 
 _LOOK_EVERY = 0.5
 """Seconds in which the files are looked at once at most."""
@@ -160,6 +176,7 @@ def _context() -> SSL.Context:
     context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
     context.set_cipher_list(_CIPHERS)
     context.set_info_callback(_note)
+    context.set_alpn_select_callback(_no_protocol)
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     return context
 
@@ -170,6 +187,12 @@ def _note(connection: SSL.Connection, where: int, result: int) -> None:
         done = connection.get_app_data()
         if done is not None:
             done()
+
+
+def _no_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """Agree on none of the protocols that a browser or curl offers (RFC 7301), and go on: what it
+    says is answered later. What Twisted puts here ends the handshake with an internal error."""
+    return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def _first_line(error: Exception) -> str:
@@ -280,8 +303,58 @@ def _state(path: Path) -> object:
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
+class _Door(BufferingTLSTransport):
+    """Tells what is not TLS apart before OpenSSL gets it, and answers in plain text."""
+
+    transport: Any
+    _first = b""
+    _is_tls = False
+    _silence: IDelayedCall | None = None
+    _passed_over: int | None = None
+
+    def await_hello(self, clock: IReactorTime) -> None:
+        """Give the peer time to begin a handshake."""
+        self._silence = clock.callLater(SILENCE, self._turn_away)
+
+    def dataReceived(self, bytes: bytes) -> None:
+        if self._is_tls:
+            super().dataReceived(bytes)
+        elif self._passed_over is not None:
+            self._passed_over += len(bytes)
+            if self._passed_over > _PASSED_OVER:
+                self.transport.pauseProducing()
+        else:
+            self._first += bytes
+            if self._first.startswith(strangers.HANDSHAKE):
+                self._is_tls = True
+                self._stop_waiting()
+                super().dataReceived(self._first)
+                self._first = b""
+            elif b"\n" in self._first or len(self._first) > MAX_LINE:
+                self._turn_away()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        super().connectionLost(reason)
+
+    def _turn_away(self) -> None:
+        """Say what this port is. What the peer sends is read, or the kernel resets the connection
+        and the answer is lost; the deadline of the handshake ends it."""
+        self._stop_waiting()
+        self._passed_over = 0
+        self.transport.write(strangers.plain_answer(self._first))
+        self.transport.loseWriteConnection()
+
+    def _stop_waiting(self) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
+        self._silence = None
+
+
 class _DeadlineFactory(TLSMemoryBIOFactory):
     """Cuts off who does not end the handshake in time."""
+
+    protocol = _Door
 
     def __init__(
         self, certificates: Certificates, factory: IProtocolFactory, clock: IReactorTime
@@ -290,12 +363,13 @@ class _DeadlineFactory(TLSMemoryBIOFactory):
         self._reactor = clock
         self._deadlines: dict[TLSMemoryBIOProtocol, IDelayedCall] = {}
 
-    def registerProtocol(self, p: TLSMemoryBIOProtocol) -> None:
+    def registerProtocol(self, p: _Door) -> None:
         super().registerProtocol(p)
         if p in self._deadlines:
             return  # it is registered once for TLS and once more as a wrapper
         p.getHandle().set_app_data(partial(self._forget, p))
         self._deadlines[p] = self._reactor.callLater(HANDSHAKE, p.abortConnection)
+        p.await_hello(self._reactor)
 
     def unregisterProtocol(self, p: TLSMemoryBIOProtocol) -> None:
         super().unregisterProtocol(p)

@@ -104,7 +104,7 @@ class Peer:
         """Everything until the server closes the connection."""
         while data := self.socket.recv(65536):
             self.received += data
-        return self.received.decode()
+        return self.received.decode(errors="replace")  # a person's telnet is asked for BINARY
 
 
 def pipe(port: int, script: str, *, command: tuple[str, ...] = ("nc", "-N")) -> str:

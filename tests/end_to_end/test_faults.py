@@ -69,6 +69,10 @@ class FaultTest(SynchronousTestCase):
         """Each is cut off at its cap, and whoever sent too long a line is told why."""
         self.survive("endless")
 
+    def test_telnet_commands_without_end(self) -> None:
+        """Who talks meanwhile has every receipt, and newcomers come in."""
+        self.survive("telnet")
+
     def test_many_register_one_name_at_once(self) -> None:
         """One gets it, in whatever case and width, and everyone else is told that it is taken."""
         self.survive("race")

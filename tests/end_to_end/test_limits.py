@@ -93,7 +93,7 @@ class StrangersTest(SynchronousTestCase):
         many = [self.connect() for _ in range(4)]
         for peer in many[:2]:
             self.assertTrue(
-                peer.rest().endswith("\n* too many others want to come in, and you did not; bye\n")
+                peer.rest().endswith("* too many others want to come in, and you did not; bye\n")
             )
         lonely.send("/guest lonely\n")
         lonely.see("* Welcome, lonely.")

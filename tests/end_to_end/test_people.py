@@ -1,6 +1,9 @@
 """Two people with telnet and nc, from registering to finding their messages again."""
 
-from .terminal import DaemonTestCase, Terminal
+import subprocess
+
+from .terminal import TIMEOUT, DaemonTestCase, Peer, Terminal, program
+from .tmux import Tmux
 
 
 def register(terminal: Terminal, name: str, password: str) -> None:
@@ -228,6 +231,92 @@ class HiddenPasswordTest(DaemonTestCase):
         alice = self.nc()
         register(alice, "alice", "wonderland")
         self.assertNotIn("\ufffd", alice.see("/users lists"))
+
+
+class LettersTest(DaemonTestCase):
+    """Letters that have the byte 9D in UTF-8, which telnet takes for its escape character."""
+
+    said = "Нет, не могу ”так”", "他说“不要紧”，鳝鱼好吃", "אדם"
+
+    def test_telnet(self) -> None:
+        """From the name on, and in passwords, they are letters like any other."""
+        bob, nina = self.guest("bob"), self.telnet()
+        nina.see("\x1b[KName: ")  # once it is known that this is a person
+        nina.type("Нина")
+        for prompt in "New password: ", "Again: ":
+            nina.see(prompt)
+            nina.type("Нет, не ”так”")
+        nina.see("* Welcome, нина.")
+        for text in self.said:
+            nina.type(text)
+            bob.see(f"] нина: {text}\n")
+        nina.type("half a line")
+        nina.press("c")
+        nina.type("/quit")
+        self.assertNotIn("telnet>", nina.see("* bye"))
+        bob.see("* нина left\n")
+
+    def test_putty(self) -> None:
+        """So they are in PuTTY's telnet, whose lines end in CR alone then."""
+        bob = self.guest("bob")
+        nina = self.terminal("plink", "-telnet", "-P", str(self.daemon.port), "localhost")
+        nina.see("Name: ")
+        nina.type("/guest Нина")
+        nina.see("* Welcome, нина.")
+        for text in self.said:
+            nina.type(text)
+            bob.see(f"] нина: {text}\n")
+
+    def test_nothing_odd_in_nc(self) -> None:
+        """What telnet is asked leaves nothing on the screen of a program that is not telnet."""
+        screen = Tmux("nc", "localhost", str(self.daemon.port))
+        self.addCleanup(screen.close)
+        screen.has_written(b"\x1b[KName: ")
+        greeting = "* Welcome to chat. Type a name, or just Enter to be a guest; /help helps."
+        screen.see(greeting, "Name:")
+        self.assertEqual(screen.rows(), [greeting, "Name:"])
+        screen.type("/guest нина")
+        screen.see("Name: /guest нина\n* Welcome, нина.")
+
+
+class OtherProtocolsTest(DaemonTestCase):
+    """Programs that take the port for another one."""
+
+    def test_curl(self) -> None:
+        """Shows what the port is."""
+        alice = self.guest("alice")
+        done = subprocess.run(
+            [program("curl"), "-sS", "-i", "--data-binary", "/nick x\nhello\n", self.url("http")],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=True,
+        )
+        self.assertTrue(done.stdout.startswith("HTTP/1.1 400 Bad Request"), done.stdout)
+        self.assertIn("This is a chat server, not a web server.\n", done.stdout)
+        alice.send("/users\n")
+        self.assertEqual(alice.see("* 1 person is in the lobby"), "")
+
+    def test_curl_with_TLS(self) -> None:
+        """Fails at once."""
+        done = subprocess.run(
+            [program("curl"), "-sS", self.url("https")],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 35)
+        self.assertIn("wrong version number", done.stderr)
+
+    def test_request_that_goes_on(self) -> None:
+        """Its answer arrives, although not all of it is read."""
+        with Peer(self.daemon.port) as peer:
+            peer.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000)
+            self.assertTrue(peer.rest().endswith("HOST PORT.\n"))
+
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://localhost:{self.daemon.port}/"
 
 
 class KeysTest(DaemonTestCase):

@@ -172,6 +172,37 @@ class ProgramsTest(TlsTestCase):
             shown = self.refused(version, "-cipher", "ALL:@SECLEVEL=0")
             self.assertIn("alert protocol version", shown)
 
+    def test_without_TLS(self) -> None:
+        """Programs are told at once what they should speak, and a browser in its own protocol."""
+        bob = self.guest("bob")
+        for says, answer in (
+            ("/guest alice\nhello\n", "! this port speaks TLS; join with openssl s_client"),
+            ("POST / HTTP/1.1\r\n\r\nhello\n", "HTTP/1.1 400 Bad Request\r\n"),
+        ):
+            with Peer(self.port) as peer:
+                peer.send(says)
+                self.assertTrue(peer.rest().startswith(answer))
+        bob.send("/users\n")
+        self.assertEqual(bob.see("* 1 person is in the lobby"), "")
+        self.assertNoTraceback()
+
+    def test_browser_with_TLS(self) -> None:
+        """Is answered in its own protocol."""
+        done = subprocess.run(
+            [
+                program("curl"),
+                "-sSk",
+                "--data-binary",
+                "hello\n",
+                f"https://localhost:{self.port}/",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=True,
+        )
+        self.assertIn("This is a chat server, not a web server.\n", done.stdout)
+
     def test_renegotiation(self) -> None:
         """Is refused."""
         shown = self.refused("-tls1_2", said="R\n")

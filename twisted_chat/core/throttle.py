@@ -33,7 +33,7 @@ class Rate:
         wait = full_at - now - (self.burst - 1) / self.per_second
         return wait if wait > _ROUNDING else 0.0
 
-    def take(self, full_at: float, now: float, count: int = 1) -> float:
+    def take(self, full_at: float, now: float, count: float = 1) -> float:
         """Take some, and give back the new state. What is not there yet is owed."""
         return max(full_at, now) + count / self.per_second
 

@@ -148,16 +148,21 @@ class Outbox:
         """Let wait what the kernel did not take of something that was written straight."""
         self._wait(data)
 
-    def close(self) -> None:
-        """End the connection when everything that waits has been written."""
+    def close(self, *, reading: bool = False) -> None:
+        """End the connection when everything that waits has been written.
+
+        @param reading: only our end of it, if it has two, so that what is still read may be passed
+            over; the peer ends the other.
+        """
         if self._closed:
             return
         self._closed = True
         self.straight = None
         if not self._tls:
-            self._transport.loseConnection()
+            half = reading and ITCPTransport.providedBy(self._transport)
+            (self._transport.loseWriteConnection if half else self._transport.loseConnection)()
         elif self._waiting is None:
-            self._end_tls()
+            self._end_tls(reading=reading)
 
     def drop(self) -> None:
         """The connection is gone: let go of everything."""
@@ -229,12 +234,12 @@ class Outbox:
             self._taken = taken
             self._watch()
 
-    def _end_tls(self) -> None:
+    def _end_tls(self, *, reading: bool = False) -> None:
         """Take leave; a peer that takes nothing more of what is left is cut off."""
         self._taken = self._progress()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
-        if not self._paused:
+        if not self._paused and not reading:
             # All that there was is in the connection below. Its end need not wait for the peer's
             # leave: some programs take none.
             self._transport.transport.loseConnection()

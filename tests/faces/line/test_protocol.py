@@ -41,6 +41,8 @@ _GREETING = "* Welcome to chat. Type a name, or just Enter to be a guest; /help 
 _CLEAR_LINE = b"\r\x1b[K"
 _CONCEAL = b"\x1b[8m"
 _REVEAL = b"\x1b[0m"
+_DO_BINARY = b"\xff\xfd\x00"
+_WILL_BINARY = b"\xff\xfb\x00"
 _WILL_ECHO = b"\xff\xfb\x01"
 _WONT_ECHO = b"\xff\xfc\x01"
 
@@ -263,7 +265,14 @@ class ServerTestCase(SynchronousTestCase):
         self.assertTrue(last.gone)
 
     def peer(self, address: IAddress | None = None) -> Peer:
-        """Somebody connects."""
+        """Somebody connects, and is greeted."""
+        peer = self.newcomer(address)
+        if isinstance(peer.built, ChatProtocol):
+            peer.built._greet()
+        return peer
+
+    def newcomer(self, address: IAddress | None = None) -> Peer:
+        """Somebody connects, and may speak first."""
         peer = Peer(self.factory, address or UNIXAddress(None))
         self.peers.append(peer)
         return peer
@@ -1095,7 +1104,7 @@ class LineTests(ServerTestCase):
         """And take nothing away from the line around them."""
         alice = self.guest("alice")
         answer = self.ask(alice, b"he\xff\xfb\x18l\xff\xfd\x03lo\r\n")
-        self.assertEqual(answer, b"\xff\xfe\x18\xff\xfc\x03")
+        self.assertEqual(answer, b"\xff\xfe\x18\xff\xfc\x03" + _DO_BINARY)
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
 
     def test_telnet_without_end_is_cut_off(self) -> None:
@@ -1314,7 +1323,7 @@ class OrderTests(ServerTestCase):
 
 
 _PROMPTS = re.compile(
-    rb"Name: |Command, or press Enter to pick a name: |"
+    rb"Name: |Command, or press Enter to pick a name: |\xff\xfd\x00|"
     rb"(?:\xff\xfb\x01\r\x1b\[K)?(?:New p|P)assword: \x1b\[8m|"
     rb"\x1b\[0m(?:\xff\xfc\x01\r\x1b\[K)?"
 )
@@ -1364,8 +1373,8 @@ class PiecesTests(ServerTestCase):
         self.patch(protocol, "token_urlsafe", lambda _: "the same each time")
 
     def run_script(self, script: bytes, size: int | None) -> tuple[bytes, Sequence[str]]:
-        """Send a script and half-close; gives back what came of it, without the prompts, and what
-        is in the log."""
+        """Send a script and half-close; gives back what came of it, without the prompts and with
+        LF for CR LF, and what is in the log."""
         self.serve()
         self.register("bob", "builder-pw")
         peer = self.peer()
@@ -1373,7 +1382,8 @@ class PiecesTests(ServerTestCase):
         peer.end()
         self.settle()
         self.assertTrue(peer.gone)
-        return _PROMPTS.sub(b"", peer.take_bytes()), [m.text for m in self.store.messages]
+        received = _PROMPTS.sub(b"", peer.take_bytes()).replace(b"\r\n", b"\n")
+        return received, [m.text for m in self.store.messages]
 
     def test_one_byte_at_a_time(self) -> None:
         """Every script gives the same output and the same log as in one piece."""
@@ -1531,6 +1541,15 @@ class HalfCloseTests(ServerTestCase):
         self.assertLess(heard.index("] alice: one\n"), heard.index("topic of the lobby: tea\n"))
         self.assertTrue(heard.endswith("] alice: two\n* alice left\n"), heard)
 
+    def test_whole_close_behind_many_lines(self) -> None:
+        """More than are worked off in one turn: those that were not looked at yet count too."""
+        alice = self.guest("alice")
+        alice.send("".join(f"line {n}\n" for n in range(3 * _SEVERAL)))
+        alice.read()
+        alice.hang_up()
+        self.settle()
+        self.assertEqual(len(self.store.messages), 3 * _SEVERAL)
+
     def test_cut(self) -> None:
         """Who is gone without a word says nothing more."""
         bob, alice = self.guest("bob"), self.guest("alice")
@@ -1682,11 +1701,22 @@ class HiddenPasswordTests(ServerTestCase):
         any more as soon as the password is there."""
         peer = self.peer()
         before = self.ask(peer, b"bob\r\n")
-        self.assertEqual(before, _WILL_ECHO + _CLEAR_LINE + b"Password: " + _CONCEAL)
-        after = self.ask(peer, b"\xff\xfd\x01builder-pw\r\n")
-        hidden = _REVEAL + _WONT_ECHO + _CLEAR_LINE
-        self.assertTrue(after.startswith(hidden + b"* Welcome, bob.\n"))
+        hide = _WILL_ECHO + _CLEAR_LINE + b"Password: " + _CONCEAL
+        self.assertEqual(before, _DO_BINARY + hide)
+        after = self.ask(peer, _WILL_BINARY + b"\xff\xfd\x01wrong\n")
+        shown = _REVEAL + _WONT_ECHO + _CLEAR_LINE
+        self.assertEqual(after, shown + b"! wrong name or password\r\n" + hide)
+        after = self.ask(peer, b"\xff\xfd\x01builder-pw\n")
+        self.assertTrue(after.startswith(shown + b"* Welcome, bob.\r\n"))
         self.assertEqual(after.count(b"\xff"), 1)
+
+    def test_for_nc_that_ends_its_lines_as_telnet_does(self) -> None:
+        """It was asked whether it is telnet, and did not answer: not a byte of telnet more."""
+        peer = self.peer()
+        self.clock.advance(1)
+        before = self.ask(peer, b"bob\r\n")
+        self.assertEqual(before, b"Password: " + _CONCEAL)
+        self.assertTrue(self.ask(peer, b"builder-pw\r\n").startswith(_REVEAL + b"* Welcome"))
 
     def test_new_password(self) -> None:
         """Is hidden as well."""
@@ -1698,7 +1728,7 @@ class HiddenPasswordTests(ServerTestCase):
         """What is typed next can be seen."""
         for line in b"wrong\r\n", b"\r\n", b"\xe9\r\n", b"x" * 4097 + b"\r\n":
             peer = self.peer()
-            self.tell(peer, b"bob\r\n")
+            self.tell(peer, _WILL_BINARY + b"bob\r\n")
             after = self.ask(peer, line)
             self.assertTrue(after.startswith(_REVEAL + _WONT_ECHO + _CLEAR_LINE), line)
             again = _WILL_ECHO + _CLEAR_LINE + b"Password: " + _CONCEAL
@@ -2208,8 +2238,9 @@ class AtTheDoorTests(ServerTestCase):
         peer = self.peer(address or self.far)
         peer.send(before)
         self.settle()
-        peer.take()
-        self.clock.advance(61)
+        self.clock.advance(1)
+        peer.take_bytes()
+        self.clock.advance(60)
         self.assertEqual(peer.take(), after)
         self.settle()
         self.assertTrue(peer.gone)

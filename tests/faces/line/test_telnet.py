@@ -16,15 +16,15 @@ from twisted_chat.faces.line.telnet import (
 
 IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb", b"\xfa", b"\xf0"
 EL, EC, AYT, IP, NOP = b"\xf8", b"\xf7", b"\xf6", b"\xf4", b"\xf1"
-ECHO, TIMING_MARK = b"\x01", b"\x06"
+BINARY, ECHO, TIMING_MARK = b"\x00", b"\x01", b"\x06"
 
 fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
-_COMMANDS = (DO, DONT, WILL, WONT, SB, SE, EL, EC, AYT, IP, NOP, ECHO, TIMING_MARK)
+_COMMANDS = (DO, DONT, WILL, WONT, SB, SE, EL, EC, AYT, IP, NOP, BINARY, ECHO, TIMING_MARK)
 _BYTES = (b"\r", b"\n", b"\x00", b"\x04", b"a", b"\xc3\xa9")
 _piece = st.one_of(
     st.sampled_from(_COMMANDS),
     st.sampled_from(_BYTES),
-    st.sampled_from((IAC, IAC + SB, IAC + SE, IAC + IP)),
+    st.sampled_from((IAC, IAC + SB, IAC + SE, IAC + IP, IAC + WILL + BINARY)),
 )
 _hostile = st.lists(_piece, max_size=24).map(b"".join)
 
@@ -39,6 +39,8 @@ LINES = (
     IAC + AYT + b"abc" + IAC + EC + b"d" + IAC + EL + b"e\n",
     b"one\n\x04",
     b"not here\x04\n" + IAC + NOP + b"\x04",
+    b"a\r" + IAC + WILL + BINARY + b"b\rc\r\nd\r\x00\re\r\x04" + IAC + WONT + BINARY + b"f\rg\r\n",
+    IAC + WILL + BINARY + b"x\ry\r\nz" + IAC + WONT + BINARY + b"\r" + IAC + NOP + b"\nw\r\x00",
 )
 """Inputs that have something in them to be cut in two."""
 
@@ -118,8 +120,8 @@ class NegotiationTests(SynchronousTestCase):
     """Whatever is offered or asked for is refused."""
 
     def test_offers_are_refused(self) -> None:
-        """WILL anything is answered with DONT."""
-        for option in map(bytes, zip(range(256))):
+        """WILL anything but BINARY is answered with DONT."""
+        for option in map(bytes, zip(range(1, 256))):
             self.assertEqual(receive(IAC + WILL + option), Received(b"", IAC + DONT + option))
 
     def test_requests_are_refused(self) -> None:
@@ -202,6 +204,63 @@ class KeyTests(SynchronousTestCase):
         for before in (b"a", b"hi\nyou", b"hi\r", IAC + IAC, b"\xc3"):
             self.assertFalse(receive(before + b"\x04").ended, before)
             self.assertFalse(receive(before, b"\x04").ended, before)
+
+
+class BinaryTests(SynchronousTestCase):
+    """The peer is to send all bytes as they are (RFC 856)."""
+
+    def test_asked_once(self) -> None:
+        """Its agreement needs no answer, and neither does its refusal."""
+        for answer, binary in (IAC + WILL + BINARY, True), (IAC + WONT + BINARY, False):
+            telnet_filter = TelnetFilter()
+            self.assertEqual(telnet_filter.ask(), IAC + DO + BINARY)
+            self.assertEqual(telnet_filter.ask(), b"")
+            self.assertEqual(telnet_filter.receive(answer), Received(b""))
+            self.assertEqual(telnet_filter.binary, binary)
+            self.assertTrue(telnet_filter.spoken)
+
+    def test_offered(self) -> None:
+        """It is agreed to, once; and its end is."""
+        telnet_filter = TelnetFilter()
+        offer, end = IAC + WILL + BINARY, IAC + WONT + BINARY
+        self.assertEqual(telnet_filter.receive(offer).replies, IAC + DO + BINARY)
+        self.assertEqual(telnet_filter.receive(offer).replies, b"")
+        self.assertEqual(telnet_filter.receive(end).replies, IAC + DONT + BINARY)
+        self.assertEqual(telnet_filter.receive(end).replies, b"")
+
+    def test_asked_for(self) -> None:
+        """What we send stays as it is, and that is said each time: telnet waits for it."""
+        data = IAC + DO + BINARY
+        self.assertEqual(receive(data + data), Received(b"", 2 * (IAC + WONT + BINARY)))
+
+    def test_ends_of_lines(self) -> None:
+        """Programs do not agree what ends a line in this mode: LF, CR LF, CR NUL and CR all do."""
+        data = b"a\nb\r\nc\r\x00d\re\r\r\r\n\n\x04"
+        received = receive(IAC + WILL + BINARY + data)
+        self.assertEqual(received.data, b"a\nb\r\nc\r\nd\r\ne\r\n\r\n\r\n\n")
+        self.assertTrue(received.ended)
+
+
+class CommandBytesTests(SynchronousTestCase):
+    """How many bytes of what is received are commands, for which a peer is charged."""
+
+    def test_commands(self) -> None:
+        """All bytes of each, whatever it comes to."""
+        for command in (
+            IAC + NOP,
+            IAC + DO + ECHO,
+            IAC + IP,
+            IAC + EC,
+            IAC + AYT,
+            IAC + SB + b"x\xff\xff" + IAC + SE,
+        ):
+            data = b"a" + command + b"b\r\n"
+            self.assertEqual(TelnetFilter().receive(data).commands, len(command), command)
+
+    def test_text(self) -> None:
+        """None, however lines end."""
+        for data in b"a\r\nb\r\x00c\r", "né 😀\n".encode(), b"a\x04\n":
+            self.assertEqual(TelnetFilter().receive(data).commands, 0, data)
 
 
 class SubnegotiationTests(SynchronousTestCase):

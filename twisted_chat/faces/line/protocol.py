@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IReactorTime,
     ISSLTransport,
     ISystemHandle,
@@ -38,13 +39,14 @@ from twisted_chat.core.model import Account
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits, below
+from twisted_chat.protocol import strangers
 from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
 from .login import come_in
-from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
-from .wire import JsonFormat, TextFormat
+from .telnet import IAC, NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .wire import JsonFormat, TelnetFormat, TextFormat
 
 _QUEUE = 64
 """Lines that wait to be worked off before no more are read, and that are worked off in one turn of
@@ -70,6 +72,18 @@ _PROBE_EVERY = 10.0
 """Seconds between two remarks to a peer that has ended its input, while its lines are slowed. If it
 is gone, its kernel answers with a RST."""
 
+_GREETING = 0.05
+"""Seconds for which a peer may speak first. A browser or an IRC client does, and is answered in its
+own protocol, which has no place for a greeting."""
+
+_PERSON = 0.2
+"""Seconds of silence, after the greeting, that tell a person from a program."""
+
+_COMMANDS = 512
+"""Bytes of telnet commands that count as a line. No more are looked at in one turn of the
+reactor."""
+
+_PROMPT = b"Name: "
 _AGAIN = b"Command, or press Enter to pick a name: "
 
 _FAILED_LOGIN = frozenset(
@@ -103,7 +117,7 @@ class Settings:
     allow_registration: bool = True
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class ChatProtocol(LineReceiver):
     """A connection: takes lines, works them off in order, and shows what its session is told."""
 
@@ -121,6 +135,13 @@ class ChatProtocol(LineReceiver):
     _landing: Deferred[None] | None = None
     _pausing: Deferred[None] | None = None
     _cutting: IDelayedCall | None = None
+    _greeting: IDelayedCall | None = None  # or, after the greeting, what is said to a person
+    _reading: IDelayedCall | None = None
+    _unread = b""  # what has arrived and was not looked at yet
+    _begun = False
+    _greeted = False
+    _spoke = False
+    _turned_away = False
     _working = False
     _ended = False
     _endless = False
@@ -166,24 +187,53 @@ class ChatProtocol(LineReceiver):
         )
         self.session = Session(self.outbox, self._source, self.hang_up)
         self.factory.connected(self, self._source)
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """The peer may speak, which a program does at once."""
+        self._greeting = self.factory.clock.callLater(_GREETING, self._greet)
+
+    def _greet(self) -> None:
+        """Say what this is, once, before anything else is said."""
+        if self._greeted:
+            return
+        self._greeted = True
+        self._stop_greeting()
         self.notice(
             f"Welcome to {self.factory.settings.name}."
             " Type a name, or just Enter to be a guest; /help helps."
         )
-        self._prompt()
+        self.outbox.write(_PROMPT)
+        self._prompted = True
+        if not self._begun:
+            self._greeting = self.factory.clock.callLater(_PERSON, self._ask_for_binary)
+
+    def _ask_for_binary(self) -> None:
+        """Have a person's telnet send all letters as they are (RFC 856).
+
+        On a screen that does not belong to telnet nothing is left of it.
+        """
+        self._greeting = None
+        self.outbox.write(self._telnet.ask() + _CLEAR_LINE + _PROMPT)
+
+    def _stop_greeting(self) -> None:
+        if self._greeting is not None and self._greeting.active():
+            self._greeting.cancel()
+        self._greeting = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self.outbox.drop()
         self.factory.disconnected(self)
+        self._stop_greeting()
         self._cancel_cutting()
         ended = self._ended or self._probe_at is not None or reason.check(ConnectionDone)
         if ended and not self._over:
             # The peer had said all that it had to say, and TLS knows no half-close. What was queued
             # before the end is worked off all the same, for a while.
             self._cutting = self.factory.clock.callLater(_PARTING, self._stop)
-            self._ended = True
-            self._work_on()
+            self.readConnectionLost()
             return
         self._stop()
 
@@ -191,6 +241,7 @@ class ChatProtocol(LineReceiver):
         """Carry out nothing more. The session is over when all that it said is in the log."""
         self._gone = True
         self._forget_token()
+        self._stop_waiting_to_read()
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
@@ -246,13 +297,43 @@ class ChatProtocol(LineReceiver):
     # What comes in
 
     def dataReceived(self, data: bytes) -> None:
+        self._unread += data
+        if self._reading is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Look at what has arrived, at a pace that bounds what telnet commands cost the others."""
+        self._reading = None
+        data, self._unread = self._unread, b""
+        if not self._begun:
+            if data == strangers.HANDSHAKE:
+                self._unread = data  # until it is clear what it is
+                return
+            self._begun = bool(data)
+            if data.startswith(strangers.CLIENT_HELLO):
+                self._turn_away(strangers.tls_answer())
+            elif data and self._greeted:
+                self._stop_greeting()
         if self._ended and data:
+            self._pace(len(data) / MAX_LINE)
             return
+        if IAC in data:
+            data, self._unread = data[:_COMMANDS], data[_COMMANDS:]
+        self._pace(self._take_in(data) / _COMMANDS)
+
+    def _take_in(self, data: bytes) -> int:
+        """Make lines of what was read; gives back how many bytes of it were telnet commands."""
         try:
             received = self._telnet.receive(data)
         except TelnetAbuse:
+            self._stop()
             self.transport.abortConnection()
-            return
+            return len(data)
+        if self._telnet.spoken:
+            self._greet()
+            if self.outbox.format is self.factory.text:
+                self.outbox.format = self.factory.telnet
+            received.replies += self._telnet.ask()
         if received.replies:
             self.outbox.write(received.replies)
         super().dataReceived(received.data)
@@ -260,6 +341,39 @@ class ChatProtocol(LineReceiver):
             self.notice("/quit leaves")
         self._ended |= received.ended
         self._work_on()
+        return received.commands
+
+    @property
+    def _is_free(self) -> bool:
+        """The limit on lines does not hold for the session."""
+        return self.factory.rate is None or self._is_trusted
+
+    def _pace(self, lines: float) -> None:
+        """Charge for what is no line, and read nothing more while that is owed."""
+        wait = 0.0
+        if lines and not self._is_free:
+            self.charge(lines)
+            wait = self._owed()
+        if (wait or self._unread) and not self._gone:
+            self.pauseProducing()
+            self._reading = self.factory.clock.callLater(wait, self._resume)
+
+    def _resume(self) -> None:
+        self._reading = None
+        if self._unread:
+            self._read_on()
+        if self._reading is None and not self._lines:
+            self._next_bytes()
+
+    def _next_bytes(self) -> None:
+        """Read on, unless there is a reason not to."""
+        if self.paused and self._reading is None and self._takes_more:
+            self.resumeProducing()
+
+    def _stop_waiting_to_read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def lineReceived(self, line: bytes) -> None:
         self._crlf = line.endswith(b"\r")
@@ -278,13 +392,22 @@ class ChatProtocol(LineReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it had to say, and waits for the answers."""
+        if self._turned_away:
+            self.transport.loseConnection()
+            return
+        self._stop_waiting_to_read()
+        data, self._unread = self._unread, b""
+        if not self._ended:
+            self._begun = True
+            self._take_in(data)
         self._ended = True
         self.factory.watch(self)
         self._work_on()
 
     def writeConnectionLost(self) -> None:
-        """Nobody reads any more."""
-        self.transport.loseConnection()
+        """Nobody reads any more; or we have said all that a stranger is told."""
+        if not self._turned_away:
+            self.transport.loseConnection()
 
     # Working off the lines
 
@@ -308,6 +431,7 @@ class ChatProtocol(LineReceiver):
         try:
             await self._work_off()
             if self._ended and not self._over:
+                self._greet()
                 await self._until_landed(0)
                 if self._endless:
                     self._refuse(
@@ -325,6 +449,11 @@ class ChatProtocol(LineReceiver):
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
+                answer = self._answer_to_stranger(line)
+                if answer:
+                    self._turn_away(answer)
+                    break
+                self._greet()
                 await self._slow_down(line)
                 if self._over:
                     break
@@ -337,8 +466,10 @@ class ChatProtocol(LineReceiver):
 
     def _next_line(self) -> bytes | None:
         """The next line that has arrived; at the end also one that was not ended."""
-        if not self._lines and self.paused and self._takes_more:
-            self.resumeProducing()
+        if not self._lines:
+            if self._ended:
+                self._stop_waiting_to_read()
+            self._next_bytes()
         if not self._lines and self._ended and not self.paused:
             return self.clearLineBuffer() or None
         return self._lines.popleft() if self._lines else None
@@ -348,20 +479,14 @@ class ChatProtocol(LineReceiver):
         """More may be queued; of a closed connection only if that does not make it last."""
         if self._gone or self.factory.closing:
             return False
-        return not (self._lost and self._rate is not None)
-
-    @property
-    def _rate(self) -> Rate | None:
-        """How fast lines are taken; L{None} for no limit."""
-        return None if self._is_trusted else self.factory.rate
+        return self._is_free or not self._lost
 
     async def _slow_down(self, line: bytes) -> None:
         """Wait until this line may be taken. What comes in the meantime waits to be read."""
-        rate = self._rate
-        if rate is None:
+        if self._is_free:
             return
         clock = self.factory.clock
-        wait = rate.wait(self._full_at, clock.seconds())
+        wait = self._owed()
         if wait:
             if not self._slowed and self._says_something(line):
                 self._slowed = True
@@ -374,7 +499,28 @@ class ChatProtocol(LineReceiver):
             self._pausing = None
         elif self._full_at <= clock.seconds():
             self._slowed = False
-        self._full_at = rate.take(self._full_at, clock.seconds())
+        self.charge(1)
+
+    def _owed(self) -> float:
+        """Seconds until one more line may be taken."""
+        rate = self.factory.rate
+        return rate.wait(self._full_at, self.factory.clock.seconds()) if rate else 0.0
+
+    def _answer_to_stranger(self, line: bytes) -> bytes:
+        """What is answered to a line that is no line of ours; nothing if it is one.
+
+        Whoever has said nothing but empty lines may still be one.
+        """
+        if self._spoke and self.session.person is not None:
+            return b""
+        first = line or next(filter(None, self._lines or ()), b"")
+        tls = bool(ISSLTransport.providedBy(self.transport))
+        if strangers.is_http(first):
+            return strangers.http_answer(tls=tls)
+        if strangers.is_irc(first) and not self._spoke:
+            return strangers.irc_answer(tls=tls)
+        self._spoke = self._spoke or bool(line)
+        return b""
 
     def _says_something(self, line: bytes) -> bool:
         """Is the line one that others are to read, and no question or command?"""
@@ -504,11 +650,21 @@ class ChatProtocol(LineReceiver):
     # What goes out
 
     def _prompt(self) -> None:
-        if self.outbox.format is self.factory.text and not (
-            self._lines or self._ended or self._over
-        ):
-            self.outbox.write(_AGAIN if self._failed else b"Name: ")
+        if not (self._speaks_json or self._lines or self._ended or self._over):
+            self.outbox.write(_AGAIN if self._failed else _PROMPT)
             self._prompted = True
+
+    @property
+    def _speaks_json(self) -> bool:
+        return self.outbox.format is self.factory.json
+
+    @property
+    def _text(self) -> Format:
+        return self.factory.telnet if self._telnet.spoken else self.factory.text
+
+    @property
+    def _newline(self) -> bytes:
+        return b"\r\n" if self._telnet.spoken else b"\n"
 
     @property
     def _over(self) -> bool:
@@ -535,7 +691,7 @@ class ChatProtocol(LineReceiver):
     def help(self, entries: Sequence[HelpEntry]) -> None:
         self.session.tell(Help(self.factory.now(), tuple(entries)))
 
-    def charge(self, lines: int) -> None:
+    def charge(self, lines: float) -> None:
         if self.factory.rate is not None:
             self._full_at = self.factory.rate.take(
                 self._full_at, self.factory.clock.seconds(), lines
@@ -544,7 +700,7 @@ class ChatProtocol(LineReceiver):
     def speak_json(self, on: bool) -> None:
         self.session.echo = on
         if not on:
-            self.outbox.format = self.factory.text
+            self.outbox.format = self._text
             self.notice("text from now on")
             return
         self.outbox.format = self.factory.json
@@ -552,25 +708,26 @@ class ChatProtocol(LineReceiver):
             self._token = token_urlsafe(12)
             self.factory.tokens[self._token] = self
         hello = self.factory.json.hello(self.factory.now(), self._token)
-        self.outbox.write(b"\n" + hello if self._prompted else hello)
+        self.outbox.write(self._newline + hello if self._prompted else hello)
         self._prompted = False
 
     def keep_alive(self) -> None:
         """Show that the server is there, to whoever can be shown it without seeing it."""
         if self.outbox.is_waiting or self._over:
             return
-        if self.outbox.format is self.factory.json:
+        if self._speaks_json:
             self.session.tell(Ping(self.factory.now()))
         elif self._telnet.spoken:
             self.outbox.write(NOP)
 
     def hang_up(self, farewell: str = "bye") -> None:
+        self._stop_greeting()
         asked, self._asked = self._asked, None
         unanswered = self._prompted and (asked is not None or not self._working)
         if asked is not None:
             asked.cancel()  # and what was hidden for a password is shown again
         if unanswered:
-            self.outbox.write(b"\n")
+            self.outbox.write(self._newline)
         self._forget_token()
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
@@ -580,7 +737,27 @@ class ChatProtocol(LineReceiver):
     def send_away(self, farewell: str) -> None:
         """Hang up on somebody who is not in, also if they do not read."""
         self.hang_up(farewell)
-        if not self._lost:
+        self._cut_soon()
+
+    def _turn_away(self, answer: bytes) -> None:
+        """Answer a stranger, and end the connection before anything else it sends is looked at.
+
+        What it has sent is read all the same, or the kernel resets the connection and the answer
+        is lost.
+        """
+        self._turned_away = self._ended = True
+        self._greeted = True
+        self._lines = None
+        self.clearLineBuffer()
+        self._stop_greeting()
+        self._forget_token()
+        self.chat.leave_all(self.session)
+        self.outbox.write(answer)
+        self.outbox.close(reading=True)
+        self._cut_soon()
+
+    def _cut_soon(self) -> None:
+        if not self._lost and self._cutting is None:
             self._cutting = self.factory.clock.callLater(_REFUSAL, self.transport.abortConnection)
 
     def renew(self, account: Account, password: str) -> None:
@@ -595,25 +772,25 @@ class ChatProtocol(LineReceiver):
     async def ask_secret(self, prompt: str) -> str:
         if self._lines:
             return await self._read(secret=True)  # it is here already: nobody is typing
-        text = self.outbox.format
-        if text is self.factory.json:
+        if self._speaks_json:
             self.notice(prompt.strip(": "))
             return await self._read(secret=True)
-        # Telnet, whose lines end in CR LF, stops echoing when we say that we will (RFC 857). Others
-        # have no such means, but their terminal can write in no colour.
-        hidden_by_telnet = self._crlf
-        before = WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+        # Telnet stops echoing when we say that we will (RFC 857). Others have no such means, but
+        # their terminal can write in no colour. Lines in CR LF, from somebody who was not asked
+        # yet and so cannot have shown what they are, may be telnet's.
+        hidden_by_telnet = self._telnet.spoken or (self._crlf and not self._telnet.asked)
+        before = self._telnet.ask() + WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
         concealed = prompt.encode() + _CONCEAL
         self.outbox.write(before + concealed)
         end = b"\r\n" if hidden_by_telnet else b"\n"
-        self.outbox.format = _AbovePrompt(text, end, concealed)
+        self.outbox.format = _AbovePrompt(self.factory.text, end, concealed)
         self._prompted = not hidden_by_telnet
         try:
             line = await self._read(secret=True)
             self._prompted = False
             return line
         finally:
-            self.outbox.format = text
+            self.outbox.format = self._text
             after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
             self.outbox.write(_REVEAL + after)
 
@@ -674,6 +851,7 @@ class ChatFactory(Factory):
         self.clock = clock
         self.now = now
         self.text = TextFormat()
+        self.telnet = TelnetFormat()
         self.json = JsonFormat(settings.name, limits.keepalive)
         self.outbox_limits = OutboxLimits(
             clock, now, limit=limits.outbox, stuck_after=limits.stuck_after
@@ -797,6 +975,7 @@ class _Refuser(Protocol):
     def __init__(self, factory: ChatFactory, sentence: str) -> None:
         self._factory = factory
         self._sentence = sentence
+        self._passed_over = 0
         self._timeout: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -810,6 +989,12 @@ class _Refuser(Protocol):
             # What a peer has sent already must be read, or the kernel resets the connection and
             # the sentence is lost.
             transport.loseWriteConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._passed_over += len(data)
+        if self._passed_over > ChatProtocol.MAX_LENGTH:
+            transport: Any = self.transport
+            transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.refused(self)

@@ -1,14 +1,15 @@
 """The part of telnet that a line protocol needs. Bytes in, bytes out; no socket."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-# RFC 854, and RFC 857 (ECHO), RFC 860 (TIMING-MARK).
+# RFC 854, and RFC 856 (BINARY), RFC 857 (ECHO), RFC 860 (TIMING-MARK).
 IAC = 0xFF
 _DONT, _DO, _WONT, _WILL, _SB, _SE = 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF0
 _EL, _EC, _AYT, _IP = 0xF8, 0xF7, 0xF6, 0xF4
-_ECHO, _TIMING_MARK = 1, 6
+_BINARY, _ECHO, _TIMING_MARK = 0, 1, 6
 
+DO_BINARY = bytes([IAC, _DO, _BINARY])
 WILL_ECHO = bytes([IAC, _WILL, _ECHO])
 WONT_ECHO = bytes([IAC, _WONT, _ECHO])
 NOP = bytes([IAC, 0xF1])
@@ -19,7 +20,17 @@ _KEYS = {_IP: 0x15, _EL: 0x15, _EC: 0x7F}
 _EOT = 0x04
 _LF = 0x0A
 
-_SPECIAL = re.compile(rb"[\xff\x04]|\r\x00")
+# Runs of the commands that a peer may send most of are one match each. What the end of the data
+# cuts off is matched too, but for a subnegotiation.
+_SPECIAL = (
+    rb"((?:\xff[^\xf4\xf6-\xf8\xfa-\xff])+)|((?:\xff[\xfb-\xfe].)+)|\xff([\xf4\xf6-\xf8])"
+    rb"|\xff(\xff)|(\xff\xfa)|(\xff[\xfb-\xfe]?\Z)|(\x04)"
+)
+_SILENT, _NEGOTIATIONS, _KEY, _DATA, _BEGIN, _CUT_OFF, _END_OF_INPUT, _END_OF_LINE = range(1, 9)
+_USUAL = re.compile(_SPECIAL + rb"|(\r(?:\x00|\Z))", re.DOTALL)
+_BINARY_MODE = re.compile(_SPECIAL + rb"|(\r[\n\x00]?)", re.DOTALL)
+_ANY_SPECIAL = re.compile(rb"[\xff\x04]|\r\x00|\r\Z")  # is found much faster
+_ANY_SPECIAL_IN_BINARY_MODE = re.compile(rb"[\xff\x04\r]")
 
 MAX_SUBNEGOTIATION = 4096
 """Bytes in one subnegotiation, or the peer is cut off."""
@@ -37,40 +48,69 @@ class Received:
     @ivar replies: what telnet wants answered.
     @ivar interrupted: Ctrl-C was typed in telnet.
     @ivar ended: Ctrl-D was typed at the beginning of a line: nothing more will come.
+    @ivar commands: how many of the bytes were telnet commands.
     """
 
     data: bytes
     replies: bytes = b""
     interrupted: bool = False
     ended: bool = False
+    commands: int = field(default=0, compare=False)
 
 
 class TelnetFilter:
     """Takes telnet's commands out of what a connection receives, however it is cut up.
 
-    Offers nothing by itself and refuses what it is asked for, so that to nc it is not there.
+    Offers nothing by itself and refuses what it is asked for, so that to nc it is not there. Only
+    BINARY is agreed to in the peer's direction (RFC 856): without it, telnet takes the byte 9D,
+    which many letters have in UTF-8, for its escape character.
 
     @ivar spoken: the peer has negotiated an option, so it is telnet and nothing else.
+    @ivar asked: the peer has been asked for BINARY, or has offered it.
+    @ivar binary: the peer sends in BINARY mode. Its lines end in LF, CR LF, CR NUL or CR: telnet
+        programs do not agree on which.
     """
 
-    __slots__ = ("_ended", "_line_start", "_pending", "_skipped", "spoken")
+    __slots__ = (
+        "_after_cr",
+        "_ended",
+        "_line_start",
+        "_pending",
+        "_skipped",
+        "asked",
+        "binary",
+        "spoken",
+    )
 
     def __init__(self) -> None:
         self.spoken = False
+        self.asked = False
+        self.binary = False
         self._pending = b""  # an unfinished command, or CR that NUL may follow
+        self._after_cr = False  # in BINARY mode: a CR ended the line, and its LF or NUL may follow
         self._skipped = -1  # bytes of the subnegotiation under way; -1 when there is none
         self._line_start = True
         self._ended = False
 
+    def ask(self) -> bytes:
+        """What asks the peer for BINARY mode; nothing if it has been asked."""
+        if self.asked:
+            return b""
+        self.asked = True
+        return DO_BINARY
+
     def receive(self, data: bytes) -> Received:
         """@raise TelnetAbuse: if a subnegotiation is too long."""
         if self._ended:
-            return Received(b"", ended=True)
+            return Received(b"", ended=True, commands=len(data))
         if self._pending:
             data, self._pending = self._pending + data, b""
-        if self._skipped < 0 and not _SPECIAL.search(data):
-            if data.endswith(b"\r"):
-                data, self._pending = data[:-1], b"\r"
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[0] in (0, _LF):
+                data = data[1:]
+        any_special = _ANY_SPECIAL_IN_BINARY_MODE if self.binary else _ANY_SPECIAL
+        if self._skipped < 0 and not any_special.search(data):
             if data:
                 self._line_start = data[-1] == _LF
             return Received(data)
@@ -81,36 +121,55 @@ class TelnetFilter:
         kept = bytearray()
         replies = bytearray()
         at = 0
-        while at < len(data):
+        while at < len(data) and not self._ended:
             if self._skipped >= 0:
                 at = self._skip(data, at)
                 continue
-            byte = data[at]
-            if byte == IAC:
-                size = self._command(data, at, kept, replies, received)
-                if not size:
-                    self._pending = data[at:]
-                    break
-                at += size
+            special = (_BINARY_MODE if self.binary else _USUAL).search(data, at)
+            start, end = special.span() if special else (len(data), len(data))
+            if start > at:
+                kept += data[at:start]
+                self._line_start = data[start - 1] == _LF
+            at = end
+            if special is None or special.lastindex == _SILENT:
                 continue
-            if byte == 0x0D:
-                if at + 1 == len(data):
-                    self._pending = b"\r"
-                    break
-                if data[at + 1] == 0:
-                    kept += b"\r\n"
-                    self._line_start = True
-                    at += 2
-                    continue
-            if byte == _EOT and self._line_start:
-                received.ended = self._ended = True
-                break
-            kept.append(byte)
-            self._line_start = byte == _LF
-            at += 1
+            what = special[0]
+            if special.lastindex == _NEGOTIATIONS:
+                self.spoken = True
+                for verb in range(1, len(what), 3):
+                    replies += self._answer(what[verb], what[verb + 1])
+            elif special.lastindex == _KEY:
+                self._press(what[1], kept, replies, received)
+            elif special.lastindex == _DATA:
+                kept.append(IAC)
+                self._line_start = False
+            elif special.lastindex == _BEGIN:
+                self._skipped = 0
+            elif special.lastindex == _END_OF_INPUT:
+                self._ended = self._line_start
+                if not self._ended:
+                    kept.append(_EOT)
+            elif special.lastindex == _CUT_OFF or (what == b"\r" and not self.binary):
+                self._pending = what
+            else:
+                self._after_cr = what == b"\r" and at == len(data)
+                kept += b"\r\n"
+                self._line_start = True
         received.data = bytes(kept)
         received.replies = bytes(replies)
+        received.ended = self._ended
+        received.commands += max(0, len(data) - len(self._pending) - len(kept))
         return received
+
+    def _press(self, command: int, kept: bytearray, replies: bytearray, received: Received) -> None:
+        """What a key of telnet's stands for."""
+        if command == _AYT:
+            replies += b"\r\n[yes]\r\n"
+            return
+        kept.append(_KEYS[command])
+        received.commands += 1
+        self._line_start = self._line_start or command != _EC
+        received.interrupted |= command == _IP
 
     def _skip(self, data: bytes, at: int) -> int:
         """Pass over a subnegotiation; gives back where it ends, or the end of the data."""
@@ -131,42 +190,21 @@ class TelnetFilter:
                 self._skipped = -1
                 return at
 
-    def _command(
-        self, data: bytes, at: int, kept: bytearray, replies: bytearray, received: Received
-    ) -> int:
-        """One command; gives back its size, or 0 if it is not all there yet."""
-        if at + 1 == len(data):
-            return 0
-        command = data[at + 1]
-        if command == IAC:
-            kept.append(IAC)
-            self._line_start = False
-            return 2
-        if command == _SB:
-            self._skipped = 0
-            return 2
-        if command in (_DO, _DONT, _WILL, _WONT):
-            if at + 2 == len(data):
-                return 0
-            self.spoken = True
-            replies += _answer(command, data[at + 2])
-            return 3
-        if command == _AYT:
-            replies += b"\r\n[yes]\r\n"
-        elif command in _KEYS:
-            kept.append(_KEYS[command])
-            self._line_start = self._line_start or command != _EC
-            received.interrupted |= command == _IP
-        return 2
+    def _answer(self, command: int, option: int) -> bytes:
+        """Agree to BINARY from the peer, and refuse all else that is asked for (RFC 854).
 
-
-def _answer(command: int, option: int) -> bytes:
-    """Refuse what is asked for (RFC 854). DO ECHO confirms our own offer and needs no answer; a
-    DO TIMING-MARK is answered, or telnet shows nothing more after Ctrl-C (RFC 860)."""
-    if command == _WILL:
-        return bytes([IAC, _DONT, option])
-    if command == _DO and option == _TIMING_MARK:
-        return bytes([IAC, _WILL, option])
-    if command == _DO and option != _ECHO:
-        return bytes([IAC, _WONT, option])
-    return b""
+        DO ECHO confirms our own offer and needs no answer, and neither does what is so already. A
+        DO TIMING-MARK is answered, or telnet shows nothing more after Ctrl-C (RFC 860).
+        """
+        if option == _BINARY and command in (_WILL, _WONT):
+            was, self.binary = self.binary, command == _WILL
+            if command == _WILL:
+                return self.ask()
+            return bytes([IAC, _DONT, option]) if was else b""
+        if command == _WILL:
+            return bytes([IAC, _DONT, option])
+        if command == _DO and option == _TIMING_MARK:
+            return bytes([IAC, _WILL, option])
+        if command == _DO and option != _ECHO:
+            return bytes([IAC, _WONT, option])
+        return b""

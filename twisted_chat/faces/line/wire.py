@@ -61,6 +61,13 @@ class TextFormat(_Format):
         return "".join(f"{line}\n" for line in _TEXT[type(event)](event)).encode()
 
 
+class TelnetFormat(TextFormat):
+    """The same for telnet, whose lines end in CR LF (RFC 854): in BINARY mode it adds no CR."""
+
+    def _lines(self, event: e.Event) -> bytes:
+        return super()._lines(event).replace(b"\n", b"\r\n")
+
+
 class JsonFormat(_Format):
     """Events as JSON Lines (RFC 8259, one object a line) for programs."""
 
