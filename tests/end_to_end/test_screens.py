@@ -21,8 +21,9 @@ _DRAWING = {"draw", "linefeed", "carriage_return"}
 
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[^\]]+\] [ -~]*\n")
 
-_CONCEALED = re.compile("\x1b\\[8m|\x1b\\[0m")
-"""The only escape sequences there are: around a password that its owner types."""
+_CONCEALED = re.compile("\x1b\\[8m|\x1b\\[0m|\ufffd\ufffd\0|\ufffd\ufffd\x01\r\x1b\\[K")
+"""The only escape sequences there are: around a password that its owner types. A name that ends in
+CR may be telnet's, which is asked for BINARY and told to echo nothing."""
 
 _PROMPT = re.compile("(?:Name: |Password: |New password: |Again: |Command, or press Enter[^:]*: )+")
 
