@@ -180,6 +180,17 @@ class StrangersTests(ServerTestCase):
         self.clock.advance(5)
         self.assertTrue(transport.disconnected)
 
+    def test_a_long_request(self) -> None:
+        """Is read to its end, though it is more lines than are queued."""
+        self.patch(Peer, "transport_class", _HalfCloseTransport)
+        peer = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
+        peer.send(_POST + b"hello\n" * 100)
+        peer.send(b"hello\n" * 100)
+        self.settle()
+        self.assertFalse(peer.paused)
+        self.assertEqual(peer.take_bytes(), _HTTP)
+        self.check_nothing_came_of_it()
+
     def test_who_has_read_the_answer(self) -> None:
         """Ends the connection."""
         self.patch(Peer, "transport_class", _HalfCloseTransport)
@@ -410,6 +421,17 @@ class PaceTests(ServerTestCase):
         self.assertTrue(peer.paused)
         peer.vanish()
         self.let_go()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gone_behind_a_long_line(self) -> None:
+        """Which stops the reading for a moment, and is worked off at once: nothing is left."""
+        peer = self.newcomer(self.far)
+        self.tell(peer, b"/guest bob\n")
+        self.tell(peer, b"x" * 5000)
+        peer.send(b"\n" + b"\xff\xf1" * 30_000)
+        for _ in range(20):
+            self.turn()
+        peer.vanish()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_server_goes_down(self) -> None:

@@ -355,6 +355,7 @@ class ChatProtocol(LineReceiver):
             self.charge(lines)
             wait = self._owed()
         if (wait or self._unread) and not self._gone:
+            self._stop_waiting_to_read()  # begun for what came next, while this was worked off
             self.pauseProducing()
             self._reading = self.factory.clock.callLater(wait, self._resume)
 
@@ -754,6 +755,7 @@ class ChatProtocol(LineReceiver):
         self.chat.leave_all(self.session)
         self.outbox.write(answer)
         self.outbox.close(reading=True)
+        self._next_bytes()
         self._cut_soon()
 
     def _cut_soon(self) -> None:
