@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IAddress, ISystemHandle
 from zope.interface import implementer
 
 from twisted_chat.core.limits import Limits
+from twisted_chat.faces.line.protocol import ChatProtocol
 
 from .test_protocol import MemoryTransport, Peer, ServerTestCase
 
@@ -286,6 +287,22 @@ class PausedTests(EndsTestCase):
         self.assertLessEqual(self.said(), 11)
         self.assertNotIn("alice", self.here())
         self.assertEqual(self.admission._count, 0)
+
+    def test_another_while_connections_are_looked_at(self) -> None:
+        """The last that was paused goes, and another comes, between two turns of one look: they
+        are still looked at once a second."""
+        alice, bob = self.come("alice"), self.come("bob")
+        self.flood(alice)
+        looks: list[float] = []
+        self.patch(ChatProtocol, "look", lambda protocol: looks.append(self.clock.seconds()))
+        self.clock.advance(1)
+        alice.vanish()
+        bob.protocol.pauseProducing()
+        self.wait(5)
+        self.assertEqual(len(looks), 5)
+        bob.vanish()
+        self.wait(5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_read_again(self) -> None:
         """A connection that is read from is not looked at."""

@@ -867,8 +867,7 @@ class ChatFactory(Factory):
         self._keeping_alive = LoopingCall(self._keep_alive)
         self._keeping_alive.clock = clock
         self._deaf: set[ChatProtocol] = set()
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._looking: IDelayedCall | None = None  # the next look, or the one under way
         self.closing = False
 
     def startFactory(self) -> None:
@@ -915,26 +914,31 @@ class ChatFactory(Factory):
         if self.closing or not protocol.is_deaf:
             return
         self._deaf.add(protocol)
-        if not self._looking.running:
-            self._looking.start(_LOOK_EVERY, now=False).addErrback(
-                lambda failure: _log.failure("looking at connections that are not read", failure)
-            )
+        if self._looking is None:
+            self._look_later()
 
-    def _look(self) -> "Deferred[Iterator[None]]":
+    def _look_later(self, done: object = None) -> None:
+        self._looking = self.clock.callLater(_LOOK_EVERY, self._look) if self._deaf else None
+
+    def _look(self) -> None:
         def each() -> Iterator[None]:
             for protocol in list(self._deaf):
                 if protocol.is_deaf:
                     protocol.look()
                 else:
-                    self._unwatch(protocol)
+                    self._deaf.discard(protocol)
                 yield  # ten thousand take a while
 
-        return self._cooperator.coiterate(each())
+        # No LoopingCall: stopped and started again before this is done, it would loop twice.
+        self._cooperator.coiterate(each()).addErrback(
+            lambda failure: _log.failure("looking at connections that are not read", failure)
+        ).addCallback(self._look_later)
 
     def _unwatch(self, protocol: ChatProtocol) -> None:
         self._deaf.discard(protocol)
-        if not self._deaf and self._looking.running:
-            self._looking.stop()
+        if not self._deaf and self._looking is not None and self._looking.active():
+            self._looking.cancel()
+            self._looking = None
 
     def left(self, protocol: ChatProtocol) -> None:
         """The session is over, and the connection gone."""
