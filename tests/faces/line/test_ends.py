@@ -181,6 +181,19 @@ class ClosedTests(EndsTestCase):
         self.let_go()
         self.assertEqual(self.admission._count, 0)
 
+    def test_it_is_counted_once(self) -> None:
+        """Also if its session is ended from another one while something is on its way."""
+        self.register("alice", "secret99")
+        alice, other = self.peer(self.far), self.peer(self.far)
+        for peer in alice, other:
+            self.tell(peer, "/login alice secret99\n")
+        self.store.hold()
+        self.tell(alice, "one\n")
+        alice.vanish()
+        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.let_go()
+        self.assertEqual(self.admission._count, 1)
+
     def test_server_goes_down(self) -> None:
         """It does not wait for them."""
         self.flood(self.come("alice"))

@@ -147,6 +147,7 @@ class ChatProtocol(LineReceiver):
     _endless = False
     _lost = False
     _gone = False
+    _left = False
     _token: str | None = None
     _crlf = False
     _prompted = False
@@ -251,7 +252,8 @@ class ChatProtocol(LineReceiver):
     def _leave(self) -> None:
         """End the session. A connection that is gone is counted until then."""
         self.chat.leave_all(self.session)
-        if self._lost:
+        if self._lost and not self._left:
+            self._left = True
             self._cancel_cutting()
             self.factory.left(self)
 
