@@ -203,6 +203,46 @@ class ClosedTests(EndsTestCase):
         self.wait(_LONGEST)
 
 
+class CutTests(EndsTestCase):
+    """The session is ended in the middle of something."""
+
+    def test_what_was_queued_is_no_answer(self) -> None:
+        """To a question that is put when nobody is there any more."""
+        carol = self.peer(self.far)
+        self.store.hold()
+        self.tell(carol, "carol\nsecret99\n")
+        carol.vanish()
+        self.let_go()
+        answer = self.say(self.peer(), "/login carol secret99\n")
+        self.assertIn("wrong name or password", answer)
+        self.assertEqual(self.admission._count, 1)
+
+    def test_command_that_waited(self) -> None:
+        """For what was said before it is not carried out."""
+        self.register("alice", "secret99")
+        alice, other = self.peer(self.far), self.peer(self.far)
+        for peer in alice, other:
+            self.tell(peer, "/login alice secret99\n")
+        self.store.hold()
+        self.tell(alice, "one\n/register carol secret99\n")
+        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.let_go()
+        answer = self.say(self.peer(), "/login carol secret99\n")
+        self.assertIn("wrong name or password", answer)
+
+    def test_lines_that_are_slowed(self) -> None:
+        """Are not waited for any more when another session ends a closed one."""
+        self.register("alice", "secret99")
+        alice, other = self.peer(self.far), self.peer(self.far)
+        for peer in alice, other:
+            self.tell(peer, "/login alice secret99\n")
+        alice.send("x\n" * 60)
+        self.settle()
+        alice.hang_up()
+        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
 class PausedTests(EndsTestCase):
     """While lines wait, nothing is read, and so not what the kernel knows of the other end."""
 

@@ -255,6 +255,8 @@ class ChatProtocol(LineReceiver):
         if self._lost and not self._left:
             self._left = True
             self._cancel_cutting()
+            if self._pausing is not None:
+                self._pausing.cancel()
             self.factory.left(self)
 
     def _cancel_cutting(self) -> None:
@@ -621,12 +623,17 @@ class ChatProtocol(LineReceiver):
         return read
 
     async def _until_landed(self, most: int) -> None:
-        """Wait while this many posts are in flight, until half of them have landed."""
+        """Wait while more posts than this are in flight, until half of it are left.
+
+        @raise CancelledError: if the session is over then.
+        """
         if self.session.in_flight <= most:
             return
         while self.session.in_flight > most // 2:
             self._landing = Deferred()
             await self._landing
+        if self._over:
+            raise CancelledError
 
     def _landed(self) -> None:
         landing, self._landing = self._landing, None
@@ -636,15 +643,20 @@ class ChatProtocol(LineReceiver):
             self._leave()
 
     async def _read(self, *, secret: bool = False) -> str:
-        """The next line, when it arrives."""
-        line = self._next_line()
+        """The next line, when it arrives.
+
+        @raise CancelledError: if none will, or the session is over.
+        """
+        line = None if self._over else self._next_line()
         self.typed = line is None
         if line is None:
-            if self._ended or self._gone:
+            if self._ended or self._over:
                 raise CancelledError
             self._asked = Deferred()
             line = await self._asked
         await self._slow_down(line)
+        if self._over:
+            raise CancelledError
         self.typed &= not (self._lines or self._ended)
         if secret:
             _refuse_escapes(line)
