@@ -514,8 +514,8 @@ class HandshakeTests(TestCase):
         server = await self.connect(client, over_tls=False)
         client.transport.loseConnection()
         await server.lost
-        self.clock.advance(HANDSHAKE)
         await client.lost
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     async def turned_away(self, says: bytes) -> bytes:
         """What is answered to somebody who says this without TLS, and ends when they are told."""

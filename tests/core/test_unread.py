@@ -150,6 +150,7 @@ class ReadTests(UnreadTestCase):
         """It has been shown nothing."""
         self.chat.seen(Someone())
         self.chat.seen(self.guest("gus"))
+        self.assertEqual(dict(self.store.read), {})
 
 
 class ResumedTests(UnreadTestCase):

@@ -476,7 +476,7 @@ class Chat:
         """
         _person(session)
         text = self._sayable(text)
-        recipient = await self._find_person(session, raw)
+        recipient = await self._find_person(raw)
         sender = session.person
         if sender is None:
             return
@@ -532,7 +532,7 @@ class Chat:
         account = person.account
         if account is None:
             raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
-        other = await self._find_person(session, of[1:])
+        other = await self._find_person(of[1:])
         if other.account is None:
             raise Refusal("forbidden", _NOT_KEPT)
         direct = await self._store.conversation(account.id, other.account.id, count)
@@ -1072,7 +1072,7 @@ class Chat:
             raise Refusal("not-in-room", f"you are not in {_shown(room)}; /join {room.name} first")
         return room
 
-    async def _find_person(self, session: Session, raw: str) -> Person:
+    async def _find_person(self, raw: str) -> Person:
         """Somebody who is here or registered; the latter have no sessions.
 
         @raise Refusal: C{no-such-person}.

@@ -134,9 +134,9 @@ class ChatProtocol(LineReceiver):
     _asked: Deferred[bytes] | None = None
     _landing: Deferred[None] | None = None
     _pausing: Deferred[None] | None = None
-    _cutting: IDelayedCall | None = None
+    _cutting: IDelayedCall | None = None  # the end of one who does not read, or of a lost session
     _greeting: IDelayedCall | None = None  # or, after the greeting, what is said to a person
-    _reading: IDelayedCall | None = None
+    _reading: IDelayedCall | None = None  # the time when what is owed is paid
     _unread = b""  # what has arrived and was not looked at yet
     _begun = False
     _greeted = False
