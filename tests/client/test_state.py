@@ -149,7 +149,7 @@ class RecallTests(SynchronousTestCase):
         """In order, each once in a row, and for the owner only."""
         recall = Recall(self.path)
         for line in "one", "two", "two", "zwei ü":
-            recall.append_string(line)
+            recall.keep(line)
         self.assertEqual(self.lines(), ["zwei ü", "two", "one"])
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.path.parent.stat().st_mode & 0o777, 0o700)
@@ -159,7 +159,7 @@ class RecallTests(SynchronousTestCase):
         self.path.parent.mkdir(parents=True)
         self.path.write_text("one\n")
         self.path.chmod(0o644)
-        Recall(self.path).append_string("two")
+        Recall(self.path).keep("two")
         self.assertEqual(self.lines(), ["two", "one"])
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
@@ -191,7 +191,7 @@ class RecallTests(SynchronousTestCase):
         )
         recall = Recall(self.path)
         for line in secret:
-            recall.append_string(line)
+            recall.keep(line)
         self.assertEqual(self.lines(), [])
 
     def test_bounded(self) -> None:
@@ -204,7 +204,7 @@ class RecallTests(SynchronousTestCase):
     def test_nowhere(self) -> None:
         """Where nothing can be written, there is nothing to recall, and no error."""
         nowhere = Recall(Path("/dev/null/history"))
-        nowhere.append_string("one")
+        nowhere.keep("one")
         self.assertEqual(list(nowhere.load_history_strings()), [])
         self.assertEqual(nowhere.get_strings(), ["one"])
 

@@ -36,10 +36,14 @@ class Recall(History):
             self._write(kept[-MOST:], os.O_TRUNC)
         return reversed(kept[-MOST:])
 
-    def append_string(self, string: str) -> None:
+    def keep(self, line: str) -> None:
         """Keep a line, unless it may hold a password."""
-        if not is_secret(string) and string != next(iter(reversed(self.get_strings())), None):
-            super().append_string(string)
+        if not is_secret(line) and line != next(iter(reversed(self.get_strings())), None):
+            super().append_string(line)
+
+    def append_string(self, string: str) -> None:
+        """Keep nothing: prompt_toolkit calls this for whatever is accepted, also for an answer to a
+        question, and that may be a password."""
 
     def store_string(self, string: str) -> None:
         self._write([string], os.O_APPEND)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.enums import DEFAULT_BUFFER
 from prompt_toolkit.filters import Condition, has_focus
@@ -79,6 +80,8 @@ class PromptScreen:
             color_depth=self._depth,
             output=self._output,
         )
+        # Enter is not the only key that accepts a line: so do Alt-Enter, Ctrl-O and Alt-#.
+        self._session.default_buffer.accept_handler = self._accept
         self._loop = asyncio.get_event_loop()
         future = asyncio.ensure_future(self._session.prompt_async(), loop=self._loop)
         self._ended = Deferred.fromFuture(future).addCallbacks(lambda _: None, self._broken)
@@ -196,16 +199,20 @@ class PromptScreen:
         return keys
 
     def _enter(self, event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
+        self._accept(event.current_buffer)
+
+    def _accept(self, buffer: Buffer) -> bool:
+        """Take what is typed, as an answer if there is a question. Gives back that prompt_toolkit
+        is to leave the buffer as it is."""
         typed = buffer.text
         if self._answer is not None:
             buffer.reset()
             self._answer.callback(typed)
-            return
-        if typed.strip():
-            self._recall.append_string(typed)
+        elif typed.strip():
+            self._recall.keep(typed)
             buffer.reset()
             self._type(typed)
+        return True
 
     def _cancel(self, event: KeyPressEvent) -> None:
         event.current_buffer.reset()
