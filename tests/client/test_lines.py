@@ -12,6 +12,13 @@ from twisted_chat.core.text import clean
 from twisted_chat.faces.line import commands
 from twisted_chat.protocol import grammar
 
+_HIDDEN = [
+    f"{unseen}{text}"
+    for unseen in ("\u200c", "\u200d", "\u200e", "\u200f", "\u061c")
+    for text in ("/quit", "!quit", "PM", '"x"')
+]
+"""What a server looks for behind characters that nobody sees, and that stay in a text."""
+
 
 class SayTests(SynchronousTestCase):
     """What is said arrives as it is: the server's own parser is asked."""
@@ -34,7 +41,19 @@ class SayTests(SynchronousTestCase):
 
     def test_examples(self) -> None:
         """Those that a server would take for something else."""
-        for text in ("/quit", "//x", "!users", '"x"', "PM", "dm", "exit", "  x", "! x", "!!!"):
+        for text in (
+            "/quit",
+            "//x",
+            "!users",
+            '"x"',
+            "PM",
+            "dm",
+            "exit",
+            "  x",
+            "! x",
+            "!!!",
+            *_HIDDEN,
+        ):
             parsed = grammar.parse(lines.literally(text))
             assert isinstance(parsed, grammar.Speech)
             self.assertEqual(clean(parsed.text), text)

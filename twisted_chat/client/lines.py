@@ -9,10 +9,10 @@ from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, printable
 from twisted_chat.protocol.grammar import (
-    BARE_WORDS,
     LITERALLY,
     MAX_LINE,
     Command,
+    Speech,
     is_secret,
     is_slip,
     parse,
@@ -145,8 +145,8 @@ def would_tell_password(line: str) -> bool:
 
 def literally(text: str) -> str:
     """A text that the server takes for neither a command nor something quoted."""
-    plain = _PLAIN.fullmatch(text) and text.lower() not in BARE_WORDS
-    return text if plain else LITERALLY + text
+    is_plain = _PLAIN.fullmatch(text) and parse(text) == Speech(text)
+    return text if is_plain else LITERALLY + text
 
 
 def word(text: str) -> str:
