@@ -103,11 +103,16 @@ class PostTests(ClientTestCase):
             '"quoted"',
             "//x",
             "/leave",
+            "\x1b/dm alice s3cret",
+            "\x1b[31/dm alice s3cret",
+            " \x00\x1b/login alice s3cret",
         ]
         code, out, err = self.post("\n".join(lines).encode(), "--room", "ops")
         self.assertEqual((code, out), (1, ""))
-        named = [line.removeprefix("twisted-chat: ").split(",")[0] for line in err.splitlines()]
+        complaints = err.replace("twisted-chat: ", "").splitlines()
+        named = [each.split(",")[0] for each in complaints if "looks like" in each]
         commands = {1: "/dm", 3: "/login", 4: "/dmm", 5: "PM", 6: "/topic", 10: "/leave"}
+        commands |= {11: "/dm", 12: "/dm", 13: "/login"}
         self.assertEqual(
             named, [f"line {n} looks like the command {word}" for n, word in commands.items()]
         )
@@ -141,6 +146,7 @@ class PostTests(ClientTestCase):
                 '/dm bob "in private"',
                 '"/quoted"',
                 "x/login alice s3cret",
+                "\x1b/login alice s3cret",
                 "/nosuch",
                 "/leave",
                 "in the lobby again",
@@ -149,7 +155,7 @@ class PostTests(ClientTestCase):
             code, out, err = self.post("\n".join(typed).encode(), "--commands", "--name", "ci")
             peer.see("ci -> you: in private\n")
         self.assertEqual((code, out), (1, ""), err)
-        self.assertEqual(re.findall(r"line \d+", err), ["line 7", "line 8"])
+        self.assertEqual(sorted(re.findall(r"line \d+", err)), ["line 7", "line 8", "line 9"])
         self.assertEqual(self.said("ops"), ['in "ops"', "/quoted"])
         self.assertEqual(self.said("lobby"), ["in the lobby", "in the lobby again"])
 

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_chat.core.text import without_escapes
 from twisted_chat.protocol.grammar import Command, Speech, is_slip, parse
 
 from . import lines, show
@@ -34,8 +35,8 @@ _LONG = 64 * 1024
 _MOST = 200
 """Messages without a receipt before no more input is read."""
 
-# Colours and the like, which programs write that think they write to a terminal.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+# What is no text: the beginning of an escape sequence that has no end, and control characters.
+_NO_TEXT = re.compile(r"\x1b\[?[0-?]*|[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
@@ -171,12 +172,19 @@ class Pipe(Protocol):
     def _post(self, line: bytes, of: int = 0) -> None:
         """Post a line, or a piece of one that is too long to be kept."""
         number = of or self._number
-        text = self._readable(line, number)
+        read = without_escapes(line.removesuffix(b"\r").decode("utf-8", "replace"))
         if number == self._begun:
             if self._drops_rest:
                 return
+            text = self._readable(read, number)
         else:
             self._begun = number
+            hidden = Speech("") if self._plan.raw else parse(_NO_TEXT.sub("", read))
+            if isinstance(hidden, Command) and isinstance(parse(read), Speech):
+                self._drops_rest = True
+                self._refuse(number, hidden.typed)
+                return
+            text = self._readable(read, number)
             parsed = Speech(text) if self._plan.raw else parse(text)
             self._drops_rest = isinstance(parsed, Command)
             if isinstance(parsed, Command):
@@ -202,6 +210,9 @@ class Pipe(Protocol):
         if self._plan.commands:
             self._do(number, partial(self._client.type, line), is_command=True)
             return
+        self._refuse(number, typed)
+
+    def _refuse(self, number: int, typed: str) -> None:
         self.unposted += 1
         complain(
             f"line {number} looks like the command {typed[:40]}, so it was not posted;"
@@ -244,9 +255,8 @@ class Pipe(Protocol):
             answered, self._answered = self._answered, None
             answered.callback(None)
 
-    def _readable(self, line: bytes, number: int) -> str:
+    def _readable(self, read: str, number: int) -> str:
         """A line without what a server would not take."""
-        read = _ESCAPE.sub("", line.removesuffix(b"\r").decode("utf-8", "replace"))
         cleaned = _CONTROL.sub(_REPLACED, read.replace("\r", " "))
         if _REPLACED in cleaned and not self._said_replaced:
             self._said_replaced = True

@@ -67,7 +67,13 @@ def decode(line: bytes) -> str:
             "bad-encoding",
             "that line is not UTF-8, so it was not read; set your terminal to UTF-8",
         ) from None
-    return _edited(_ESCAPE.sub("", text)) if _EDITING.search(text) else text
+    return _edited(without_escapes(text)) if _EDITING.search(text) else text
+
+
+def without_escapes(text: str) -> str:
+    """The text without what keys send that are no characters, and what colours a text. What is not
+    complete, or has a slash or an exclamation mark in it, stays."""
+    return _ESCAPE.sub("", text)
 
 
 def clean(text: str) -> str:
