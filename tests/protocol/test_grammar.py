@@ -187,11 +187,11 @@ _SLIPS = (
     "\u2800/login bob pw",
     "\uff0f\uff4c\uff4f\uff47\uff49\uff4e bob pw",
     "! login bob pw",
-    "login bob pw",
-    "Login bob pw",
-    " login bob pw ",
+    "login bob s3cret-pw",
+    "Login bob s3cret-pw",
+    " login bob s3cret-pw ",
     '"login bob pw',
-    "login\u3000bob\u3000pw",
+    "login\u3000bob\u3000s3cret-pw",
     'login bob "two words"',
     "register bob s3cret-pw",
     "passwd old-pw new-pw",
@@ -199,6 +199,12 @@ _SLIPS = (
     "ns identify s3cret-pw",
     "nickserv identify bob s3cret-pw",
     "x/identify s3cret-pw",
+    "login alice letmeinplease",
+    "7login alice pw",
+    ".дщпшт alice s3cret-pw",
+    ".купшыеук фдшсу ы3скуе-зц",
+    ".ךםעןמ alice s3cret-pw",
+    "ظمخلهى alice s3cret-pw",
 )
 """Lines that would be said, with a password in them."""
 
@@ -245,6 +251,28 @@ _TALK = (
     "see src/auth now",
     "w/ login works",
     "identify the one who broke it",
+    "login page broken",
+    "login page unavailable",
+    "Login geht nicht",
+    "Login funktioniert nicht",
+    "login marche pas",
+    "login isn't working",
+    "login не работает",
+    "login nie działa",
+    "login できない よ",
+    "login failed again",
+    "login anyone else?",
+    "login successful, thanks",
+    "2 login attempts failed",
+    "register bob please",
+    "register now please",
+    "register here: https://chat.example",
+    "passwd oder so",
+    "passwd file is wrong",
+    "I can't login bob says",
+    "identify yourself",
+    "привет всем",
+    "и/или так",
 )
 """Lines that people say."""
 
@@ -278,6 +306,13 @@ class SecretTests(SynchronousTestCase):
             self.assertFalse(is_slip(f"//{line}"), line)
             self.assertFalse(is_slip(f"\u2060{line}"), line)
         self.assertFalse(is_slip('"login bob pw"'))
+
+    def test_beginning_is_enough(self) -> None:
+        """However long a line is, and whatever it becomes when it is folded."""
+        for line in (f"login alice {'s3cret' * 600}", f"{'. ' * 2000}/login alice s3cret-pw"):
+            self.assertTrue(is_slip(line))
+            self.assertTrue(is_secret(line))
+        self.assertFalse(is_slip("\ufdfa" * 1365))
 
     @fuzzed
     @given(st.text(), st.sampled_from(["", "/", "x/login ", "login ", "! ", '"', "\u2060"]))

@@ -44,11 +44,31 @@ _SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
 _NOT_SECRET = frozenset({"join", "logout", "nick"})  # though much like one of those
 
 # Behind a word like C{login}, what shows that somebody talks of it: no name is like that.
-_TALK = "a and are as at fails for from in is it not now of on or the to was with"
+_TALK = """
+    a and are as at broken button can down fails failed for form from here in is it not now of on or
+    page please screen server service site the to was with yourself
+"""
 
-# A command that is none, since something stands before the slash, or no slash.
+# A command that is none, since something stands before the slash, or no slash: so does a 7 where
+# the slash is above it. Without either, only what may be a password shows that it was one.
 _MISSED = re.compile(r"(?:\W*|\W*\w{1,2})[/!\\](\w+)\s(.*)|\W*[/!\\]\s+(\w+)\s(.*)")
-_BARE = re.compile(r"\W*(login|register|passwd|signin|(?:(?:ns|nickserv)\s+)?identify)\s(.*)")
+_BARE = re.compile(r"(\W*7?)(login|register|passwd|signin|(?:(?:ns|nickserv)\s+)?identify)\s(.*)")
+
+_STOPS = ".,:;!?)\u2026"
+_LONG_INDENT = re.compile(r"\W+(?=\W{20})")
+
+_LIKELY = 8
+"""Letters in a password, at least, if it is nothing but letters."""
+
+_LOOKED_AT = 200
+"""Characters of a line that are looked at for a password: one can become eighteen when folded."""
+
+# What the keys of an English keyboard write with another layout, where it also moves the slash, so
+# that C{/login} would be said.
+_LAYOUTS = str.maketrans(
+    "йцукенгшщзхъфывапролджэячсмитьбюіקראטוןםפשדגכעיחלךזסבהנמצضصثقفغعهخحجدشسيبلاتنمكطئءؤرىةوزظ",
+    "qwertyuiop[]asdfghjkl;'zxcvbnm,.sertyuiopasdfghjklzxcvbnmqwertyuiop[]asdfghjkl;'zxcvnm,./",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +177,10 @@ def is_secret(line: str) -> bool:
     It may if one of its first three words is a command that takes one, also misspelt, abbreviated,
     of another chat, or without its slash. Many lines are taken for one that are none.
     """
-    first, *others = re.findall(r"\w+", _folded(line))[:3] or [""]
-    return _takes_password(first) or any(map(_is_like_secret, others))
+    folded = _folded(line)
+    first, *others = re.findall(r"\w+", folded)[:3] or [""]
+    retyped = _is_like_secret(first.translate(_LAYOUTS).lstrip("/"))
+    return retyped or _takes_password(first) or any(map(_is_like_secret, others))
 
 
 def is_slip(line: str) -> bool:
@@ -168,22 +190,42 @@ def is_slip(line: str) -> bool:
     is_quoted = bare.startswith(LITERALLY) or parse(line) != Speech(bare)
     if is_quoted or _COMMAND.match(unindented(bare)):
         return False  # the latter is for a bot
-    folded = _folded(line).strip()
+    folded = _folded(line)
+    if not _BARE.fullmatch(folded) and _BARE.fullmatch(folded.translate(_LAYOUTS)):
+        folded = folded.translate(_LAYOUTS)
+    return _is_slip(folded)
+
+
+def _is_slip(folded: str) -> bool:
     if match := _BARE.fullmatch(folded):
-        word, rest, least = match[1], match[2], 1 if match[1].endswith("identify") else 2
+        mark, word, rest = match.groups()
+        least = 1 if word.endswith("identify") else 2
     elif match := _MISSED.fullmatch(folded):
-        word, rest, least = match[1] or match[3], match[2] or match[4] or "", 1
+        mark, word, rest = "/", match[1] or match[3], match[2] or match[4] or ""
+        least = 1
     else:
         return False
-    words = rest.split(None, 1)
-    talk = not words or words[0] in _TALK.split()
-    return not talk and _takes_password(word) and least <= len(_WORD.findall(rest)) <= 2
+    words = [each["quoted"] or each["word"] for each in _WORD.finditer(rest)]
+    talk = not words or words[0].rstrip(_STOPS) in _TALK.split()
+    if talk or not _takes_password(word) or not least <= len(words) <= 2:
+        return False
+    return bool(mark) or _may_be_password(words[-1])
+
+
+def _may_be_password(word: str) -> bool:
+    """Tell whether a word is more like a password than the last one of a sentence."""
+    bare = word.rstrip(_STOPS)
+    is_long = bare.isascii() and len(bare) >= _LIKELY
+    return is_long or any(not each.isalpha() and each not in "'\u2019" for each in bare)
 
 
 def _folded(line: str) -> str:
-    """A line in one case and width, and without what cannot be seen."""
-    folded = unicodedata.normalize("NFKC", line).casefold()
-    return "".join(each for each in folded if unicodedata.category(each) != "Cf")
+    """The beginning of a line in one case and width, without what cannot be seen."""
+    seen = line
+    if not line.isascii():
+        seen = "".join(each for each in line if unicodedata.category(each) != "Cf")
+    seen = _LONG_INDENT.sub("", seen)[:_LOOKED_AT]
+    return unicodedata.normalize("NFKC", seen).casefold().strip()
 
 
 def _takes_password(word: str) -> bool:
