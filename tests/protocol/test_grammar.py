@@ -201,6 +201,7 @@ _SLIPS = (
     "x/identify s3cret-pw",
     "login alice letmeinplease",
     "7login alice pw",
+    "x/login a s3cret-pw",
     ".дщпшт alice s3cret-pw",
     ".купшыеук фдшсу ы3скуе-зц",
     ".ךםעןמ alice s3cret-pw",

@@ -45,7 +45,7 @@ _NOT_SECRET = frozenset({"join", "logout", "nick"})  # though much like one of t
 
 # Behind a word like C{login}, what shows that somebody talks of it: no name is like that.
 _TALK = """
-    a and are as at broken button can down fails failed for form from here in is it not now of on or
+    a and are as at broken button down fails failed for form from here in is it not now of on or
     page please screen server service site the to was with yourself
 """
 
@@ -206,10 +206,11 @@ def _is_slip(folded: str) -> bool:
     else:
         return False
     words = [each["quoted"] or each["word"] for each in _WORD.finditer(rest)]
-    talk = not words or words[0].rstrip(_STOPS) in _TALK.split()
-    if talk or not _takes_password(word) or not least <= len(words) <= 2:
+    if not _takes_password(word) or not least <= len(words) <= 2:
         return False
-    return bool(mark) or _may_be_password(words[-1])
+    is_talk = words[0].rstrip(_STOPS) in _TALK.split()
+    may_be_password = _may_be_password(words[-1])
+    return may_be_password or not is_talk if mark else may_be_password and not is_talk
 
 
 def _may_be_password(word: str) -> bool:
