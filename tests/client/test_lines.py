@@ -67,6 +67,11 @@ class SayTests(SynchronousTestCase):
         ):
             self.assertEqual(self.assertRaises(Refused, lines.sayable, text).code, code)
 
+    def test_waiting(self) -> None:
+        """What waits to be sent is shown, the newest of it, but not what holds a password."""
+        typed = ["one", "the login page is broken", "/login a pw", "x/login bob pw", "", "/users"]
+        self.assertEqual(lines.waiting(typed, 2), ["the login page is broken", "/users"])
+
     def test_one_line(self) -> None:
         """Nobody smuggles a second line in, or more than a line takes."""
         for line, code in (("/topic a\n/quit", "bad-encoding"), ("x" * 4097, "too-long")):

@@ -194,6 +194,13 @@ class RecallTests(SynchronousTestCase):
             recall.keep(line)
         self.assertEqual(self.lines(), [])
 
+    def test_passwords_of_before(self) -> None:
+        """What an older client has kept goes, also from the file."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text("one\nx/login alice s3cret-pw\ntwo\n")
+        self.assertEqual(self.lines(), ["two", "one"])
+        self.assertEqual(self.path.read_text(), "one\ntwo\n")
+
     def test_bounded(self) -> None:
         """The oldest go."""
         self.path.parent.mkdir(parents=True)

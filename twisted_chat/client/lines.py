@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted_chat.core import names
@@ -141,6 +141,11 @@ def _not_said(what: str) -> Refused:
 def would_tell_password(line: str) -> bool:
     """Whether saying this line as it is would tell everybody a password, as far as can be seen."""
     return is_slip(line) or (isinstance(parse(line), Command) and is_secret(line))
+
+
+def waiting(typed: Iterable[str], most: int) -> list[str]:
+    """The last of the lines that wait to be sent, without those that hold a password."""
+    return [line for line in typed if line and not would_tell_password(line)][-most:]
 
 
 def literally(text: str) -> str:

@@ -32,9 +32,10 @@ class Recall(History):
             kept = self._path.read_text("utf-8", "replace").splitlines()
         except OSError:
             return []
-        if len(kept) > 2 * MOST:
-            self._write(kept[-MOST:], os.O_TRUNC)
-        return reversed(kept[-MOST:])
+        safe = [line for line in kept if not is_secret(line)]  # an older client was less careful
+        if len(kept) > 2 * MOST or len(safe) < len(kept):
+            self._write(safe[-MOST:], os.O_TRUNC)
+        return reversed(safe[-MOST:])
 
     def keep(self, line: str) -> None:
         """Keep a line, unless it may hold a password."""

@@ -22,8 +22,7 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_chat.protocol.grammar import is_secret
-
+from . import lines as written
 from .conversation import Left, Paste
 from .recall import Recall, state_path
 from .show import COLOURS, Line
@@ -143,8 +142,8 @@ class PromptScreen:
 
     def _prompt(self) -> FormattedText:
         width = self._output.get_size().columns
-        typed = [each for each in self._typed if isinstance(each, str) and not is_secret(each)]
-        waiting = deque([*self._state.unsent, *typed], _MOST_WAITING)
+        typed = [each for each in self._typed if isinstance(each, str)]
+        waiting = written.waiting([*self._state.unsent, *typed], _MOST_WAITING)
         rows = "".join(f"{cut(f'not sent yet: {each}', width - 1)}\n" for each in waiting)
         prompt = f"{self._question}: " if self._question else "> "
         return FormattedText([("class:notice", rows), ("class:prompt", prompt)])

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from tkinter import ttk
 
-from twisted_chat.protocol.grammar import is_secret
-
+from .. import lines as written
 from ..show import COLOURS, name_style
 from .conversations import Conversation, Conversations, Recall
 from .looks import ACCENT, DIM, EDGE, INK, PAPER
@@ -253,8 +252,8 @@ class Talk(ttk.Frame):
 
     def _show_unsent(self) -> None:
         """Show, above what is typed, what was typed here and has no receipt yet."""
-        typed = [line for line in self.current.unsent if line and not is_secret(line)]
-        rows = [f"not sent yet: {_short(line, 80)}" for line in typed[-_MOST_UNSENT:]]
+        waiting = written.waiting(self.current.unsent, _MOST_UNSENT)
+        rows = [f"not sent yet: {_short(line, 80)}" for line in waiting]
         if not rows:
             self._unsent.pack_forget()
         else:
