@@ -53,6 +53,13 @@ class TlsOrNothingTests(MainTestCase):
     """What asks for TLS and cannot be understood is refused: a password must not go out without
     it."""
 
+    def test_section_in_any_case(self) -> None:
+        """A host is the same in any case, and so is its section."""
+        self.configure("[Chat.Example]\ntls = yes\n")
+        self.assertEqual(self.run_main("chat.example"), (0, ""))
+        self.assertEqual(self.run_main("CHAT.EXAMPLE"), (0, ""))
+        self.assertEqual([where.tls for where, _ in self.pipes], [True, True])
+
     def test_options(self) -> None:
         """Of the command line."""
         for sentence, *options in (

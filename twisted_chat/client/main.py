@@ -6,10 +6,12 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 
 from twisted_chat import __version__
 from twisted_chat.core.text import printable
@@ -161,7 +163,7 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
         complain(failure.getErrorMessage())
 
     def ended(_: object) -> None:
-        if reactor.running:
+        with suppress(ReactorNotRunning):  # a signal has stopped it
             reactor.stop()
 
     def begin() -> None:
@@ -293,6 +295,10 @@ def _settings(path: Path, host: str | None) -> dict[str, str]:
         raise Misused(f"{path}: there is no setting called {unknown[0]}")
     if any("password" in section for section in every):
         _refuse_shared(path, mode)
-    if host is not None and config.has_section(host):
-        return dict(config.items(host))
+    wanted = (host or "").casefold()
+    named = [section for section in config.sections() if section.casefold() == wanted]
+    if len(named) > 1 and host not in named:
+        raise Misused(f"{path}: {named[0]} and {named[1]} are the same host")
+    if named:
+        return dict(config.items(host if host in named else named[0]))
     return dict(config.defaults())
