@@ -89,6 +89,15 @@ class TlsOrNothingTests(MainTestCase):
             self.configure("\n".join(["[work]", *settings]))
             self.refused(sentence, "work")
 
+    def test_ports(self) -> None:
+        """What is no port is refused in words of people, not of the program."""
+        for port in ("0", "65536", "99999", "5000x", "-1", "\x1b[31m"):
+            code, err = self.run_main("chat.example", "--", port)
+            self.assertEqual((code, self.pipes), (2, []), err)
+            self.assertIn("a port is a number from 1 to 65535, not ", err)
+            self.assertNotIn("\x1b", err)
+            self.assertNotIn("_port", err)
+
     def test_hosts(self) -> None:
         """A URL, and HOST:PORT, are no name of a host."""
         for host in ("tls://chat.example", "https://chat.example/", "chat.example:5001", "a b"):

@@ -110,9 +110,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    try:
+        port = int(text)
+    except ValueError:
+        port = 0
     if not 0 < port < 65536:
-        raise ValueError
+        sentence = f'a port is a number from 1 to 65535, not "{printable(text)}"'
+        raise argparse.ArgumentTypeError(sentence)
     return port
 
 
@@ -211,7 +215,7 @@ def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
         raise Misused("which server? twisted-chat HOST [PORT]; --help shows all")
     try:
         port = given.port or _port(settings.get("port", str(PORT)))
-    except ValueError:
+    except argparse.ArgumentTypeError:
         raise Misused(f"{_config_path()}: port is a number from 1 to 65535") from None
     configured = settings.get("tls", "no").strip()
     if configured.lower() not in _SWITCH:
