@@ -27,14 +27,16 @@ line or the configuration is wrong."""
 _VARIABLE = "TWISTED_CHAT_PASSWORD"
 
 _EPILOG = f"""\
-What is piped in is posted, line by line; then nothing is printed but what fails, and the exit
-code is 0 only if every line has its receipt. A line that looks like a command is refused, unless
---raw or --commands says what it is meant to be. Otherwise what happens is printed, if the output is
-a pipe or --json is given. With both, it does both, until the input ends.
+What is piped in is posted, line by line; then only what fails is printed, and
+the exit code is 0 only if every line has its receipt. A line that looks like a
+command is refused, unless --raw or --commands says what it is meant to be.
+Otherwise what happens is printed, if the output is a pipe or --json is given.
+With both, it does both, until the input ends.
 
-A password is taken from --password-file, from ${_VARIABLE}, or from the configuration, in
-$XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config), in which each section is a HOST and has
-any of: host, port, tls, ca, pin, unix, name, password, room.
+A password is taken from --password-file, from ${_VARIABLE}, or
+from the configuration, $XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config),
+in which each section is a HOST and has any of: host, port, tls, ca, pin, unix,
+name, password, room.
 
 Exit codes: 0 all done, 1 not posted or not let in, 2 wrong usage.
 """
