@@ -357,7 +357,7 @@ class WrongPortTests(SynchronousTestCase):
             (b"! this server is full\n", ConnectionDone(), False),
         ):
             told = self.attempt(where, received, reason)
-            self.assertEqual("; --no-tls if it is not meant to speak TLS" in told, hinted, told)
+            self.assertEqual("; use --no-tls if it is meant to be plain" in told, hinted, told)
 
 
 class ResumeTests(SynchronousTestCase):

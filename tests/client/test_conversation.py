@@ -159,7 +159,7 @@ class TypedTests(SynchronousTestCase):
         for answers in (["PM", "/login alice s3cret"], ["DM", "bob", "login alice s3cret"]):
             self.talk.type(*answers)
             self.assertEqual(self.talk.lines(), [])
-            self.assertIn("two slashes before it", self.talk.screen.shown[-1])
+            self.assertIn("in double quotes it is said", self.talk.screen.shown[-1])
 
     def test_new_password(self) -> None:
         """What C{/passwd} is not given is asked for; C{--keep} is passed on."""

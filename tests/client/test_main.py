@@ -96,6 +96,22 @@ class TlsOrNothingTests(MainTestCase):
             self.configure("\n".join(["[work]", *settings]))
             self.refused(sentence, "work")
 
+    def test_help_fits_on_a_terminal(self) -> None:
+        """C{--help} breaks no word on a screen of 80 columns."""
+        shown = io.StringIO()
+        self.patch(sys, "stdout", shown)
+        self.assertEqual(self.run_main("--help")[0], 0)
+        self.assertEqual([line for line in shown.getvalue().split("\n") if len(line) > 79], [])
+
+    def test_ports(self) -> None:
+        """What is no port is refused in words of people, not of the program."""
+        for port in ("0", "65536", "99999", "5000x", "-1", "\x1b[31m"):
+            code, err = self.run_main("chat.example", "--", port)
+            self.assertEqual((code, self.pipes), (2, []), err)
+            self.assertIn("a port is a number from 1 to 65535, not ", err)
+            self.assertNotIn("\x1b", err)
+            self.assertNotIn("_port", err)
+
     def test_hosts(self) -> None:
         """A URL, and HOST:PORT, are no name of a host."""
         for host in ("tls://chat.example", "https://chat.example/", "chat.example:5001", "a b"):

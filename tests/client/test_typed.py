@@ -150,7 +150,7 @@ class TypedTests(SynchronousTestCase):
         """What looks like a misspelt login is said to nobody, and the way to say it is told."""
         for line in ("x/login alice s3cret", "login bob s3cret", "! login bob s3cret"):
             for to in ("", "carol"):
-                self.assertIn("two slashes before it, or double quotes", self.refusal(line, to=to))
+                self.assertIn("in double quotes it is said", self.refusal(line, to=to))
         self.assertEqual(meant(self.type('"login bob s3cret"')), meant(['"login bob s3cret"']))
         self.assertEqual(
             meant(self.type("login is broken")), [("said", "lobby", "login is broken")]

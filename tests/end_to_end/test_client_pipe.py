@@ -437,6 +437,7 @@ class PlacesTests(ClientTestCase):
         self.assertEqual((code, "for another name" in err), (1, True), err)
         code, err = self.attempt("localhost", self.tls, "--tls")
         self.assertEqual((code, "not signed by anyone trusted" in err), (1, True), err)
+        self.assertIn("--ca FILE or --pin SHA256", err)
         code, err = self.attempt("localhost", self.tls, "--ca", str(self.certificates.other_ca))
         self.assertEqual((code, "not signed by anyone trusted" in err), (1, True), err)
         self.assertEqual(self.said("lobby"), ["x"])

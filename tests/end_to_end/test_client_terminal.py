@@ -206,7 +206,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob = self.guest("bob")
         tmux.see("bob joined")
         tmux.type("x/login alice s3cret-pw")
-        tmux.see("before it, or double quotes around it, say it")
+        tmux.see("so it was not said; in double")
         tmux.type("\u3000/login alice s3cret-pw")
         tmux.see("* you are alice")
         tmux.type('"it is me"')
@@ -303,7 +303,9 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.press("C-c")
         tmux.see_match("^>$")
         tmux.press("C-d")
-        self.assertNotIn("not to be", tmux.see_end(0))
+        end = tmux.see_end(0)
+        self.assertNotIn("not to be", end)
+        self.assertNotRegex(end, r"(?m)^>$")  # an empty prompt is not left behind
         again = Tmux(
             "sh",
             "-c",

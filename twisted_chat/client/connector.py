@@ -218,7 +218,7 @@ class Connector:
         @param said: the server has said a line of the protocol.
         """
         if self._where.is_tls:
-            return "" if said else "; --no-tls if it is not meant to speak TLS"
+            return "" if said else "; use --no-tls if it is meant to be plain"
         if "TLS" in self.reason:
             return "" if "--tls" in self.reason else "; --tls does"
         return "" if said or self._where.unix else "; does it need --tls?"

@@ -199,7 +199,7 @@ class Conversation:
         self._notice(f'"{name}" is new here. A password registers it; just Enter: stay a guest')
         while password := await self._screen.ask("new password", secret=True):
             if password.startswith("/"):
-                self._complain("that looks like a command, so it is no password")
+                self._complain("that looks like a command, not a password")
             elif password != await self._screen.ask("the same again", secret=True):
                 self._complain("those were two different passwords")
             elif await self._done(self._register("register", self._client.name, password)):

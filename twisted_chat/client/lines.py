@@ -134,7 +134,7 @@ def message(line: str) -> str:
 
 
 def _not_said(what: str) -> Refused:
-    way = "two slashes before it, or double quotes around it, say it"
+    way = "in double quotes it is said"
     return Refused("bad-arguments", f"that looks like {what}, so it was not said; {way}")
 
 

@@ -29,14 +29,16 @@ line or the configuration is wrong."""
 _VARIABLE = "TWISTED_CHAT_PASSWORD"
 
 _EPILOG = f"""\
-What is piped in is posted, line by line; then nothing is printed but what fails, and the exit
-code is 0 only if every line has its receipt. A line that looks like a command is refused, unless
---raw or --commands says what it is meant to be. Otherwise what happens is printed, if the output is
-a pipe or --json is given. With both, it does both, until the input ends.
+What is piped in is posted, line by line; then only what fails is printed, and
+the exit code is 0 only if every line has its receipt. A line that looks like a
+command is refused, unless --raw or --commands says what it is meant to be.
+Otherwise what happens is printed, if the output is a pipe or --json is given.
+With both, it does both, until the input ends.
 
-A password is taken from --password-file, from ${_VARIABLE}, or from the configuration, in
-$XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config), in which each section is a HOST and has
-any of: host, port, tls, ca, pin, unix, name, password, room.
+A password is taken from --password-file, from ${_VARIABLE}, or
+from the configuration, $XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config),
+in which each section is a HOST and has any of: host, port, tls, ca, pin, unix,
+name, password, room.
 
 Exit codes: 0 all done, 1 not posted or not let in, 2 wrong usage.
 """
@@ -112,9 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    try:
+        port = int(text)
+    except ValueError:
+        port = 0
     if not 0 < port < 65536:
-        raise ValueError
+        sentence = f'a port is a number from 1 to 65535, not "{printable(text)}"'
+        raise argparse.ArgumentTypeError(sentence)
     return port
 
 
@@ -213,7 +219,7 @@ def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
         raise Misused("which server? twisted-chat HOST [PORT]; --help shows all")
     try:
         port = given.port or _port(settings.get("port", str(PORT)))
-    except ValueError:
+    except argparse.ArgumentTypeError:
         raise Misused(f"{_config_path()}: port is a number from 1 to 65535") from None
     configured = settings.get("tls", "no").strip()
     if configured.lower() not in _SWITCH:

@@ -134,6 +134,8 @@ class PromptScreen:
     async def close(self) -> None:
         self._left = True
         self._print()
+        is_bare = not (self._state.unsent or self._session.default_buffer.text)
+        self._session.app.erase_when_done = is_bare  # only what somebody typed is left to be seen
         if self._session.app.is_running:
             self._session.app.exit(result="")
         await self._ended

@@ -228,7 +228,7 @@ def _renamed(event: Event, reader: Reader) -> list[Line]:
 
 
 def _welcome(event: Event, reader: Reader) -> list[Line]:
-    kind = "" if event["account"] else ", a guest; /register NAME PASSWORD keeps a name"
+    kind = "" if event["account"] else ", a guest; /register NAME makes a name yours"
     return [_notice(("notice", "you are "), ("own", event["name"]), ("notice", kind))]
 
 

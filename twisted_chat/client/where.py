@@ -171,7 +171,7 @@ def why(error: BaseException | None) -> str:
     if isinstance(error, e.ConnectionLost | e.ConnectionAborted):
         return "the connection was lost"
     if isinstance(error, SSL.Error):
-        return "it does not speak TLS, or not as we do"
+        return "the port does not speak TLS, or no version of it that twisted-chat speaks"
     system = getattr(error, "osError", None)
     if isinstance(error, e.ConnectError) and isinstance(system, int):
         return os.strerror(system).lower()
@@ -186,5 +186,8 @@ def bad_certificate(error: BaseException | None, where: Where) -> str:
     if isinstance(error, VerificationError):
         return f"the certificate of {host} is one for another name"
     if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
-        return f"the certificate of {host} is not signed by anyone trusted, or has expired"
+        return (
+            f"the certificate of {host} is not signed by anyone trusted, or has expired;"
+            " --ca FILE or --pin SHA256 says which one to trust"
+        )
     return ""

@@ -274,7 +274,7 @@ class Chat:
         try:
             missed = await self._missed(session, self._lobby)
             if session.person is not None:
-                raise _already_in(session.person)
+                raise already_in(session.person)
             entered = not session.closed
         finally:
             if not entered:
@@ -308,7 +308,7 @@ class Chat:
         """The guest that a session is, who may take another name."""
         guest = _person(session)
         if guest.account is not None:
-            raise Refusal("forbidden", "an account keeps its name; log in with the other one")
+            raise Refusal("forbidden", "an account keeps its name; /quit first to be somebody else")
         if session.renamed >= self._limits.max_names:
             raise Refusal("forbidden", f"you have had {session.renamed} names here; that one stays")
         return guest
@@ -401,7 +401,10 @@ class Chat:
         @raise Refusal: C{forbidden} in the lobby, C{not-in-room}, C{no-such-room}.
         """
         person = _person(session)
-        room = self._own_room(session, raw)
+        room = self._room(raw) if raw else _current(session)
+        if session not in room.members:
+            shown = _shown(room)
+            raise Refusal("not-in-room", f"you are not in {shown}, so you cannot leave it")
         if room is self._lobby:
             raise Refusal("forbidden", "everyone is in the lobby; /quit ends the session")
         self._remove(session, room)
@@ -1103,11 +1106,15 @@ def _person(session: Session) -> Person:
 
 def _refuse_account(session: Session) -> None:
     if session.person is not None and session.person.account is not None:
-        raise _already_in(session.person)
+        raise already_in(session.person)
 
 
-def _already_in(person: Person) -> Refusal:
-    return Refusal("already-logged-in", f"you are logged in as {person.name} already")
+def already_in(person: Person) -> Refusal:
+    """Make the refusal for an account that logs in, registers or comes as a guest once more."""
+    return Refusal(
+        "already-logged-in",
+        f"you are logged in as {person.name} already; /quit first to be somebody else",
+    )
 
 
 def _current(session: Session) -> Room:
@@ -1150,7 +1157,7 @@ def _shown(room: Room) -> str:
 def _no_such(what: str, raw: str, candidates: Iterable[str]) -> str:
     word = printable(raw)[: 2 * names.MAX_LENGTH]
     near = names.nearest(word.casefold(), candidates)
-    hint = f"; did you mean {near}?" if near else ""
+    hint = f"did you mean {near}?" if near else ""
     if what == "room":
-        return f'there is no room "{word}"{hint}'
-    return f'no one here is called "{word}"{hint}'
+        return f'there is no room "{word}"; {hint or "/rooms lists them"}'
+    return f'no one here is called "{word}"; {hint or "/users lists who is here"}'

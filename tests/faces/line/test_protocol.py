@@ -371,7 +371,10 @@ class GreetingTests(ServerTestCase):
 
     def test_enter_is_a_guest(self) -> None:
         """Just Enter gives a generated name."""
-        self.assertIn("* Welcome, guest1. You are a guest", self.say(self.peer(), "\n"))
+        self.assertIn(
+            "* Welcome, guest1. You are a guest; /register NAME makes a name yours.\n",
+            self.say(self.peer(), "\n"),
+        )
 
     def test_new_name_and_password_registers(self) -> None:
         """A new name is offered registration, and the password makes it an account."""
@@ -405,7 +408,11 @@ class GreetingTests(ServerTestCase):
             self.assertIn(f"* Welcome, {name}.\n", self.say(peer, f"{password}\n"))
             self.assertEqual(bob.take(), f"* {name} joined\n")
         peer = self.peer()
-        self.assertIn("! that looks like a command", self.say(peer, "dora\n/users 123\n"))
+        self.tell(peer, "dora\n")
+        self.assertIn(
+            "! that looks like a command, not a password; just Enter skips this question\n",
+            self.say(peer, "/users 123\n"),
+        )
         self.assertEqual(self.store.messages, [])
 
     def test_connection_probes_a_peer_that_may_have_vanished(self) -> None:
@@ -548,12 +555,17 @@ class RefusalTests(ServerTestCase):
         self.refuse(self.outsider(), "dm", "not-logged-in", "DM")
 
     def test_already_logged_in(self) -> None:
-        """An account cannot log in again, nor a guest become another guest."""
+        """An account cannot log in again, nor a guest become another guest; the way out of each is
+        told."""
         peer = self.outsider()
         self.tell(peer, "/register alice wonderland\n")
-        self.refuse(peer, "/login alice wonderland", "already-logged-in", "/login")
-        self.refuse(peer, "/register bob builder-pw", "already-logged-in", "/register")
-        self.refuse(peer, "/guest bob", "already-logged-in", "/guest")
+        for line in ("/login alice wonderland", "/register bob builder-pw", "/guest bob"):
+            sentence = self.refuse(peer, line, "already-logged-in", line.split()[0])
+            self.assertEqual(
+                sentence, "you are logged in as alice already; /quit first to be somebody else"
+            )
+        sentence = self.refuse(peer, "/nick bob", "forbidden", "/nick")
+        self.assertIn("/quit", sentence)
         sentence = self.refuse(self.robot("carol"), "/guest bob", "already-logged-in", "/guest")
         self.assertIn("/nick", sentence)
 
@@ -592,22 +604,30 @@ class RefusalTests(ServerTestCase):
         self.refuse(peer, f"/register alice {'x' * 73}", "bad-password", "/register")
 
     def test_no_such_person(self) -> None:
-        """Names the nearest."""
+        """Names the nearest, or the command that lists who is here."""
         self.guest("bob")
-        sentence = self.refuse(self.robot("alice"), "/dm bbo hi", "no-such-person", "/dm")
+        alice = self.robot("alice")
+        sentence = self.refuse(alice, "/dm bbo hi", "no-such-person", "/dm")
         self.assertEqual(sentence, 'no one here is called "bbo"; did you mean bob?')
+        sentence = self.refuse(alice, "/dm zacharias hi", "no-such-person", "/dm")
+        self.assertEqual(sentence, 'no one here is called "zacharias"; /users lists who is here')
 
     def test_no_such_room(self) -> None:
-        """Names the nearest."""
-        sentence = self.refuse(self.robot("alice"), "/users loby", "no-such-room", "/users")
+        """Names the nearest, or the command that lists the rooms."""
+        alice = self.robot("alice")
+        sentence = self.refuse(alice, "/users loby", "no-such-room", "/users")
         self.assertEqual(sentence, 'there is no room "loby"; did you mean lobby?')
+        sentence = self.refuse(alice, "/users nowhere", "no-such-room", "/users")
+        self.assertEqual(sentence, 'there is no room "nowhere"; /rooms lists them')
 
     def test_not_in_room(self) -> None:
-        """Says how to get there."""
+        """Says how to get there, but not to somebody who wants to leave."""
         self.tell(self.guest("bob"), "/join tea\n")
         alice = self.robot("alice")
-        self.assertIn("/join tea", self.refuse(alice, "/leave tea", "not-in-room", "/leave"))
-        self.refuse(alice, "/history tea", "not-in-room", "/history")
+        sentence = self.refuse(alice, "/leave tea", "not-in-room", "/leave")
+        self.assertEqual(sentence, "you are not in #tea, so you cannot leave it")
+        sentence = self.refuse(alice, "/history tea", "not-in-room", "/history")
+        self.assertEqual(sentence, "you are not in #tea; /join tea first")
 
     def test_too_long(self) -> None:
         """A line of 4,097 bytes is refused and not said; one of 4,096 is said."""

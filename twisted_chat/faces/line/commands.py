@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from twisted_chat.core import names
-from twisted_chat.core.chat import DIRECT
+from twisted_chat.core.chat import DIRECT, already_in
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
@@ -146,9 +146,11 @@ async def _login(at: Terminal, name: str, password: str | None = None) -> None:
 
 
 async def _guest(at: Terminal, name: str = "") -> None:
+    _refuse_account(at)
     if at.session.person is not None:
         raise Refusal(
-            "already-logged-in", f"you are {at.session.person.name} already; /nick renames a guest"
+            "already-logged-in",
+            f"you are {at.session.person.name} already; /nick NAME gives you another name",
         )
     if not at.allow_guests:
         raise Refusal("forbidden", "this server takes no guests; register a name")
@@ -159,7 +161,7 @@ async def _guest(at: Terminal, name: str = "") -> None:
 def _refuse_account(at: Terminal) -> None:
     person = at.session.person
     if person is not None and person.account is not None:
-        raise Refusal("already-logged-in", f"you are logged in as {person.name} already")
+        raise already_in(person)
 
 
 async def _passwd(

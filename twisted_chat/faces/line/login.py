@@ -118,7 +118,7 @@ async def ask_new(at: Terminal) -> str:
             if password.startswith("/"):
                 raise Refusal(
                     "bad-password",
-                    "that looks like a command, so it is no password; just Enter leads on",
+                    "that looks like a command, not a password; just Enter skips this question",
                 )
             at.accounts.check_new_password(password)
             if not await at.ask_again(password):

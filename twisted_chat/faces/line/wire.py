@@ -103,7 +103,7 @@ class JsonFormat(_Format):
 
 
 def _welcome_text(event: e.Welcome) -> Iterator[str]:
-    kind = "" if event.account else " You are a guest; /register NAME PASSWORD keeps a name."
+    kind = "" if event.account else " You are a guest; /register NAME makes a name yours."
     yield f"* Welcome, {event.name}.{kind}"
     room = "the lobby" if event.room == LOBBY else f"#{event.room}"
     company = {0: "nobody else is", 1: "1 other is"}.get(event.others, f"{event.others} others are")
