@@ -14,6 +14,7 @@ from tests.faces.line.test_protocol import (
     TlsTransport,
 )
 from twisted_chat.core.limits import Limits
+from twisted_chat.faces.line.telnet import Received, TelnetFilter
 from twisted_chat.protocol import strangers
 
 _POST = (
@@ -356,6 +357,31 @@ class PaceTests(ServerTestCase):
             self.clock.advance(0.1)
             self.settle()
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
+
+    def test_whatever_takes_long_is_looked_at_in_pieces(self) -> None:
+        """Other ends of lines than LF are, though they are no commands."""
+        bob = self.newcomer(self.far)
+        self.tell(bob, b"/guest bob\n")
+        receive, looked_at = TelnetFilter.receive, []
+
+        def counted(telnet_filter: TelnetFilter, data: bytes) -> Received:
+            looked_at.append(len(data))
+            return receive(telnet_filter, data)
+
+        self.patch(TelnetFilter, "receive", counted)
+        for data in b"\r\x00" * 16384, b"\xff\xfb\x00" + b"\r" * 32768:
+            bob.send(data)
+            bob.read()
+            self.assertLess(max(looked_at), 1024)
+            self.let_go()
+
+    def test_text_is_looked_at_at_once(self) -> None:
+        """What it takes does not depend on what it says."""
+        bob = self.newcomer(self.far)
+        self.tell(bob, b"/guest bob\n")
+        bob.send(b"hello\r\n" * 10 + b"a\x04" * 1000 + b"\n" + b"\xff\xf1")
+        bob.read()
+        self.assertEqual(len(self.store.messages), 10)
 
     def test_half_close_behind_a_big_chunk(self) -> None:
         """Nothing of it is lost."""

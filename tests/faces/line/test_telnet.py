@@ -205,6 +205,34 @@ class KeyTests(SynchronousTestCase):
             self.assertFalse(receive(before + b"\x04").ended, before)
             self.assertFalse(receive(before, b"\x04").ended, before)
 
+    def test_what_is_behind_ctrl_d_is_no_command(self) -> None:
+        """It is passed over, which costs less."""
+        self.assertEqual(TelnetFilter().receive(b"hi\n\x04" + b"x" * 100).commands, 1)
+
+    def test_first_special(self) -> None:
+        """Where the work begins: everything before it is text."""
+        for text in b"", b"hi\r\n", b"a\x04" * 100, b"\x04\x04\n\r", b"hi\r\n\x00":
+            for special in IAC + NOP, b"\r\x00", b"\n\x04":
+                data = b"a" + text + b"a"
+                self.assertEqual(TelnetFilter().first_special(data), len(data), data)
+                data += special
+                self.assertEqual(TelnetFilter().first_special(data), len(data) - 2, data)
+
+    def test_first_special_behind_what_came_before(self) -> None:
+        """It can be the first byte that is one."""
+        for before, data in (
+            (b"", b"\x04"),
+            (b"hi\n", b"\x04"),
+            (IAC, NOP + b"hi"),
+            (b"hi\r", b"\x00hi"),
+            (IAC + SB + b"x", b"hi"),
+            (IAC + WILL + BINARY + b"hi\r", b"\n"),
+            (IAC + WILL + BINARY, b"\r"),
+        ):
+            telnet_filter = TelnetFilter()
+            telnet_filter.receive(before)
+            self.assertEqual(telnet_filter.first_special(data), 0, before)
+
 
 class BinaryTests(SynchronousTestCase):
     """The peer is to send all bytes as they are (RFC 856)."""

@@ -45,7 +45,7 @@ from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 
 from . import commands
 from .login import come_in
-from .telnet import IAC, NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
 from .wire import JsonFormat, TelnetFormat, TextFormat
 
 _QUEUE = 64
@@ -80,8 +80,8 @@ _PERSON = 0.2
 """Seconds of silence, after the greeting, that tell a person from a program."""
 
 _COMMANDS = 512
-"""Bytes of telnet commands that count as a line. No more are looked at in one turn of the
-reactor."""
+"""Bytes of telnet commands that count as a line. No more of them, or of anything else that is not
+text as it stands, are looked at in one turn of the reactor."""
 
 _PROMPT = b"Name: "
 _AGAIN = b"Command, or press Enter to pick a name: "
@@ -321,8 +321,9 @@ class ChatProtocol(LineReceiver):
         if self._ended and data:
             self._pace(len(data) / MAX_LINE)
             return
-        if IAC in data:
-            data, self._unread = data[:_COMMANDS], data[_COMMANDS:]
+        if len(data) > _COMMANDS:
+            most = self._telnet.first_special(data) + _COMMANDS
+            data, self._unread = data[:most], data[most:]
         self._pace(self._take_in(data) / _COMMANDS)
 
     def _take_in(self, data: bytes) -> int:

@@ -17,20 +17,20 @@ NOP = bytes([IAC, 0xF1])
 # What telnet asks to be done to the line being typed, as the key that does it.
 _KEYS = {_IP: 0x15, _EL: 0x15, _EC: 0x7F}
 
-_EOT = 0x04
+_EOT = b"\x04"
 _LF = 0x0A
 
 # Runs of the commands that a peer may send most of are one match each. What the end of the data
 # cuts off is matched too, but for a subnegotiation.
 _SPECIAL = (
     rb"((?:\xff[^\xf4\xf6-\xf8\xfa-\xff])+)|((?:\xff[\xfb-\xfe].)+)|\xff([\xf4\xf6-\xf8])"
-    rb"|\xff(\xff)|(\xff\xfa)|(\xff[\xfb-\xfe]?\Z)|(\x04)"
+    rb"|\xff(\xff)|(\xff\xfa)|(\xff[\xfb-\xfe]?\Z)|(\n\x04)"
 )
 _SILENT, _NEGOTIATIONS, _KEY, _DATA, _BEGIN, _CUT_OFF, _END_OF_INPUT, _END_OF_LINE = range(1, 9)
 _USUAL = re.compile(_SPECIAL + rb"|(\r(?:\x00|\Z))", re.DOTALL)
 _BINARY_MODE = re.compile(_SPECIAL + rb"|(\r[\n\x00]?)", re.DOTALL)
-_ANY_SPECIAL = re.compile(rb"[\xff\x04]|\r\x00|\r\Z")  # is found much faster
-_ANY_SPECIAL_IN_BINARY_MODE = re.compile(rb"[\xff\x04\r]")
+_ANY_SPECIAL = re.compile(rb"\xff|\r(?:\x00|\Z)|\n\x04")  # is found much faster
+_ANY_SPECIAL_IN_BINARY_MODE = re.compile(rb"\xff|\r|\n\x04")
 
 MAX_SUBNEGOTIATION = 4096
 """Bytes in one subnegotiation, or the peer is cut off."""
@@ -109,12 +109,24 @@ class TelnetFilter:
             self._after_cr = False
             if data[0] in (0, _LF):
                 data = data[1:]
-        any_special = _ANY_SPECIAL_IN_BINARY_MODE if self.binary else _ANY_SPECIAL
-        if self._skipped < 0 and not any_special.search(data):
+        if self.first_special(data) == len(data):
             if data:
                 self._line_start = data[-1] == _LF
             return Received(data)
         return self._filter(data)
+
+    def first_special(self, data: bytes) -> int:
+        """Where in what comes next is the first byte that is more than text, and that takes time to
+        look at; its length if there is none."""
+        if self._skipped >= 0 or self._pending or self._after_cr or self._is_end(data, 0):
+            return 0
+        any_special = _ANY_SPECIAL_IN_BINARY_MODE if self.binary else _ANY_SPECIAL
+        special = any_special.search(data)
+        return special.start() if special else len(data)
+
+    def _is_end(self, data: bytes, at: int) -> bool:
+        """Is there a Ctrl-D that begins a line?"""
+        return self._line_start and data[at : at + 1] == _EOT
 
     def _filter(self, data: bytes) -> Received:
         received = Received(b"")
@@ -125,6 +137,10 @@ class TelnetFilter:
             if self._skipped >= 0:
                 at = self._skip(data, at)
                 continue
+            if self._is_end(data, at):
+                self._ended = True
+                at += 1
+                break
             special = (_BINARY_MODE if self.binary else _USUAL).search(data, at)
             start, end = special.span() if special else (len(data), len(data))
             if start > at:
@@ -146,9 +162,8 @@ class TelnetFilter:
             elif special.lastindex == _BEGIN:
                 self._skipped = 0
             elif special.lastindex == _END_OF_INPUT:
-                self._ended = self._line_start
-                if not self._ended:
-                    kept.append(_EOT)
+                kept.append(_LF)
+                self._ended = True
             elif special.lastindex == _CUT_OFF or (what == b"\r" and not self.binary):
                 self._pending = what
             else:
@@ -158,7 +173,7 @@ class TelnetFilter:
         received.data = bytes(kept)
         received.replies = bytes(replies)
         received.ended = self._ended
-        received.commands += max(0, len(data) - len(self._pending) - len(kept))
+        received.commands += max(0, at - len(self._pending) - len(kept))
         return received
 
     def _press(self, command: int, kept: bytearray, replies: bytearray, received: Received) -> None:
