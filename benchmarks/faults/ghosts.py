@@ -14,7 +14,7 @@ from .tls import TlsDaemon, client_context
 
 _SAID = re.compile(rb"\] ([a-z]+)\d+: x\n")
 _HERE = re.compile(rb"\* \d+ pe(?:rson|ople) (?:is|are) in the lobby: (.*)\n")
-_GHOST = re.compile(r"(tls|tcp|proxy)(done|reset|closed|unread)\d+")
+_GHOST = re.compile(r"(tls|tcp|proxy)(done|reset|closed|unread|stuffed)\d+")
 
 _FLOOD = b"x\n" * 20_000
 """40 KB, which at five lines a second take more than an hour."""
@@ -93,9 +93,34 @@ def run(short: bool) -> Outcome:
         )
         outcome.promise(observer.said["patient"] == lines, "half-closed: lines were lost")
         outcome.promise(heard, "half-closed: not all was answered")
+        if not short:
+            _stuff(daemon.port, observer, outcome)
         outcome.promise("Traceback" not in "".join(daemon.log), "a traceback")
         observer.close()
     return outcome
+
+
+def _stuff(port: int, observer: "_Observer", outcome: Outcome) -> None:
+    """Send more than there is room for on the way, read all, and close: the FIN waits behind it."""
+    sock = come_in(port, "tcpstuffed0", "127.8.0.1")
+    sock.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += sock.send(_FLOOD)
+    except BlockingIOError:
+        observer.watch(1.0)
+    try:
+        while sock.recv(1 << 16):  # or the kernel answers with a RST itself
+            pass
+    except BlockingIOError:
+        sock.close()
+    ended = time.monotonic()
+    while time.monotonic() < ended + 60 and observer.present():
+        observer.watch(0.25)
+    gone = time.monotonic() - ended
+    outcome.figures[f"closed behind {sent >> 10} KiB"] = f"there until {gone:.1f} s"
+    outcome.promise(gone < 60, "closed behind more than was read: still there")
 
 
 class _Observer:

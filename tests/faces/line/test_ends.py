@@ -297,6 +297,21 @@ class PausedTests(EndsTestCase):
         alice.vanish()
         self.wait(_LONGEST)
 
+    def test_silent_for_long(self) -> None:
+        """The end may wait behind what is not read, and nobody would ever see it: now and then
+        something is written, which a peer that has gone answers with a reset."""
+        alice, program = self.come("alice"), self.come("program")
+        self.tell(program, "/json on\n")
+        self.flood(alice)
+        self.flood(program)
+        alice.take()
+        self.wait(31)
+        self.assertEqual(alice.take().count("* still taking what you sent; wait for it\n"), 3)
+        self.assertGreaterEqual(program.take().count('"event":"ping"'), 3)
+        alice.vanish()
+        program.vanish()
+        self.wait(_LONGEST)
+
     def test_half_closed_and_then_gone(self) -> None:
         """What was queued is said, and then it is over."""
         alice = self.come("alice")

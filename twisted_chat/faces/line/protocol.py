@@ -69,8 +69,8 @@ _LOOK_EVERY = 1.0
 """Seconds between two looks at the connections that are not read from."""
 
 _PROBE_EVERY = 10.0
-"""Seconds between two remarks to a peer that has ended its input, while its lines are slowed. If it
-is gone, its kernel answers with a RST."""
+"""Seconds between two signs of life for a peer that is not read from. If it is gone, its kernel
+answers with a RST; its FIN may wait behind what is not read."""
 
 _GREETING = 0.05
 """Seconds for which a peer may speak first. A browser or an IRC client does, and is answered in its
@@ -158,7 +158,7 @@ class ChatProtocol(LineReceiver):
     typed = False
     _full_at = 0.0  # see Rate
     _slowed = False
-    _probe_at: float | None = None
+    _half_closed = False
 
     def __init__(self, factory: "ChatFactory", source: Source) -> None:
         self.factory = factory
@@ -229,7 +229,7 @@ class ChatProtocol(LineReceiver):
         self.factory.disconnected(self)
         self._stop_greeting()
         self._cancel_cutting()
-        ended = self._ended or self._probe_at is not None or reason.check(ConnectionDone)
+        ended = self._ended or self._half_closed or reason.check(ConnectionDone)
         if ended and not self._over:
             # The peer had said all that it had to say, and TLS knows no half-close. What was queued
             # before the end is worked off all the same, for a while.
@@ -285,18 +285,25 @@ class ChatProtocol(LineReceiver):
         return not self._lost and (self.paused or self._ended)
 
     def look(self) -> None:
-        """Find out what has become of a peer that is not read from.
-
-        After a FIN nobody can tell whether it still reads the answers, as C{nc -N} does. But a peer
-        that does not answers with a RST to whatever is written to it.
-        """
-        now = self.factory.clock.seconds()
+        """Find out what has become of a peer that is not read from."""
         events = _hang_ups(self.transport)
         if events & (select.POLLHUP | select.POLLERR):
             self.transport.abortConnection()
-        elif events and self._slowed and now >= (self._probe_at or 0):
-            self._probe_at = now + _PROBE_EVERY
-            self.notice("your input has ended; the lines that are left are still taken")
+        else:
+            self._half_closed |= bool(events)
+
+    def probe(self) -> None:
+        """Write something to a peer that is not read from, as whether it is still there can be
+        seen in no other way.
+
+        After a FIN it may read the answers, as C{nc -N} does. Before one it may be gone all the
+        same: its kernel keeps the FIN behind what there is no room for in ours.
+        """
+        if self._speaks_json or self._telnet.spoken:
+            self.keep_alive()
+        elif not (self._over or self.outbox.is_waiting):
+            ended = "your input has ended; the lines that are left are still taken"
+            self.notice(ended if self._half_closed else "still taking what you sent; wait for it")
 
     # What comes in
 
@@ -881,7 +888,7 @@ class ChatFactory(Factory):
         self._cooperator = Cooperator(scheduler=lambda work: clock.callLater(0, work))
         self._keeping_alive = LoopingCall(self._keep_alive)
         self._keeping_alive.clock = clock
-        self._deaf: set[ChatProtocol] = set()
+        self._deaf: dict[ChatProtocol, float] = {}  # which are not read from; when to probe each
         self._looking: IDelayedCall | None = None  # the next look, or the one under way
         self.closing = False
 
@@ -928,7 +935,7 @@ class ChatFactory(Factory):
         """Look after a connection that is not read from, until it is read from again."""
         if self.closing or not protocol.is_deaf:
             return
-        self._deaf.add(protocol)
+        self._deaf.setdefault(protocol, self.clock.seconds() + _PROBE_EVERY)
         if self._looking is None:
             self._look_later()
 
@@ -937,11 +944,14 @@ class ChatFactory(Factory):
 
     def _look(self) -> None:
         def each() -> Iterator[None]:
-            for protocol in list(self._deaf):
-                if protocol.is_deaf:
-                    protocol.look()
+            for protocol, probe_at in list(self._deaf.items()):
+                if not protocol.is_deaf:
+                    self._deaf.pop(protocol, None)
                 else:
-                    self._deaf.discard(protocol)
+                    protocol.look()
+                    if probe_at <= self.clock.seconds():
+                        self._deaf[protocol] = self.clock.seconds() + _PROBE_EVERY
+                        protocol.probe()
                 yield  # ten thousand take a while
 
         # No LoopingCall: stopped and started again before this is done, it would loop twice.
@@ -950,7 +960,7 @@ class ChatFactory(Factory):
         ).addCallback(self._look_later)
 
     def _unwatch(self, protocol: ChatProtocol) -> None:
-        self._deaf.discard(protocol)
+        self._deaf.pop(protocol, None)
         if not self._deaf and self._looking is not None and self._looking.active():
             self._looking.cancel()
             self._looking = None
