@@ -267,6 +267,17 @@ class LettersTest(DaemonTestCase):
             nina.type(text)
             bob.see(f"] нина: {text}\n")
 
+    def test_busybox(self) -> None:
+        """So they are in busybox, whose telnet has no BINARY."""
+        bob = self.guest("bob")
+        nina = self.terminal("busybox", "telnet", "localhost", str(self.daemon.port))
+        nina.see("\x1b[KName: ")
+        nina.type("/guest Нина")
+        nina.see("* Welcome, нина.")
+        for text in self.said:
+            nina.type(text)
+            bob.see(f"] нина: {text}\n")
+
     def test_nothing_odd_in_nc(self) -> None:
         """What telnet is asked leaves nothing on the screen of a program that is not telnet."""
         screen = Tmux("nc", "localhost", str(self.daemon.port))
