@@ -2200,6 +2200,15 @@ class LineRateTests(ServerTestCase):
             answers = [e["event"] for e in self.events(alice, f"{command}\n" * 30)]
             self.assertEqual(answers.count(command[1:]), times, command)
 
+    def test_what_is_not_there_counts_as_several(self) -> None:
+        """Finding what may have been meant is work, too."""
+        for typed in "/dm nobody hi", "/users nowhere", "/leave nowhere", "/history 1 @nobody":
+            alice = self.come("/json on\n/guest\n")
+            alice.take()
+            answers = self.events(alice, f"{typed}\n" * 30)
+            refused = [e for e in answers if e.get("code", "").startswith("no-such-")]
+            self.assertLess(len(refused), 10, typed)
+
     def test_long_answers_count_as_more(self) -> None:
         """Each 500 people or messages as a line."""
         for _ in range(500):

@@ -83,6 +83,9 @@ _COMMANDS = 512
 """Bytes of telnet commands that count as a line. No more of them, or of anything else that is not
 text as it stands, are looked at in one turn of the reactor."""
 
+_SEARCH = 2
+"""Lines that a name which nobody has counts as, besides its own: what was meant is looked for."""
+
 _PROMPT = b"Name: "
 _AGAIN = b"Command, or press Enter to pick a name: "
 
@@ -559,6 +562,8 @@ class ChatProtocol(LineReceiver):
                 await self._perform(command, parsed.rest)
         except Refusal as refusal:
             self._refuse(refusal.code, refusal.text, typed)
+            if refusal.code in ("no-such-person", "no-such-room"):
+                self.charge(_SEARCH)
             if self.session.person is None and refusal.code in _FAILED_LOGIN:
                 self._failed |= bool(typed) or not self.typed
         except CancelledError:
