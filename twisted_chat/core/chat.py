@@ -36,7 +36,7 @@ from .model import (
     RoomRecord,
     Stored,
 )
-from .ports import FanOut, Outbox, Store
+from .ports import Face, FanOut, Outbox, Store
 from .presence import CROWD, Presence, window
 from .text import clean, printable
 
@@ -86,14 +86,14 @@ class Session:
     @ivar shown: the id of the last private message that it was shown, up to the first that it was
         not; 0 if all of these count as read.
     @ivar has_gap: there is a first that it was not shown.
-    @ivar hang_up: has its face say this farewell and end it.
+    @ivar face: what can end it, if anything can.
     """
 
     __slots__ = (
         "closed",
         "current",
         "echo",
-        "hang_up",
+        "face",
         "has_gap",
         "in_flight",
         "outbox",
@@ -111,11 +111,11 @@ class Session:
         self,
         outbox: Outbox,
         source: Source = SHARED,
-        hang_up: Callable[[str], None] = lambda farewell: None,
+        face: Face | None = None,
     ) -> None:
         self.outbox = outbox
         self.source = source
-        self.hang_up = hang_up
+        self.face = face
         self.echo = False
         self.closed = False
         self.person: Person | None = None
@@ -343,7 +343,8 @@ class Chat:
         person = self._people.get(name)
         others = [s for s in person.sessions if s is not session] if person is not None else []
         for other in others:
-            other.hang_up(farewell)
+            if other.face is not None:
+                other.face.hang_up(farewell)
         return len(others)
 
     def end(self, farewell: str) -> None:

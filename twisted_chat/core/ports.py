@@ -24,6 +24,13 @@ class Outbox(Protocol):
         """Some of what the session had in flight is in the log and delivered, or lost."""
 
 
+class Face(Protocol):
+    """What shows a session to somebody."""
+
+    def hang_up(self, farewell: str, /) -> None:
+        """Say this farewell and end the session."""
+
+
 class FanOut(Protocol):
     """Sends the same events to many outboxes, in less time than one after the other."""
 

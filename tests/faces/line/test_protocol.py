@@ -2256,6 +2256,17 @@ class LineRateTests(ServerTestCase):
         self.assertEqual(len(self.texts()), 20)
 
 
+class SizeTests(ServerTestCase):
+    """Thousands of sessions are idle."""
+
+    def test_few_attributes(self) -> None:
+        """A dict of more than 21 takes twice the memory."""
+        for end in b"\n", b"\r\n":
+            alice = self.peer()
+            self.tell(alice, b"/guest" + end)
+            self.assertLessEqual(len(vars(alice.protocol)), 21)
+
+
 class AtTheDoorTests(ServerTestCase):
     """How long somebody may take to come in, and how many of them there may be."""
 

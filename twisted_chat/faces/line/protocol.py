@@ -132,7 +132,8 @@ class ChatProtocol(LineReceiver):
     factory: "ChatFactory"
     transport: Any
 
-    # On the class while they have their first values: an idle connection stays small.
+    # On the class while they have their first values: an idle connection stays small. With more
+    # than 21 attributes of its own, its dict would have twice the size.
     _lines: deque[bytes] | None = None
     _asked: Deferred[bytes] | None = None
     _landing: Deferred[None] | None = None
@@ -155,8 +156,7 @@ class ChatProtocol(LineReceiver):
     _crlf = False
     _prompted = False
     _failed = False
-    _in = False
-    _in_at = 0.0
+    _in_at: float | None = None
     _remarked: frozenset[str] = frozenset()
     typed = False
     _full_at = 0.0  # see Rate
@@ -166,9 +166,12 @@ class ChatProtocol(LineReceiver):
     def __init__(self, factory: "ChatFactory", source: Source) -> None:
         self.factory = factory
         self.chat = factory.chat
-        self.accounts = factory.accounts
         self._source = source
         self._telnet = TelnetFilter()
+
+    @property
+    def accounts(self) -> Accounts:
+        return self.factory.accounts
 
     @property
     def allow_guests(self) -> bool:
@@ -189,7 +192,7 @@ class ChatProtocol(LineReceiver):
         self.outbox = Outbox(
             self.transport, self.factory.text, self.factory.outbox_limits, self._landed
         )
-        self.session = Session(self.outbox, self._source, self.hang_up)
+        self.session = Session(self.outbox, self._source, self)
         self.factory.connected(self, self._source)
         if not ISSLTransport.providedBy(self.transport):
             self.handshakeCompleted()
@@ -311,14 +314,15 @@ class ChatProtocol(LineReceiver):
     # What comes in
 
     def dataReceived(self, data: bytes) -> None:
-        self._unread += data
+        if self._unread or self._reading is not None:
+            data, self._unread = b"", self._unread + data
         if self._reading is None:
-            self._read_on()
+            self._read_on(data)
 
-    def _read_on(self) -> None:
+    def _read_on(self, data: bytes = b"") -> None:
         """Look at what has arrived, at a pace that bounds what telnet commands cost the others."""
-        self._reading = None
-        data, self._unread = self._unread, b""
+        if self._unread:
+            data, self._unread = self._unread, b""
         if not self._begun:
             if data == strangers.HANDSHAKE:
                 self._unread = data  # until it is clear what it is
@@ -354,7 +358,8 @@ class ChatProtocol(LineReceiver):
         super().dataReceived(received.data)
         if received.interrupted and self._asked is None:
             self.notice("/quit leaves")
-        self._ended |= received.ended
+        if received.ended:
+            self._ended = True
         self._work_on()
         return received.commands
 
@@ -393,7 +398,7 @@ class ChatProtocol(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         self._crlf = line.endswith(b"\r")
-        if not self._in:
+        if self._in_at is None:
             self.factory.admission.is_trying(self)
         if not self._lines and (self._asked is not None or not self._working):
             self.chat.seen(self.session)  # else it may have been sent before what was shown
@@ -465,11 +470,12 @@ class ChatProtocol(LineReceiver):
         done = 0
         try:
             while not self._over and (line := self._next_line()) is not None:
-                answer = self._answer_to_stranger(line)
-                if answer:
-                    self._turn_away(answer)
-                    break
-                self._greet()
+                if self._in_at is None or not self._spoke:
+                    answer = self._answer_to_stranger(line)
+                    if answer:
+                        self._turn_away(answer)
+                        break
+                    self._greet()
                 await self._slow_down(line)
                 if self._over:
                     break
@@ -577,8 +583,7 @@ class ChatProtocol(LineReceiver):
             self._prompt()
             return
         self._prompted = False
-        if not self._in:
-            self._in = True
+        if self._in_at is None:
             self._in_at = self.factory.clock.seconds()
             self.factory.admission.is_in(self)
 
@@ -586,7 +591,7 @@ class ChatProtocol(LineReceiver):
     def _is_newcomer(self) -> bool:
         """Somebody who types is not in yet, or has just come in."""
         return self.outbox.format is not self.factory.json and (
-            not self._in or self.factory.clock.seconds() < self._in_at + _NEWCOMER
+            self._in_at is None or self.factory.clock.seconds() < self._in_at + _NEWCOMER
         )
 
     async def _say(self, speech: Speech) -> None:

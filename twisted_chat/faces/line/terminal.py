@@ -18,9 +18,11 @@ class Terminal(Protocol):
     """
 
     chat: Chat
-    accounts: Accounts
     session: Session
     typed: bool
+
+    @property
+    def accounts(self) -> Accounts: ...
 
     @property
     def allow_guests(self) -> bool: ...
