@@ -268,6 +268,12 @@ class BinaryTests(SynchronousTestCase):
         self.assertEqual(received.data, b"a\nb\r\nc\r\nd\r\ne\r\n\r\n\r\n\n")
         self.assertTrue(received.ended)
 
+    def test_end_of_a_line_alone(self) -> None:
+        """It is one also in a chunk that has nothing else of telnet."""
+        telnet_filter = TelnetFilter()
+        telnet_filter.receive(IAC + WILL + BINARY)
+        self.assertEqual(telnet_filter.receive(b"a\rb").data, b"a\r\nb")
+
 
 class CommandBytesTests(SynchronousTestCase):
     """How many bytes of what is received are commands, for which a peer is charged."""
