@@ -46,6 +46,10 @@ class _FailingDriver:
 class DoubtTestCase(OutageTestCase):
     """@ivar opens: how often the file was opened, or that was tried, since a commit failed."""
 
+    @property
+    def wal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
     def fail_commit(self, *, kept: bool) -> None:
         """Have the next commit fail."""
         database = self.store._database
@@ -101,14 +105,26 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual(await self.store.history(self.lobby, 10), [stored])
 
     async def test_what_was_kept_is_in_the_database_itself(self) -> None:
-        """It was read from the write-ahead log, which may not have reached the disk."""
+        """It was read from the write-ahead log, which may not have reached the disk. While the disk
+        fails, closing the database does not copy it."""
+        database = self.store._database
+        close = database.close
+
+        def close_in_vain() -> None:
+            files = {path: path.read_bytes() for path in (self.path, self.wal)}
+            close()
+            for path, content in files.items():
+                path.write_bytes(content)
+
+        patch = self.patch(database, "close", close_in_vain)
         self.fail_commit(kept=True)
         await self.append(_said(self.lobby, "hello"))
+        patch.restore()
         copy = Path(self.mktemp())
         shutil.copy(self.path, copy)
-        database = sqlite3.connect(copy)
-        self.addCleanup(database.close)
-        self.assertEqual(database.execute("SELECT text FROM messages").fetchall(), [("hello",)])
+        other = sqlite3.connect(copy)
+        self.addCleanup(other.close)
+        self.assertEqual(other.execute("SELECT text FROM messages").fetchall(), [("hello",)])
 
     async def changes(self) -> list[tuple[_Question, _Question]]:
         """Every change that there is, with a question that shows whether it was made."""
@@ -258,10 +274,6 @@ class DoubtTests(DoubtTestCase):
 
 class MovedTests(DoubtTestCase):
     """Files that are moved or deleted while the store has them open."""
-
-    @property
-    def wal(self) -> Path:
-        return self.path.with_name(f"{self.path.name}-wal")
 
     async def test_database_is_moved(self) -> None:
         """Nothing that nobody would find has a receipt; when it is back, all goes on."""
