@@ -559,7 +559,12 @@ class ChatProtocol(LineReceiver):
             read = self._decoded(line)
             parsed = parse(read, newcomer=self._is_newcomer)
             if isinstance(parsed, Speech):
-                await self._say(parsed)
+                if self.session.person is None:
+                    await self._come_in(parsed.text)
+                elif parsed.text:
+                    if self.session.in_flight > self.factory.limits.max_in_flight:
+                        await self._until_landed(self.factory.limits.max_in_flight)
+                    self._say(parsed)
             else:
                 typed = parsed.typed
                 command = commands.find(typed, parsed.word)
@@ -594,14 +599,10 @@ class ChatProtocol(LineReceiver):
             self._in_at is None or self.factory.clock.seconds() < self._in_at + _NEWCOMER
         )
 
-    async def _say(self, speech: Speech) -> None:
-        if self.session.person is None:
-            await self._come_in(speech.text)
-        elif speech.text:
-            await self._until_landed(self.factory.limits.max_in_flight)
-            self.chat.say(self.session, speech.text)
-            if speech.unquoted and not self.session.echo:
-                self._remark('the quotes around that were left out; ""double"" them to keep them')
+    def _say(self, speech: Speech) -> None:
+        self.chat.say(self.session, speech.text)
+        if speech.unquoted and not self.session.echo:
+            self._remark('the quotes around that were left out; ""double"" them to keep them')
 
     async def _come_in(self, typed: str) -> None:
         """Take a line at the prompt. After a C{/login} that failed, or a name that a script sent
