@@ -309,7 +309,9 @@ class ChatProtocol(LineReceiver):
             self.keep_alive()
         elif not (self._over or self.outbox.is_waiting):
             ended = "your input has ended; the lines that are left are still taken"
-            self.notice(ended if self._half_closed else "still taking what you sent; wait for it")
+            self.notice(
+                ended if self._half_closed else "still taking what you sent; nothing is lost"
+            )
 
     # What comes in
 
