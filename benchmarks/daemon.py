@@ -133,5 +133,6 @@ def twistd(*options: str) -> Sequence[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment, with a plain terminal."""
-    return {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **variables}
+    """This process's environment, with a plain terminal that tells its own size."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    return {**inherited, "TERM": "xterm", "LC_ALL": "C.UTF-8", **variables}
