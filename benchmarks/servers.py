@@ -252,6 +252,9 @@ def _irc(number: int) -> Sequence[tuple[bytes, bytes]]:
 
 
 def _first_line(*command: str) -> str:
+    """What a program says first; nothing if it is not installed."""
+    if shutil.which(command[0]) is None:
+        return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout or done.stderr).partition("\n")[0].split(" (")[0]
 
