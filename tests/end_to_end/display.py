@@ -136,6 +136,25 @@ class Window:
         wait_until(is_copied, lambda: unlikely)
         return copied
 
+    def wait_for_keys(self, field: str) -> None:
+        """Wait until keys reach the field that has the focus. Those that come before Tk has drawn
+        it are lost.
+
+        @param field: what stands in it. This is left as it is.
+        """
+        keys = ("ctrl+slash", "ctrl+c") if field else ("x", "ctrl+slash", "ctrl+x")
+        self._display.clip("nothing was copied")
+        again = 0.0
+
+        def is_copied() -> bool:
+            nonlocal again
+            if time.monotonic() >= again:
+                self._display.press(*keys)
+                again = time.monotonic() + 1
+            return self._display.clipboard() == (field or "x")
+
+        wait_until(is_copied, lambda: "no key reached the window")
+
     def see(self, expected: str, patience: float = TIMEOUT) -> str:
         """Wait until this is in the conversation; gives back all of it."""
         seen = ""

@@ -30,6 +30,12 @@ class WindowTestCase(DaemonTestCase):
         self.addCleanup(window.kill)
         return window
 
+    def window_at_login(self, name: str = "") -> Window:
+        """A window at the login screen, where keys reach the field for the name."""
+        window = self.window("--name", name) if name else self.window()
+        window.wait_for_keys(name)
+        return window
+
     def window_of(self, name: str, *options: str) -> Window:
         """A window in which a guest is in."""
         window = self.window("--guest", "--name", name, *options)
@@ -49,7 +55,7 @@ class LoginTest(WindowTestCase):
 
     def test_guest(self) -> None:
         """A name, Enter, and in."""
-        window = self.window()
+        window = self.window_at_login()
         window.type("alice")
         window.see_title("#lobby – alice – twisted-chat")
         peer = self.guest("bob")
@@ -59,7 +65,7 @@ class LoginTest(WindowTestCase):
     def test_register_and_log_in(self) -> None:
         """An account is made in one window, and used in the next; a refused field is the one that
         is typed into then."""
-        window = self.window()
+        window = self.window_at_login()
         window.press("shift+Tab", "shift+Tab", "space", "Tab", "Tab")
         self.display.type("alice")
         window.press("Tab")
@@ -75,7 +81,7 @@ class LoginTest(WindowTestCase):
 
         pipe(self.daemon.port, "/register bob s3cret-pw\n/dm alice psst\n")
 
-        window = self.window("--name", "alice")
+        window = self.window_at_login("alice")
         window.press("shift+Tab", "shift+Tab", "shift+Tab", "space", "Tab", "Tab", "Tab", "Tab")
         window.type("wrong-password")
         window.see_title("wrong name or password")
@@ -88,7 +94,7 @@ class LoginTest(WindowTestCase):
     def test_name_in_use(self) -> None:
         """Is said, and the name is there to be changed."""
         self.guest("alice")
-        window = self.window("--name", "alice")
+        window = self.window_at_login("alice")
         window.press("Return")
         window.see_title("alice")
         window.see_title("– twisted-chat")
@@ -262,7 +268,7 @@ class EndTest(WindowTestCase):
 
     def test_at_the_login_screen(self) -> None:
         """Before there was one."""
-        window = self.window()
+        window = self.window_at_login()
         window.press("alt+F4")
         self.assertEqual(window.end(), 0)
 
