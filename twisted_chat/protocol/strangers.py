@@ -1,4 +1,4 @@
-"""Programs that take this port for another one: how to know them, and what to answer. Pure."""
+"""Clients of other protocols on this port: how to recognise them, and what to answer. Pure."""
 
 import re
 
@@ -11,7 +11,7 @@ CLIENT_HELLO = b"\x16\x03"
 # A request line (RFC 9112, section 3), also that of HTTP/2's preface (RFC 9113, section 3.4).
 _HTTP = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+\S.*[ \t]HTTP/\d(?:\.\d)?\s*\Z")
 
-# What a client says first (RFC 2812, section 3.1, and https://ircv3.net/specs/capability-negotiation).
+# What an IRC client sends first (RFC 2812, section 3.1; https://ircv3.net/specs/capability-negotiation).
 _IRC = re.compile(rb"CAP +(?:LS|LIST|REQ|END)\b|(?:PASS|NICK) +:?\S|USER +\S+ +\S+ +\S+ +:?\S")
 
 _WITHOUT_TLS = "telnet HOST PORT, nc HOST PORT or twisted-chat HOST PORT"
@@ -19,17 +19,17 @@ _WITH_TLS = "openssl s_client -quiet -connect HOST:PORT or twisted-chat --tls HO
 
 
 def is_http(line: bytes) -> bool:
-    """Whether a line is the first one of an HTTP request."""
+    """Tell whether a line is the request line of an HTTP request."""
     return _HTTP.match(line) is not None
 
 
 def is_irc(line: bytes) -> bool:
-    """Whether a line is what an IRC client says first."""
+    """Tell whether a line is what an IRC client sends first."""
     return _IRC.match(line) is not None
 
 
 def http_answer(*, tls: bool) -> bytes:
-    """The response to any HTTP request: 400, with text that says what this port is.
+    """Give the response to any HTTP request: 400, with a text that says what this port is.
 
     @param tls: the port speaks TLS.
     """
@@ -43,7 +43,7 @@ def http_answer(*, tls: bool) -> bytes:
 
 
 def irc_answer(*, tls: bool) -> bytes:
-    """The answer to any IRC client.
+    """Give the answer to any IRC client.
 
     @param tls: the port speaks TLS.
     """
@@ -51,19 +51,19 @@ def irc_answer(*, tls: bool) -> bytes:
 
 
 def tls_answer() -> bytes:
-    """The answer to a ClientHello on a port without TLS.
+    """Give the answer to a ClientHello on a port without TLS.
 
-    It is a sentence, not a TLS alert: what an alert can say (no common version, no common cipher)
-    sends people the wrong way, while TLS libraries have a word of their own for plain text, such
-    as OpenSSL's "wrong version number".
+    It is plain text, not a TLS alert. The alerts that would fit (no common version, no common
+    cipher) mislead people, while TLS libraries report plain text as such: OpenSSL's message for it
+    is "wrong version number".
     """
     return f"! this port does not speak TLS; join with {_ways(False)}\n".encode()
 
 
 def plain_answer(first: bytes) -> bytes:
-    """The answer to what is not TLS, on a port that speaks nothing else.
+    """Give the answer to plain text on a port that speaks only TLS.
 
-    @param first: what the peer has sent, up to the end of its first line if there is one.
+    @param first: what the peer has sent, up to the end of its first line if it has one.
     """
     line = first.lstrip(b"\r\n").partition(b"\n")[0]
     if is_http(line):
