@@ -13,7 +13,8 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import commands
 from twisted_chat.protocol import grammar
-from twisted_chat.protocol.grammar import WITH_PASSWORD, Speech, named
+from twisted_chat.protocol.commands import WITH_PASSWORD
+from twisted_chat.protocol.grammar import Speech, named
 
 from .test_connection import BOT, Server
 

@@ -1,19 +1,21 @@
-"""What a line that was typed asks for."""
+"""The grammar of typed lines."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.faces.line import commands
+from twisted_chat.core.errors import Refusal
+from twisted_chat.protocol import commands
+from twisted_chat.protocol.commands import COMMANDS, WITH_PASSWORD, Request
 from twisted_chat.protocol.grammar import (
-    WITH_PASSWORD,
-    WORDS,
     Command,
     Speech,
     arguments,
     is_secret,
     is_slip,
+    named,
     parse,
+    request,
 )
 
 fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
@@ -124,12 +126,19 @@ class ParseTests(SynchronousTestCase):
         """Of two pairs one is taken off: so quotes are said."""
         self.assertEqual(parse('""hello""'), Speech('"hello"', unquoted=True))
 
-    def test_words(self) -> None:
-        """The words that are known are those of the table of commands."""
-        table = {word for each in commands.COMMANDS for word in (each.word, *each.also)}
-        self.assertEqual(WORDS, {word for word in table if word.islower() or word == "?"})
-        secret = {each.word for each in commands.COMMANDS if each.has_secret}
-        self.assertEqual(set(WITH_PASSWORD), secret)
+    def test_word_for_a_bot(self) -> None:
+        """An exclamation mark and a word that is not in the table are said; with one of the table,
+        or with /pm, which is refused, they are a command."""
+        for line in ("!deploy staging", "!frobnicate", "!karma", "!wi-fi?", "!type x", "!kick bob"):
+            self.assertEqual(parse(line), Speech(line))
+        for word in (*(word for each in COMMANDS if each.in_text for word in each.words), "pm"):
+            if word.isalpha() and word.islower():
+                self.assertEqual(parse(f"!{word} x"), Command(f"!{word}", word, "x"))
+
+    def test_what_is_confided_is_for_no_bot(self) -> None:
+        """A misspelt command with a password or a private message behind it is not said."""
+        for word in ("lgin", "login:", "regsiter", "passwdd", "password", "identify", "mgs"):
+            self.assertIsInstance(parse(f"!{word} alice s3cret-pw"), Command, word)
 
     def test_other_quotes_stay(self) -> None:
         """Any other quotes are the message's own."""
@@ -150,6 +159,188 @@ class ParseTests(SynchronousTestCase):
         if isinstance(parsed, Command) and parsed.word not in ("PM", "DM", "EX"):
             self.assertEqual(parsed.word, parsed.word.lower())
             self.assertEqual(parsed.word.split(), [parsed.word] if parsed.word else [])
+
+
+def typed(line: str) -> Request:
+    """The request that a line is."""
+    called = parse(line)
+    assert isinstance(called, Command), called
+    return request(called)
+
+
+_plain_word = st.text(
+    st.characters(categories=["L", "N", "P", "S"], exclude_characters='"'), min_size=1
+)
+_quotable = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"], exclude_characters='"'))
+
+
+class RequestTests(SynchronousTestCase):
+    """Typed commands as requests."""
+
+    def check(self, line: str, do: str, **fields: object) -> None:
+        """The line is this request."""
+        self.assertEqual(typed(line), Request(do, fields), line)
+
+    def refused(self, line: str) -> str:
+        """The sentence of the C{bad-arguments} that a line is refused with."""
+        refusal = self.assertRaises(Refusal, typed, line)
+        self.assertEqual(refusal.code, "bad-arguments", line)
+        return str(refusal.text)
+
+    def test_every_command(self) -> None:
+        """Each command that can be typed gives its fields."""
+        for line, do, fields in (
+            ("/help", "help", {}),
+            ("/? /dm", "help", {"command": "/dm"}),
+            ("/register bob s3cret", "register", {"name": "bob", "password": "s3cret"}),
+            ("/login bob", "login", {"name": "bob"}),
+            ("/guest", "guest", {}),
+            ("/guest bob", "guest", {"name": "bob"}),
+            ("/who #dev", "users", {"room": "#dev"}),
+            ("/msg @bob: hi there", "dm", {"name": "bob", "message": "hi there"}),
+            ("/r hi there", "r", {"message": "hi there"}),
+            ("/bc hi", "bc", {"message": "hi"}),
+            ("/say dev hi  there", "say", {"room": "dev", "message": "hi  there"}),
+            ("/join dev", "join", {"room": "dev"}),
+            ("/part", "leave", {}),
+            ("/rooms", "rooms", {}),
+            ("/topic", "topic", {}),
+            ("/topic tea & cake", "topic", {"text": "tea & cake"}),
+            ('/topic ""', "topic", {"text": ""}),
+            ("/me waves", "me", {"action": "waves"}),
+            ("/history", "history", {}),
+            ("/history 5 @bob", "history", {"count": 5, "of": "@bob"}),
+            ("/since dev=14 @=17", "since", {"places": {"dev": 14, "@": 17}}),
+            ("/nick bob", "nick", {"name": "bob"}),
+            ("/passwd --keep a b", "passwd", {"keep": True, "old": "a", "new": "b"}),
+            ("/json ON", "json", {"switch": "on"}),
+            ("/bye", "quit", {}),
+            ("PM", "PM", {}),
+            ("dm", "DM", {}),
+            ("Ex", "EX", {}),
+            ("exit", "quit", {}),
+        ):
+            self.assertEqual(typed(line), Request(do, fields), line)
+
+    def test_typed(self) -> None:
+        """A request knows how its command was typed, and has no label."""
+        for line, word in (("/MSG bob hi", "/MSG"), ("!msg bob hi", "!msg"), ("pm", "PM")):
+            self.assertEqual((typed(line).typed, typed(line).label), (word, ""))
+
+    def test_words(self) -> None:
+        """How many spaces are between words does not matter; quotes hold a word together."""
+        self.check("/login   alice \t secret  ", "login", name="alice", password="secret")
+        self.check('/login alice "my secret"', "login", name="alice", password="my secret")
+        self.check('/login alice ""', "login", name="alice", password="")
+        for word in ('pa"ss', '"pass', 'pass"', '"pa"ss', '"'):
+            self.check(f"/login alice {word}", "login", name="alice", password=word)
+
+    def test_option(self) -> None:
+        """--keep counts in front of the passwords and without quotes."""
+        for rest, fields in (
+            ("old new", {"old": "old", "new": "new"}),
+            ("--keep old new", {"keep": True, "old": "old", "new": "new"}),
+            ("old --keep", {"old": "old", "new": "--keep"}),
+            ('"--keep" new', {"old": "--keep", "new": "new"}),
+            ("--keeper new", {"old": "--keeper", "new": "new"}),
+            ("--keep", {"keep": True}),
+            ("", {}),
+        ):
+            self.assertEqual(typed(f"/passwd {rest}").fields, fields, rest)
+
+    def test_rest_of_the_line(self) -> None:
+        """A message keeps its spaces and quotes, but for one pair around it all."""
+        for rest, message in (
+            ('so  "he" said', 'so  "he" said'),
+            ('"hi there"', "hi there"),
+            ('""hi""', '"hi"'),
+            ('"a" "b"', '"a" "b"'),
+            ('""', ""),
+        ):
+            self.check(f"/dm bob {rest}", "dm", name="bob", message=message)
+
+    def test_person(self) -> None:
+        """A person may be typed with @ in front and a colon or comma behind."""
+        for name in ("zoë", "@zoë", "zoë:", "@zoë,", "\uff20zoë\uff1a"):
+            self.assertEqual(named(name), "zoë")
+            self.check(f"/dm {name} hi", "dm", name="zoë", message="hi")
+        self.check("/history @zoë:", "history", of="@zoë")
+
+    def test_history(self) -> None:
+        """Either parameter may be missing; a second number is a room."""
+        for rest, fields in (
+            ("5", {"count": 5}),
+            ("dev", {"of": "dev"}),
+            ("5 dev", {"count": 5, "of": "dev"}),
+            ("5 5", {"count": 5, "of": "5"}),
+            ("99999999999999", {"count": 9999999999}),
+            ("\u0665", {"of": "\u0665"}),
+        ):
+            self.assertEqual(typed(f"/history {rest}").fields, fields)
+        for rest in ("dev 5", "tea lobby", "@bob @eve", "5 dev tea"):
+            self.assertIn("usage: /history", self.refused(f"/history {rest}"))
+
+    def test_since(self) -> None:
+        """Up to 20 places, and the session to take over among them."""
+        self.check("/since #Ops=5 a=b=1", "since", places={"#Ops": 5, "a=b": 1})
+        self.check("/since ~=X dev=1", "since", places={"dev": 1}, session="X")
+        self.check("/since ~=", "since", places={}, session="")
+        for rest in ("lobby", "lobby=", "=5", "a=x", "a=-1", "a=1 5", "a=1234567890123456789"):
+            self.assertIn("usage: /since ROOM=SEQ @=ID", self.refused(f"/since {rest}"))
+        typed("/since " + "a=1 " * 20)
+        self.assertIn("20 places", self.refused("/since " + "a=1 " * 21))
+
+    def test_missing_argument(self) -> None:
+        """A parameter without brackets has to be there."""
+        for line in ("/dm", "/dm bob", "/dm bob \t ", "/bc", "/me", "/join", "/nick", "/r"):
+            self.assertIn("usage: /", self.refused(line))
+        for line in ("/register", "/login", "/say", "/say dev", "/since", "/json"):
+            self.assertIn("usage: /", self.refused(line))
+        self.assertEqual(self.refused("/msg bob"), "usage: /dm NAME MESSAGE")
+
+    def test_argument_too_many(self) -> None:
+        """Words that no parameter takes are refused."""
+        for line in (
+            "/login alice my secret",
+            "/join tea room",
+            "/rooms all",
+            "/quit now",
+            "/users tea room",
+            "/json on off",
+            "/json maybe",
+            '/json ""',
+        ):
+            self.assertIn("usage: /", self.refused(line))
+
+    @fuzzed
+    @given(_plain_word, _plain_word)
+    def test_any_words_come_back(self, one: str, other: str) -> None:
+        """Words without spaces or quotes are the values."""
+        self.check(f"/login {one} {other}", "login", name=one, password=other)
+
+    @fuzzed
+    @given(_quotable, _quotable)
+    def test_any_quoted_words_come_back(self, one: str, other: str) -> None:
+        """So is anything without a quote in it that stands in quotes."""
+        self.check(f'/login "{one}" "{other}"', "login", name=one, password=other)
+
+    @fuzzed
+    @given(
+        st.sampled_from([word for each in COMMANDS if each.in_text for word in each.words]),
+        st.text(st.sampled_from('ab" \t\x1c\u00a0é5=@:~-')),
+    )
+    def test_anything_is_read_or_refused(self, word: str, rest: str) -> None:
+        """Nothing behind a command raises anything but a refusal, and only fields of the table
+        come out."""
+        called = parse(f"/{word} {rest}")
+        assert isinstance(called, Command)
+        try:
+            got = request(called)
+        except Refusal as refusal:
+            self.assertIn(refusal.code, ("bad-arguments", "unknown-command"))
+        else:
+            known = {parameter.name for parameter in commands.BY_WORD[got.do].parameters}
+            self.assertLessEqual(set(got.fields), known)
 
 
 class ArgumentsTests(SynchronousTestCase):
@@ -288,9 +479,9 @@ class SecretTests(SynchronousTestCase):
 
     def test_not_secret(self) -> None:
         """Not every line is: each other command is worth keeping."""
-        others = [f"/{command.word} bob hi" for command in commands.COMMANDS]
+        others = [f"/{command.word} bob hi" for command in COMMANDS]
         for line in (*others, "hello", "", "/logout", "/dm bob my login is", "! hi", "#dev"):
-            wanted = line.startswith(("/login", "/register", "/passwd"))
+            wanted = line.startswith(tuple(f"/{word}" for word in WITH_PASSWORD))
             self.assertEqual(is_secret(line), wanted, line)
 
     def test_slip(self) -> None:

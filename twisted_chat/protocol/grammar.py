@@ -1,56 +1,46 @@
-"""What a line that was typed asks for: the grammar, for both ends. No socket, no clock."""
+"""The grammar of typed lines, for both ends. No socket, no clock."""
 
 import difflib
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from twisted_chat.core import names
+from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import printable, unindented, unquoted
 
-MAX_LINE = 4096
-"""Bytes in a line that comes in, without its end."""
+from . import commands
+from .commands import BARE_WORDS, SIGN_IN, WITH_PASSWORD, Kind, Parameter, Request, confides
 
-BARE_WORDS = {"pm": "PM", "dm": "DM", "ex": "EX", "exit": "exit"}
-"""Commands that stand alone on a line, without a slash; their users know them so."""
+MAX_LINE = 4096
+"""Bytes in an incoming line, without its end."""
 
 FIRST_WORDS = frozenset({"help", "quit", "bye", "logout"})
-"""What newcomers type, alone on a line, before they know of the slash. Said later, it is said."""
+"""Commands that a newcomer may type without a slash, alone on a line. Later they are said."""
 
 LITERALLY = "\u2060"
-"""A word joiner: a line that begins with it is said as it is. It goes when the text is cleaned."""
-
-WITH_PASSWORD = ("login", "register", "passwd")
-"""Commands that take a password."""
-
-_WORDS = """
-    ? bc broadcast bye dm exit guest help history join json leave login logout me msg nick part
-    passwd query quit r register rooms since tell topic users w whisper who
-"""
-WORDS = frozenset(_WORDS.split())
-"""All commands, without their slash."""
+"""A word joiner: a line that begins with it is said as it is. Cleaning the text removes it."""
 
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
+_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
+_PLACE = re.compile(r"(.+)=([0-9]{1,18})")
+_SESSION = "~="
 _PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
 _REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
-_WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
-
-_PRIVATE = ("dm", "msg", "query", "tell", "whisper")
-
-# What is a command elsewhere, and takes a password.
-_SIGN_IN = "auth id identify nickserv ns oper pass password pw pwd reg rgstr signin signup"
 
 _SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
-_NOT_SECRET = frozenset({"join", "logout", "nick"})  # though much like one of those
+_NOT_SECRET = frozenset({"join", "logout", "nick"})  # though they look like one of those
 
-# Behind a word like C{login}, what shows that somebody talks of it: no name is like that.
+# Words that show, after a word such as C{login}, that somebody talks about it: they are no names.
 _TALK = """
     a and are as at broken button down fails failed for form from here in is it not now of on or
     page please screen server service site the to was with yourself
 """
 
-# A command that is none, since something stands before the slash, or no slash: so does a 7 where
-# the slash is above it. Without either, only what may be a password shows that it was one.
+# A command that was mistyped, so that it would be said: something stands before the slash, or there
+# is no slash, or a 7, which has the slash above it on some keyboards. Without slash and 7 only what
+# looks like a password shows that a command was meant.
 _MISSED = re.compile(r"(?:\W*|\W*\w{1,2})[/!\\](\w+)\s(.*)|\W*[/!\\]\s+(\w+)\s(.*)")
 _BARE = re.compile(r"(\W*7?)(login|register|passwd|signin|(?:(?:ns|nickserv)\s+)?identify)\s(.*)")
 
@@ -58,13 +48,13 @@ _STOPS = ".,:;!?)\u2026"
 _LONG_INDENT = re.compile(r"\W+(?=\W{20})")
 
 _LIKELY = 8
-"""Letters in a password, at least, if it is nothing but letters."""
+"""Letters that a word of nothing but letters has at least to be taken for a password."""
 
 _LOOKED_AT = 200
-"""Characters of a line that are looked at for a password: one can become eighteen when folded."""
+"""Characters of a line that are searched for a password. Folding can turn one into eighteen."""
 
-# What the keys of an English keyboard write with another layout, where it also moves the slash, so
-# that C{/login} would be said.
+# What the keys of an English keyboard write in other layouts. These also move the slash, so that a
+# C{/login} typed blind would be said.
 _LAYOUTS = str.maketrans(
     "йцукенгшщзхъфывапролджэячсмитьбюіקראטוןםפשדגכעיחלךזסבהנמצضصثقفغعهخحجدشسيبلاتنمكطئءؤرىةوزظ",
     "qwertyuiop[]asdfghjkl;'zxcvbnm,.sertyuiopasdfghjklzxcvbnmqwertyuiop[]asdfghjkl;'zxcvnm,./",
@@ -73,9 +63,9 @@ _LAYOUTS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A line to be said as it is.
+    """A line that is said.
 
-    @ivar unquoted: it stood in double quotes, which are not said.
+    @ivar unquoted: it stood in double quotes, which are not part of the text.
     """
 
     text: str
@@ -86,8 +76,9 @@ class Speech:
 class Command:
     """A line that calls a command.
 
-    @ivar typed: the command as it stood on the line, for messages about it.
+    @ivar typed: the command as it stood on the line, for sentences about it.
     @ivar word: the same in lower case, without the slash.
+    @ivar rest: what follows it on the line.
     """
 
     typed: str
@@ -96,15 +87,15 @@ class Command:
 
 
 def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
-    """What a line asks for.
+    """Tell whether a line is said or calls a command, which need not exist.
 
     @param newcomer: L{FIRST_WORDS} are commands too.
     """
     line = line.rstrip(" ").lstrip("\ufeff")
     if line.startswith(LITERALLY):
         return Speech(line)
-    # A space before a command must not publish a password: nor may the wide one of an input
-    # method, or what cannot be seen and was pasted with it.
+    # A space before a command must not publish the password behind it; neither must the wide space
+    # of an input method, nor an invisible character that was pasted.
     bare = unindented(line).rstrip(" \t")
     word = bare.lower()
     if word in BARE_WORDS:
@@ -122,24 +113,111 @@ def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
 
 
 def _is_for_bots(command: Command) -> bool:
-    """An exclamation mark and a word that is none of ours call a bot, so they are said; but not
-    what may be one of ours misspelt, with a password or a private message behind it."""
-    is_ours = command.word in WORDS or command.word == "pm"
-    return command.typed.startswith("!") and not (is_ours or confides(command.word))
+    """Tell whether a command calls a bot, and so is said: it begins with an exclamation mark and is
+    not one of ours, nor one of ours misspelt with a password or a private message behind it."""
+    is_ours = commands.is_ours(command.word) or confides(command.word)
+    return command.typed.startswith("!") and not is_ours
 
 
-def confides(word: str) -> bool:
-    """Tell whether what stands behind a word, which may be a misspelt command, is not for everyone:
-    a password or a private message."""
-    return (
-        word in _SIGN_IN.split()
-        or word.startswith(WITH_PASSWORD)
-        or names.nearest(word, (*WITH_PASSWORD, *_PRIVATE)) is not None
-    )
+def request(called: Command) -> Request:
+    """Read the request that a typed command is.
+
+    @raise Refusal: C{unknown-command}; C{bad-arguments}, with the usage.
+    """
+    command = commands.find(called.typed, called.word)
+    fields = _fields(command.parameters, called.rest)
+    if fields is None:
+        raise command.misused
+    return Request(command.word, fields, typed=called.typed)
+
+
+def _fields(parameters: Iterable[Parameter], rest: str) -> dict[str, Any] | None:
+    """Split what follows a typed command into the values of its parameters.
+
+    A word may stand in double quotes. A parameter in brackets is left out if nothing follows, or
+    a word that it does not take.
+
+    @return: L{None} if there are too few words or too many, or a wrong one.
+    """
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        if not parameter.usage:
+            continue
+        if rest and parameter.kind in _READ_REST:
+            return fields | _READ_REST[parameter.kind](parameter.name, unquoted(rest))
+        match = _WORD.match(rest)
+        value = None if match is None else _value(parameter, match)
+        if match is not None and value is not None:
+            fields[parameter.name] = value
+            rest = rest[match.end() :]
+        elif not parameter.usage.startswith("["):
+            return None
+    return None if rest else fields
+
+
+def _value(parameter: Parameter, match: re.Match[str]) -> Any:
+    """Read the value of a parameter from a word; L{None} if the parameter does not take it."""
+    if parameter.kind is Kind.FLAG:
+        return match["word"] == parameter.usage.strip("[]") or None
+    word = match["word"] if match["quoted"] is None else match["quoted"]
+    return _READ_WORD[parameter.kind](word)
+
+
+def _count(word: str) -> int | None:
+    return int(word[:10]) if word.isascii() and word.isdecimal() else None
+
+
+def _place(word: str) -> str:
+    return f"@{named(word)}" if word.startswith("@") else word
+
+
+def _switch(word: str) -> str | None:
+    return word.lower() if word.lower() in ("on", "off") else None
+
+
+def _text(name: str, rest: str) -> dict[str, Any]:
+    return {name: rest}
+
+
+def _places(name: str, rest: str) -> dict[str, Any]:
+    """Read words such as C{ROOM=SEQ}, C{@=ID}, and among them C{~=SESSION}.
+
+    @raise Refusal: C{bad-arguments}.
+    """
+    words = rest.split()
+    places: dict[str, int] = {}
+    fields: dict[str, Any] = {name: places}
+    for word in words[: commands.MOST_PLACES]:
+        if word.startswith(_SESSION):
+            fields["session"] = word.removeprefix(_SESSION)
+        elif match := _PLACE.fullmatch(word):
+            places[match[1]] = int(match[2])
+        else:
+            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ @=ID {_SESSION}SESSION")
+    if len(words) > commands.MOST_PLACES:
+        raise commands.too_many_places()
+    return fields
+
+
+def named(typed: str) -> str:
+    """Give the name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë, also with
+    the wide signs of an input method."""
+    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
+
+
+_READ_WORD: dict[Kind, Callable[[str], str | int | None]] = {
+    Kind.WORD: str,
+    Kind.PERSON: named,
+    Kind.SECRET: str,
+    Kind.COUNT: _count,
+    Kind.PLACE: _place,
+    Kind.SWITCH: _switch,
+}
+_READ_REST = {Kind.TEXT: _text, Kind.PLACES: _places}
 
 
 def arguments(usage: str, rest: str) -> list[str] | None:
-    """Split what stands behind a command into one argument for each parameter.
+    """Split what follows a command into one argument for each parameter.
 
     A word may stand in double quotes.
 
@@ -165,17 +243,11 @@ def arguments(usage: str, rest: str) -> list[str] | None:
     return None if rest else given
 
 
-def named(typed: str) -> str:
-    """The name in what was typed for a person: C{@zoë}, C{zoë:} and C{zoë,} are zoë; also with the
-    wide ones of an input method."""
-    return typed.removeprefix("@").removeprefix("\uff20").rstrip(":,\uff1a\uff0c") or typed
-
-
 def is_secret(line: str) -> bool:
-    """Tell whether a line may hold a password, and so is to be kept nowhere.
+    """Tell whether a line may hold a password, and so must not be kept anywhere.
 
-    It may if one of its first three words is a command that takes one, also misspelt, abbreviated,
-    of another chat, or without its slash. Many lines are taken for one that are none.
+    It may if one of its first three words is a command that takes a password, also if the command
+    is misspelt, abbreviated, of another chat, or without its slash. Many harmless lines count too.
     """
     folded = _folded(line)
     first, *others = re.findall(r"\w+", folded)[:3] or [""]
@@ -184,12 +256,15 @@ def is_secret(line: str) -> bool:
 
 
 def is_slip(line: str) -> bool:
-    """Tell whether a line that would be said looks like a command with a password in it: something
-    stands before the slash, or there is none. What was quoted, to have it said, is no slip."""
+    """Tell whether a line that would be said looks like a mistyped command with a password in it.
+
+    In such a line something stands before the slash, or there is no slash. A line that is quoted,
+    so that it is said, is no slip.
+    """
     bare = line.rstrip(" ").lstrip("\ufeff")
     is_quoted = bare.startswith(LITERALLY) or parse(line) != Speech(bare)
     if is_quoted or _COMMAND.match(unindented(bare)):
-        return False  # the latter is for a bot
+        return False  # what matches calls a bot
     folded = _folded(line)
     if not _BARE.fullmatch(folded) and _BARE.fullmatch(folded.translate(_LAYOUTS)):
         folded = folded.translate(_LAYOUTS)
@@ -214,14 +289,14 @@ def _is_slip(folded: str) -> bool:
 
 
 def _may_be_password(word: str) -> bool:
-    """Tell whether a word is more like a password than the last one of a sentence."""
+    """Tell whether a word looks more like a password than like the last word of a sentence."""
     bare = word.rstrip(_STOPS)
     is_long = bare.isascii() and len(bare) >= _LIKELY
     return is_long or any(not each.isalpha() and each not in "'\u2019" for each in bare)
 
 
 def _folded(line: str) -> str:
-    """The beginning of a line in one case and width, without what cannot be seen."""
+    """Fold the beginning of a line to one case and width, without invisible characters."""
     seen = line
     if not line.isascii():
         seen = "".join(each for each in line if unicodedata.category(each) != "Cf")
@@ -231,7 +306,7 @@ def _folded(line: str) -> str:
 
 def _takes_password(word: str) -> bool:
     shortens = any(_shortens(word, command) for command in _SECRET) and word not in _NOT_SECRET
-    return word in _SIGN_IN.split() or shortens or _is_like_secret(word)
+    return word in SIGN_IN or shortens or _is_like_secret(word)
 
 
 def _is_like_secret(word: str) -> bool:
@@ -240,6 +315,6 @@ def _is_like_secret(word: str) -> bool:
 
 
 def _shortens(word: str, command: str) -> bool:
-    """It has three or more letters of the command, in order, with the first of them."""
+    """Tell whether a word is three or more letters of a command, in order, from the first on."""
     letters = iter(command)
     return len(word) > 2 and word[0] == command[0] and all(each in letters for each in word)

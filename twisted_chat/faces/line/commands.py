@@ -10,7 +10,8 @@ from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
 from twisted_chat.protocol import grammar
-from twisted_chat.protocol.grammar import confides, named
+from twisted_chat.protocol.commands import confides
+from twisted_chat.protocol.grammar import named
 
 from . import login
 from .terminal import Terminal
