@@ -32,7 +32,9 @@ _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && cd "$2" && shift 2 && exec "$
 
 _NOT_KEPT = "that could not be kept, so it was not sent; try again later"
 
-_CANNOT = "the database cannot be written at the moment, so nothing was done; try again later"
+_CANNOT = (
+    "the server can't write to its database right now, so nothing was changed; try again later"
+)
 
 
 def run(short: bool) -> Outcome:
@@ -154,8 +156,10 @@ def _fill(
     log = "".join(daemon.log)
     outcome.promise("Traceback" not in log, "there was a traceback")
     # More than once, as what is small still fits when what is big does not; but not for each batch.
-    outcome.promise(0 < log.count("refuses to keep messages") < 50, "the log tells too often")
-    outcome.promise("keeps messages again" in log, "the log does not say when it was over")
+    outcome.promise(
+        0 < log.count("the database cannot store messages") < 50, "the log tells too often"
+    )
+    outcome.promise("stores messages again" in log, "the log does not say when it was over")
     for guest in guests:
         guest.socket.close()
 

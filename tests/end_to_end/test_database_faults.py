@@ -145,7 +145,7 @@ class DamageTest(DatabaseTestCase):
         (line,) = re.findall(r"twistd chat: .*", log)
         self.assertEqual(
             line,
-            "twistd chat: cannot go on with the database sqlite:///chat.db:"
+            "twistd chat: cannot continue with the database sqlite:///chat.db:"
             " database disk image is malformed; stopping",
         )
 

@@ -141,7 +141,7 @@ class RefusalTest(SynchronousTestCase):
         self.assertEqual(
             self.refuse("--port", "0"),
             "cannot use the database sqlite:///chat.db:"
-            " it is the database of another program; name another file",
+            " it is the database of another program; choose another file",
         )
         self.assert_no_process_stays()
 

@@ -91,7 +91,7 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual((stored.id, stored.seq, self.lost), (1, 1, []))
         (after,) = await self.append(_said(self.lobby, "2"))
         self.assertEqual(await self.store.history(self.lobby, 10), [stored, after])
-        self.assertEqual(self.lines, ["a commit that failed was kept: disk I/O error"])
+        self.assertEqual(self.lines, ["a failed commit was kept after all: disk I/O error"])
 
     async def test_post_that_was_not_kept_is_refused(self) -> None:
         """It does not come up later, and leaves no gap."""
@@ -176,7 +176,7 @@ class DoubtTests(DoubtTestCase):
         for change, look in await self.changes():
             before = await look()
             self.fail_commit(kept=False)
-            self.assertIn("nothing was done", await self.refused(change()))
+            self.assertIn("nothing was changed", await self.refused(change()))
             await self.reopen()
             self.assertEqual(await look(), before)
 
@@ -207,8 +207,8 @@ class DoubtTests(DoubtTestCase):
 
     def flush_lines(self) -> None:
         """The log has one line at the beginning and one at the end."""
-        waits, ends = [line for line in self.lines if "is answered" in line]
-        self.assertIn("cannot be opened after a commit that failed: disk I/O error", waits)
+        waits, ends = [line for line in self.lines if "answered" in line]
+        self.assertIn("cannot be reopened after a failed commit: disk I/O error", waits)
         self.assertIn("open again", ends)
         self.lines.clear()
 
@@ -238,7 +238,7 @@ class DoubtTests(DoubtTestCase):
         )
         await tried
         self.store.hasten()
-        self.assertIn("it is not known whether that was done", await asked)
+        self.assertIn("the server can't tell whether that was done", await asked)
         self.assertEqual(len(self.damages), 1)
         self.assertIn("going down", await self.refused(self.store.find_account("alice")))
 
@@ -282,11 +282,11 @@ class MovedTests(DoubtTestCase):
         away = self.path.rename(self.path.with_name("away"))
         self.assertEqual(await self.append(_said(self.lobby, "2")), [])
         self.assertIn(
-            "nothing was done", await self.refused(self.store.set_password(1, b"old", b"new"))
+            "nothing was changed", await self.refused(self.store.set_password(1, b"old", b"new"))
         )
         self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
         (line,) = self.lines
-        self.assertIn(f"refuses to keep messages: {self.path.resolve()} was moved or deleted", line)
+        self.assertIn(f"cannot store messages: {self.path.resolve()} was moved or deleted", line)
         away.rename(self.path)
         self.assertEqual(_texts(await self.append(_said(self.lobby, "3"))), ["3"])
         self.assertEqual(await self.store.find_account("alice"), alice)
@@ -330,7 +330,7 @@ class MovedTests(DoubtTestCase):
         await self.append(_said(self.lobby, "1"))
         self.wal.unlink()
         self.assertEqual(_texts(await self.append(_said(self.lobby, "2"))), ["2"])
-        self.assertIn("was moved or deleted; what was in it is in the database", self.lines[0])
+        self.assertIn("was moved or deleted; its contents are in the database", self.lines[0])
         copy = Path(self.mktemp())
         shutil.copy(self.path, copy)
         shutil.copy(self.wal, copy.with_name(f"{copy.name}-wal"))

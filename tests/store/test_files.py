@@ -62,7 +62,7 @@ class ModeTests(OutageTestCase):
             self.assertEqual(
                 [line.split(";")[0] for line in self.lines],
                 [
-                    f"{path} is open to others than its owner: its mode is {mode:o}"
+                    f"other users may open {path}, whose mode is {mode:o}"
                     for path in (self.path.resolve(), wal)
                 ],
             )
@@ -98,7 +98,7 @@ class ForeignTests(SynchronousTestCase):
 
     def test_database_of_another_program(self) -> None:
         """Also one that has Alembic's table, and one in WAL mode."""
-        other = "it is the database of another program; name another file"
+        other = "it is the database of another program; choose another file"
         self.write("CREATE TABLE recipes (name)")
         self.assertEqual(self.refuse(), other)
         self.write("CREATE TABLE alembic_version (version_num)")

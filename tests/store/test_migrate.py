@@ -158,8 +158,8 @@ class MigrateTests(SynchronousTestCase):
         self.assertEqual(
             [formatEvent(entry) for entry in logged if "looks like" in formatEvent(entry)],
             [
-                "accounts: ca\uab81ol looks like carol, which is older; both stay",
-                "rooms: server looks like se\uab81ver, which is older; both stay",
+                "accounts: ca\uab81ol looks like carol, which is older; both are kept",
+                "rooms: server looks like se\uab81ver, which is older; both are kept",
             ],
         )
         self.connection.rollback()

@@ -88,8 +88,8 @@ class FullTests(OutageTestCase):
         self.assertEqual(
             self.lines,
             [
-                "the database refuses to keep messages: database or disk is full",
-                "the database keeps messages again; 4 were refused in between",
+                "the database cannot store messages: database or disk is full",
+                "the database stores messages again; 4 were refused meanwhile",
             ],
         )
 
@@ -113,7 +113,7 @@ class FullTests(OutageTestCase):
             self.store.set_password(alice.id, alice.password_hash, b"x" * 5000),
         ):
             sentence = await self.refused(change)
-            self.assertIn("cannot be written at the moment", sentence)
+            self.assertIn("can't write to its database", sentence)
         self.assertEqual(self.lines, lines)
         await self.room_on_disk(True)
         self.assertIsNotNone(await self.store.add_room("tea", "tea", NOW))

@@ -1,4 +1,4 @@
-"""The log and the accounts, made durable."""
+"""The accounts, the rooms and the log in a database file."""
 
 from .migrate import DatabaseTooNew
 from .sql import SqlStore

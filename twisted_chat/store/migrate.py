@@ -1,4 +1,4 @@
-"""Bringing a database to the schema of this version."""
+"""Checks whose database a file is, and upgrades its schema to that of this version."""
 
 import time
 from pathlib import Path
@@ -9,30 +9,31 @@ from twisted.logger import Logger
 from .trouble import StoreError
 
 HEAD = "0003"
-"""The newest migration. A database that is there needs no Alembic, whose import is slow."""
+"""The newest migration. A database that has it is opened without Alembic, whose import is slow."""
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
 _OURS = {"alembic_version", "accounts", "rooms", "log_head", "messages"}
-"""Tables that every version of this program has made."""
+"""Tables that every version of this program creates."""
 
 _log = Logger()
 
 
 class DatabaseTooNew(Exception):
-    """The database was made by a newer version of this program."""
+    """A newer version of this program has upgraded the database. The text names its schema."""
 
 
 def identify(connection: Connection) -> None:
-    """Look whether this is an empty database or one of ours. Changes nothing.
+    """Check that the database is empty or one of this program's. Changes nothing.
 
-    @raise StoreError: if it is neither.
+    @raise StoreError: if the database belongs to another program, or lacks the lobby or the head of
+        the log.
     """
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return
     if not tables >= _OURS:
-        raise StoreError("it is the database of another program; name another file")
+        raise StoreError("it is the database of another program; choose another file")
     for what, found in (
         ("lobby", "SELECT 1 FROM rooms WHERE name = 'lobby'"),
         ("head of the log", "SELECT 1 FROM log_head"),
@@ -42,9 +43,9 @@ def identify(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Create or upgrade the schema, in the transaction that the connection is in.
+    """Create or upgrade the schema, in the transaction that the caller has begun.
 
-    @raise DatabaseTooNew: if it has a migration that this version does not know.
+    @raise DatabaseTooNew: if the database has a migration that this version does not know.
     """
     current = _version(connection)
     if current == HEAD:
@@ -71,7 +72,7 @@ def upgrade(connection: Connection) -> None:
     began = time.monotonic()
     command.upgrade(config, HEAD)
     if current is not None:
-        _log.info("upgraded it in {seconds:.1f} s", seconds=time.monotonic() - began)
+        _log.info("upgraded the database in {seconds:.1f} s", seconds=time.monotonic() - began)
 
 
 def _version(connection: Connection) -> str | None:

@@ -1,6 +1,7 @@
-"""The tables. Written so that SQLite and PostgreSQL take the same schema.
+"""The tables, in a schema that both SQLite and PostgreSQL accept.
 
-Times are UTC milliseconds. A change here needs a migration; a test compares the two.
+Times are in UTC milliseconds since 1970. Every change here needs a migration; a test compares the
+two.
 """
 
 from sqlalchemy import (
@@ -27,7 +28,7 @@ metadata = MetaData(
     }
 )
 
-# In SQLite only an INTEGER primary key is the row's own key; it has 64 bits all the same.
+# In SQLite only a primary key of type INTEGER is the row's own key. It has 64 bits, too.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 accounts = Table(
@@ -40,7 +41,7 @@ accounts = Table(
     Column("created", BigInteger, nullable=False),
     Column("read_up_to", BigInteger, nullable=False, server_default="0"),
 )
-"""C{read_up_to}: the id of the last private message that was shown to the account."""
+"""C{read_up_to}: the id of the last private message that the account has seen."""
 
 rooms = Table(
     "rooms",
@@ -61,8 +62,9 @@ log_head = Table(
     Column("last_id", BigInteger, nullable=False),
     Column("commits", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the id of the newest entry of the log, and how many transactions have written. Whoever
-appends takes this row first, so ids become visible in their order, also with several writers."""
+"""One row: C{last_id}, the id of the newest entry of the log, and C{commits}, the number of writing
+transactions so far. A transaction that appends updates this row first. The row lock then makes ids
+visible in their order, even with several writers."""
 
 messages = Table(
     "messages",

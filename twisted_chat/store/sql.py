@@ -1,4 +1,4 @@
-"""L{SqlStore}: SQLAlchemy Core on one connection, used by one thread."""
+"""L{SqlStore}: the store in SQL, on one connection and one thread, with SQLAlchemy Core."""
 
 import os
 import sqlite3
@@ -57,36 +57,40 @@ Lost = Callable[[Sequence[Post]], None]
 Damaged = Callable[[str], None]
 
 _BATCH = 500
-"""Posts in one commit, at most: what is delivered in one turn of the reactor."""
+"""Posts in one commit, at most. They are delivered in one turn of the reactor."""
 
 _PRUNE = 1000
-"""Messages deleted in one transaction, so that posts do not wait for long behind it."""
+"""Messages deleted in one transaction, at most, so that posts do not wait long behind it."""
 
 _log = Logger()
 
 _CANNOT = {
-    "read": "the database cannot be read at the moment; try again later",
-    "written": "the database cannot be written at the moment, so nothing was done; try again later",
+    "read": "the server can't read its database right now; try again later",
+    "written": "the server can't write to its database right now, so nothing was changed; try again"
+    " later",
 }
 
-_UNKNOWN = "the disk fails: it is not known whether that was done, and the server is going down"
+_UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
 
 
 class SqlStore:
     """The log and the accounts in an SQL database; a L{twisted_chat.core.ports.Store}.
 
-    All SQL runs in order on one thread and one connection. Posts that arrive while a commit is on
-    its way to the disk go into the next one, together; one that arrives alone is not kept waiting.
+    All SQL runs in order on one thread and one connection. Posts that arrive while a commit is
+    under way share the next commit. A post that arrives when there is none is committed at once.
 
-    While the disk is full or fails, what cannot be done is refused, and done again once it can be.
-    When the file turns out to be damaged, nothing more is done with it.
+    While the disk is full or fails, requests that need it are refused; once it works again, they
+    are carried out. After damage to the file has been found, every request is refused.
 
-    @ivar password_hashes: how passwords were hashed when it was opened: what their hashes begin
-        with, before the salt.
+    @ivar password_hashes: the different beginnings of the accounts' password hashes when the
+        database was opened: algorithm and cost, such as C{b"$2b$12$"}, without the salt.
     """
 
     def __init__(self, url: str, reactor: IReactorFromThreads) -> None:
-        """@raise StoreError: if the URL is not that of an SQLite database."""
+        """
+        @param url: an SQLAlchemy URL of an SQLite database.
+        @raise StoreError: if the URL is another one.
+        """
         self._url = sqlite_url(url)
         self._database = Database(self._url, reactor)
         self.password_hashes: Sequence[bytes] = ()
@@ -99,27 +103,28 @@ class SqlStore:
         self._outages = {
             "read": Outage(
                 "the database cannot be read: {reason}",
-                "the database can be read again; {count} questions were refused in between",
+                "the database can be read again; {count} requests were refused meanwhile",
             ),
             "written": Outage(
-                "the database refuses to keep messages: {reason}",
-                "the database keeps messages again; {count} were refused in between",
+                "the database cannot store messages: {reason}",
+                "the database stores messages again; {count} were refused meanwhile",
             ),
         }
         self._pending: list[Post] = []
         self._reads: Counter[int] = Counter()
         self._committing = False
         self._idle: list[Deferred[None]] = []
-        # Posts that were accepted and that were handed over, and who waits for how many of them.
+        # Totals of posts that append() accepted and that were handed over; and (total to wait for,
+        # Deferred), ascending.
         self._accepted = self._handed = 0
         self._behind: deque[tuple[int, Deferred[None]]] = deque()
 
     def open(self) -> Sequence[RoomRecord]:
         """Open or create the database and bring its schema up to date. Blocks.
 
-        @return: the rooms there are, the lobby always among them.
-        @raise StoreError: if it cannot be opened.
-        @raise DatabaseTooNew: if a newer version of this program made it.
+        @return: all rooms, the lobby among them.
+        @raise StoreError: if the database cannot be opened or upgraded.
+        @raise DatabaseTooNew: if a newer version of this program has upgraded the database.
         """
         try:
             records, self.password_hashes = self._database.open(
@@ -131,31 +136,36 @@ class SqlStore:
         return records
 
     def subscribe(self, feed: Feed, lost: Lost, damaged: Damaged) -> None:
-        """Hand over what is committed to C{feed}, in order, and what could not be to C{lost}.
+        """Set who is told what became of posts. Must be called before the first post.
 
-        @param damaged: is told once, why, when the file turns out to be damaged. Nothing can be
-            asked or kept from then on, and the store is to be closed.
+        @param feed: called after each commit with its posts and the messages that were stored for
+            them, in order.
+        @param lost: called with posts that were not kept. Posts of which that is not known are
+            passed to neither.
+        @param damaged: called once, with a sentence, when the file turns out to be damaged or it
+            cannot be found out whether a commit was kept. Every later request is refused, and
+            the caller closes the store.
         """
         self._feed = feed
         self._lost = lost
         self._damaged = damaged
 
     async def settle(self) -> None:
-        """Wait until everything that was accepted is committed and handed over."""
+        """Wait until every accepted post is handed over, to C{feed} or to C{lost}."""
         while self._committing:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
 
     async def close(self) -> None:
-        """Commit what was accepted, then close the database."""
+        """Commit the accepted posts, then close the database."""
         await self.settle()
         await deferToThreadPool(self._reactor, self._pool, self._database.close)
         self._pool.stop()
 
     def hasten(self) -> None:
-        """Wait no longer for a disk that fails: what is in doubt then stays so. To be called
-        before L{close}, which else may take as long as the disk fails."""
+        """Stop waiting for a disk that fails: a commit in doubt then stays in doubt. Call this
+        before L{close}, which may otherwise wait for as long as the disk fails."""
         self._database.hasten()
 
     # The log
@@ -170,7 +180,7 @@ class SqlStore:
         self._flush()
 
     def _flush(self) -> None:
-        # While nothing can be written, what was read waits for the next post to try it.
+        # While nothing can be written, read marks wait for the next post to try again.
         due = self._pending or (self._reads and not self._outages["written"].lasts)
         if self._committing or not due:
             return
@@ -186,7 +196,7 @@ class SqlStore:
     def _committed(self, stored: list[Stored], posts: list[Post]) -> None:
         self._committing = False
         self._outages["written"].end()
-        self._flush()  # the next batch is on its way to the disk while this one is delivered
+        self._flush()  # the disk works on the next batch while this one is delivered
         try:
             if posts and self._feed is not None:
                 self._feed(list(zip(posts, stored, strict=True)))
@@ -204,7 +214,7 @@ class SqlStore:
         self._committing = False
         self._flush()
         try:
-            # Nothing is said of posts that may be kept or not: it might turn out to be wrong.
+            # If the posts may have been kept, either answer could turn out to be wrong.
             if self._lost is not None and not failure.check(Unknown):
                 self._lost(posts)
         finally:
@@ -223,14 +233,17 @@ class SqlStore:
             self._behind.popleft()[1].callback(None)
 
     async def history(self, room: RoomRecord, limit: int, /) -> Sequence[Message]:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         return await self._read(_history, room, limit)
 
     async def conversation(
         self, account_id: int, other_id: int, limit: int, /
     ) -> Sequence[DirectMessage]:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         return await self._read(_direct_messages, _between(account_id, other_id, limit))
 
     async def unread(self, account_id: int, limit: int, /) -> Sequence[DirectMessage]:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         return await self._read(_direct_messages, self._unread(account_id, limit))
 
     def _unread(self, account_id: int, limit: int) -> Select[Any]:
@@ -253,6 +266,7 @@ class SqlStore:
         limit: int,
         /,
     ) -> tuple[Sequence[Message], Sequence[DirectMessage]]:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         if self._handed < self._accepted:
             landed: Deferred[None] = Deferred()
             self._behind.append((self._accepted, landed))
@@ -271,10 +285,14 @@ class SqlStore:
         return await self._read(work)
 
     async def prune(self, before: int) -> int:
-        """Delete the messages older than a time; gives back how many there were.
+        """Delete the messages, private ones too, that are older than a time.
 
-        Goes through the log from its beginning, and stops where none of C{_PRUNE} messages is
-        older, as what comes after them was said later.
+        Goes through the log from its beginning, C{_PRUNE} messages at a time, and stops when none
+        of them is older: the messages behind them are newer.
+
+        @param before: the time, in UTC milliseconds since 1970.
+        @return: how many messages were deleted.
+        @raise Refusal: C{internal} if the database cannot be written, C{closed} after L{close}.
         """
         deleted = 0
         for table in (messages, direct_messages):
@@ -285,12 +303,17 @@ class SqlStore:
         return deleted
 
     async def newest(self) -> int | None:
-        """The time of the newest message that is kept."""
+        """Return the time of the newest message in the log, private ones included.
+
+        @return: UTC milliseconds since 1970; None if the log is empty.
+        @raise Refusal: C{internal} if the database cannot be read, C{closed} after L{close}.
+        """
         return await self._read(_newest_time)
 
     # Accounts
 
     async def find_account(self, name: str, /) -> Account | None:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         row = await self._read(
             _first,
             select(accounts.c.id, accounts.c.name, accounts.c.password_hash).where(
@@ -300,6 +323,7 @@ class SqlStore:
         return None if row is None else Account(row.id, row.name, row.password_hash)
 
     async def find_look_alike(self, skeleton: str, /) -> str | None:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         row = await self._read(
             _first, select(accounts.c.name).where(accounts.c.skeleton == skeleton)
         )
@@ -308,6 +332,7 @@ class SqlStore:
     async def add_account(
         self, name: str, skeleton: str, password_hash: bytes, time: int, /
     ) -> Account | None:
+        """@raise Refusal: C{internal} if nothing can be written, C{closed} after L{close}."""
         statement = insert(accounts).values(
             name=name, skeleton=skeleton, password_hash=password_hash, created=time
         )
@@ -315,6 +340,7 @@ class SqlStore:
         return None if id is None else Account(id, name, password_hash)
 
     async def set_password(self, account_id: int, before: bytes, password_hash: bytes, /) -> bool:
+        """@raise Refusal: C{internal} if nothing can be written, C{closed} after L{close}."""
         mine = (accounts.c.id == account_id) & (accounts.c.password_hash == before)
         statement = update(accounts).where(mine).values(password_hash=password_hash)
         return await self._write(lambda c, s: c.execute(s).rowcount == 1, statement)
@@ -322,17 +348,23 @@ class SqlStore:
     # Rooms
 
     async def add_room(self, name: str, skeleton: str, time: int, /) -> RoomRecord | None:
+        """@raise Refusal: C{internal} if nothing can be written, C{closed} after L{close}."""
         statement = insert(rooms).values(name=name, skeleton=skeleton, created=time)
         id = await self._add(statement)
         return None if id is None else RoomRecord(id, name, skeleton, "", "")
 
     async def set_topic(self, room_id: int, topic: str, by: str, /) -> None:
+        """@raise Refusal: C{internal} if nothing can be written, C{closed} after L{close}."""
         await self._write(
             _execute, update(rooms).where(rooms.c.id == room_id).values(topic=topic, topic_by=by)
         )
 
     async def _add(self, statement: Any) -> int | None:
-        """The new row's key; L{None} if another row has what must be unique."""
+        """Insert a row.
+
+        @return: its key; None if another row already has a value that must be unique.
+        @raise Refusal: C{internal} if the database cannot be written, C{closed} after L{close}.
+        """
         try:
             return await self._write(_insert, statement)
         except IntegrityError:
@@ -344,7 +376,11 @@ class SqlStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
-        """@raise Refusal: C{internal} if the database cannot be read."""
+        """Run a transaction that reads, on the store's thread.
+
+        @return: fires with the result of C{transaction}; fails with a L{Refusal}: C{internal} if
+            the database cannot be read, C{closed} after L{close}.
+        """
 
         def answered(result: T) -> T:
             self._outages["read"].end()
@@ -367,9 +403,13 @@ class SqlStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
-        """@raise Refusal: C{internal} if the database cannot be written."""
+        """Run a transaction that writes, on the store's thread.
+
+        @return: fires with the result of C{transaction}; fails with a L{Refusal}: C{internal} if
+            the database cannot be written, C{closed} after L{close}.
+        """
         written = self._on_thread(self._database.write, lambda c: transaction(c, *args, **kwargs))
-        # That it worked proves little: a full disk may have room for what is small.
+        # Success does not end an outage: a full disk may still have room for something small.
         return written.addErrback(self._cannot, "written")
 
     def _on_thread(
@@ -378,7 +418,12 @@ class SqlStore:
         return deferToThreadPool(self._reactor, self._pool, self._attempt, do, work)
 
     def _attempt(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """On the store's thread: do this, unless the file is known to be damaged."""
+        """Call C{work}, unless the file is known to be damaged. Runs on the store's thread.
+
+        @raise StoreError: if the file is known to be damaged.
+        @raise Refusal: C{closed} if the database is closed.
+        @raise Exception: whatever C{work} raises.
+        """
         if self._damage is not None:
             raise StoreError(self._damage)
         if not self._database.is_open:
@@ -404,16 +449,16 @@ class SqlStore:
     def _is_damaged(self) -> bool:
         if self._damage is not None and self._damaged is not None:
             damaged, self._damaged = self._damaged, None
-            damaged(f"cannot go on with the database {_shown(self._url)}: {self._damage}")
+            damaged(f"cannot continue with the database {_shown(self._url)}: {self._damage}")
         return self._damage is not None
 
 
-# Transactions: plain functions, run on the store's thread.
+# Transactions: plain functions that run on the store's thread.
 
 
 def _sql(statement: UpdateBase) -> str:
-    """A statement as the driver takes it. What every commit runs goes to the driver as it is:
-    putting it together and taking it apart again costs more than running it."""
+    """Compile a statement to the text that the driver takes. The statements of a commit go to the
+    driver as text, because SQLAlchemy takes longer to handle them than SQLite to run them."""
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
@@ -452,10 +497,14 @@ _DIRECT = (
 
 
 def _append(connection: Connection, posts: Sequence[Post], reads: dict[int, int]) -> list[Stored]:
-    """Append posts to the log, with ids and, for each room, C{seq} without a gap."""
+    """Append posts to the log and move read marks.
+
+    @param reads: account id → id of the last private message that the account has seen.
+    @return: what was stored for each post, with ids, and in each room C{seq} without a gap.
+    """
     driver: Any = connection.connection.dbapi_connection
-    # Closed at once: as long as there is a cursor, and be it in a traceback, SQLite does not let go
-    # of the file.
+    # Close the cursor at once: SQLite keeps the file open as long as a cursor exists, even if only
+    # a traceback refers to it.
     with closing(driver.cursor()) as cursor:
         stored = _append_posts(cursor, posts) if posts else []
         if reads:
@@ -489,14 +538,14 @@ def _append_posts(cursor: DBAPICursor, posts: Sequence[Post]) -> list[Stored]:
 
 
 def _take_ids(cursor: DBAPICursor, count: int) -> int:
-    """Reserve ids for so many entries; gives back the last id before them."""
+    """Reserve C{count} ids, and return the last id before them."""
     cursor.execute(_TAKE_IDS, (count,))
     ((last,),) = cursor.fetchall()
     return int(last) - count
 
 
 def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
-    """For each room that is posted to: its last C{seq} before these posts."""
+    """Reserve a C{seq} for each room post. Return, by room id, the last C{seq} before them."""
     counts = Counter(post.room_id for post in posts if isinstance(post, RoomPost))
     seqs: dict[int, int] = {}
     for room, count in counts.items():
@@ -507,7 +556,7 @@ def _take_seqs(cursor: DBAPICursor, posts: Sequence[Post]) -> dict[int, int]:
 
 
 def _between(account_id: int, other_id: int, limit: int) -> Select[Any]:
-    """The last private messages between two accounts."""
+    """Select the last private messages between two accounts."""
     sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
     sent = (sender == account_id) & (recipient == other_id)
     got = (sender == other_id) & (recipient == account_id)
@@ -515,7 +564,7 @@ def _between(account_id: int, other_id: int, limit: int) -> Select[Any]:
 
 
 def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
-    """The last private messages that an account sent or got after an id."""
+    """Select the last private messages that an account sent or got after an id."""
     sender, recipient = direct_messages.c.sender_id, direct_messages.c.recipient_id
     sent = (sender == account_id) & (direct_messages.c.id > after)
     got = (recipient == account_id) & (direct_messages.c.id > after)
@@ -523,10 +572,10 @@ def _direct_since(account_id: int, after: int, limit: int) -> Select[Any]:
 
 
 def _newest(one: ColumnElement[bool], other: ColumnElement[bool], limit: int) -> Select[Any]:
-    """The last private messages that meet one or the other condition; none may meet both.
+    """Select the last private messages that meet one of two conditions. None may meet both.
 
-    Each condition has an index that gives its messages in their order. SQLite merges the two, and
-    reads no more than it gives back; with C{OR} it would read and sort all that there are.
+    For each condition there is an index that has its messages in order. SQLite merges the two, and
+    reads no more rows than it returns. With C{OR} it would read and sort all that match.
     """
     ids = union_all(*(select(direct_messages.c.id).where(each) for each in (one, other)))
     newest = ids.order_by(desc("id")).limit(limit).subquery()
@@ -557,7 +606,7 @@ def _newest_time(connection: Connection) -> int | None:
 
 
 def _direct_messages(connection: Connection, statement: Select[Any]) -> list[DirectMessage]:
-    """The private messages that a statement selects, oldest first."""
+    """Return the private messages that a statement selects, oldest first."""
     rows = connection.execute(statement).all()
     return sorted((DirectMessage(*row) for row in rows), key=lambda message: message.id or 0)
 

@@ -1,4 +1,4 @@
-"""L{Database}: an SQLite file, its transactions, and what to do when the disk fails at a commit."""
+"""L{Database}: an SQLite file and its transactions, also when the disk fails at a commit."""
 
 import os
 import stat
@@ -26,23 +26,23 @@ _BEGIN = "BEGIN IMMEDIATE"
 _COUNT = "UPDATE log_head SET commits = commits + 1"
 
 _WAL_LIMIT = 16 * 2**20
-"""Bytes that the write-ahead log is cut back to after something big, an upgrade for one."""
+"""Bytes that the write-ahead log is cut back to after a large transaction, such as an upgrade."""
 
 _PAUSE = 0.2
-"""Seconds between two tries to open a database that is in doubt."""
+"""Seconds between two attempts to reopen the database after a commit that failed."""
 
 _WAITING = (
-    "the database cannot be opened after a commit that failed: {reason}; nothing is answered until"
-    " it is known whether that was kept"
+    "the database cannot be reopened after a failed commit: {reason}; nothing is answered until it"
+    " is known whether the commit was kept"
 )
 
 _log = Logger()
 
 
 def sqlite_url(text: str) -> URL:
-    """The URL of an SQLite database.
+    """Parse the URL of an SQLite database.
 
-    @raise StoreError: if it is none.
+    @raise StoreError: if the text is not such a URL, or has a host or a query.
     """
     try:
         url = make_url(text)
@@ -56,21 +56,22 @@ def sqlite_url(text: str) -> URL:
 
 
 class Database:
-    """An SQLite file that this process has for itself, on one connection. Used by one thread.
+    """An SQLite file that no other process may open, on one connection. All methods but
+    L{hasten} are called from the same thread.
 
-    When the disk fails at a commit, SQLite reports an error, but the commit may be in the
-    write-ahead log all the same, and would be found there after a crash. So each transaction that
-    writes adds 1 to C{log_head.commits}; after such a failure the file is opened anew, and the
-    number tells whether the transaction was kept.
+    When the disk fails at a commit, SQLite reports an error, but the commit may still be in the
+    write-ahead log and come back after a crash. So each writing transaction adds 1 to
+    C{log_head.commits}. After such a failure the file is reopened, and that number tells whether
+    the transaction was kept.
     """
 
     def __init__(self, url: URL, reactor: IReactorFromThreads) -> None:
-        # The driver is imported here, and not by open(): privileges may be dropped in between.
+        # This imports the driver. In open() the process may no longer be allowed to read it.
         self._engine = create_engine(
             url,
             poolclass=NullPool,
             connect_args={"check_same_thread": False, "timeout": 2},
-            hide_parameters=True,  # errors are logged; what people say is not
+            hide_parameters=True,  # errors are logged, and messages must not be
         )
         self._reactor = reactor
         self._path = None if url.database in (None, "", ":memory:") else url.database
@@ -83,16 +84,20 @@ class Database:
     def open(self, start: Callable[[Connection], T]) -> T:
         """Open or create the file and bring its schema up to date.
 
-        @param start: what to do in the same transaction; its result is given back.
-        @raise StoreError: if it is the database of another program, has no lobby, or only its
-            write-ahead log is there. Everything is left as it was.
-        @raise DatabaseTooNew: if a newer version of this program made it.
+        @param start: runs in the same transaction, after the upgrade.
+        @return: the result of C{start}.
+        @raise StoreError: if the file belongs to another program, lacks the lobby or the head of
+            the log, or is missing while its write-ahead log is there. The files are then unchanged.
+        @raise DatabaseTooNew: if a newer version of this program has upgraded the database.
+        @raise sqlalchemy.exc.SQLAlchemyError: if SQLite cannot open or read the file.
+        @raise sqlite3.Error: likewise, from a statement that goes to the driver.
         """
         if self._path is not None:
-            self._path = os.path.realpath(self._path)  # SQLite does so; see its unixFullPathname()
+            self._path = os.path.realpath(self._path)  # as SQLite does, in unixFullPathname()
             if _size(self._path) == 0 < _size(self._wal):  # SQLite would delete the log
                 raise StoreError(
-                    "it is gone, and its -wal file is not; put it back, or delete both"
+                    "it is missing, but its -wal file is not; put it back, or delete the -wal file"
+                    " too"
                 )
             _create(self._path)
         try:
@@ -111,42 +116,48 @@ class Database:
         return started
 
     def close(self) -> None:
-        """Close it. Without effect if it is closed."""
+        """Close the file. Does nothing if it is closed already."""
         connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             connection.close()
 
     @property
     def is_open(self) -> bool:
-        """It was opened and not closed."""
+        """Whether the file is open."""
         return self._connection is not None
 
     def hasten(self) -> None:
-        """Wait no longer for a disk that fails: what is in doubt is looked at once more and then
-        left in doubt. To be called by any thread."""
+        """Stop waiting for a disk that fails: after one more attempt to reopen the file, L{write}
+        raises L{Unknown}. Any thread may call this."""
         self._ending.set()
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run a transaction that does not write."""
+        """Run a transaction that does not write, and return the result of C{work}.
+
+        @raise Exception: whatever SQLite, SQLAlchemy or C{work} raises.
+        """
         with self._transaction():
             return work(self._connected)
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Run a transaction that writes. When this returns it is on the disk, in the file that the
-        path leads to; when this raises anything but L{Unknown}, nothing of it is kept.
+        """Run a transaction that writes, and return the result of C{work}.
+
+        When this returns, the transaction is on the disk, in the file that the path leads to. When
+        this raises anything but L{Unknown}, nothing of the transaction is kept.
 
         @raise Misplaced: if the file was moved or deleted.
-        @raise Unknown: if it cannot be known whether it is kept.
+        @raise Unknown: if it cannot be found out whether the transaction was kept.
+        @raise Exception: whatever else SQLite, SQLAlchemy or C{work} raises.
         """
         try:
             self._find()
         except Misplaced as error:
             if self._path in self._lost():
                 raise
-            # SQLite still has the write-ahead log, though it has no name.
+            # SQLite still has the write-ahead log open, though the file has no name any more.
             self._was_kept(error)
             self._reactor.callFromThread(
-                _log.warn, "{why}; what was in it is in the database", why=words(error)
+                _log.warn, "{why}; its contents are in the database", why=words(error)
             )
         driver = self._driver
         driver.execute(_BEGIN)
@@ -160,8 +171,9 @@ class Database:
             driver.execute("COMMIT")
             self._find()
         except Exception as error:
-            # SQLite ends the transaction itself once it has begun to write it. A full disk has no
-            # room for the last of its pages, without which it counts for nothing.
+            # Once SQLite has begun to write a transaction, it ends it by itself when that fails,
+            # and then there is nothing to roll back. On a full disk the last page is missing,
+            # without which SQLite ignores the transaction.
             is_sure = self._roll_back() or words(error) == FULL
             if is_sure or not self._was_kept(error):
                 raise
@@ -187,7 +199,10 @@ class Database:
             self._roll_back()
 
     def _roll_back(self) -> bool:
-        """Roll back, unless SQLite has done it or there is nothing to; gives back whether so."""
+        """Roll back the transaction, unless SQLite has ended it.
+
+        @return: whether there was one to roll back.
+        """
         in_transaction = bool(self._driver.in_transaction)
         if in_transaction:
             self._driver.execute("ROLLBACK")
@@ -201,24 +216,24 @@ class Database:
     # Files
 
     def _look_around(self) -> None:
-        """Note how many commits there were, and which file this is."""
+        """Note the number of commits in the file, and which file it is."""
         ((self._commits,),) = self._driver.execute("SELECT commits FROM log_head").fetchall()
         if self._path is not None:
             self._file = _identity(self._path)
 
     def _lost(self) -> Sequence[str]:
-        """Those of the files that are not where they were."""
+        """Return the paths at which the file or its write-ahead log is missing."""
         if self._path is None:
             return ()
         lost = [] if _identity(self._path) == self._file else [self._path]
-        # Not by its identity: where times are as fine as they are asked for, as in Linux since
-        # 6.13, each stat() of a file that is written makes the next sync take much longer.
+        # Not by its identity: since Linux 6.13, each stat() of a file that is being written makes
+        # the next sync take much longer (multigrain timestamps).
         return lost if os.access(self._wal, os.F_OK) else [*lost, self._wal]
 
     def _find(self) -> None:
-        """Look whether what is written can be found by whoever opens the file later.
+        """Check that both files are still where they were.
 
-        @raise Misplaced: if it cannot.
+        @raise Misplaced: if one was moved or deleted.
         """
         lost = self._lost()
         if lost:
@@ -227,9 +242,11 @@ class Database:
     # When the disk has failed at a commit
 
     def _was_kept(self, error: Exception) -> bool:
-        """After a commit that failed: is it in the database? Blocks until that is known.
+        """Find out whether a commit that failed is in the database. Blocks until that is known.
 
-        @raise Unknown: if it cannot be.
+        @param error: the failure.
+        @return: whether the commit was kept.
+        @raise Unknown: if it cannot be found out, or L{hasten} was called.
         """
         waited = False
         while True:
@@ -249,28 +266,35 @@ class Database:
             self._ending.wait(_PAUSE)
         if waited:
             self._reactor.callFromThread(
-                _log.info, "the database is open again, and everything is answered"
+                _log.info, "the database is open again, and requests are answered again"
             )
         if kept:
             self._reactor.callFromThread(
-                _log.warn, "a commit that failed was kept: {why}", why=words(error)
+                _log.warn, "a failed commit was kept after all: {why}", why=words(error)
             )
         return kept
 
     def _reopen(self) -> bool:
-        """Close the file and open it; gives back whether it has one commit more than we know of.
+        """Close the file and open it again.
 
-        What is in it then is on the disk, and what is not will not come up later.
+        A transaction that is in the database afterwards is on the disk; one that is not will not
+        come back later.
+
+        @return: whether the file has one commit more than this object has counted.
+        @raise Misplaced: if the file was moved or deleted.
+        @raise StoreError: if the number of commits is any other.
+        @raise Exception: whatever SQLite or SQLAlchemy raises.
         """
         if self._path in self._lost():
             raise Misplaced(f"{self._path} was moved or deleted")
         if self._connection is not None and self._lost():
-            self._checkpoint()  # a write-ahead log without a name is gone once it is closed
-        # SQLite copies the commits that it knows of into the database and deletes the write-ahead
-        # log. If it cannot, it reads all of the log on opening, and finds what else is in there.
+            self._checkpoint()  # closing a write-ahead log that has no name deletes it
+        # On closing, SQLite copies the commits that it knows of into the database and deletes the
+        # write-ahead log. If it cannot, it reads the whole log when the file is opened again, and
+        # finds the commit in doubt.
         self.close()
         if self._path is not None:
-            _sync(os.path.dirname(self._path))  # or the log might be there again after a power cut
+            _sync(os.path.dirname(self._path))  # else the log might be back after a power cut
         try:
             self._connect()
             before = self._commits
@@ -279,8 +303,9 @@ class Database:
             if after not in (before, before + 1):
                 raise StoreError(f"it has {after} commits instead of {before}")
             if after > before:
-                # It was read from memory and may not be on the disk, whatever a sync says now:
-                # Linux forgets pages that it could not write. Copied, they are written again.
+                # The commit was read from memory and may not be on the disk, whatever a sync
+                # reports now: Linux forgets pages that it could not write. Copying the commit into
+                # the database writes it again.
                 self._checkpoint()
         except BaseException:
             self.close()
@@ -288,17 +313,17 @@ class Database:
         return after > before
 
     def _checkpoint(self) -> None:
-        """Copy the write-ahead log into the database, sync that, and empty the log."""
+        """Copy the write-ahead log into the database, sync the database, and empty the log."""
         ((busy, _, _),) = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         assert not busy, "nobody else has it open"
 
 
 def _configure(driver: Any) -> None:
-    # The driver must not begin transactions of its own, and SQLAlchemy, which leaves that to the
-    # driver, does not either.
+    # Transactions begin only where this module begins them: the driver must not begin any, and
+    # SQLAlchemy leaves that to the driver.
     driver.isolation_level = None
-    # One process only: two connections could hit SQLite's WAL-reset bug (before 3.51.3), and two
-    # daemons would number the same messages.
+    # Keep other processes out: two connections could hit SQLite's WAL-reset bug (before 3.51.3),
+    # and two daemons would give out the same message numbers.
     driver.execute("PRAGMA locking_mode = EXCLUSIVE")
     driver.execute("PRAGMA synchronous = FULL")
     driver.execute("PRAGMA foreign_keys = ON")
@@ -306,9 +331,9 @@ def _configure(driver: Any) -> None:
 
 
 def _create(path: str) -> None:
-    """Make the file, for its owner only, unless it is there. SQLite would leave that to the umask;
-    to the write-ahead log it gives the mode of the database."""
-    with suppress(OSError):  # SQLite, which opens it next, has the words for that
+    """Create the file with mode 600 unless it exists. SQLite would go by the umask. It gives the
+    write-ahead log the mode of the database."""
+    with suppress(OSError):  # SQLite opens the file next and reports what is wrong
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
@@ -327,14 +352,14 @@ def _warn_if_readable(path: str) -> None:
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o077:
         _log.warn(
-            "{path} is open to others than its owner: its mode is {mode:03o}; chmod 600 {path}",
+            "other users may open {path}, whose mode is {mode:03o}; run chmod 600 {path}",
             path=path,
             mode=mode,
         )
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Which file the path leads to, if any."""
+    """Return the device and inode of the file that the path leads to, or None if there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""What can be wrong with a database that is not our doing, and telling of it once."""
+"""Failures of the disk or the database file: how they are recognised, and logged once."""
 
 from twisted.logger import Logger
 
@@ -13,52 +13,56 @@ _TROUBLE = frozenset(
         "database is locked",
     }
 )
-"""What SQLite says of what is around the file. By its words, as Python has the codes since 3.11."""
+"""SQLite's messages about failures around the file, which may pass. They are recognised by their
+text, because Python has SQLite's error codes only since 3.11."""
 
 _DAMAGE = ("malformed", "file is not a database")
-"""What it says of what is in the file."""
+"""Parts of SQLite's messages about damage inside the file, which does not pass."""
 
 _log = Logger()
 
 
 class StoreError(Exception):
-    """The database cannot be used; the text says why."""
+    """The database cannot be used. The text says why."""
 
 
 class Misplaced(StoreError):
-    """The database was moved or deleted while it was open; the text names the file."""
+    """The database was moved or deleted while it was open. The text names the file."""
 
 
 class Unknown(StoreError):
-    """It is not known, and cannot be found out, whether a transaction was kept."""
+    """Whether a transaction was kept is not known and cannot be found out. The text says why."""
 
 
 def words(error: BaseException | None) -> str:
-    """What the database said, without what SQLAlchemy puts around it."""
+    """Return the first line of the database's own message, without what SQLAlchemy adds to it."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def trouble(error: BaseException | None) -> str | None:
-    """What keeps the database from doing this, if it may pass: a full disk, for one."""
+    """Return the message of a failure that may pass, such as a full disk, or None for any other."""
     said = words(error)
     return said if said in _TROUBLE or isinstance(error, OSError | Misplaced) else None
 
 
 def damage(error: BaseException | None) -> str | None:
-    """What is wrong with the database for good."""
+    """Return the message of a failure that means damage to the file, or None for any other."""
     said = words(error)
     return said if any(sign in said for sign in _DAMAGE) else None
 
 
 class Outage:
-    """One thing that the database cannot do at times. The log has a line when such a time begins
-    and one when it is over, however much was asked for in between."""
+    """Logs one line when reading, or writing, begins to fail, and one when it works again, however
+    many requests were refused in between.
+
+    @ivar lasts: requests fail at the moment.
+    """
 
     def __init__(self, begins: str, ends: str) -> None:
         """
-        @param begins: the line at the beginning, with a place for the C{reason}.
-        @param ends: the line at the end, with a place for the C{count} of what was refused.
+        @param begins: the line to log when the outage begins, with a place for the C{reason}.
+        @param ends: the line to log when the outage ends, with a place for the C{count}.
         """
         self._begins = begins
         self._ends = ends
@@ -66,14 +70,14 @@ class Outage:
         self.lasts = False
 
     def refuse(self, reason: str, count: int = 1) -> None:
-        """Something was refused."""
+        """Note that C{count} requests were refused, for this reason."""
         if not self.lasts:
             _log.error(self._begins, reason=reason)
         self.lasts = True
         self._refused += count
 
     def end(self) -> None:
-        """It worked."""
+        """Note that a request worked."""
         if self.lasts:
             _log.info(self._ends, count=self._refused)
         self.lasts = False

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that it was handed."""
+"""Runs the migrations for Alembic, on the connection that C{migrate.upgrade} has passed on."""
 
 from alembic import context
 

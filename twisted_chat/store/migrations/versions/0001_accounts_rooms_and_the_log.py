@@ -1,4 +1,4 @@
-"""Accounts, rooms and the log."""
+"""Create accounts, rooms and the log."""
 
 import sqlalchemy as sa
 from alembic import op

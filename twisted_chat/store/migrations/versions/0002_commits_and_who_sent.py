@@ -1,4 +1,4 @@
-"""How many commits there were, and an index of private messages by their sender."""
+"""Add the number of commits, and an index of private messages by sender."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,7 +1,7 @@
-"""Skeletons as they are since each character is looked up before its case is folded.
+"""Recompute skeletons: each character is now looked up before its case is folded.
 
-Of names that look alike now and did not before, the one that is there longest has the skeleton. The
-others stay: their skeleton is one that no name has.
+Where names look alike now and did not before, the oldest gets the skeleton. The others are kept,
+with a skeleton that no name can have.
 """
 
 import sqlalchemy as sa
@@ -30,7 +30,7 @@ def _recompute(table: sa.TableClause) -> None:
         now = skeleton(name)
         if holders.setdefault(now, name) != name:
             _log.warn(
-                "{table}: {name} looks like {other}, which is older; both stay",
+                "{table}: {name} looks like {other}, which is older; both are kept",
                 table=table.name,
                 name=name,
                 other=holders[now],
@@ -38,7 +38,7 @@ def _recompute(table: sa.TableClause) -> None:
             now = f"{now} {key}"  # there are no spaces in names
         if now != before:
             changed[key] = now
-    # In two steps, as a row may get what another one has to give up first.
+    # In two steps: a row may get a skeleton that another row still has.
     for key in changed:
         _set(table, key, f" {key}")
     for key, now in changed.items():
