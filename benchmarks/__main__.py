@@ -1,9 +1,9 @@
-"""Every server in turn, several rounds, one table.
+"""Measures all servers in turn, in several rounds, and prints one table.
 
     python -m benchmarks [--short] [--rounds N] [--plot FILE] [--only NAME ...]
 
-Needs a free loopback and, for the full size, 12,000 open files. What is not installed is skipped
-with a sentence.
+Needs a loopback without other traffic and, for the full size, 12,000 open files. Servers that are
+not installed are skipped, with a sentence.
 """
 
 import argparse
@@ -26,9 +26,9 @@ Figures = dict[str, dict[str, list[float]]]  # measure -> server -> one figure a
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything.
+    """The size of a run.
 
-    @ivar readers: of a message; each is another connection.
+    @ivar readers: readers of each message, with a connection each.
     """
 
     rounds: int
@@ -47,7 +47,7 @@ SHORT = Size(rounds=1, readers=100, messages=20, pipelined=20, piped=2000, idle=
 
 SENDERS = 10
 
-# Measure, and how its figures are shown.
+# Measure -> format of its figures.
 MEASURES: dict[str, str] = {
     "S1 deliveries/s of server CPU, one at a time": "{:,.0f}",
     "S1 of the bare C sender in the same round": "{:.2f}",
@@ -65,7 +65,7 @@ MEASURES: dict[str, str] = {
 
 
 def measure(server: Server, size: Size, figures: Figures) -> Iterator[tuple[str, float]]:
-    """Start a server, load it, and give each figure as it is there."""
+    """Start a server, put load on it, and yield each measure with its figure."""
     yield "S8 s from start to accepting", server.start()
     crowd = Crowd(server)
     try:
@@ -94,12 +94,12 @@ def _latencies(reading: Reading) -> Iterator[tuple[str, float]]:
 
 
 def measure_memory(server: Server, size: Size) -> Iterator[tuple[str, float]]:
-    """What a session costs that is in and says nothing."""
+    """Measure the memory of a session that has logged in and says nothing."""
     server.start()
     crowd = Crowd(server)
     idle = min(size.idle, server.most_idle)
     try:
-        crowd.grow(idle // 5, idle=True)  # which fill what was left free after the start
+        crowd.grow(idle // 5, idle=True)  # these fill memory that was free after the start
         before = resident_bytes(server.pid)
         crowd.grow(idle, idle=True)
         grown = resident_bytes(server.pid) - before
@@ -109,7 +109,7 @@ def measure_memory(server: Server, size: Size) -> Iterator[tuple[str, float]]:
 
 
 def measure_pipe(server: Server, size: Size) -> Iterator[tuple[str, float]]:
-    """One client pipes, one reads along."""
+    """Measure one client that pipes lines, and one that reads them."""
     server.start()
     crowd = Crowd(server)
     try:
@@ -120,7 +120,7 @@ def measure_pipe(server: Server, size: Size) -> Iterator[tuple[str, float]]:
 
 
 def measure_crowd(server: Server, size: Size) -> Iterator[tuple[str, float]]:
-    """A crowd that comes at once, and what a delivery in it costs."""
+    """Measure a crowd that joins at once, and the cost of a delivery in it."""
     server.start()
     crowd = Crowd(server)
     try:
@@ -141,7 +141,7 @@ def measure_crowd(server: Server, size: Size) -> Iterator[tuple[str, float]]:
 
 
 def run(size: Size, only: Sequence[str]) -> Figures:
-    """Measure everything, every server in turn within each round."""
+    """Measure everything: in each round, all servers in turn."""
     figures: Figures = defaultdict(lambda: defaultdict(list))
     kinds = [kind for kind in ALL if not only or kind.name in only]
     absent: set[type[Server]] = set()
@@ -173,7 +173,7 @@ def run(size: Size, only: Sequence[str]) -> Figures:
 
 
 def table(figures: Figures) -> str:
-    """The figures as text: the median, and the least and the most of the rounds."""
+    """Return the figures as text: the median of the rounds, and the lowest and the highest."""
     lines = []
     for name, form in MEASURES.items():
         lines.append(name)
@@ -184,7 +184,7 @@ def table(figures: Figures) -> str:
 
 
 def machine() -> str:
-    """What it ran on, and with which versions."""
+    """Describe the machine and the versions of the software."""
     parts = [
         f"{platform.system()} {platform.release()}, {len(os.sched_getaffinity(0))} cores",
         f"Python {platform.python_version()}",

@@ -1,9 +1,9 @@
-"""Where the server's time goes while many are written to.
+"""Shows where the server's time goes while it writes to many readers.
 
     python -m benchmarks.hotspots [--readers 1000] [--lone]
 
 Runs the daemon under twistd's own C{--profile} and prints the functions that took the most time.
-Figures under a profiler are for comparing with each other only.
+Compare figures under a profiler only with each other.
 """
 
 import argparse
@@ -20,7 +20,7 @@ _FILE = "chat.profile"
 
 
 class Profiled(TwistedChat):
-    """This project under a profiler."""
+    """This server under a profiler."""
 
     def command(self) -> Sequence[str]:
         program, *options = twistd("--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096")

@@ -1,7 +1,7 @@
-"""The load: many connections held by one thread that does little but receive.
+"""The load: many connections, held by one thread that does little but receive.
 
-What is charged to the server is its own processor time, from C{/proc}; the load's own is counted
-beside it, so that one can see which of the two was waiting for the other.
+The server is charged with its own processor time, from C{/proc}. The processor time of the load is
+counted separately; it shows which of the two waited for the other.
 """
 
 import resource
@@ -16,17 +16,17 @@ from pathlib import Path
 from .servers import Server
 
 PATIENCE = 120.0
-"""Seconds until what is awaited counts as lost."""
+"""Seconds until something that is awaited counts as lost."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What one measurement gave.
+    """The figures of one measurement.
 
     @ivar cpu: seconds of the server's processor time.
-    @ivar load_cpu: seconds of the load's.
+    @ivar load_cpu: seconds of the load's processor time.
     @ivar wall: seconds from the first line sent to the last one received.
-    @ivar latencies: for each message on its own, seconds until the last reader had it.
+    @ivar latencies: for each message that was sent alone, seconds until the last reader had it.
     """
 
     deliveries: int
@@ -47,16 +47,16 @@ class Crowd:
         self._buffer = bytearray(1024 * 1024)
 
     def close(self) -> None:
-        """Reset all connections, so that no port is left waiting."""
+        """Reset all connections, so that no port stays in TIME_WAIT."""
         for sock in self.sockets:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.close()
         self._epoll.close()
 
     def grow(self, count: int, *, idle: bool = False, at_a_time: int = 200) -> None:
-        """Bring in this many more, and wait until all of them are in.
+        """Connect and log in this many more clients, and wait until all have logged in.
 
-        @param idle: they will say nothing and hear nothing.
+        @param idle: these clients will say nothing and hear nothing.
         """
         while count > 0:
             batch = min(count, at_a_time)
@@ -67,7 +67,7 @@ class Crowd:
         self.quiet()
 
     def connect(self, count: int) -> None:
-        """Open this many more connections, from several addresses, and say nothing yet."""
+        """Open this many more connections, from several addresses, without sending anything."""
         for _ in range(count):
             sock = socket.socket()
             number = len(self.sockets)
@@ -80,7 +80,7 @@ class Crowd:
             self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def _come_in(self, first: int, hello: Callable[[int], Sequence[tuple[bytes, bytes]]]) -> None:
-        """Let those from this one on say hello, and wait until each has been let in."""
+        """Log in the clients from this index on, and wait until all have logged in."""
         steps = {
             sock.fileno(): list(hello(number))
             for number, sock in enumerate(self.sockets[first:], first)
@@ -105,14 +105,16 @@ class Crowd:
                         del waiting[fd]
 
     def come_in_at_once(self) -> float:
-        """Let everybody who is connected say hello at once; gives back the seconds until all of
-        them are in."""
+        """Log in all connected clients at once.
+
+        @return: seconds until all have logged in.
+        """
         began = time.perf_counter()
         self._come_in(0, self.server.hello)
         return time.perf_counter() - began
 
     def quiet(self, seconds: float = 0.3) -> None:
-        """Receive until nothing comes for a while."""
+        """Receive until nothing arrives for a while."""
         while self._received(seconds):
             pass
 
@@ -138,7 +140,7 @@ class Crowd:
                 raise TimeoutError(f"{count} lines of {self.server.name} did not come")
 
     def one_at_a_time(self, messages: int, readers: int) -> Reading:
-        """One client speaks; the next message is said when every reader has the last one."""
+        """Let one client speak. It sends the next message when every reader has the last one."""
         speaker = self.sockets[0]
         latencies: list[float] = []
 
@@ -154,7 +156,7 @@ class Crowd:
         return reading
 
     def pipelined(self, senders: int, messages: int) -> Reading:
-        """Several clients send all they have at once; each message goes to everybody else."""
+        """Let several clients send all their messages at once. Each goes to all other clients."""
         everyone = len(self.sockets)
         batch = b"".join(_message(self.server, number) for number in range(messages))
         deliveries = senders * messages * (everyone - 1)
@@ -169,8 +171,8 @@ class Crowd:
         return self._measure(speak, deliveries)
 
     def pipe(self, lines: int) -> Reading:
-        """The first client pipes lines as fast as they are taken; all others read along. Ends when
-        the first reader has the last line: it is committed and delivered by then."""
+        """Let the first client pipe lines as fast as the server takes them, and all others read.
+        Ends when the first reader has the last line, which is then committed and delivered."""
         speaker, reader = self.sockets[0], self.sockets[1]
         text = memoryview(b"".join(_message(self.server, number) for number in range(lines)))
 
@@ -198,7 +200,7 @@ class Crowd:
         work()
         wall = time.perf_counter() - began
         load_cpu = _own_cpu() - load_cpu
-        # What the server still does about the last message is part of its price.
+        # The server's remaining work for the last message is part of its cost.
         cpu = settled_cpu_seconds(self.server.pid) - cpu
         return Reading(deliveries, cpu, load_cpu, wall)
 
@@ -208,7 +210,8 @@ def _message(server: Server, number: int) -> bytes:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and all its threads so far, to the nanosecond."""
+    """Return the processor time of a process and all its threads so far, in seconds, exact to the
+    nanosecond."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         total += int((thread / "schedstat").read_text().split()[0])
@@ -216,7 +219,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def settled_cpu_seconds(pid: int) -> float:
-    """The same, once it has stopped growing."""
+    """Wait until the processor time of a process stops growing, and return it."""
     before = cpu_seconds(pid)
     for _ in range(50):
         time.sleep(0.05)
@@ -228,7 +231,8 @@ def settled_cpu_seconds(pid: int) -> float:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process that is in RAM and its own (C{Private_*} of C{smaps_rollup})."""
+    """Return the private memory of a process that is in RAM, in bytes (C{Private_*} of
+    C{smaps_rollup})."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 

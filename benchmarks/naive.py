@@ -1,4 +1,4 @@
-"""Chat servers as they are usually written in Python: what the obvious loop costs.
+"""Chat servers as they are usually written in Python, to measure what the obvious loop costs.
 
 python -m benchmarks.naive (twisted | asyncio) PORT
 """
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 
 class Talker(LineReceiver):
-    """Sends each line to everybody else with C{sendLine}."""
+    """Sends each line to all other clients with C{sendLine}."""
 
     delimiter = b"\n"
     everybody: "set[Talker]" = set()  # noqa: RUF012

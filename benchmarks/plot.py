@@ -1,4 +1,4 @@
-"""The figures as a picture."""
+"""Draws the figures."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ _DRAWN = (
 
 
 def plot(figures: Mapping[str, Mapping[str, Sequence[float]]], path: str) -> None:
-    """Draw bars with the median, and a line from the least to the most.
+    """Draw a bar for each median, and a line from the lowest figure to the highest.
 
-    @raise ImportError: without matplotlib, which is in the extra C{bench}.
+    @raise ImportError: if matplotlib, from the extra C{bench}, is not installed.
     """
     import matplotlib as mpl
 

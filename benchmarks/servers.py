@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, joined and spoken to."""
+"""The servers that are measured: how to start, join and use each of them."""
 
 import os
 import pwd
@@ -19,14 +19,14 @@ _HERE = Path(__file__).parent
 
 
 class Missing(Exception):
-    """What a server needs is not installed; the text says what."""
+    """Something that a server needs is not installed. The text names it."""
 
 
 class Server:
     """A chat server in a process of its own, on loopback.
 
-    @cvar name: as it stands in the table.
-    @ivar port: where it listens.
+    @cvar name: its name in the table.
+    @ivar port: the port that it listens on.
     """
 
     name: ClassVar[str]
@@ -43,34 +43,37 @@ class Server:
         return self._process.pid
 
     def command(self) -> Sequence[str]:
-        """What starts it in the foreground.
+        """Return the command that runs the server in the foreground.
 
-        @raise Missing: if it is not installed.
+        @raise Missing: if the server is not installed.
         """
         raise NotImplementedError
 
     def hello(self, number: int) -> Sequence[tuple[bytes, bytes]]:
-        """What the client of this number sends to come in, and what it then waits for."""
+        """Return what the client of this number sends to log in, with the answers it waits for."""
         return ()
 
     def idle(self, number: int) -> Sequence[tuple[bytes, bytes]]:
-        """The same for a client that will say nothing and hear nothing."""
+        """Return the same for a client that will say nothing and hear nothing."""
         return self.hello(number)
 
     most_idle: ClassVar[int] = 500
-    """Connections for the figure of memory; the more it takes, the longer it takes."""
+    """Connections for the figure of memory. More of them take longer."""
 
     prefix: ClassVar[bytes] = b""
-    """What stands before a message on the wire to the server."""
+    """The bytes before a message that is sent to the server."""
 
     @classmethod
     def version(cls) -> str:
-        """Which version is measured."""
+        """Return the version of the server."""
         return ""
 
     def start(self) -> float:
-        """Start it; gives back the seconds until it accepts a connection."""
-        command = self.command()  # which may compile something
+        """Start the server.
+
+        @return: seconds until it accepts a connection.
+        """
+        command = self.command()  # may compile something
         began = time.perf_counter()
         self._process = subprocess.Popen(
             command,
@@ -89,13 +92,13 @@ class Server:
                 time.sleep(0.005)
 
     def end(self, with_signal: int) -> None:
-        """Ask it to end, and wait until it has."""
+        """Send a signal, and wait until the server has ended."""
         assert self._process is not None
         self._process.send_signal(with_signal)
         self._process.wait(60)
 
     def stop(self) -> None:
-        """End it, and remove what it left."""
+        """Kill the server, and remove its files."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -103,7 +106,7 @@ class Server:
 
 
 class TwistedChat(Server):
-    """This project, with everything on: accounts, history, C{synchronous=FULL}."""
+    """This server, with all its features: accounts, history, C{synchronous=FULL}."""
 
     name = "twisted-chat"
     most_idle = 10_000
@@ -119,7 +122,7 @@ class TwistedChat(Server):
 
 
 class InspIRCd(Server):
-    """From Debian, with its limits on floods and queues off."""
+    """InspIRCd from Debian, with its limits on floods and queues off."""
 
     name = "InspIRCd"
     prefix = b"PRIVMSG #bench :"
@@ -160,7 +163,7 @@ class InspIRCd(Server):
 
 
 class NgIRCd(Server):
-    """From Debian, with its penalties and limits off."""
+    """ngIRCd from Debian, with its penalties and limits off."""
 
     name = "ngIRCd"
     prefix = b"PRIVMSG #bench :"
@@ -209,7 +212,7 @@ PAM = no
 
 
 class NaiveTwisted(Server):
-    """The obvious L{LineReceiver}: no names, no history, no bound."""
+    """An obvious server with L{LineReceiver}: no names, no history, no limits."""
 
     name = "Twisted sendLine"
 
@@ -218,7 +221,7 @@ class NaiveTwisted(Server):
 
 
 class NaiveAsyncio(Server):
-    """The obvious asyncio streams: no names, no history, no bound."""
+    """An obvious server with asyncio streams: no names, no history, no limits."""
 
     name = "asyncio streams"
 
@@ -227,7 +230,7 @@ class NaiveAsyncio(Server):
 
 
 class Floor(Server):
-    """Bare C: epoll and send()."""
+    """A bare loop in C, with epoll and send()."""
 
     name = "bare C send()"
 
@@ -252,7 +255,7 @@ def _irc(number: int) -> Sequence[tuple[bytes, bytes]]:
 
 
 def _first_line(*command: str) -> str:
-    """What a program says first; nothing if it is not installed."""
+    """Return the first line of a program's output, or nothing if it is not installed."""
     if shutil.which(command[0]) is None:
         return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False)

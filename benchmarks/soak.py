@@ -1,4 +1,4 @@
-"""Many people talk at once; everyone must get everything, once and in order.
+"""Lets many people talk at once. Everyone must get every message, once and in order.
 
     python -m benchmarks.soak [--people 200] [--seconds 60] [--pace 1.0]
 
@@ -26,7 +26,7 @@ _MARK = "soak"
 
 
 class Talker(LineReceiver):
-    """One guest, in JSON mode, who notes the C{seq} and text of whatever it gets."""
+    """A guest in JSON mode that notes the C{seq} and text of each message."""
 
     delimiter = b"\n"
     MAX_LENGTH = 1024 * 1024
@@ -66,9 +66,10 @@ class Talker(LineReceiver):
 
 
 async def soak(reactor: Any, people: int, seconds: float, pace: float) -> bool:
-    """Run it; gives back whether all was well.
+    """Run the test.
 
-    @param pace: messages a second of each person.
+    @param pace: messages per second and person.
+    @return: whether everyone got every message, once and in order.
     """
     with Daemon() as daemon:
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", daemon.port)

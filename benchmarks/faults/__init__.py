@@ -1,1 +1,1 @@
-"""What the daemon is to survive: each fault is done to a real one, and what came of it measured."""
+"""Faults that the daemon must survive. Each is inflicted on a real daemon and measured."""

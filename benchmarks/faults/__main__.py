@@ -1,9 +1,9 @@
-"""Does things to a daemon that it has to survive, and prints what came of each.
+"""Inflicts faults on a daemon, and prints the result of each.
 
     python -m benchmarks.faults [--short] [NAME ...]
 
-Each fault is a module of this package with a function C{run(short)}. Exits with 1 if a promise was
-not kept or a target not reached.
+Each fault is a module of this package with a function C{run(short)}. Exits with 1 if a promise is
+not kept or a target is missed.
 """
 
 import argparse
@@ -36,11 +36,11 @@ FAULTS = {
     "nearest": "R24",
     "ghosts": "R26",
 }
-"""The modules, and the rows of docs/reliability.md that they measure."""
+"""Module -> the rows of docs/reliability.md that it measures."""
 
 
 def run(name: str, *, short: bool) -> Outcome:
-    """Do one of them."""
+    """Run one of the faults."""
     outcome = importlib.import_module(f"{__package__}.{name}").run(short)
     assert isinstance(outcome, Outcome)
     return outcome

@@ -1,6 +1,6 @@
 """The wall clock jumps ten years ahead and back while people talk.
 
-That timers which are under way go on is shown by C{tests.test_tap.ClockTests}.
+C{tests.test_tap.ClockTests} shows that running timers go on.
 """
 
 import itertools
@@ -21,11 +21,11 @@ from .outcome import Outcome
 _PATIENCE = 20.0
 
 _CROWD = 12
-"""People in the lobby, at least, so that comings are told together, by a timer."""
+"""The fewest people in the lobby for joins to be announced together, by a timer."""
 
 
 def run(short: bool) -> Outcome:
-    """Ahead, and back to before the start."""
+    """Set the clock ahead, and back to before the start."""
     library = next(iter(sorted(Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1"))), None)
     if library is None:
         raise SkipTest("libfaketime is not installed")
@@ -76,7 +76,7 @@ def run(short: bool) -> Outcome:
 
 
 def _set(clock: Path, jump: str) -> None:
-    """Set the daemon's clock, at once for all its threads."""
+    """Set the daemon's clock, for all its threads at once."""
     new = clock.with_suffix(".new")
     new.write_text(f"{jump}\n")
     new.replace(clock)
@@ -90,7 +90,7 @@ _newcomers = itertools.count()
 
 
 def _tells_comings(port: int, watcher: Guest) -> bool:
-    """The second of two who come shortly after each other is told of when a timer fires."""
+    """Check that a timer announces the second of two people who join shortly after each other."""
     new = [Guest(port, f"newcomer{next(_newcomers)}") for _ in range(2)]
     deadline = time.monotonic() + _PATIENCE
     came: set[str] = set()

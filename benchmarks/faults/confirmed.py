@@ -1,4 +1,4 @@
-"""What people were shown, held against what is in the log."""
+"""Compares the messages that people were shown with the log."""
 
 import shutil
 import sqlite3
@@ -12,15 +12,15 @@ from .outcome import Outcome
 
 
 class Confirmed:
-    """All messages that were shown to anybody. Their texts begin with their author and a number
-    that goes up."""
+    """All messages that anybody was shown. Their texts begin with their author and a growing
+    number."""
 
     def __init__(self, outcome: Outcome) -> None:
         self._outcome = outcome
         self._shown: dict[int, tuple[str, int, str, str]] = {}  # by id: room, seq, author, text
 
     def note(self, events: Iterable[dict[str, Any]]) -> None:
-        """Note what a guest was told: its own messages, which are receipts, and the others'."""
+        """Note the messages that a guest was shown: its own (receipts), and those of others."""
         for message in events:
             if message["event"] != "message" or message["replay"]:
                 continue
@@ -31,10 +31,10 @@ class Confirmed:
             )
 
     def check(self, directory: Path, *, gaps: bool = False) -> int:
-        """Look at a copy of the database: the daemon is to recover from the original.
+        """Check a copy of the database; the daemon will recover from the original.
 
-        @param gaps: some messages were refused, so that their authors' numbers have gaps.
-        @return: how many messages there are.
+        @param gaps: some messages were refused, so their authors' numbers have gaps.
+        @return: the number of messages in the database.
         """
         copy = Path(tempfile.mkdtemp(prefix="chat-"))
         for path in directory.glob("chat.db*"):

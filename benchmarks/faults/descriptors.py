@@ -1,4 +1,4 @@
-"""A daemon that may open no more files."""
+"""A daemon that cannot open any more files."""
 
 import os
 import resource
@@ -15,11 +15,11 @@ _SOFT = 256
 _RESERVE = 100
 
 _REFUSALS = 50
-"""People who are told at once why they are refused."""
+"""Connections that are told at once why they are refused."""
 
 
 def run(short: bool) -> Outcome:
-    """As many connections as its limit allows; and then a limit that leaves nothing."""
+    """Open as many connections as the limit allows, and then lower the limit below that."""
     outcome = Outcome()
     seconds = 1.0 if short else 10.0
     with _Limited() as daemon:
@@ -34,7 +34,7 @@ def run(short: bool) -> Outcome:
         people.chat(seconds, 5)
         outcome.promise(not people.lost, "people could not chat on when it was full")
 
-        # Fewer than are open: accept itself fails now.
+        # Fewer than are open, so accept() itself fails now.
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         lines = len(daemon.log)
@@ -53,7 +53,7 @@ def run(short: bool) -> Outcome:
         outcome.promise(logged <= 1000, f"{logged} lines in the log")
         outcome.promise("Traceback" not in "".join(daemon.log), "a traceback")
 
-        # And again as many as it had.
+        # Restore the limit.
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
         for sock in (*refused, *strangers):
             sock.close()
@@ -77,7 +77,7 @@ class _Limited(Daemon):
 
 
 def _all(sock: socket.socket) -> bytes:
-    """What somebody is told until the end."""
+    """Return everything that a connection is sent until its end."""
     received = b""
     try:
         while data := sock.recv(4096):
@@ -88,7 +88,7 @@ def _all(sock: socket.socket) -> bytes:
 
 
 def _has_ended(sock: socket.socket) -> bool:
-    """The server has hung up."""
+    """Return whether the server has closed the connection."""
     sock.setblocking(False)
     try:
         return not sock.recv(4096)
@@ -99,7 +99,7 @@ def _has_ended(sock: socket.socket) -> bool:
 
 
 def _lets_in(port: int) -> bool:
-    """Somebody new can come in, when it has noticed that others have gone."""
+    """Return whether somebody new can join once the server has noticed that others have left."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with connect(port, "127.0.0.1") as sock:

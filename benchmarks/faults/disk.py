@@ -1,9 +1,9 @@
-"""A full disk: what is not kept is not confirmed, all that is there can be read, and when there is
-space again it goes on by itself.
+"""A full disk: the daemon confirms no message that is not kept, shows what is in the log, and goes
+on by itself when there is space again.
 
-The disk is a small tmpfs in a mount namespace, which this module is run in as a program. Where that
-is not permitted the short form lowers the size that the daemon's files may have, which it takes for
-a failing disk.
+The disk is a small tmpfs in a mount namespace, in which this module runs as a program. Where that
+is not permitted, the short form limits the size of the daemon's files, which the daemon takes for a
+failing disk.
 """
 
 import json
@@ -38,7 +38,7 @@ _CANNOT = (
 
 
 def run(short: bool) -> Outcome:
-    """Fill it under load, twice, and kill the daemon the second time."""
+    """Fill the disk under load, twice, and kill the daemon the second time."""
     directory = tempfile.mkdtemp(prefix="chat-")
     size = 20 if short else 64
     mounted = ["unshare", "-m", "sh", "-c", _MOUNT, "sh", f"{size}m", directory]
@@ -66,7 +66,7 @@ def run(short: bool) -> Outcome:
 
 
 def main() -> None:
-    """Fill the disk that the current directory is on."""
+    """Fill the disk of the current directory."""
     outcome = Outcome()
     size = int(sys.argv[1])
     ballast = [Path(f"ballast{n}") for n in range(2)]
@@ -108,9 +108,9 @@ def _fill(
     *,
     kill: bool,
 ) -> None:
-    """Fill the disk, look around, give space back and look again.
+    """Fill the disk, check the daemon, free space and check again.
 
-    @param fill: has less space from now on; then people talk until there is none.
+    @param fill: reduces the free space; people then talk until there is none.
     @param kill: kill the daemon while the disk is full, and start it again.
     """
     confirmed = Confirmed(outcome)
@@ -155,7 +155,7 @@ def _fill(
     outcome.figures[f"in the log after the {round} time"] = f"{rows:,}"
     log = "".join(daemon.log)
     outcome.promise("Traceback" not in log, "there was a traceback")
-    # More than once, as what is small still fits when what is big does not; but not for each batch.
+    # More than once, because small batches still fit when big ones do not; but not for each batch.
     outcome.promise(
         0 < log.count("the database cannot store messages") < 50, "the log tells too often"
     )
@@ -165,7 +165,7 @@ def _fill(
 
 
 def _look_around(daemon: Daemon, login: str, kept: int, outcome: Outcome) -> None:
-    """While the disk is full."""
+    """Check what works while the disk is full."""
     answers = ask(daemon.port, login, "/history 100", "/users", "/topic " + "t" * 200)
     seen: dict[str, Any] = {answer["event"]: answer for answer in answers}
     outcome.promise(seen.get("welcome", {}).get("account") is True, "an account could not log in")

@@ -1,7 +1,7 @@
-"""A disk that fails at a write or a sync, and C{kill -9} after it: what was confirmed is in the
-log, and what was refused does not turn up there.
+"""A disk that fails at a write or a sync, and C{kill -9} after it: the log contains every confirmed
+message and no refused one.
 
-C{strace} has the calls fail that write to the database and to its write-ahead log.
+C{strace} makes the calls fail that write to the database and to its write-ahead log.
 """
 
 import json
@@ -34,11 +34,11 @@ _FAULTS = (
 _PATIENCE = 20.0
 
 _PACE = 2000
-"""Messages a second, so that some travel alone and some together."""
+"""Messages a second, so that some commits have one message and some have many."""
 
 
 def run(short: bool) -> Outcome:
-    """One round for each call and file, or 52: one failure, several, or failures without an end."""
+    """Run a round for each call and file, or 52: with one failure, several, or endless ones."""
     check_strace()
     outcome = Outcome()
     daemon = Daemon()
@@ -58,7 +58,10 @@ def run(short: bool) -> Outcome:
 
 
 def check_strace() -> None:
-    """@raise SkipTest: if calls cannot be made to fail."""
+    """Check that calls can be made to fail.
+
+    @raise SkipTest: if not.
+    """
     if shutil.which("strace") is None:
         raise SkipTest("strace is not installed")
     inject = ["strace", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=1..2", "true"]
@@ -67,9 +70,9 @@ def check_strace() -> None:
 
 
 def fail(daemon: Daemon, call: str, path: Path, when: str) -> "subprocess.Popen[bytes]":
-    """Have a system call of the daemon on this file fail with EIO, from now on.
+    """Make a system call of the daemon on this file fail with EIO, from now on.
 
-    @param when: the how manieth of them fail: C{3}, C{3..5} or C{3+}.
+    @param when: which calls fail, in the syntax of C{strace}: C{3}, C{3..5} or C{3+}.
     """
     inject = ["-e", f"trace={call}", "-e", f"inject={call}:error=EIO:when={when}"]
     strace = subprocess.Popen(
@@ -85,7 +88,7 @@ def fail(daemon: Daemon, call: str, path: Path, when: str) -> "subprocess.Popen[
 
 
 class _Attempt:
-    """What was said and answered so far."""
+    """The messages and answers so far."""
 
     def __init__(self, daemon: Daemon, outcome: Outcome) -> None:
         self.counts: Counter[str] = Counter()
@@ -96,7 +99,7 @@ class _Attempt:
         self._random = random.Random(1)
 
     def round(self, number: int, short: bool) -> None:
-        """Have one kind of call fail while people talk and a password is changed, and kill."""
+        """Make one call fail while people talk and change a password, and kill the daemon."""
         daemon = self._daemon
         first = self._random.randrange(1, 5 if short else 40)
         last = first + self._random.choice((0, 0, 1, 5, 60_000))
@@ -144,7 +147,7 @@ class _Attempt:
             ask(self._daemon.port, f"/login alice {old}", f"/passwd {old} {new}")
 
     def check(self) -> None:
-        """Look at what is in the log in the end."""
+        """Check the contents of the log in the end."""
         rows = self._confirmed.check(self._daemon.directory, gaps=True)
         self.counts["messages in the log"] = rows
         with closing(sqlite3.connect(self._daemon.directory / "chat.db")) as database:
@@ -159,7 +162,7 @@ def _text(guest: Guest, n: int) -> str:
 
 
 def _refused(guest: Guest, events: Iterable[dict[str, Any]]) -> set[str]:
-    """The texts that were refused: everything is answered in the order in which it was said."""
+    """Return the texts that were refused. Answers come in the order of the messages."""
     own = (e for e in events if e["event"] == "error" or e.get("from") == guest.name)
     return {_text(guest, n) for n, event in enumerate(own) if event["event"] == "error"}
 

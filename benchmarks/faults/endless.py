@@ -1,4 +1,4 @@
-"""Peers that never end what they have begun: cut off at the cap, and nothing is kept of it."""
+"""Peers that never end a line, password or command: cut off at the cap, and nothing is kept."""
 
 import socket
 
@@ -14,7 +14,7 @@ _LINE, _SUBNEGOTIATION = 64 * _KIB, 4 * _KIB
 """The caps."""
 
 _GROWTH = 8 * _MIB
-"""Memory may grow by this."""
+"""Bytes that the memory may grow by."""
 
 _ENTER = b"/guest\n"
 _SB = b"\xff\xfa\x18"
@@ -26,17 +26,17 @@ _ENDLESS = (
     ("a subnegotiation without an end", _SB, b"x" * _LINE),
     ("a subnegotiation of doubled IACs", _ENTER + _SB, b"\xff" * _LINE),
 )
-"""What begins it, and what it goes on with."""
+"""The beginning of each input, and how it continues."""
 
 
 def run(short: bool) -> Outcome:
-    """Each of them over and over, 1 GiB in all."""
+    """Send each input again and again, 1 GiB of each."""
     outcome = Outcome()
     with Daemon() as daemon:
         _caps(daemon.port, outcome)
         size = 16 * _MIB if short else _GIB
         for _, begin, go_on in _ENDLESS:
-            _pour(daemon.port, begin, go_on, size // 8)  # so that what is kept anyway is there
+            _pour(daemon.port, begin, go_on, size // 8)  # allocates what is kept in any case
         before = resident_bytes(daemon.pid)
         for what, begin, go_on in _ENDLESS:
             cut, most = _pour(daemon.port, begin, go_on, size)
@@ -56,7 +56,7 @@ def run(short: bool) -> Outcome:
 
 
 def _caps(port: int, outcome: Outcome) -> None:
-    """What is just under a cap goes through, and what is just over it does not."""
+    """Check that input just under a cap goes through, and input just over it does not."""
     with Peer(port) as peer:
         peer.send(_ENTER + b"x" * _LINE + b"\n/users\n")
         peer.see(b"! a line has at most")
@@ -81,8 +81,10 @@ def _caps(port: int, outcome: Outcome) -> None:
 
 
 def _pour(port: int, begin: bytes, go_on: bytes, size: int) -> tuple[int, int]:
-    """Send so many bytes, each time until the server cuts it off; gives back how often it did,
-    and how many bytes the kernel took at most before."""
+    """Send this many bytes, reconnecting whenever the server cuts the connection off.
+
+    @return: how often it did, and the most bytes that the kernel took before.
+    """
     sent = cut = most = 0
     while sent < size:
         once = 0

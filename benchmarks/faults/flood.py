@@ -1,4 +1,4 @@
-"""A hundred who send as fast as they can into one room, while others chat."""
+"""A hundred people send as fast as they can to one room, while others chat."""
 
 import re
 import select
@@ -15,7 +15,7 @@ _SAID = re.compile(rb"(bounded\d+): line (\d+)\n")
 
 
 def run(short: bool) -> Outcome:
-    """Others in the same room, and in the lobby; a paste; and floods that end."""
+    """Measure people in the same room and in the lobby, a paste, and floods that end."""
     outcome = Outcome()
     flooders, bounded, lines = (10, 3, 24) if short else (100, 20, 120)
     warm = 0.3 if short else 2.0
@@ -32,7 +32,7 @@ def run(short: bool) -> Outcome:
                 flooding = pool.submit(
                     flood, daemon.port, f"{where[4]}{number}", flooders, seconds + warm
                 )
-                people.chat(warm, 20)  # until they are there
+                people.chat(warm, 20)  # until they have joined
                 storm.append(people.chat(seconds, 20))
                 flooding.result()
             times, figure = ratio(quiet, storm)
@@ -57,7 +57,7 @@ def run(short: bool) -> Outcome:
 
 
 def flood(port: int, name: str, count: int, seconds: float) -> int:
-    """Send as fast as the server takes it; what it says is read. Gives back the bytes sent."""
+    """Send as fast as the server takes it, and read its answers. Returns the bytes sent."""
     poll = select.epoll()
     by_fd = {}
     for n in range(count):
@@ -83,10 +83,10 @@ def flood(port: int, name: str, count: int, seconds: float) -> int:
 
 
 def _paste(port: int) -> float:
-    """Twenty lines at once, of a stranger; gives back the seconds until another has them all."""
+    """Paste twenty lines as a newcomer. Returns the seconds until somebody else has all."""
     writer = come_in(port, "paster", "127.3.0.1", "talk")
     reader = come_in(port, "reader", "127.1.0.1", "talk")
-    time.sleep(1)  # until the lines that brought it here do not count any more
+    time.sleep(1)  # until the lines of the login do not count any more
     began = time.perf_counter()
     writer.sendall(b"".join(b"pasted %d\n" % n for n in range(20)))
     wanted = [b"paster: pasted %d\n" % n for n in range(20)]
@@ -102,8 +102,10 @@ def _paste(port: int) -> float:
 
 
 def _bounded(port: int, count: int, lines: int) -> int:
-    """So many flood with a number of lines and a half-close each; gives back how many of them
-    were not heard with every line, once and in order."""
+    """Let people flood with a number of lines each and then half-close.
+
+    @return: how many of them lost a line, or had one doubled or out of order.
+    """
     witness = come_in(port, "witness", "127.1.0.1", "talk")
     flooders = [come_in(port, f"bounded{n}", f"127.4.0.{1 + n}", "talk") for n in range(count)]
     for sock in flooders:

@@ -1,4 +1,4 @@
-"""Power loss: every message must be on the disk before anybody is sent it, as C{strace} sees it."""
+"""Power loss: each message must be on the disk before it is sent, according to C{strace}."""
 
 import re
 import shutil
@@ -16,13 +16,13 @@ from .outcome import Outcome
 _CALLS = "write,pwrite64,writev,pwritev,fsync,fdatasync,sendto,sendmsg"
 
 _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\(\d+<([^>]*)>)")
-"""Process, call, and what its descriptor is, which only the beginning of a call says."""
+"""Process, call, and the file of its descriptor, which only the beginning of a call has."""
 
 _TOKEN = re.compile(r"tok\d{6}x")
 
 
 def run(short: bool) -> Outcome:
-    """Messages alone and in batches, in a room and the lobby."""
+    """Send messages alone and in batches, in a room and in the lobby."""
     if shutil.which("strace") is None:
         raise SkipTest("strace is not installed")
     if subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode:
@@ -44,7 +44,7 @@ def run(short: bool) -> Outcome:
             number = numbers.setdefault(f"{guest.name} {n}", len(numbers))
             return f"tok{number:06}x"
 
-        # At this pace some travel alone, and some in one commit of many.
+        # At this pace some messages have a commit each, and others share one.
         talk(guests, text, lambda: sum(guest.said for guest in guests) >= most, 2000)
         hear_out(guests)
         receipts = sum(guest.receipts for guest in guests)
@@ -55,7 +55,7 @@ def run(short: bool) -> Outcome:
 
 
 def _judge(trace: Path, receipts: int, outcome: Outcome) -> None:
-    written: set[str] = set()  # in the write-ahead log, but maybe not on the disk
+    written: set[str] = set()  # in the write-ahead log, but perhaps not on the disk
     durable: set[str] = set()
     sent: set[str] = set()
     syncs = early = 0
@@ -79,8 +79,8 @@ def _judge(trace: Path, receipts: int, outcome: Outcome) -> None:
 
 
 def _calls(trace: Path) -> Iterator[tuple[str, str, bool, bool, set[str]]]:
-    """The calls as they happened: name, target, whether this line is its beginning and its end,
-    and the messages in it. A call that others came in between of has two lines."""
+    """Yield the calls in their order: name, target, whether this line is the call's beginning and
+    whether it is its end, and the messages in it. An interrupted call has two lines."""
     unfinished: dict[str, tuple[str, set[str]]] = {}
     with trace.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:

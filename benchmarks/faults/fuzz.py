@@ -1,6 +1,6 @@
 """Mutated sessions, sent to a daemon by the million.
 
-C{FUZZ_SEED=7 python -m benchmarks.faults fuzz} repeats what was sent before with that seed.
+C{FUZZ_SEED=7 python -m benchmarks.faults fuzz} repeats the run with that seed.
 """
 
 import json
@@ -28,7 +28,7 @@ _AT_ONCE = 4
 """Connections."""
 
 _IDLE = 5.0
-"""Seconds in which the pulse is measured with nothing else going on."""
+"""Seconds for which the pulse is measured without other load."""
 
 _GAP = 50.0
 """Milliseconds."""
@@ -37,8 +37,8 @@ _GROWTH = 8 * _MIB
 
 _NAUGHTY = Path(__file__).parents[2] / "tests" / "data" / "blns.json"
 
-# As nc and telnet sent them: what was typed at the prompts, in rooms and in the dialogues, and what
-# telnet sent of its own accord. In braces are a name, a password and a number.
+# Input as nc and telnet sent it: lines typed at the prompts, in rooms and in dialogues, and what
+# telnet sent by itself. Braces contain a name, a password and a number.
 _WAYS_IN = (
     [b""],
     [b"{name}", b""],
@@ -102,7 +102,7 @@ _NASTY = (
     b"\xe3\x80\x80",
 )  # fmt: skip
 
-# What must not be on anyone's screen: controls, also in UTF-8, overrides, isolates and IAC.
+# These must not be on anyone's screen: control characters, also in UTF-8, overrides, isolates, IAC.
 _RAW = re.compile(
     rb"[\x00-\x09\x0b-\x1f\x7f\xff]|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
 )
@@ -111,12 +111,12 @@ _LOGGED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[^\]]+\] [^\x00
 
 
 def run(short: bool) -> Outcome:
-    """A million lines and a hundred thousand streams of telnet; or a few thousand."""
+    """Send a million lines and a hundred thousand telnet streams, or a few thousand of them."""
     outcome = Outcome()
     seed = int(os.environ.get("FUZZ_SEED", "0")) or (1 if short else time.time_ns() % 1_000_000)
     outcome.figures["seed"] = str(seed)
     lines, streams = (5_000, 500) if short else (1_000_000, 100_000)
-    # Without the wait for wrong passwords, in which most of what is sent would be spent.
+    # Without the wait for wrong passwords, which would use up most of the input.
     with Daemon("--max-rooms", "50", "--wrong-passwords", "1000000000") as daemon:
         with Pulse(daemon.port) as idle:
             time.sleep(0.2 if short else _IDLE)
@@ -151,9 +151,9 @@ def run(short: bool) -> Outcome:
 
 @dataclass
 class _Life:
-    """One connection: what it will send, and how it will end.
+    """One connection, with what it will send and how it will end.
 
-    @ivar waiting: pieces that are each written by themselves.
+    @ivar waiting: pieces, each of which is written separately.
     """
 
     socket: socket.socket
@@ -162,12 +162,12 @@ class _Life:
 
 
 class Fuzzer:
-    """Several connections that send mutated sessions, and one that looks on.
+    """Several connections that send mutated sessions, and one that watches.
 
-    @ivar lines: how many it has sent.
-    @ivar streams: how many streams of telnet among them.
-    @ivar lives: how many connections.
-    @ivar seen: what the onlooker saw that nobody should see.
+    @ivar lines: lines sent so far.
+    @ivar streams: telnet streams among them.
+    @ivar lives: connections so far.
+    @ivar seen: what the watcher saw that nobody should see.
     """
 
     def __init__(self, port: int, rng: random.Random) -> None:
@@ -189,9 +189,9 @@ class Fuzzer:
             sock.close()
 
     def send(self, lines: int, streams: int) -> None:
-        """Send so many more.
+        """Send this many more lines and streams.
 
-        @raise TimeoutError: if the daemon takes and says nothing any more.
+        @raise TimeoutError: if the daemon neither reads nor writes any more.
         """
         self._lines_due, self._streams_due = self.lines + lines, self.streams + streams
         while self.lines < self._lines_due or self.streams < self._streams_due:
@@ -261,7 +261,7 @@ class Fuzzer:
             self._die(life)
 
     def _end(self, life: _Life) -> None:
-        """Half-close, which is answered and ended by the daemon; or reset, or just go."""
+        """Half-close a connection, so that the daemon answers and closes; or reset or close it."""
         how = self._rng.randrange(4)
         if how < 2:
             self._lives.pop(life.socket)
@@ -281,12 +281,12 @@ class Fuzzer:
                     if select.select([self._onlooker.socket], [], [], 0)[0]:
                         self._look_on()
             except OSError:
-                pass  # it was ended from the other side
+                pass  # the daemon has ended it
 
     # What is sent
 
     def _script(self) -> Iterator[list[bytes]]:
-        """The life of one connection: lines and streams, each as the pieces it is cut into."""
+        """Return the input of one connection: lines and streams, each cut into pieces."""
         rng = self._rng
         end = rng.choice((b"\n", b"\r\n", b"\r\x00"))
         parts = [rng.choice(_WAYS_IN), *rng.choices(_TALK, k=rng.randrange(40))]
@@ -311,7 +311,7 @@ class Fuzzer:
         return self._cut(line + end, rng.randrange(8))
 
     def _stream(self) -> list[bytes]:
-        """Telnet's commands, mutated. Each stream is cut at another byte."""
+        """Return mutated telnet commands. Each stream is cut at another byte."""
         rng = self._rng
         stream = b"".join(rng.choices(_TELNET, k=rng.randrange(1, 4)))
         for _ in range(rng.randrange(4)):
@@ -319,13 +319,13 @@ class Fuzzer:
             new = rng.choice(_TELNET_BYTES)
             stream = stream[:at] + bytes([new]) + stream[at + rng.randrange(2) :]
         if rng.random() < 0.9:
-            stream += b"\xff\xf0"  # what was begun is ended, or the next lines are lost in it
+            stream += b"\xff\xf0"  # ends what was begun, or the next lines would be lost in it
         at = self.streams % len(stream)
         self.streams += 1
         return [stream[:at], stream[at:]] if at else [stream]
 
     def _cut(self, data: bytes, how: int) -> list[bytes]:
-        """Mostly whole; sometimes in two, or byte by byte if it is short."""
+        """Cut input: mostly not at all, sometimes in two, or into single bytes if it is short."""
         if how == 0:
             at = self._rng.randrange(len(data))
             return [piece for piece in (data[:at], data[at:]) if piece]

@@ -1,4 +1,4 @@
-"""Connections that end, in every way there is, while thousands of their lines wait."""
+"""Connections that end, in every possible way, while thousands of their lines wait."""
 
 import re
 import select
@@ -17,16 +17,16 @@ _HERE = re.compile(rb"\* \d+ pe(?:rson|ople) (?:is|are) in the lobby: (.*)\n")
 _GHOST = re.compile(r"(tls|tcp|proxy)(done|reset|closed|unread|stuffed)\d+")
 
 _FLOOD = b"x\n" * 20_000
-"""40 KB, which at five lines a second take more than an hour."""
+"""40 KB, which take more than an hour at five lines a second."""
 
 _QUEUED = 64
-"""Lines that the server queues before it reads no more."""
+"""Lines that the server queues before it stops reading."""
 
 _OBSERVER = "127.9.0.1"
 
 
 def run(short: bool) -> Outcome:
-    """Floods that end with close_notify, FIN or RST, and others that are half-closed."""
+    """Run floods that end with close_notify, FIN or RST, and others that are half-closed."""
     outcome = Outcome()
     each, lines, rate, patience = (2, 60, 25, 30.0) if short else (15, 200, 5, 120.0)
     options = (
@@ -85,7 +85,7 @@ def run(short: bool) -> Outcome:
                 outcome.target(not present[kind], f"{present[kind]} of {kind} after 2 s")
         if not left:
             for name in ghosts:
-                come_in(daemon.port, name, _OBSERVER).close()  # or it ends with an error
+                come_in(daemon.port, name, _OBSERVER).close()  # else it ends with an error
         heard = _rest(patient)
         observer.watch(0.1)
         outcome.figures[f"half-closed with {lines} lines"] = (
@@ -101,7 +101,8 @@ def run(short: bool) -> Outcome:
 
 
 def _stuff(port: int, observer: "_Observer", outcome: Outcome) -> None:
-    """Send more than there is room for on the way, read all, and close: the FIN waits behind it."""
+    """Send more than the buffers on the way can hold, read everything, and close. The FIN has to
+    wait behind the data."""
     sock = come_in(port, "tcpstuffed0", "127.8.0.1")
     sock.setblocking(False)
     sent = 0
@@ -111,7 +112,7 @@ def _stuff(port: int, observer: "_Observer", outcome: Outcome) -> None:
     except BlockingIOError:
         observer.watch(1.0)
     try:
-        while sock.recv(1 << 16):  # or the kernel answers with a RST itself
+        while sock.recv(1 << 16):  # else the kernel answers with a RST itself
             pass
     except BlockingIOError:
         sock.close()
@@ -124,7 +125,7 @@ def _stuff(port: int, observer: "_Observer", outcome: Outcome) -> None:
 
 
 class _Observer:
-    """Somebody who hears all, and can ask who is here.
+    """Somebody who hears everything, and can ask who is here.
 
     @ivar said: lines heard, by kind of ghost.
     @ivar last_seen: when one of the kind was last present.
@@ -140,13 +141,13 @@ class _Observer:
         self._socket.close()
 
     def watch(self, seconds: float) -> None:
-        """Listen for so long."""
+        """Listen for this many seconds."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._take(left)
 
     def present(self) -> Counter[str]:
-        """How many of each kind are here."""
+        """Return how many ghosts of each kind are present."""
         self._socket.sendall(b"/users lobby\n")
         here = b""
         while not (found := _HERE.search(here)):
@@ -202,27 +203,27 @@ def _end(sock: socket.socket, how: str) -> None:
     sock.setblocking(False)
     try:
         while how == "closed" and sock.recv(1 << 20):
-            pass  # with something unread, the kernel would end it with a RST
+            pass  # with unread data, the kernel would end it with a RST
     except BlockingIOError:
         pass
     sock.close()
 
 
 def _flood_and_take_leave(sock: ssl.SSLSocket) -> None:
-    """Have the server read the lines and the close_notify at once, so no more than one record of
-    them, and wait for its FIN."""
+    """Send the lines and the close_notify in one TLS record, so that the server reads them at once,
+    and wait for its FIN."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     sock.sendall(_FLOOD[:12_000])
     sock.setblocking(False)
     try:
         sock.unwrap()
     except ssl.SSLError:
-        pass  # its answer has not come yet
+        pass  # the answer has not come yet
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
 def _rest(sock: socket.socket) -> bool:
-    """All that is answered ends as it is to."""
+    """Check that everything that is answered ends as it must."""
     received = b""
     while data := sock.recv(65536):
         received += data

@@ -1,5 +1,5 @@
-"""Hundreds of wrong passwords a second, while people log in and chat; and what a stranger learns of
-which names are registered."""
+"""Hundreds of wrong passwords a second while people log in and chat; and whether strangers can find
+out which names are registered."""
 
 import itertools
 import random
@@ -20,12 +20,12 @@ _USUAL = "victim, from where they logged in before"
 _ANSWER = re.compile(rb"! (wrong name|too many wrong|too many people)")
 _KINDS = {b"wrong name": "wrong", b"too many wrong": "throttled", b"too many people": "busy"}
 
-# The limits on connections and lines stand before the one on passwords; away with them.
+# Without the limits on connections and lines, which would take effect before that on passwords.
 _OPEN_DOOR = ("--line-rate", "0", "--connections-per-minute", "0", "--max-waiting", "0")
 
 
 def run(short: bool) -> Outcome:
-    """From one address, and from a hundred."""
+    """Guess from one address, and from a hundred."""
     outcome = Outcome()
     for addresses in (5,) if short else (1, 100):
         _storm(outcome, short, addresses)
@@ -76,10 +76,11 @@ def _storm(outcome: Outcome, short: bool, addresses: int) -> None:
 def guess(
     port: int, addresses: int, pace: int, seconds: float
 ) -> tuple[Mapping[str, list[float]], int]:
-    """Try wrong passwords, so many a second: half of them for one account, half for names that
-    nobody has. A connection tries the next one when the last was answered.
+    """Try this many wrong passwords a second, half of them for one account, half for names that
+    nobody has. Each connection tries the next one when the last was answered.
 
-    @return: for each kind of answer, how long they took; and how many at most had none yet.
+    @return: for each kind of answer, the seconds that the answers took; and the most tries that
+        had no answer at the same time.
     """
     free: list[socket.socket] = []
     by_fd: dict[int, socket.socket] = {}
@@ -105,12 +106,14 @@ def guess(
             sock.sendall(f"/login {name} wrong{number}\n".encode())
             due += 1 / pace
         if not free:
-            due = max(due, time.perf_counter())  # all of them wait: tries are not made up for
+            due = max(
+                due, time.perf_counter()
+            )  # all of them wait, and the tries of this time are not made up for
         most = max(most, len(asked))
         for fd, _ in epoll.poll(max(0.0, due - time.perf_counter()) if free else 0.1):
             sock = by_fd[fd]
             match = _ANSWER.search(sock.recv(4096))
-            if match:  # or else it is the prompt that follows an answer
+            if match:  # otherwise it is the prompt after an answer
                 answers[_KINDS[match[1]]].append(time.perf_counter() - asked.pop(fd))
                 free.append(sock)
         if time.perf_counter() > began + seconds:
@@ -119,11 +122,11 @@ def guess(
 
 
 def log_in_often(port: int, seconds: float) -> Mapping[str, tuple[list[float], int]]:
-    """Log in every half second: from an address that has done nothing, as somebody whom nobody
-    attacks and as the one whom they do; and as the latter from where they logged in before. Who is
-    refused as busy tries again.
+    """Log in every half second: from a clean address, to an account that nobody attacks and to the
+    one under attack; and to the latter from an address from which it logged in before. A login that
+    is refused as C{busy} is tried again.
 
-    @return: for each of them, the seconds until they were in, and how often they were refused.
+    @return: for each of these, the seconds that the logins took, and how often they were refused.
     """
     took: dict[str, tuple[list[float], int]] = {
         "clean": ([], 0),
@@ -162,8 +165,8 @@ def _register(port: int, name: str) -> None:
 
 
 def _tell_apart(outcome: Outcome, tries: int) -> None:
-    """Wrong passwords for a name that is registered and for one that is not, in a random order, by
-    somebody whom no limit holds up."""
+    """Try wrong passwords for a registered name and for an unknown one, in random order, without
+    limits."""
     with (
         Daemon("--password-cost", "6", "--max-login-delay", "0", trusted="127.0.0.0/8") as daemon,
     ):

@@ -1,4 +1,4 @@
-"""Guests who pipeline messages in JSON mode, and keep what they receive to be looked at later."""
+"""Guests who pipeline messages in JSON mode, and keep the events that they receive."""
 
 import json
 import select
@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _WINDOW = 400
-"""Messages that one has on the way at once; the server reads no more than 500."""
+"""Messages that one guest has in flight at once. The server reads no more than 500."""
 
 _TURN = 50
 """Messages in one write."""
 
 
 class Guest:
-    """One of them.
+    """A guest.
 
-    @ivar said: messages sent.
-    @ivar receipts: its own messages that came back, so far.
-    @ivar refused: refusals, so far.
+    @ivar said: messages sent so far.
+    @ivar receipts: its own messages that came back so far.
+    @ivar refused: refusals so far.
     """
 
     def __init__(self, port: int, name: str, room: str = "lobby") -> None:
@@ -42,9 +42,9 @@ class Guest:
         self._rest = b""
 
     def say(self, text: Callable[[int], str]) -> None:
-        """Say as much as there is a window for.
+        """Send as many messages as the window allows.
 
-        @param text: gives the text of the message of this number.
+        @param text: returns the text of the message with this number.
         """
         on_the_way = self.said - self.receipts - self.refused
         if on_the_way + _TURN <= _WINDOW:
@@ -53,7 +53,7 @@ class Guest:
             self.said += _TURN
 
     def receive(self) -> bool:
-        """Take what has arrived; gives back whether there may be more to come."""
+        """Receive what has arrived. Returns whether more may come."""
         try:
             data = self.socket.recv(1024 * 1024)
         except ConnectionError:
@@ -69,17 +69,17 @@ class Guest:
         return bool(data)
 
     def peek(self) -> list[dict[str, Any]]:
-        """All events since the last L{take}."""
+        """Return all events since the last L{take}."""
         return [json.loads(line) for chunk in self._chunks for line in chunk.splitlines()]
 
     def take(self) -> list[dict[str, Any]]:
-        """All events since the last time."""
+        """Return all events since the last call."""
         chunks, self._chunks = self._chunks, []
         return [json.loads(line) for chunk in chunks for line in chunk.splitlines()]
 
 
 def ask(port: int, *lines: str) -> list[dict[str, Any]]:
-    """What is answered to these lines, until the connection is closed."""
+    """Send these lines on a new connection, and return the answers until it is closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         sock.sendall("".join(f"{line}\n" for line in ("/json on", *lines)).encode())
         sock.shutdown(socket.SHUT_WR)
@@ -95,10 +95,10 @@ def talk(
     until: Callable[[], bool],
     pace: float = 1e9,
 ) -> None:
-    """Let them talk all at once.
+    """Let all guests talk at once.
 
-    @param until: whether it is enough; asked a thousand times a second or so.
-    @param pace: messages a second of all of them, at most.
+    @param until: returns whether to stop; called about a thousand times a second.
+    @param pace: the most messages a second, of all together.
     """
     began = time.monotonic()
     before = sum(guest.said for guest in guests)
@@ -113,7 +113,7 @@ def talk(
 
 
 def hear_out(guests: Sequence[Guest], seconds: float = 20) -> None:
-    """Receive until all that they said has come back or was refused."""
+    """Receive until every message has come back or was refused."""
     deadline = time.monotonic() + seconds
     waiting = [g for g in guests if g.receipts + g.refused < g.said]
     while waiting and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Handshakes that stop on the way while people chat over TLS, and renegotiation."""
+"""TLS handshakes that stall while people chat over TLS, and renegotiation."""
 
 import select
 import shutil
@@ -12,11 +12,11 @@ from .outcome import Outcome
 from .tls import Talker, TlsDaemon, hello
 
 _DEADLINE = 10.0
-"""Seconds until all of them are to be gone."""
+"""Seconds within which the server must close all of them."""
 
 
 def run(short: bool) -> Outcome:
-    """Stall handshakes, a third with nothing said, with half a first message, and half-way."""
+    """Stall handshakes: a third of them before, in the middle of, and after the first message."""
     outcome = Outcome()
     count = 12 if short else 500
     with TlsDaemon() as daemon:
@@ -58,8 +58,11 @@ def _stall(daemon: TlsDaemon, count: int) -> Iterator[socket.socket]:
 def _wait(
     stalled: list[socket.socket], alice: Talker, bob: Talker, began: float
 ) -> tuple[float, float, list[float]]:
-    """Chat until all are gone; gives back when the first and the last went, and what each message
-    took. The last is 0 if they have not gone after three times as long as they may take."""
+    """Chat until all stalled connections are closed.
+
+    @return: when the first and the last one were closed, and how long each message took. The second
+        is 0 if some are still open after three times the allowed time.
+    """
     open_still = set(stalled)
     first = last = 0.0
     times: list[float] = []
@@ -78,7 +81,7 @@ def _wait(
 
 
 def _say(alice: Talker, bob: Talker, number: int) -> float:
-    """How long a message takes, in milliseconds."""
+    """Measure how long a message takes, in milliseconds."""
     began = time.perf_counter()
     alice.send(f"message {number}.\n")
     bob.see(f"] alice: message {number}.\n")
@@ -90,7 +93,7 @@ def _p99(times: list[float]) -> float:
 
 
 def _renegotiate(daemon: TlsDaemon) -> str:
-    """What C{openssl s_client} says when it is told to renegotiate."""
+    """Return the output of C{openssl s_client} when it is told to renegotiate."""
     openssl = shutil.which("openssl")
     assert openssl is not None
     where = f"127.0.0.1:{daemon.tls_port}"
@@ -106,7 +109,7 @@ def _renegotiate(daemon: TlsDaemon) -> str:
 
 
 def _descriptors(daemon: TlsDaemon, wanted: int) -> int:
-    """How many it has open, when it has had the time to close what it need not."""
+    """Return the number of open files, after time to close those that are not needed."""
     until = time.monotonic() + 10
     while daemon.descriptors > wanted and time.monotonic() < until:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""C{kill -9} in the middle of a flood, over and over: what was confirmed must be in the log."""
+"""C{kill -9} during a flood, again and again: the log must contain every confirmed message."""
 
 import random
 import shutil
@@ -19,7 +19,7 @@ _TARGET = 1.0
 
 
 def run(short: bool) -> Outcome:
-    """A hundred times."""
+    """Kill the daemon a hundred times."""
     outcome = Outcome()
     kills = 3 if short else 100
     confirmed = Confirmed(outcome)
@@ -68,7 +68,7 @@ def run(short: bool) -> Outcome:
 
 
 def _restart(daemon: Daemon) -> float:
-    """Seconds until somebody is greeted."""
+    """Return the seconds until somebody is greeted."""
     began = time.monotonic()
     daemon.start()
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=20) as sock:

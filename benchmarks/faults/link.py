@@ -1,8 +1,8 @@
-"""A network link that goes down under people who are there, as when a laptop is closed: they are
-gone for everybody soon, their own client says so, and nothing that did not arrive counts as read.
+"""A network link that goes down while people are connected, as when a laptop is closed: their
+sessions soon end, their own client says so, and no message that did not arrive counts as read.
 
-The daemon and those who vanish are in network namespaces of their own, which only root can make.
-A bystander is on a UNIX socket of the daemon.
+The daemon and the clients that vanish are in separate network namespaces, which only root can make.
+A bystander is connected to a UNIX socket of the daemon.
 """
 
 import os
@@ -24,19 +24,19 @@ from .outcome import Outcome
 _SERVER, _LAPTOP = "192.0.2.1/24", "192.0.2.2/24"
 
 _SHORT = ("--keepalive", "2", "--stuck-after", "4")
-"""So that the short form takes 4 seconds instead of 120."""
+"""Options with which the short form takes 4 seconds instead of 120."""
 
 _WITHIN = 130.0
-"""Seconds in which they are to be gone, with the default options."""
+"""Seconds within which the sessions must end, with the default options."""
 
 _PATIENCE = 300.0
-"""Seconds after which somebody who is still there counts as there for good."""
+"""Seconds after which a session that is still there counts as there for ever."""
 
 
 class _Seat:
     """A connection of one person, and what they see.
 
-    @ivar seen: all of it, so far.
+    @ivar seen: everything so far.
     """
 
     def __init__(self, reads: int, writes: Callable[[bytes], object]) -> None:
@@ -55,7 +55,7 @@ class _Seat:
 
 
 def run(short: bool) -> Outcome:
-    """Put the link down under a person with nc and one with twisted-chat, and speak to them."""
+    """Take the link down while one person uses nc and another twisted-chat, and speak to them."""
     outcome = Outcome()
     directory = Path(tempfile.mkdtemp(prefix="chat-"))
     path = directory / "chat.sock"
@@ -113,7 +113,7 @@ def run(short: bool) -> Outcome:
 
 
 def _who(seat: _Seat) -> str:
-    """Who is in the lobby."""
+    """Return the people in the lobby."""
     before = len(seat.seen)
     seat.type("/users")
     _until(lambda: "in the lobby: " in seat.seen[before:], seat)
@@ -121,7 +121,7 @@ def _who(seat: _Seat) -> str:
 
 
 def _until(come: Callable[[], bool], *seats: _Seat, patience: float = 60) -> None:
-    """Read until this is so, or not any more."""
+    """Read until the condition holds, or time is up."""
     deadline = time.monotonic() + patience
     while not come() and time.monotonic() < deadline:
         for seat in select.select(seats, [], [], 0.1)[0]:
@@ -130,9 +130,9 @@ def _until(come: Callable[[], bool], *seats: _Seat, patience: float = 60) -> Non
 
 @contextmanager
 def _link() -> Iterator[tuple[str, str]]:
-    """Two network namespaces with a link between them; gives their names.
+    """Make two network namespaces with a link between them, and yield their names.
 
-    @raise SkipTest: if that is not permitted, or there is no C{ip}.
+    @raise SkipTest: if that is not permitted, or C{ip} is not installed.
     """
     names = [f"chat-{os.getpid()}-{side}" for side in ("server", "laptop")]
     with ExitStack() as stack:
@@ -160,7 +160,7 @@ def _in(namespace: str) -> Sequence[str]:
 
 @contextmanager
 def _program(namespace: str, *command: str) -> Iterator[_Seat]:
-    """A program that somebody joins with."""
+    """A program with which somebody joins."""
     process = subprocess.Popen(
         [*_in(namespace), *command],
         stdin=subprocess.PIPE,
@@ -179,7 +179,7 @@ def _program(namespace: str, *command: str) -> Iterator[_Seat]:
 
 @contextmanager
 def _bystander(path: Path) -> Iterator[_Seat]:
-    """Somebody whom the link has nothing to do with."""
+    """Somebody who does not use the link."""
     with closing(socket.socket(socket.AF_UNIX)) as sock:
         sock.connect(str(path))
         yield _Seat(sock.fileno(), sock.sendall)

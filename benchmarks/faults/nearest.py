@@ -1,5 +1,5 @@
-"""One address whose guests ask for people and rooms that are not there, all with names like those
-that are: finding what was meant must not hold up anybody else."""
+"""Guests from one address who ask for people and rooms that do not exist but have names similar to
+existing ones: finding what they meant must not delay anybody else."""
 
 import socket
 import time
@@ -13,13 +13,13 @@ from .pulse import Pulse
 _GUESTS = 49
 _LENGTH = 32
 _PACE = 10_000
-"""Bytes a second of all of them."""
+"""Bytes a second, of all guests together."""
 
 _TYPED = ("/dm {} x\n", "/users {}\n", "/leave {}\n", "/history {}\n")
 
 
 def run(short: bool) -> Outcome:
-    """Somebody at another address talks, before it and meanwhile."""
+    """Measure somebody at another address who talks, before and meanwhile."""
     outcome = Outcome()
     seconds, rounds = (0.5, 1) if short else (15.0, 3)
     with (
@@ -32,9 +32,7 @@ def run(short: bool) -> Outcome:
             with Pulse(daemon.port) as quiet:
                 time.sleep(seconds)
             attack = others.submit(_ask, daemon.port, "abcdef"[number], seconds + 2)
-            time.sleep(
-                2
-            )  # until they are in; they have an address and names of their own each time
+            time.sleep(2)  # until they have joined, with another address and other names each time
             with Pulse(daemon.port) as meanwhile:
                 time.sleep(seconds)
             outcome.figures[f"round {number + 1}, quiet"] = _figures(quiet)
@@ -62,7 +60,7 @@ def _figures(pulse: Pulse) -> str:
 
 
 def _ask(port: int, letter: str, seconds: float) -> int:
-    """Be the guests for so long; gives back how many lines were answered."""
+    """Be the guests for this many seconds. Returns how many lines were answered."""
     guests = [
         come_in(port, letter * (_LENGTH - 2) + f"{number:02}", f"127.0.5.{ord(letter)}")
         for number in range(_GUESTS)

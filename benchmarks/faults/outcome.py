@@ -1,16 +1,16 @@
-"""What came of a fault."""
+"""The result of a fault."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Outcome:
-    """What came of a fault.
+    """The result of a fault.
 
-    @ivar figures: what was measured, by name, as it is to be read.
-    @ivar broken: promises that were not kept, a sentence each. Whether something was fast or small
-        enough is not among them, as the machine has a say in that.
-    @ivar missed: targets of time or memory that were not reached, a sentence each.
+    @ivar figures: name -> figure, as text for people.
+    @ivar broken: promises that were not kept, a sentence each. Targets of time and memory are not
+        among them, because they depend on the machine.
+    @ivar missed: targets of time or memory that were missed, a sentence each.
     """
 
     figures: dict[str, str] = field(default_factory=dict)
@@ -18,11 +18,11 @@ class Outcome:
     missed: list[str] = field(default_factory=list)
 
     def promise(self, kept: bool, sentence: str) -> None:
-        """Note a promise that was not kept."""
+        """Add this sentence to L{broken} unless the promise was kept."""
         if not kept:
             self.broken.append(sentence)
 
     def target(self, reached: bool, sentence: str) -> None:
-        """Note a target that was not reached."""
+        """Add this sentence to L{missed} unless the target was reached."""
         if not reached:
             self.missed.append(sentence)

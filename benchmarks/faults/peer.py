@@ -1,14 +1,14 @@
-"""The other end of a connection, which reads all it gets."""
+"""A client connection that reads everything it is sent."""
 
 import socket
 from types import TracebackType
 
 PATIENCE = 60.0
-"""Seconds until what is awaited counts as lost."""
+"""Seconds until something that is awaited counts as lost."""
 
 
 class Peer:
-    """A bare connection to a port of loopback."""
+    """A bare connection to a port on loopback."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
@@ -33,7 +33,7 @@ class Peer:
         self.socket.sendall(data.encode() if isinstance(data, str) else data)
 
     def see(self, expected: bytes) -> bytes:
-        """Read until this has come; gives back what came before it.
+        """Read until these bytes have come, and return what came before them.
 
         @raise ConnectionError: if the connection ends instead.
         """
@@ -44,17 +44,17 @@ class Peer:
         return before
 
     def take(self) -> int:
-        """Read once; gives back how many bytes came."""
+        """Read once, and return how many bytes came."""
         data = self.socket.recv(262144)
         self._received += data
         return len(data)
 
     def line(self) -> bytes:
-        """The next line, without its end."""
+        """Return the next line, without its end."""
         return self.see(b"\n")
 
     def rest(self) -> bytes:
-        """Everything until the connection ends, be it with a reset."""
+        """Return everything until the connection ends, even with a reset."""
         try:
             while self.take():
                 pass

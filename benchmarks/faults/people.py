@@ -1,4 +1,4 @@
-"""People who chat while something goes on, and how long what they say takes to arrive."""
+"""People who chat during a fault, and how long their messages take to arrive."""
 
 import multiprocessing
 import re
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 PATIENCE = 60.0
-"""Seconds until what is awaited counts as lost."""
+"""Seconds until something that is awaited counts as lost."""
 
 NOBODY = ""
-"""The networks that a daemon trusts if it is to take all of loopback for strangers."""
+"""C{--trusted-networks} of a daemon that treats all of loopback as strangers."""
 
 _TIMED = re.compile(rb"timed(\d+)\.")
 
@@ -23,15 +23,15 @@ _TIMED = re.compile(rb"timed(\d+)\.")
 class People:
     """Guests in one room who speak in turn.
 
-    @ivar lost: deliveries that did not come.
+    @ivar lost: deliveries that did not arrive.
     """
 
     def __init__(
         self, port: int, count: int, name: str = "person", room: str = "", source: str = "127.1.0.1"
     ) -> None:
         """
-        @param room: where they talk; the lobby, if empty.
-        @param source: the address that they come from.
+        @param room: the room in which they talk; the lobby if empty.
+        @param source: the address from which they connect.
         """
         self.sockets: list[socket.socket] = []
         self.lost = 0
@@ -45,16 +45,16 @@ class People:
             self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def close(self) -> None:
-        """Let them go."""
+        """Close their connections."""
         self._epoll.close()
         for sock in self.sockets:
             sock.close()
 
     def chat(self, seconds: float, pace: float) -> list[float]:
-        """Let them talk for so long.
+        """Let them talk for this many seconds.
 
         @param pace: messages a second, of all together.
-        @return: for each delivery, the seconds that it took.
+        @return: the seconds that each delivery took.
         """
         said: dict[int, float] = {}
         latencies: list[float] = []
@@ -83,7 +83,7 @@ class People:
 
 
 def come_in(port: int, name: str, source: str = "127.1.0.1", room: str = "") -> socket.socket:
-    """A connection that is in as a guest, in a room if one is given."""
+    """Connect and join as a guest, and join a room if one is given."""
     sock = connect(port, source)
     sock.sendall(f"/guest {name}\n".encode())
     see(sock, b"the commands.\n")
@@ -94,14 +94,14 @@ def come_in(port: int, name: str, source: str = "127.1.0.1", room: str = "") -> 
 
 
 def connect(port: int, source: str) -> socket.socket:
-    """A connection from this address."""
+    """Connect from this address."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 def see(sock: socket.socket, expected: bytes) -> bytes:
-    """Receive until this has come; gives back all that has."""
+    """Receive until these bytes have come, and return everything received."""
     received = b""
     while expected not in received:
         data = sock.recv(65536)
@@ -112,29 +112,29 @@ def see(sock: socket.socket, expected: bytes) -> bytes:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close it with a RST."""
+    """Close a connection with a RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 def attackers(count: int = 1) -> ProcessPoolExecutor:
-    """Processes of their own for those who do harm, so that they do not hold up who measures."""
+    """Return separate processes for attackers, so that they do not delay the measurement."""
     return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def raise_descriptors() -> None:
-    """As many open files as this process, and those that it starts, may have."""
+    """Raise the open-file limit of this process, and those that it starts, as far as allowed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them does not exceed."""
+    """Return the value that this share of the values does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 def spread(values: Sequence[float]) -> str:
-    """Milliseconds: the median, the 99th percentile and the worst."""
+    """Return the median, the 99th percentile and the worst, in milliseconds, as text."""
     if not values:
         return "none"
     shown = (statistics.median(values), percentile(values, 0.99), max(values))
@@ -142,10 +142,10 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratio(quiet: Sequence[Sequence[float]], storm: Sequence[Sequence[float]]) -> tuple[float, str]:
-    """How much longer deliveries took in a storm than in the quiet before it.
+    """Compare the latencies during a fault with those of the quiet time before it.
 
     @param quiet: latencies, for each round.
-    @return: the median, over the rounds, of the quotient of the 99th percentiles; and in words.
+    @return: the median, over the rounds, of the ratio of the 99th percentiles; and as text.
     """
     quotients = [
         percentile(loud, 0.99) / percentile(still, 0.99)

@@ -1,6 +1,6 @@
-"""Somebody who says something every 10 ms and measures how long it takes to come back.
+"""A client that says something every 10 ms and measures the round trip.
 
-In a process of its own, so that nothing else here gets in its way:
+It runs in a process of its own, so that nothing else delays it:
 
     python -m benchmarks.faults.pulse PORT
 
@@ -21,9 +21,9 @@ _EVERY = 0.01
 
 
 class Pulse:
-    """A clean client beside what is done to the daemon.
+    """A clean client during a fault.
 
-    @ivar trips: milliseconds that each round trip took, once it has ended.
+    @ivar trips: milliseconds of each round trip, once the client has ended.
     """
 
     def __init__(self, port: int) -> None:
@@ -38,7 +38,7 @@ class Pulse:
             text=True,
         )
         assert self._process.stdout is not None
-        self._process.stdout.readline()  # it is in
+        self._process.stdout.readline()  # it has joined
         return self
 
     def __exit__(
@@ -59,7 +59,7 @@ class Pulse:
 
 
 def beat(port: int) -> None:
-    """Be that somebody until the input ends."""
+    """Be that client until the input ends."""
     trips: list[float] = []
     with Peer(port) as peer:
         peer.send("/json on\n/guest metronome\n")
@@ -77,7 +77,7 @@ def beat(port: int) -> None:
 
 
 def _listen(peer: Peer, until: float) -> None:
-    """Read what others say, until it is time."""
+    """Read what others say until the next line is due."""
     while (left := until - time.monotonic()) > 0:
         if select.select([peer.socket], [], [], min(left, PATIENCE))[0]:
             peer.take()

@@ -1,4 +1,4 @@
-"""Many register one name at the same moment: one gets it, and everyone else is told so."""
+"""Many people register one name at the same moment: one succeeds, and the others are told so."""
 
 import json
 from typing import Any
@@ -19,16 +19,16 @@ _SPELLINGS = (
     "rac\u0435r{0}",
     "racer{1}",
 )
-"""Of one name: in case and width, and with a look-alike letter and digit."""
+"""Variants of one name: in case and width, and with a look-alike letter and digit."""
 
 _DIGITS = (("0", "o"), ("1", "l"))
-"""Pairs of which one looks like the other."""
+"""Pairs of names that look alike."""
 
 _TAKEN = frozenset({"name-taken", "name-registered"})
 
 
 def run(short: bool) -> Outcome:
-    """Once, or ten times with names of their own."""
+    """Run the race once, or ten times with different names."""
     outcome = Outcome()
     with Daemon() as daemon:
         for race in range(1 if short else 10):
@@ -38,7 +38,7 @@ def run(short: bool) -> Outcome:
 
 
 def _race(port: int, outcome: Outcome, race: int) -> None:
-    """Let them all ask at once, then see whose the name is."""
+    """Let all of them register at once, then find out who has the name."""
     one, other = _DIGITS[race % 2]
     names = [s.format(f"-{race}-{one}", f"-{race}-{other}") for s in _SPELLINGS]
     people = [Peer(port) for _ in range(_PEOPLE)]
@@ -72,7 +72,7 @@ def _race(port: int, outcome: Outcome, race: int) -> None:
 
 
 def _answer(person: Peer) -> dict[str, Any]:
-    """What came of it; before that there may be remarks."""
+    """Return the answer to the registration. Notices may come before it."""
     while True:
         line = person.line()
         if line.startswith(b"{"):

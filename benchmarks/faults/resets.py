@@ -1,4 +1,4 @@
-"""Connections that are dropped, at once and after every byte of a login."""
+"""Connections that are closed or reset, at once and after every byte of a login."""
 
 import os
 import select
@@ -24,11 +24,11 @@ _DIALOGUES = (
 
 
 def run(short: bool) -> Outcome:
-    """A hundred thousand that say nothing, and every beginning of a dialogue."""
+    """Run a hundred thousand connections that say nothing, and every beginning of a dialogue."""
     outcome = Outcome()
     drops, rounds = (300, 1) if short else (100_000, 20)
     with Daemon() as daemon:
-        come_in(daemon.port, "first").close()  # so that all that it needs is open
+        come_in(daemon.port, "first").close()  # so that it has opened all files that it needs
         alice = connect(daemon.port, "127.0.0.1")
         alice.sendall(b"/register alice sesame123\n/quit\n")
         while alice.recv(4096):
@@ -62,7 +62,7 @@ def run(short: bool) -> Outcome:
 
 
 def _drop(port: int, count: int) -> None:
-    """So many connect and go, every other one with a RST."""
+    """Open and close this many connections, every other one with a RST."""
     for number in range(count):
         sock = socket.socket()
         sock.bind((f"127.0.{1 + number % 100}.1", 0))
@@ -74,7 +74,7 @@ def _drop(port: int, count: int) -> None:
 
 
 def _dialogues(port: int, rounds: int) -> int:
-    """Each beginning of each dialogue ends in a RST: at once, or when something was answered."""
+    """Reset each beginning of each dialogue: at once, or after an answer."""
     count = 0
     for number in range(rounds):
         for dialogue in _DIALOGUES:
@@ -89,7 +89,7 @@ def _dialogues(port: int, rounds: int) -> int:
 
 
 def _settled_files(pid: int, wanted: int = 0) -> int:
-    """The open files of a process, when they are as many as wanted, or do not change any more."""
+    """Return a process's number of open files, once it is the expected one or stable."""
     until = time.monotonic() + PATIENCE
     before, same = -1, 0
     while True:

@@ -1,4 +1,4 @@
-"""New certificates, SIGHUP after SIGHUP, and SIGTERM, while people chat."""
+"""New certificates, many SIGHUPs, and SIGTERM, while people chat."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from .tls import Talker, TlsDaemon, make_certificate
 
 
 def run(short: bool) -> Outcome:
-    """All three on one daemon, with and without TLS."""
+    """Run all three on one daemon, with and without TLS."""
     outcome = Outcome()
     with TlsDaemon() as daemon:
         _certificates(daemon, outcome, 2 if short else 20)
@@ -24,7 +24,7 @@ def run(short: bool) -> Outcome:
 
 
 def _certificates(daemon: TlsDaemon, outcome: Outcome, rounds: int) -> None:
-    """How long a new certificate takes to be shown, without a signal and with one."""
+    """Measure how soon a new certificate is used, without a signal and with one."""
     times: list[float] = []
     with Talker(daemon, "alice", over_tls=True) as alice:
         for number in range(rounds):
@@ -45,7 +45,7 @@ def _certificates(daemon: TlsDaemon, outcome: Outcome, rounds: int) -> None:
 
 
 def _hang_ups(daemon: TlsDaemon, outcome: Outcome, count: int) -> None:
-    """Nobody is dropped, and no message lost."""
+    """Check that nobody is disconnected, and no message lost."""
     with (
         Talker(daemon, "alice", over_tls=True) as alice,
         Talker(daemon, "bob", over_tls=False) as bob,
@@ -65,7 +65,7 @@ def _hang_ups(daemon: TlsDaemon, outcome: Outcome, count: int) -> None:
 
 
 class _Sender:
-    """Somebody who says something all the time, and counts what came back."""
+    """Somebody who talks all the time, and counts the receipts."""
 
     def __init__(self, daemon: TlsDaemon, number: int) -> None:
         self.name = f"sender{number}"
@@ -79,7 +79,7 @@ class _Sender:
         self._thread.start()
 
     def end(self) -> int:
-        """Wait until the connection has ended; gives back how many receipts there were."""
+        """Wait until the connection has ended, and return the number of receipts."""
         self._thread.join(30)
         return self.kept
 
@@ -102,7 +102,7 @@ class _Sender:
 
 
 def _end(daemon: TlsDaemon, outcome: Outcome, senders: int) -> None:
-    """SIGTERM under load; then every receipt is looked for in the history."""
+    """Send SIGTERM under load; then look for the message of every receipt in the history."""
     everyone = [_Sender(daemon, number) for number in range(senders)]
     for sender in everyone:
         sender.start()
@@ -121,7 +121,7 @@ def _end(daemon: TlsDaemon, outcome: Outcome, senders: int) -> None:
 
 
 def _stored(daemon: TlsDaemon) -> Counter[str]:
-    """How many messages of each sender are in the database."""
+    """Return the number of messages of each sender in the database."""
     with closing(sqlite3.connect(daemon.directory / "chat.db")) as database:
         rows = database.execute("SELECT author, count(DISTINCT text) FROM messages GROUP BY author")
         return Counter(dict(rows))

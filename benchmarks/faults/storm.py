@@ -1,4 +1,5 @@
-"""Thousands who are idle, and thousands at the door who never end a line, while people chat."""
+"""Thousands of idle sessions, and thousands of connections that never end a line, while people
+chat."""
 
 import select
 import socket
@@ -14,7 +15,7 @@ _MIB = 2**20
 
 
 def run(short: bool) -> Outcome:
-    """With the usual limit on those who wait, and with one that only their time ends."""
+    """Run it with the default C{--max-waiting}, and with one that is never reached."""
     raise_descriptors()
     outcome = Outcome()
     for waiting in 100, 3000:
@@ -62,10 +63,10 @@ def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
 
 
 def drip(port: int, count: int, number: int, arrival: float, patience: float) -> list[float]:
-    """So many connect, each from an address of its own, and send a byte a second.
+    """Open this many connections, each from an address of its own, that send a byte a second.
 
-    @param arrival: seconds over which they come.
-    @return: for each that the server sent away, how many seconds it was there.
+    @param arrival: seconds within which they connect.
+    @return: for each connection that the server closed, the seconds that it was open.
     """
     raise_descriptors()
     epoll = select.epoll()
@@ -91,11 +92,11 @@ def drip(port: int, count: int, number: int, arrival: float, patience: float) ->
                 stayed.append(time.monotonic() - since)
                 sock.close()
                 del there[fd]
-        # A twentieth of them each time, so that each sends a byte a second.
+        # A twentieth of them at a time, so that each sends a byte a second.
         for sock, _ in list(there.values())[turns % 20 :: 20]:
             try:
                 sock.send(b"x")
             except OSError:
-                continue  # sent away; there is an end to be read
+                continue  # closed by the server; its end can be read
         turns += 1
     return stayed

@@ -1,4 +1,4 @@
-"""Readers that never read while messages pass: what they cost, and that nobody else notices."""
+"""Readers that never read while messages pass: what they cost, and whether others lose messages."""
 
 import select
 import socket
@@ -12,14 +12,14 @@ _BATCH = 1000
 
 _MIB = 2**20
 
-# Readers that are stuck, messages, each alone or not, MiB that they may cost.
+# Stuck readers, messages, whether one at a time, MiB that the readers may cost.
 _SHORT = [(10, 60_000, False, 12)]
 _FULL = [(1, 1_000_000, False, 2), (1000, 1_000_000, False, 150), (1000, 60_000, True, 150)]
 
 
 def run(short: bool) -> Outcome:
-    """One reader that never reads and a thousand, with messages in batches and one by one; and
-    none, as memory grows somewhat in any case."""
+    """Measure one stuck reader and a thousand, with messages in batches and one at a time; and
+    none, because memory grows a little in any case."""
     outcome = Outcome()
     usual = 0.0 if short else _grown(0, 1_000_000, lone=False)[0] / _MIB
     if not short:
@@ -35,17 +35,17 @@ def run(short: bool) -> Outcome:
 
 
 def _grown(stuck: int, messages: int, *, lone: bool) -> tuple[int, int]:
-    """Let this many readers stop reading, then say so many messages.
+    """Let this many readers stop reading, then send messages.
 
-    @param lone: say each message by itself, when the one before it has been delivered.
-    @return: bytes of the server's own memory, at the end more than at the start; and messages
-        that a reader who reads did not get.
+    @param lone: send each message when the one before it has been delivered.
+    @return: the growth of the server's private memory, in bytes; and the number of messages that
+        a reader who reads did not get.
     """
     with Daemon("--stuck-after", "3600") as daemon:
         sleepers = [_join(daemon.port, n, receive_buffer=4096) for n in range(stuck)]
         reader = _join(daemon.port, stuck)
         speaker = _join(daemon.port, stuck + 1)
-        _say(speaker, reader, 2000, 1 if lone else _BATCH)  # so that what is kept anyway is there
+        _say(speaker, reader, 2000, 1 if lone else _BATCH)  # allocates what is kept in any case
         before = resident_bytes(daemon.pid)
         lost = _say(speaker, reader, messages, 1 if lone else _BATCH)
         grown = resident_bytes(daemon.pid) - before
@@ -67,7 +67,7 @@ def _join(port: int, number: int, receive_buffer: int = 0) -> socket.socket:
 
 
 def _say(speaker: socket.socket, reader: socket.socket, messages: int, batch: int) -> int:
-    """Say messages, so many in flight; gives back how many of them did not come."""
+    """Send messages, with this many in flight, and return how many did not arrive."""
     said = got = 0
     buffer = bytearray(1024 * 1024)
     while got < messages:

@@ -1,4 +1,4 @@
-"""Telnet commands, and other bytes that are no line, as fast as they are read."""
+"""Telnet commands, and other input than lines, as fast as the server reads them."""
 
 import re
 import select
@@ -30,7 +30,7 @@ _SEEN = re.compile(rb'"from":"bystander","text":"line (\d+)"')
 
 
 def run(short: bool) -> Outcome:
-    """One connection and fifty, half of them logged in, of one address; and somebody who talks."""
+    """Run one connection and fifty, half of them logged in, while somebody talks."""
     outcome = Outcome()
     with attackers() as pool:
         for count in (10,) if short else (1, 50):
@@ -51,7 +51,7 @@ def _measure(
     latencies: list[float] = []
     cpu = 0.0
     with Daemon(
-        # The limits on newcomers would keep most of the fifty out.
+        # Without the limits on newcomers, which would refuse most of the fifty.
         *("--shared-networks", "", "--connections-per-minute", "0", "--max-waiting", "0"),
         trusted="127.1.0.0/16",
     ) as daemon:
@@ -60,7 +60,7 @@ def _measure(
         for n in range(rounds):
             source = f"127.2.{n}.1"
             sending = pool.submit(send, daemon.port, source, stream, count, seconds + 1)
-            time.sleep(0.5)  # until they are there
+            time.sleep(0.5)  # until they have joined
             before = cpu_seconds(daemon.pid)
             latencies += bystander.talk(seconds)
             cpu += cpu_seconds(daemon.pid) - before
@@ -82,7 +82,7 @@ def _measure(
 class Bystander:
     """Somebody in the lobby who says a line every 50 ms, and waits for no receipt before the next.
 
-    @ivar lost: receipts that did not come.
+    @ivar lost: receipts that did not arrive.
     """
 
     def __init__(self, port: int) -> None:
@@ -96,7 +96,7 @@ class Bystander:
         self._socket.close()
 
     def talk(self, seconds: float) -> list[float]:
-        """Talk for so long; gives back the seconds that each receipt took."""
+        """Talk for this many seconds, and return the seconds that each receipt took."""
         said: dict[int, float] = {}
         latencies: list[float] = []
         rest = b""
@@ -120,8 +120,8 @@ class Bystander:
 
 
 def send(port: int, source: str, stream: str, count: int, seconds: float) -> int:
-    """Send a stream on so many connections as fast as they take it, every other of them logged in;
-    what comes is read. Gives back the bytes sent."""
+    """Send a stream on this many connections, every other of them logged in, as fast as the server
+    takes it, and read what it sends. Returns the bytes sent."""
     poll = select.epoll()
     by_fd = {}
     for n in range(count):

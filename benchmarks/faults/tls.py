@@ -13,7 +13,7 @@ from benchmarks.daemon import Daemon
 
 
 def make_certificate(path: Path, name: str) -> None:
-    """Put a key and a certificate of its own into a file, at one blow."""
+    """Write a key and a self-signed certificate to a file, atomically."""
     new = path.with_suffix(".new")
     openssl = shutil.which("openssl")
     assert openssl is not None
@@ -31,9 +31,9 @@ def make_certificate(path: Path, name: str) -> None:
 
 
 class TlsDaemon(Daemon):
-    """A daemon that listens on TLS besides.
+    """A daemon that also listens with TLS.
 
-    @ivar certificate: the file that its certificate is in.
+    @ivar certificate: the file with its key and certificate.
     """
 
     def __init__(self, *options: str) -> None:
@@ -54,15 +54,15 @@ class TlsDaemon(Daemon):
 
     @property
     def descriptors(self) -> int:
-        """How many files it has open."""
+        """Return the number of its open files."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
-        """A connection to the port with TLS, on which nothing has been said."""
+        """Connect to the port with TLS, without sending anything."""
         return socket.create_connection(("127.0.0.1", self.tls_port), 30, (source, 0))
 
     def shown(self) -> bytes:
-        """The certificate that is shown to somebody who connects now."""
+        """Return the certificate that a new connection gets."""
         with client_context().wrap_socket(self.connect()) as sock:
             shown = sock.getpeercert(binary_form=True)
         assert shown is not None
@@ -70,7 +70,7 @@ class TlsDaemon(Daemon):
 
 
 class Talker:
-    """Somebody who is in, on a plain connection or with TLS."""
+    """Somebody who has joined, on a plain connection or with TLS."""
 
     def __init__(self, daemon: TlsDaemon, name: str, *, over_tls: bool) -> None:
         if over_tls:
@@ -97,7 +97,7 @@ class Talker:
         self.socket.sendall(text.encode())
 
     def see(self, expected: str) -> None:
-        """Read until this has come.
+        """Read until these bytes have come.
 
         @raise ConnectionError: if the connection has ended.
         """
@@ -111,7 +111,7 @@ class Talker:
 
 
 def hello() -> bytes:
-    """What a client with TLS says first."""
+    """Return the first message of a TLS client."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context().wrap_bio(incoming, outgoing)
     try:

@@ -1,4 +1,4 @@
-"""Connections that are reset just after a login: what they were not shown is not read."""
+"""Connections that are reset just after a login: messages that they did not show stay unread."""
 
 import time
 
@@ -9,12 +9,12 @@ from .peer import Peer
 from .people import reset
 
 _LONGEST = 0.02
-"""Seconds after which the last connection is reset; the first is at once."""
+"""Seconds after which the last connection is reset. The first is reset at once."""
 
 
 def run(short: bool) -> Outcome:
-    """Many accounts with a private message each; one connection of each is reset after its login,
-    one after another time than the other."""
+    """Send a private message to many accounts. Log in to each on a connection that is reset, each
+    after another time."""
     outcome = Outcome()
     count = 12 if short else 480
     names = [f"reader{number}" for number in range(count)]
@@ -40,7 +40,7 @@ def run(short: bool) -> Outcome:
 
 
 def _is_shown(port: int, name: str) -> bool:
-    """Log in; is the message among what is shown?"""
+    """Log in, and return whether the message is shown."""
     with Peer(port) as peer:
         peer.send(f"/login {name} sesame123\n/quit\n")
         return f"secret of {name}\n".encode() in peer.rest()
