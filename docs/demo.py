@@ -1,7 +1,7 @@
-"""A server and three people who talk, side by side: C{make demo}.
+"""Shows a server and three people who talk, side by side: C{make demo}.
 
-In tmux, where it is installed, with the client on a terminal; otherwise in three windows. Leaving
-tmux, or closing the windows, ends it all, and leaves nothing behind.
+If tmux is installed, the clients run there, on terminals; otherwise in three windows. The
+demonstration ends when tmux is left or the windows are closed, and leaves nothing behind.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ _SAID = (
     ("bob", "hi alice :-) and these are three clients of it"),
     ("carol", "/me waves"),
     ("bob", "carol: try /dm alice psst, or /join tea"),
-    ("alice", "type here, all of it works; /help lists what there is, /quit leaves"),
+    ("alice", "type here, all of it works; /help lists the commands, /quit leaves"),
 )
 _OPTIONS = {
     "mouse": "on",
-    "status-left": " Ctrl-B and an arrow: another person. Ctrl-B d: the end ",
+    "status-left": " Ctrl-B and an arrow: another person. Ctrl-B d: end ",
     "status-left-length": "80",
     "status-right": "",
     "window-status-current-format": "",
@@ -37,7 +37,7 @@ _OPTIONS = {
 
 @contextlib.contextmanager
 def server(directory: Path) -> Iterator[int]:
-    """A server on loopback, on a port that was free; it is gone in the end."""
+    """Run a server on a free port of loopback, and yield the port."""
     log = directory / "log"
     options = ["-n", "--pidfile=", f"--logfile={log}", "chat", "--password-cost", "4"]
     process = subprocess.Popen(
@@ -55,14 +55,14 @@ def server(directory: Path) -> Iterator[int]:
 
 
 def client(name: str, port: int, *options: str) -> list[str]:
-    """The command of somebody's client."""
+    """Return the command that starts somebody's client."""
     who = ["--guest", "--name", name, "localhost", str(port)]
     return [str(_SCRIPTS / "twisted-chat"), *options, *who]
 
 
 def in_tmux(directory: Path, port: int) -> None:
-    """Three panes, until tmux is left."""
-    # A tmux server for us alone, without anybody's configuration.
+    """Show three panes, until tmux is left."""
+    # A tmux server of its own, without the user's configuration.
     tmux = ["tmux", "-f", os.devnull, "-S", str(directory / "tmux")]
     environment = {name: value for name, value in os.environ.items() if name != "TMUX"}
 
@@ -87,7 +87,7 @@ def in_tmux(directory: Path, port: int) -> None:
             pane = f"demo:0.{_PEOPLE.index(who)}"
             run("send-keys", "-t", pane, "-l", line)
             run("send-keys", "-t", pane, "Enter")
-            time.sleep(0.3)  # so that one answers the other
+            time.sleep(0.3)  # so that the answer comes after the question
         run("select-pane", "-t", "demo:0.0")
         subprocess.run([*tmux, "attach-session", "-t", "demo"], check=False, env=environment)
     finally:
@@ -97,7 +97,7 @@ def in_tmux(directory: Path, port: int) -> None:
 
 
 def in_windows(port: int) -> None:
-    """Three windows, until all are closed."""
+    """Show three windows, until all are closed."""
     windows = [subprocess.Popen(client(name, port, "--gui")) for name in _PEOPLE]
     try:
         for who, line in _SAID[-1:]:
@@ -111,7 +111,7 @@ def in_windows(port: int) -> None:
 
 
 def main() -> None:
-    """Run it."""
+    """Run the demonstration."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="chat-demo-") as name:

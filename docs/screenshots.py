@@ -1,4 +1,4 @@
-"""Pictures of the clients, taken of the real ones: C{make screenshots}.
+"""Takes the pictures of the clients in docs/, from the real programs: C{make screenshots}.
 
 Needs Xvfb, openbox, xdotool, xclip, xterm and ImageMagick.
 """
@@ -17,7 +17,7 @@ _PASSWORD = "s3cret-pw"
 
 
 def _take(display: Display, name: str) -> None:
-    """Take what is on the display, without what is empty around it."""
+    """Save a picture of the display, without the empty space around the program."""
     picture = f"png8:{_HERE / name}"
     display.run(
         "import", "-window", "root", "-trim", "+repage", "-strip", "-colors", "128", picture
@@ -25,7 +25,7 @@ def _take(display: Display, name: str) -> None:
 
 
 def _people(port: int) -> list[Peer]:
-    """Those who talk with the client in the picture."""
+    """Return the people who talk with the client in the picture."""
     people = []
     for name in ("bob", "carol", "dora"):
         pipe(port, f"/register {name} {_PASSWORD}\n")
@@ -68,7 +68,7 @@ def _terminal(display: Display, port: int, people: list[Peer]) -> None:
         people[0].send("great, thank you alice\n")
         people[1].see("thank you alice")
         display.type("/dm carol on my w")
-        display.run("sleep", "1")  # until it has drawn that
+        display.run("sleep", "1")  # until the terminal has drawn it
         _take(display, "terminal.png")
     finally:
         xterm.kill()
@@ -95,7 +95,7 @@ def _window(display: Display, port: int, people: list[Peer]) -> None:
 
 
 def main() -> None:
-    """Take both."""
+    """Take both pictures."""
     for program in ("xterm", "import"):
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is not installed")
