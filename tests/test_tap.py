@@ -121,10 +121,10 @@ class OptionsTests(SynchronousTestCase):
             [
                 "Listening and keeping",
                 "What people see",
-                "Coming in",
+                "Logging in",
                 "Limits by address",
                 "Limits on each session",
-                "Limits on all together",
+                "Limits on everyone together",
                 "Other options",
             ],
         )

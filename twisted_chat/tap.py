@@ -89,7 +89,7 @@ def _option(field_name: str) -> str:
 _HEADINGS: Mapping[str, Sequence[str]] = {
     "Listening and keeping": ("port", "database", "history-days"),
     "What people see": ("name", "motd", "replay"),
-    "Coming in": (
+    "Logging in": (
         "no-guests",
         "no-registration",
         "login-timeout",
@@ -120,7 +120,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
         "stuck-after",
         "keepalive",
     ),
-    "Limits on all together": (
+    "Limits on everyone together": (
         "max-connections",
         "max-waiting",
         "max-rooms",
@@ -129,7 +129,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
         "password-queue",
     ),
 }
-"""Where the help lists which option. What is not named here stands at its end."""
+"""Heading -> its options, in the order of the help. All other options come last."""
 
 _FLAGS = frozenset({"no-guests", "no-registration"})
 _NUMBERS = frozenset(_option(f.name) for f in fields(Limits))
@@ -144,27 +144,27 @@ class Options(usage.Options):
     longdesc = "A chat server that anyone can join with telnet or nc."
 
     optParameters: ClassVar[list[list[Any]]] = [
-        ["config", None, None, "A TOML file with options; those given here come before its own."],
-        ["database", "d", "sqlite:///chat.db", "Where everything is kept: an SQLAlchemy URL."],
-        ["name", None, "chat", "What the server calls itself."],
-        ["motd", None, None, "A text file that everyone is shown on coming in."],
+        ["config", None, None, "A TOML file with options; the command line overrides it."],
+        ["database", "d", "sqlite:///chat.db", "The database, as an SQLAlchemy URL."],
+        ["name", None, "chat", "The server's name."],
+        ["motd", None, None, "A text file that is shown to everyone who logs in."],
         [
             "trusted-networks",
             None,
             "",
-            "Networks that are free of the limits by address and on lines: 192.0.2.0/24,…",
+            "Networks without limits by address and on lines: 192.0.2.0/24,…",
         ],
         [
             "shared-networks",
             None,
             "127.0.0.0/8,::1",
-            "Networks where many have the same address: free of the limits by address.",
+            "Networks where many people share an address, without limits by address.",
         ],
         [
             "trusted-accounts",
             None,
             "",
-            "Accounts that are free of the limit on lines: deploybot,…",
+            "Accounts without the limit on lines: deploybot,…",
         ],
         *(
             [_option(f.name), None, f.default, f.metadata["help"], _number(_option(f.name))]
@@ -172,7 +172,7 @@ class Options(usage.Options):
         ),
     ]
     optFlags: ClassVar[list[list[Any]]] = [
-        ["no-guests", None, "Let nobody in without an account."],
+        ["no-guests", None, "Admit nobody without an account."],
         ["no-registration", None, "Register no new names."],
     ]
 
