@@ -3,6 +3,6 @@ from twisted.application.service import ServiceMaker
 chat = ServiceMaker(
     "Twisted Chat",
     "twisted_chat.tap",
-    "A chat server joined with telnet or nc.",
+    "A chat server that people join with telnet or nc.",
     "chat",
 )
