@@ -138,13 +138,20 @@ class MemoryStore:
             seq = 1 + sum(message.room == post.room for message in self.messages)
             self.messages.append(
                 Message(
-                    self._last_id, post.room, seq, post.author, post.time, post.text, post.action
+                    self._last_id,
+                    post.room,
+                    seq,
+                    post.author,
+                    post.time,
+                    post.text,
+                    post.action,
+                    post.label,
                 )
             )
             return self.messages[-1]
         kept = post.sender_id is not None and post.recipient_id is not None
         id = self._last_id if kept else None
-        message = DirectMessage(id, post.sender, post.recipient, post.time, post.text)
+        message = DirectMessage(id, post.sender, post.recipient, post.time, post.text, post.label)
         if kept:
             self.direct.append((post, message))
         return message
@@ -267,6 +274,14 @@ class MemoryStore:
 
         return self._answer(missed)
 
+    def labels(self, since: int, /) -> Deferred[Sequence[Stored]]:
+        def labelled() -> Sequence[Stored]:
+            log: list[Stored] = [*self.messages, *(message for _, message in self.direct)]
+            late = [each for each in log if each.label and each.time >= since]
+            return sorted(late, key=lambda each: each.id or 0)
+
+        return self._answer(labelled)
+
 
 def _last(entries: list[T], limit: int) -> Sequence[T]:
     return entries[max(0, len(entries) - limit) :]
@@ -276,14 +291,12 @@ class RecordingOutbox:
     """A L{twisted_chat.core.ports.Outbox} that remembers what it was told.
 
     @ivar sends: the tuples of events, as they came.
-    @ivar landings: how often something in flight landed.
     @ivar is_full: it skips what it is told.
     @ivar is_taken: the peer has taken all that it was told.
     """
 
     def __init__(self) -> None:
         self.sends: list[tuple[Event, ...]] = []
-        self.landings = 0
         self.is_full = False
         self.is_taken = True
 
@@ -291,9 +304,6 @@ class RecordingOutbox:
         if not self.is_full:
             self.sends.append(events)
         return not self.is_full
-
-    def landed(self) -> None:
-        self.landings += 1
 
     @property
     def events(self) -> list[Event]:

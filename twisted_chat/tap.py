@@ -529,6 +529,9 @@ class ChatService(MultiService):
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
         self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
+        Deferred.fromCoroutine(self._chat.recall_labels()).addErrback(
+            lambda failure: _log.failure("reading the labels of the last minutes", failure)
+        )
         self._hasher.start(self._store.password_hashes)
         if self._history_days:
             self._pruning.start(_PRUNE_EVERY).addErrback(

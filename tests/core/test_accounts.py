@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from itertools import islice, product
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import MemoryStore, PlainHasher, guard, now
@@ -12,6 +12,7 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import Account
+from twisted_chat.core.people import Hold, Person
 
 PASSWORD = "correct horse"
 
@@ -43,15 +44,15 @@ class AccountsTestCase(SynchronousTestCase):
         """The code of that."""
         return self.refusal(coroutine).code
 
-    def register(self, name: str, *, held: str | None = None) -> Account:
+    def register(self, name: str, *, mine: Hold | None = None) -> Account:
         """A new account."""
         return self.successResultOf(
-            Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, SHARED, held=held))
+            Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, SHARED, mine=mine))
         )
 
-    def take(self, name: str) -> str:
+    def take(self, name: str) -> Hold:
         """A guest name, held."""
-        return self.successResultOf(Deferred.fromCoroutine(self.accounts.take_guest_name(name)))
+        return self.successResultOf(Deferred.fromCoroutine(self.accounts.hold(name)))
 
     def authenticate(self, name: str, password: str = PASSWORD) -> Account:
         """The account of that name and password."""
@@ -107,24 +108,24 @@ class RegisterTests(AccountsTestCase):
 
     def test_own_guest_name_can_be_registered(self) -> None:
         """The name that the asker goes by does not stand in the way, and stays held."""
-        self.take("bob")
-        self.assertEqual(self.register("bob", held="bob").name, "bob")
-        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+        mine = self.take("bob")
+        self.assertEqual(self.register("bob", mine=mine).name, "bob")
+        self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
 
     def test_guest_can_register_another_name(self) -> None:
         """The new name is registered, and the guest name stays the guest's."""
-        self.take("bob")
-        self.register("robert", held="bob")
-        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+        mine = self.take("bob")
+        self.register("robert", mine=mine)
+        self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
 
     def test_name_is_kept_from_guests_while_it_is_hashed(self) -> None:
         """Between the question and the account, nobody else gets the name."""
         self.hasher.held = True
         registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD, SHARED))
-        self.assertEqual(self.code(self.accounts.take_guest_name("alice")), "name-taken")
+        self.assertEqual(self.code(self.accounts.hold("alice")), "name-taken")
         self.hasher.release()
         self.assertEqual(self.successResultOf(registering).name, "alice")
-        self.assertEqual(self.code(self.accounts.take_guest_name("alice")), "name-registered")
+        self.assertEqual(self.code(self.accounts.hold("alice")), "name-registered")
 
     def test_failed_registration_frees_the_name(self) -> None:
         """When the hasher is busy, the name is free for the next try."""
@@ -159,7 +160,7 @@ class RegisterTests(AccountsTestCase):
         """Names that would be taken for the server's cannot be had in any way."""
         for name in ("admin", "guest7", "SYSTEM", "r00t"):
             self.assertEqual(self.code(self.accounts.register(name, PASSWORD, SHARED)), "bad-name")
-            self.assertEqual(self.code(self.accounts.take_guest_name(name)), "bad-name")
+            self.assertEqual(self.code(self.accounts.hold(name)), "bad-name")
 
     def test_name_of_the_server_is_refused(self) -> None:
         """And what looks like it; not if it is no name, nor words of it."""
@@ -173,12 +174,12 @@ class RegisterTests(AccountsTestCase):
             for name in refused:
                 for asked in (
                     self.accounts.register(name, PASSWORD, SHARED),
-                    self.accounts.take_guest_name(name),
+                    self.accounts.hold(name),
                 ):
                     self.assertIn("is reserved; choose another", self.refusal(asked).text)
             for name in free:
-                self.assertEqual(self.take(name), name)
-                self.accounts.release(name)
+                with self.take(name) as hold:
+                    self.assertEqual(hold.name, name)
 
     def test_reserved_name_that_somebody_has_already(self) -> None:
         """It was registered before it was reserved: they log in as they did."""
@@ -342,15 +343,51 @@ class GuestTests(AccountsTestCase):
 
     def test_held_name_is_taken_until_released(self) -> None:
         """A guest name has one holder at a time."""
+        first = self.take("bob")
+        self.assertEqual(self.code(self.accounts.hold("Bob")), "name-taken")
+        first.release()
+        second = self.take("bob")
+        self.assertNotEqual(first.key, second.key)
+        first.release()  # which is not held any more
+        self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
+
+    def test_name_that_is_registered_by_its_guest_is_held_twice(self) -> None:
+        """It is free when both are released, in whichever order."""
+        for guest_first in (True, False):
+            self.hasher.held = True
+            self.hasher.refusal = None
+            mine = self.take("bob")
+            registering = Deferred.fromCoroutine(
+                self.accounts.register("bob", PASSWORD, SHARED, mine=mine)
+            )
+            for release in (mine.release, registering.cancel)[:: 1 if guest_first else -1]:
+                self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
+                release()
+            self.failureResultOf(registering, CancelledError)
+            self.take("bob").release()
+
+    def test_released_hold_does_not_make_way(self) -> None:
+        """Who held the name before cannot register it while somebody else holds it."""
+        before = self.take("bob")
+        before.release()
         self.take("bob")
-        self.assertEqual(self.code(self.accounts.take_guest_name("Bob")), "name-taken")
-        self.accounts.release("bob")
-        self.assertEqual(self.take("bob"), "bob")
+        asked = self.accounts.register("bob", PASSWORD, SHARED, mine=before)
+        self.assertEqual(self.code(asked), "name-taken")
+
+    def test_end_of_a_block_releases_unless_somebody_goes_by_the_name(self) -> None:
+        """From then on it is the person's."""
+        with self.take("bob"):
+            pass
+        with self.take("bob") as hold:
+            person = Person(hold)
+        self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
+        person.release()
+        self.take("bob")
 
     def test_look_alike_of_a_guest_is_refused(self) -> None:
         """The sentence names the guest who has that look."""
         self.take("bob")
-        refusal = self.refusal(self.accounts.take_guest_name("b0b"))
+        refusal = self.refusal(self.accounts.hold("b0b"))
         self.assertEqual(refusal.code, "name-taken")
         self.assertIn('"bob"', refusal.text)
 
@@ -358,31 +395,31 @@ class GuestTests(AccountsTestCase):
         """Nor is one that looks like it."""
         self.register("alice")
         for name in ("alice", "аlice"):
-            self.assertEqual(self.code(self.accounts.take_guest_name(name)), "name-registered")
+            self.assertEqual(self.code(self.accounts.hold(name)), "name-registered")
 
     def test_refused_name_is_not_held(self) -> None:
         """A name that the store knows is asked for again with the same answer, not "taken"."""
         self.register("alice")
-        codes = [self.code(self.accounts.take_guest_name("alice")) for _ in range(2)]
+        codes = [self.code(self.accounts.hold("alice")) for _ in range(2)]
         self.assertEqual(codes, ["name-registered"] * 2)
 
     def test_name_is_held_while_the_store_is_asked(self) -> None:
         """Of two guests who want one name, the first gets it, however slow the store is."""
         self.store.hold()
-        first = Deferred.fromCoroutine(self.accounts.take_guest_name("bob"))
-        self.assertEqual(self.code(self.accounts.take_guest_name("bob")), "name-taken")
+        first = Deferred.fromCoroutine(self.accounts.hold("bob"))
+        self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
         self.store.commit()
-        self.assertEqual(self.successResultOf(first), "bob")
+        self.assertEqual(self.successResultOf(first).name, "bob")
 
     def test_own_name_again_is_refused(self) -> None:
         """A new name has to look different from the old."""
-        self.take("bob")
+        mine = self.take("bob")
         for name in ("bob", "b0b"):
-            refusal = self.refusal(self.accounts.take_guest_name(name, held="bob"))
+            refusal = self.refusal(self.accounts.hold(name, mine=mine))
             self.assertEqual((refusal.code, refusal.text), ("name-taken", 'you are "bob" already'))
 
     def test_generated_names_differ_and_cannot_be_chosen(self) -> None:
         """No two guests get one name, and nobody else can take it."""
-        names = [self.accounts.generate_guest_name() for _ in range(100)]
+        names = [self.accounts.hold_guest_number().name for _ in range(100)]
         self.assertEqual(len(set(names)), 100)
-        self.assertEqual(self.code(self.accounts.take_guest_name(names[0])), "bad-name")
+        self.assertEqual(self.code(self.accounts.hold(names[0])), "bad-name")

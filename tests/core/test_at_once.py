@@ -1,5 +1,6 @@
 """Several operations of one session at once, as a face may ask for them by mistake."""
 
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,7 +23,6 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Joined
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import Account
 
@@ -40,33 +40,57 @@ class AtOnceTests(ChatTestCase):
     def at_once(self, *operations: Coroutine[Any, Any, object]) -> list[object]:
         """Begin these before the store answers any of them; gives back what came of each."""
         self.store.hold()
-        results: list[object] = []
-        for operation in operations:
-            Deferred.fromCoroutine(operation).addBoth(results.append)
+        begun = [Deferred.fromCoroutine(operation) for operation in operations]
         self.store.release()
+        results: list[object] = []
+        for each in begun:
+            each.addBoth(results.append)
         return [r.value.code if isinstance(r, Failure) else r for r in results]  # type: ignore
 
     def check_gone(self, session: Someone) -> None:
         """It can leave, and then nobody is here and no name is held."""
-        self.chat.leave_all(session)
+        self.chat.end_session(session)
         self.assertEqual(self.users(self.guest("zz")), ["zz"])
         self.guest("bob")
 
-    def test_two_joins_of_a_room(self) -> None:
-        """It is in there once, and is told of it once."""
+    def test_second_operation_is_refused(self) -> None:
+        """Whatever it is, as long as the first awaits something; then it may begin again."""
+        self.join("tea", self.account("alice"))
         bob = self.guest("bob")
-        self.at_once(self.chat.join(bob, "tea"), self.chat.join(bob, "tea"))
-        self.assertEqual([room.name for room in bob.rooms], ["lobby", "tea"])
-        self.assertEqual(len(bob.outbox.of(Joined)), 1)
-        self.check_gone(bob)
+        self.store.hold()
+        joining = Deferred.fromCoroutine(self.chat.join(bob, "den"))
+        for operation in (
+            lambda: self.chat.join(bob, "tea"),
+            lambda: self.chat.leave(bob, "lobby"),
+            lambda: self.chat.direct(bob, "alice", "psst"),
+            lambda: self.chat.reply(bob, "psst"),
+            lambda: self.chat.set_topic(bob, "lobby", "x"),
+            lambda: self.chat.rename_guest(bob, "robert"),
+            lambda: self.chat.history(bob, "lobby"),
+            lambda: self.chat.since(bob, {"lobby": 0}),
+            lambda: self.chat.log_in(bob, Account(1, "alice", b"")),
+            lambda: self.chat.come_as_guest(bob, self.accounts.hold_guest_number()),
+        ):
+            self.assertEqual(self.refusal(operation()).code, "busy")
+        for query in (
+            lambda: self.chat.say(bob, "lobby", "hi"),
+            lambda: self.chat.users(bob, "lobby"),
+            lambda: self.chat.topic(bob, "lobby"),
+            lambda: self.chat.rooms(bob),
+            lambda: self.chat.whois(bob, "bob"),
+        ):
+            self.assertEqual(self.assertRaises(Refusal, query).code, "busy")
+        self.store.release()
+        self.successResultOf(joining)
+        self.chat.say(bob, "den", "hi")
+        self.assertEqual([message.text for message in self.store.messages], ["hi"])
+        self.assertEqual([room.name for room in bob.rooms], ["lobby", "den"])
 
-    def test_joins_of_more_rooms_than_it_may_be_in(self) -> None:
-        """The last ones are refused."""
+    def test_refused_operation_is_over(self) -> None:
+        """The next one may begin."""
         bob = self.guest("bob")
-        results = self.at_once(*(self.chat.join(bob, room) for room in ("one", "two", "three")))
-        self.assertEqual(results[2], "full")
-        self.assertEqual(len(bob.rooms), 3)
-        self.check_gone(bob)
+        self.assertEqual(self.refusal(self.chat.join(bob, "?")).code, "bad-name")
+        self.run_now(self.chat.join(bob, "tea"))
 
     def authenticated(self, name: str) -> Account:
         """An account that nobody is logged in to."""
@@ -80,7 +104,7 @@ class AtOnceTests(ChatTestCase):
             session = make()
             accounts = [self.authenticated(name) for name in ("alice", "robert")]
             results = self.at_once(*(self.chat.log_in(session, each) for each in accounts))
-            self.assertEqual(results, [None, "already-logged-in"])
+            self.assertEqual(results, [None, "busy"])
             assert session.person is not None
             self.assertEqual(session.person.name, "alice")
             self.assertEqual(self.users(session), ["alice"])
@@ -92,44 +116,27 @@ class AtOnceTests(ChatTestCase):
         """An account does not become a guest; the name that was held for it is free."""
         alice = self.authenticated("alice")
         session = Someone()
-        name = self.run_now(self.accounts.take_guest_name("bob"))
-        self.at_once(self.chat.come_as_guest(session, name), self.chat.log_in(session, alice))
+        hold = self.run_now(self.accounts.hold("bob"))
+        results = self.at_once(
+            self.chat.log_in(session, alice), self.chat.come_as_guest(session, hold)
+        )
+        self.assertEqual(results, [None, "busy"])
         self.assertEqual(self.users(session), ["alice"])
-        name = self.run_now(self.accounts.take_guest_name("bob"))
-        again = self.refusal(self.chat.come_as_guest(session, name))
+        hold = self.run_now(self.accounts.hold("bob"))
+        again = self.refusal(self.chat.come_as_guest(session, hold))
         self.assertEqual(again.code, "already-logged-in")
         self.check_gone(session)
 
     def test_rename_and_login(self) -> None:
-        """An account keeps its name, and the other one is free again."""
-        self.registered("alice")
-        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        """The rename counts, and the old name is free again."""
+        account = self.authenticated("alice")
         bob = self.guest("bob")
-        self.store.hold()
-        renaming = Deferred.fromCoroutine(self.chat.rename_guest(bob, "robert"))
-        login = Deferred.fromCoroutine(self.chat.log_in(bob, account))
-        self.store.release()
-        self.successResultOf(login)
-        renaming.addErrback(lambda failure: failure.trap(Refusal) and None)
-        self.successResultOf(renaming)
-        assert bob.person is not None
-        self.assertEqual(bob.person.name, "alice")
-        self.guest("robert")
-        self.chat.leave_all(bob)
-        self.guest("bob")
-
-    def test_two_renames(self) -> None:
-        """One after the other; the names in between are free."""
-        bob = self.guest("bob")
-        self.at_once(self.chat.rename_guest(bob, "robert"), self.chat.rename_guest(bob, "rob"))
-        self.assertEqual(self.users(bob), ["rob"])
-        self.guest("robert")
-        self.check_gone_name(bob, "rob")
-
-    def check_gone_name(self, session: Someone, name: str) -> None:
-        """It leaves, and the name is free."""
-        self.chat.leave_all(session)
-        self.guest(name)
+        results = self.at_once(
+            self.chat.rename_guest(bob, "robert"), self.chat.log_in(bob, account)
+        )
+        self.assertEqual(results, [None, "busy"])
+        self.assertEqual(self.users(bob), ["robert"])
+        self.check_gone(bob)
 
 
 class NobodyTests(ChatTestCase):
@@ -145,13 +152,14 @@ class NobodyTests(ChatTestCase):
                 self.chat.rooms,
                 lambda s: self.chat.users(s, "lobby"),
                 lambda s: self.chat.users(s, "nowhere"),
-                lambda s: self.chat.users(s, ""),
-                self.chat.show_topic,
-                lambda s: self.chat.set_topic(s, "x" * 1000),
-                lambda s: self.chat.history(s, 0, "nowhere"),
-                lambda s: self.chat.history(s, None, "@alice"),
-                lambda s: self.chat.say(s, ""),
-                lambda s: self.chat.broadcast(s, ""),
+                lambda s: self.chat.whois(s, "alice"),
+                lambda s: self.chat.topic(s, "tea"),
+                lambda s: self.chat.topic(s, "nowhere"),
+                lambda s: self.chat.set_topic(s, "tea", "x" * 1000),
+                lambda s: self.chat.history(s, "nowhere", 0),
+                lambda s: self.chat.history(s, "@alice"),
+                lambda s: self.chat.say(s, "tea", ""),
+                lambda s: self.chat.say(s, "nowhere", "", label="0123456789abcdef"),
                 lambda s: self.chat.direct(s, "nobody", ""),
                 lambda s: self.chat.reply(s, ""),
                 lambda s: self.chat.leave(s, "nowhere"),
@@ -171,7 +179,7 @@ class NobodyTests(ChatTestCase):
     def gone(self) -> Someone:
         """A session that is over."""
         session = self.guest("gus")
-        self.chat.leave_all(session)
+        self.chat.end_session(session)
         return session
 
 
@@ -191,11 +199,11 @@ class BrokenDeliveryTests(ChatTestCase):
         broken = self.account("carol")
         broken.outbox.send = BrokenOutbox().send  # type: ignore[method-assign]
         self.store.hold()
-        self.chat.say(alice, "1")
+        self.say(alice, "1")
         self.run_now_held(self.chat.direct(bob, "carol", "2"))
         self.assertRaises(ZeroDivisionError, self.store.commit)
         self.assertEqual((alice.in_flight, bob.in_flight), (0, 0))
-        self.assertEqual((alice.outbox.landings, bob.outbox.landings), (1, 1))
+        self.assertEqual((alice.landings, bob.landings), (1, 1))
 
     def run_now_held(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Begin something that asks the store nothing."""
@@ -257,11 +265,7 @@ class AtOnceMachine(RuleBasedStateMachine):
         """A session comes as a guest, whatever else it is doing."""
 
         async def come(session: Session) -> None:
-            held = (
-                await self.accounts.take_guest_name(name)
-                if name
-                else self.accounts.generate_guest_name()
-            )
+            held = await self.accounts.hold(name) if name else self.accounts.hold_guest_number()
             await self.chat.come_as_guest(session, held)
 
         self.begin(come(self.somebody(who)))
@@ -279,13 +283,10 @@ class AtOnceMachine(RuleBasedStateMachine):
         self.begin(self.chat.join(self.somebody(who), room))
 
     @precondition(lambda self: self.sessions)
-    @rule(who=_pick, room=st.sampled_from(("", *_ROOMS)))
+    @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def leave(self, who: int, room: str) -> None:
         """A session goes out of a room."""
-        try:
-            self.chat.leave(self.somebody(who), room)
-        except Refusal:
-            pass
+        self.begin(self.chat.leave(self.somebody(who), room))
 
     @precondition(lambda self: self.sessions)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
@@ -300,7 +301,7 @@ class AtOnceMachine(RuleBasedStateMachine):
         session = self.somebody(who)
         self.begin(self.chat.direct(session, "alice", "psst"))
         try:
-            self.chat.say(session, "hello")
+            self.chat.say(session, "lobby", "hello")
         except Refusal:
             pass
 
@@ -308,7 +309,7 @@ class AtOnceMachine(RuleBasedStateMachine):
     @rule(who=_pick)
     def go(self, who: int) -> None:
         """A session ends, whatever it is doing."""
-        self.chat.leave_all(self.sessions.pop(who % len(self.sessions)))
+        self.chat.end_session(self.sessions.pop(who % len(self.sessions)))
 
     @rule()
     def step(self) -> None:
@@ -331,13 +332,14 @@ class AtOnceMachine(RuleBasedStateMachine):
             assert session in person.sessions
             assert self.chat._people[person.name] is person
             assert len(set(session.rooms)) == len(session.rooms) <= _MOST
-            assert session.current in session.rooms
             assert self.chat._lobby in session.rooms
-        people = {session.person for session in here}
+        people = {session.person for session in here} | set(self.chat._leaving.values())
         assert set(self.chat._people.values()) == people
-        for room in self.chat._rooms.values():
+        for room in self.chat._directory:
             assert set(room.members) == {session for session in here if room in session.rooms}
-            assert set(room.people) == {session.person for session in room.members}
+            present = Counter(session.person for session in room.members)
+            present.update(p for s, p in self.chat._leaving.items() if room in s.rooms)
+            assert room.people == present
 
     def teardown(self) -> None:
         """Once all have gone and are answered, nobody is here and no name is held."""
@@ -346,7 +348,8 @@ class AtOnceMachine(RuleBasedStateMachine):
         self.store.commit()
         assert not self.wrong, self.wrong
         assert not self.chat._people
-        assert not self.accounts._held
+        assert not self.chat._leaving
+        assert not self.accounts._holds
 
 
 class AtOnceModelTests(SynchronousTestCase):

@@ -13,23 +13,27 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
-    Bye,
+    Away,
+    Crowd,
     Event,
     History,
     Joined,
     Left,
-    Notice,
+    Motd,
+    NotKept,
     Refused,
     Renamed,
     Rooms,
     Said,
     Told,
     Topic,
+    Unread,
     Users,
     Welcome,
 )
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import DirectPost, RoomPost
+from twisted_chat.core.people import Hold
 
 PASSWORD = "correct horse"
 
@@ -40,12 +44,28 @@ T = TypeVar("T")
 
 
 class Someone(Session):
-    """A session whose outbox remembers."""
+    """A session whose outbox remembers.
+
+    @ivar current: the room that the tests have it talk in, as a face does.
+    @ivar landings: how often something in flight landed.
+    @ivar ends: how often it was over.
+    """
 
     outbox: RecordingOutbox
 
     def __init__(self) -> None:
         super().__init__(RecordingOutbox())
+        self.current = "lobby"
+        self.landings = 0
+        self.ends = 0
+        self.landed = self._landed
+        self.ended = self._ended
+
+    def _landed(self) -> None:
+        self.landings += 1
+
+    def _ended(self) -> None:
+        self.ends += 1
 
 
 class ChatTestCase(SynchronousTestCase):
@@ -86,10 +106,16 @@ class ChatTestCase(SynchronousTestCase):
         """Make an account that nobody is logged in to."""
         self.run_now(self.accounts.register(name, PASSWORD, SHARED))
 
-    def log_in(self, session: Session, name: str) -> None:
+    def log_in(self, session: Someone, name: str) -> None:
         """Log a session in to an account that there is."""
         account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
-        self.run_now(self.chat.log_in(session, account))
+        self.run_now(self.chat.log_in(session, account, room=session.current))
+
+    def hold(self, session: Session) -> Hold:
+        """The hold on a guest's name."""
+        assert session.person is not None
+        assert session.person.hold is not None
+        return session.person.hold
 
     def account(self, name: str, *, echo: bool = False) -> Someone:
         """A session of an account, registered if need be; it has heard nothing yet."""
@@ -104,7 +130,7 @@ class ChatTestCase(SynchronousTestCase):
     def guest(self, name: str) -> Someone:
         """A session of a guest; it has heard nothing yet."""
         session = Someone()
-        held = self.run_now(self.accounts.take_guest_name(name))
+        held = self.run_now(self.accounts.hold(name))
         self.run_now(self.chat.come_as_guest(session, held))
         session.outbox.take()
         return session
@@ -113,16 +139,26 @@ class ChatTestCase(SynchronousTestCase):
         """Put sessions into a room; they have heard nothing after it."""
         for session in sessions:
             self.run_now(self.chat.join(session, room))
+            session.current = room
         for session in sessions:
             session.outbox.take()
 
+    def leave(self, session: Someone, room: str = "") -> None:
+        """Take a session out of a room."""
+        self.run_now(self.chat.leave(session, room or session.current))
+        session.current = "lobby"
+
+    def say(self, session: Someone, text: str, *, action: bool = False, label: str = "") -> None:
+        """Say something in the room that a session talks in."""
+        self.chat.say(session, session.current, text, action=action, label=label)
+
+    def broadcast(self, session: Someone, text: str) -> None:
+        """Say something in the lobby."""
+        self.chat.say(session, "lobby", text)
+
     def users(self, session: Someone, room: str = "") -> list[str]:
-        """The names of who is in a room."""
-        session.outbox.take()
-        self.chat.users(session, room)
-        (event,) = session.outbox.take()
-        assert isinstance(event, Users)
-        return [name for name, _ in event.people]
+        """The names of the people in a room."""
+        return [name for name, _ in self.chat.users(session, room or session.current).people]
 
 
 class LoginTests(ChatTestCase):
@@ -130,13 +166,13 @@ class LoginTests(ChatTestCase):
 
     def test_login_shows_the_way_in(self) -> None:
         """Welcome, the message of the day, and what was said in the lobby, in this order."""
-        self.chat.say(self.account("bob"), "hello")
+        self.say(self.account("bob"), "hello")
         self.registered("alice")
         alice = Someone()
         self.log_in(alice, "alice")
         welcome, motd, history = alice.outbox.events
         self.assertEqual(welcome, Welcome(NOW, "alice", True, "lobby", 1))
-        self.assertEqual(motd, Notice(NOW, "be kind"))
+        self.assertEqual(motd, Motd(NOW, ("be kind",)))
         self.assertEqual(alice.outbox.replayed(), ["hello"])
         assert isinstance(history, History)
         self.assertEqual(history.of, "lobby")
@@ -145,9 +181,9 @@ class LoginTests(ChatTestCase):
         """The lobby hears of it once each."""
         alice = self.account("alice")
         bob = self.account("bob")
-        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
-        self.chat.leave_all(bob)
-        self.chat.leave_all(bob)
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
+        self.chat.end_session(bob)
+        self.chat.end_session(bob)
         self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
         self.assertEqual(bob.outbox.events, [])
 
@@ -155,18 +191,18 @@ class LoginTests(ChatTestCase):
         """The second session of a person is no news, nor is the end of the last but one."""
         alice = self.account("alice")
         phone, desk = self.account("bob"), self.account("bob")
-        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
         self.assertEqual(self.users(alice), ["alice", "bob"])
-        self.chat.leave_all(phone)
+        self.chat.end_session(phone)
         self.assertEqual(alice.outbox.take(), [])
-        self.chat.leave_all(desk)
+        self.chat.end_session(desk)
         self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
 
     def test_somebody_gone_is_told_of_in_the_lobby_only(self) -> None:
         """Whoever shares other rooms with them is not told again for each."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
         self.assertEqual(self.users(alice, "tea"), ["alice"])
 
@@ -175,7 +211,7 @@ class LoginTests(ChatTestCase):
         alice, desk = self.account("alice"), self.account("bob")
         self.account("bob")
         self.join("tea", alice, desk)
-        self.chat.leave_all(desk)
+        self.chat.end_session(desk)
         self.assertEqual(alice.outbox.take(), [Left(NOW, "tea", ("bob",))])
 
     def test_session_that_ends_during_login_never_was_here(self) -> None:
@@ -186,7 +222,7 @@ class LoginTests(ChatTestCase):
         account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
         self.store.hold()
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.store.commit()
         self.successResultOf(logging_in)
         self.assertEqual(alice.outbox.events + bob.outbox.events, [])
@@ -202,24 +238,17 @@ class LoginTests(ChatTestCase):
         for _ in range(2):
             Deferred.fromCoroutine(self.chat.log_in(Someone(), account))
         self.store.commit()
-        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", ("bob",))])
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
 
-    def test_bye_reaches_every_session(self) -> None:
-        """Everyone is in the lobby, so everyone hears that the server ends."""
+    def test_nobody_is_told_who_leaves_when_the_server_goes_down(self) -> None:
+        """All sessions end one after the other, and none hears of the others."""
         sessions = [self.account("alice"), self.account("alice"), self.guest("bob")]
         for session in sessions:
             session.outbox.take()
-        self.chat.end("so long")
-        self.assertEqual([s.outbox.take() for s in sessions], [[Bye(NOW, "so long")]] * 3)
-
-    def test_nobody_speaks_before_login(self) -> None:
-        """A session that is nobody is refused with a sentence."""
-        for act in (
-            lambda s: self.chat.say(s, "hi"),
-            lambda s: self.chat.users(s, ""),
-            lambda s: self.chat.leave(s, ""),
-        ):
-            self.assertEqual(self.assertRaises(Refusal, act, Someone()).code, "not-logged-in")
+        self.chat.close()
+        for session in sessions:
+            self.chat.end_session(session)
+        self.assertEqual([(s.outbox.take(), s.ends) for s in sessions], [([], 1)] * 3)
 
 
 class GuestTests(ChatTestCase):
@@ -228,27 +257,26 @@ class GuestTests(ChatTestCase):
     def test_guest_is_welcomed_as_a_guest(self) -> None:
         """The welcome and the list of users say that there is no account."""
         bob = Someone()
-        name = self.run_now(self.accounts.take_guest_name("bob"))
+        name = self.run_now(self.accounts.hold("bob"))
         self.run_now(self.chat.come_as_guest(bob, name))
         self.assertEqual(bob.outbox.events[0], Welcome(NOW, "bob", False, "lobby", 0))
-        bob.outbox.take()
-        self.chat.users(bob, "")
-        self.assertEqual(bob.outbox.take(), [Users(NOW, "lobby", (("bob", False),))])
+        users = self.chat.users(bob, "lobby")
+        self.assertEqual(users, Users(NOW, "lobby", (("bob", False),)))
 
     def test_name_of_a_gone_guest_is_free(self) -> None:
         """While the guest is here it is not."""
         bob = self.guest("bob")
-        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
-        self.chat.leave_all(bob)
+        self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-taken")
+        self.chat.end_session(bob)
         self.guest("bob")
 
     def test_guest_who_ends_while_coming_in_frees_the_name(self) -> None:
         """The session went away while the lobby was looked up."""
-        name = self.run_now(self.accounts.take_guest_name("bob"))
+        name = self.run_now(self.accounts.hold("bob"))
         self.store.hold()
         bob = Someone()
         coming = Deferred.fromCoroutine(self.chat.come_as_guest(bob, name))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.store.release()
         self.successResultOf(coming)
         self.assertEqual(bob.outbox.events, [])
@@ -262,7 +290,7 @@ class GuestTests(ChatTestCase):
         for session in (alice, bob):
             self.assertEqual(session.outbox.take(), [Renamed(NOW, "bob", "robert")])
         self.assertEqual(self.users(alice), ["alice", "robert"])
-        self.chat.say(bob, "it is me")
+        self.say(bob, "it is me")
         (said,) = alice.outbox.of(Said)
         self.assertEqual(said.message.author, "robert")
         self.guest("bob")
@@ -273,14 +301,14 @@ class GuestTests(ChatTestCase):
         bob = self.guest("bob")
         self.assertEqual(self.refusal(self.chat.rename_guest(bob, "carol")).code, "name-taken")
         self.assertEqual(self.users(bob), ["bob", "carol"])
-        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
+        self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-taken")
 
     def test_guest_who_ends_while_being_renamed_frees_both_names(self) -> None:
         """The session went away while the new name was looked up."""
         bob = self.guest("bob")
         self.store.hold()
         renaming = Deferred.fromCoroutine(self.chat.rename_guest(bob, "robert"))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.store.release()
         self.successResultOf(renaming)
         self.assertEqual(self.users(self.guest("bob")), ["bob"])
@@ -310,7 +338,8 @@ class GuestTests(ChatTestCase):
         self.join("tea", alice, bob)
         self.log_in(bob, "robert")
         self.assertEqual(
-            alice.outbox.take(), [Left(NOW, "lobby", ("bob",)), Joined(NOW, "tea", ("robert",))]
+            alice.outbox.take(),
+            [Left(NOW, "lobby", ("bob",)), Joined(NOW, "tea", (("robert", True),))],
         )
         self.assertEqual(self.users(alice), ["alice", "robert"])
 
@@ -318,13 +347,12 @@ class GuestTests(ChatTestCase):
         """A guest who registers the name they go by goes on under it, now as an account."""
         alice, bob = self.account("alice"), self.guest("bob")
         alice.outbox.take()
-        account = self.run_now(self.accounts.register("bob", PASSWORD, SHARED, held="bob"))
+        mine = self.hold(bob)
+        account = self.run_now(self.accounts.register("bob", PASSWORD, SHARED, mine=mine))
         self.run_now(self.chat.log_in(bob, account))
         self.assertEqual(alice.outbox.take(), [])
-        self.chat.users(alice, "")
-        self.assertEqual(
-            alice.outbox.take(), [Users(NOW, "lobby", (("alice", True), ("bob", True)))]
-        )
+        users = self.chat.users(alice, "lobby")
+        self.assertEqual(users, Users(NOW, "lobby", (("alice", True), ("bob", True))))
 
 
 class RoomTests(ChatTestCase):
@@ -337,12 +365,12 @@ class RoomTests(ChatTestCase):
         self.assertEqual(
             alice.outbox.take(),
             [
-                Joined(NOW, "tea", ("alice",)),
+                Joined(NOW, "tea", (("alice", True),)),
                 History(NOW, "tea", ()),
                 Users(NOW, "tea", (("alice", True),)),
             ],
         )
-        self.chat.say(alice, "anyone?")
+        self.chat.say(alice, "TEA", "anyone?")
         self.assertEqual(self.store.messages[-1].room, "tea")
 
     def test_members_are_told_who_joins(self) -> None:
@@ -351,7 +379,7 @@ class RoomTests(ChatTestCase):
         self.join("tea", alice)
         carol.outbox.take()
         self.join("tea", bob)
-        self.assertEqual(alice.outbox.take(), [Joined(NOW, "tea", ("bob",))])
+        self.assertEqual(alice.outbox.take(), [Joined(NOW, "tea", (("bob", True),))])
         self.assertEqual(carol.outbox.take(), [])
 
     def test_two_who_make_a_room_at_once_share_it(self) -> None:
@@ -378,22 +406,20 @@ class RoomTests(ChatTestCase):
             self.assertEqual(refusal.code, "bad-name")
             self.assertIn('"tea"', refusal.text)
 
-    def test_joining_again_moves_the_talk_there(self) -> None:
-        """A member who joins is only told where the talk is now."""
+    def test_joining_again(self) -> None:
+        """It changes nothing, is told to nobody, and says so."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
-        self.run_now(self.chat.join(alice, "lobby"))
-        self.assertEqual(alice.outbox.take(), [Notice(NOW, "you are talking in the lobby now")])
-        self.assertEqual(bob.outbox.take(), [])
-        self.chat.say(alice, "hi")
-        self.assertEqual(self.store.messages[-1].room, "lobby")
+        self.assertFalse(self.run_now(self.chat.join(alice, "tea")))
+        self.assertFalse(self.run_now(self.chat.join(alice, "lobby")))
+        self.assertEqual(alice.outbox.take() + bob.outbox.take(), [])
 
     def test_session_that_ends_while_joining_is_not_in_the_room(self) -> None:
         """It went away while the room was looked up."""
         alice, bob = self.account("alice"), self.account("bob")
         self.store.hold()
         joining = Deferred.fromCoroutine(self.chat.join(bob, "tea"))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.store.release()
         self.successResultOf(joining)
         self.assertEqual(self.users(alice, "tea"), [])
@@ -409,22 +435,20 @@ class RoomTests(ChatTestCase):
         self.join("three", carol)  # whose refusal to alice has not made it
         self.assertEqual(self.refusal(self.chat.join(carol, "six")).code, "full")
 
-    def test_leaving_goes_back_to_the_lobby(self) -> None:
-        """Both sides are told, and the talk goes on in the lobby."""
+    def test_leaving(self) -> None:
+        """Both sides are told."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
-        self.chat.leave(bob, "")
+        self.leave(bob, "#TEA")
         left = Left(NOW, "tea", ("bob",))
-        self.assertEqual(alice.outbox.take(), [left])
-        self.assertEqual(bob.outbox.take(), [left, Notice(NOW, "you are talking in the lobby now")])
-        self.chat.say(bob, "hi")
-        self.assertEqual(self.store.messages[-1].room, "lobby")
+        self.assertEqual((alice.outbox.take(), bob.outbox.take()), ([left], [left]))
+        self.assertEqual(self.users(bob, "tea"), ["alice"])
 
     def test_room_hears_nothing_while_somebody_is_in_it_still(self) -> None:
         """One of two sessions of a person that leaves is no news."""
         alice, phone, desk = self.account("alice"), self.account("bob"), self.account("bob")
         self.join("tea", alice, phone, desk)
-        self.chat.leave(phone, "tea")
+        self.leave(phone, "tea")
         self.assertEqual(alice.outbox.take(), [])
 
     def test_what_cannot_be_left(self) -> None:
@@ -432,13 +456,12 @@ class RoomTests(ChatTestCase):
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", bob)
         for room, code in (
-            ("", "forbidden"),
             ("lobby", "forbidden"),
             ("tea", "not-in-room"),
             ("tee", "no-such-room"),
             ("?", "no-such-room"),
         ):
-            refusal = self.assertRaises(Refusal, self.chat.leave, alice, room)
+            refusal = self.refusal(self.chat.leave(alice, room))
             self.assertEqual(refusal.code, code)
 
     def test_missing_room_names_the_nearest(self) -> None:
@@ -453,33 +476,32 @@ class RoomTests(ChatTestCase):
         alice, desk, phone = self.account("alice"), self.account("bob"), self.account("bob")
         self.join("tea", alice)
         self.join("bar", desk, phone)
-        self.run_now(self.chat.set_topic(alice, "Darjeeling"))
-        alice.outbox.take()
-        self.chat.rooms(alice)
+        self.run_now(self.chat.set_topic(alice, "tea", "Darjeeling"))
         self.assertEqual(
-            alice.outbox.take(),
-            [Rooms(NOW, (("lobby", 2, ""), ("bar", 1, ""), ("tea", 1, "Darjeeling")))],
+            self.chat.rooms(alice),
+            Rooms(NOW, (("lobby", 2, ""), ("bar", 1, ""), ("tea", 1, "Darjeeling"))),
         )
 
     def test_topic_is_told_kept_and_shown(self) -> None:
         """To all in the room when it is set, to who asks, and to who joins."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice, bob)
-        self.run_now(self.chat.set_topic(alice, "Earl\u202e Grey"))
+        self.run_now(self.chat.set_topic(alice, "tea", "Earl\u202e Grey"))
         changed = Topic(NOW, "tea", "Earl Grey", "alice", changed=True)
         for session in (alice, bob):
             self.assertEqual(session.outbox.take(), [changed])
         self.assertIn(("Earl Grey", "alice"), self.store.topics.values())
-        self.chat.show_topic(bob)
         self.run_now(self.chat.join(carol, "tea"))
-        for session in (bob, carol):
-            self.assertIn(Topic(NOW, "tea", "Earl Grey", "alice"), session.outbox.take())
+        topic = Topic(NOW, "tea", "Earl Grey", "alice")
+        self.assertIn(topic, carol.outbox.take())
+        self.assertEqual(self.chat.topic(bob, "#tea"), topic)
+        self.assertEqual(bob.outbox.take(), [Joined(NOW, "tea", (("carol", True),))])
 
     def test_topic_is_not_told_before_it_is_kept(self) -> None:
         """The store comes first."""
         alice = self.account("alice")
         self.store.hold()
-        setting = Deferred.fromCoroutine(self.chat.set_topic(alice, "Darjeeling"))
+        setting = Deferred.fromCoroutine(self.chat.set_topic(alice, "lobby", "Darjeeling"))
         self.assertEqual(alice.outbox.events, [])
         self.store.commit()
         self.successResultOf(setting)
@@ -488,7 +510,9 @@ class RoomTests(ChatTestCase):
     def test_long_topic_is_refused(self) -> None:
         """With its own code."""
         alice = self.account("alice")
-        refusal = self.refusal(self.chat.set_topic(alice, "x" * (self.limits.max_topic + 1)))
+        refusal = self.refusal(
+            self.chat.set_topic(alice, "lobby", "x" * (self.limits.max_topic + 1))
+        )
         self.assertEqual(refusal.code, "too-long")
 
 
@@ -501,8 +525,9 @@ class CostTests(ChatTestCase):
         """Messages and people; nothing if it is there already."""
         alice, bob = self.account("alice"), self.account("bob")
         self.assertEqual(self.run_now(self.chat.join(alice, "tea")), 1)
+        alice.current = "tea"
         for text in "abcdefg":
-            self.chat.say(alice, text)
+            self.say(alice, text)
         self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 7)
         self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 0)
         carol = self.account("carol")
@@ -513,7 +538,7 @@ class CostTests(ChatTestCase):
         """Messages of all places."""
         alice = self.account("alice")
         for text in "abcdefg":
-            self.chat.say(alice, text)
+            self.say(alice, text)
             self.run_now(self.chat.direct(alice, "alice", text))
         self.assertEqual(self.run_now(self.chat.since(alice, {"lobby": 4, "@": 0})), 10)
 
@@ -525,31 +550,31 @@ class HistoryTests(ChatTestCase):
         super().setUp()
         self.alice = self.account("alice")
         for number in range(12):
-            self.chat.say(self.alice, f"m{number}")
+            self.say(self.alice, f"m{number}")
+
+    def ask(self, of: str, count: int | None = None) -> History:
+        """What Alice is answered."""
+        return self.run_now(self.chat.history(self.alice, of, count))
 
     def history(self, of: str, count: int | None = None) -> list[str]:
-        """What Alice is shown."""
-        self.alice.outbox.take()
-        self.run_now(self.chat.history(self.alice, count, of))
-        return self.alice.outbox.replayed()
+        """What is said in that."""
+        return [event.message.text for event in self.ask(of, count).messages]
 
     def test_last_messages_are_shown_oldest_first(self) -> None:
         """As many as were asked for, or as many as joining shows."""
-        self.assertEqual(self.history("", 3), ["m9", "m10", "m11"])
+        self.assertEqual(self.history("lobby", 3), ["m9", "m10", "m11"])
         self.assertEqual(self.history("lobby"), [f"m{n}" for n in range(2, 12)])
 
     def test_history_is_marked_as_replay(self) -> None:
         """So that nobody takes it for news."""
-        self.history("", 1)
-        (history,) = self.alice.outbox.of(History)
-        self.assertTrue(all(said.replay for said in history.messages))
+        self.assertTrue(all(said.replay for said in self.ask("lobby", 1).messages))
 
     def test_bad_counts_are_refused(self) -> None:
         """From one to the limit."""
         for count in (0, -1, self.limits.max_history + 1):
-            refusal = self.refusal(self.chat.history(self.alice, count, ""))
+            refusal = self.refusal(self.chat.history(self.alice, "lobby", count))
             self.assertEqual(refusal.code, "bad-arguments")
-        self.assertEqual(len(self.history("", self.limits.max_history)), 10)
+        self.assertEqual(len(self.history("lobby", self.limits.max_history)), 10)
 
     def test_history_is_for_members(self) -> None:
         """Of rooms that one is not in, and of what is not there, nothing is shown."""
@@ -560,7 +585,7 @@ class HistoryTests(ChatTestCase):
             ("@nobody1", "no-such-person"),
             ("@?", "no-such-person"),
         ):
-            self.assertEqual(self.refusal(self.chat.history(self.alice, None, of)).code, code)
+            self.assertEqual(self.refusal(self.chat.history(self.alice, of)).code, code)
 
     def test_conversation_has_both_sides(self) -> None:
         """What was said to the person and what they said, and nothing of a third."""
@@ -572,7 +597,7 @@ class HistoryTests(ChatTestCase):
         ):
             self.run_now(self.chat.direct(sender, to, text))
         self.assertEqual(self.history("@Bob"), ["psst", "what?"])
-        (history,) = self.alice.outbox.of(History)
+        history = self.ask("@bob")
         self.assertEqual(history.of, "@bob")
         self.assertEqual(
             [(m.outgoing, m.replay) for m in history.messages if isinstance(m, Told)],
@@ -583,7 +608,7 @@ class HistoryTests(ChatTestCase):
         """Neither a guest's own nor that with a guest."""
         guest = self.guest("gil")
         for asker, of in ((guest, "@alice"), (self.alice, "@gil")):
-            self.assertEqual(self.refusal(self.chat.history(asker, None, of)).code, "forbidden")
+            self.assertEqual(self.refusal(self.chat.history(asker, of)).code, "forbidden")
 
     def test_replay_on_joining_is_the_newest(self) -> None:
         """As many as the limit says."""
@@ -602,9 +627,9 @@ class CutHistoryTests(ChatTestCase):
         """What is shown at once is cut to what there is room for, and the newest is kept."""
         alice = self.account("alice")
         for text in "123456":
-            self.chat.say(alice, text)
-        self.run_now(self.chat.history(alice, 6, ""))
-        self.assertEqual(alice.outbox.replayed(), ["5", "6"])
+            self.say(alice, text)
+        history = self.run_now(self.chat.history(alice, "lobby", 6))
+        self.assertEqual([event.message.text for event in history.messages], ["5", "6"])
 
 
 class TalkTests(ChatTestCase):
@@ -615,9 +640,9 @@ class TalkTests(ChatTestCase):
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
-        self.chat.say(alice, "waves", action=True)
+        self.say(alice, "waves", action=True)
         self.assertEqual(alice.outbox.events + bob.outbox.events, [])
-        self.assertEqual((alice.in_flight, alice.outbox.landings), (1, 0))
+        self.assertEqual((alice.in_flight, alice.landings), (1, 0))
         self.store.commit()
         (said,) = bob.outbox.take()
         assert isinstance(said, Said)
@@ -625,13 +650,13 @@ class TalkTests(ChatTestCase):
             (said.message.author, said.message.seq, said.message.text, said.message.action),
             ("alice", 1, "waves", True),
         )
-        self.assertEqual((alice.in_flight, alice.outbox.landings), (0, 1))
+        self.assertEqual((alice.in_flight, alice.landings), (0, 1))
 
     def test_own_words_go_to_the_other_sessions(self) -> None:
         """Not to the one they came from, unless it wants its receipt."""
         phone, desk, bot = self.account("bob"), self.account("bob"), self.account("bob", echo=True)
-        self.chat.say(phone, "from the phone")
-        self.chat.say(bot, "from the bot")
+        self.say(phone, "from the phone")
+        self.say(bot, "from the bot")
         self.assertEqual(phone.outbox.heard(), ["from the bot"])
         for session in (desk, bot):
             self.assertEqual(session.outbox.heard(), ["from the phone", "from the bot"])
@@ -640,22 +665,22 @@ class TalkTests(ChatTestCase):
         """What is said in a room stays there; a broadcast goes to everyone."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice, bob)
-        self.chat.say(alice, "sugar?")
-        self.chat.broadcast(alice, "tea is ready")
+        self.say(alice, "sugar?")
+        self.broadcast(alice, "tea is ready")
         self.assertEqual(bob.outbox.heard(), ["sugar?", "tea is ready"])
         self.assertEqual(carol.outbox.heard(), ["tea is ready"])
 
     def test_text_is_made_safe(self) -> None:
         """It is cleaned before it is kept; what has nothing to say or a control is refused."""
         alice = self.account("alice")
-        self.chat.say(alice, "cafe\u0301\u202e ")
+        self.say(alice, "cafe\u0301\u202e ")
         self.assertEqual(self.store.messages[-1].text, "caf\u00e9")
         for text, code in (
             (" ", "bad-arguments"),
             ("\u200b", "bad-arguments"),
             ("\x1b[2J", "bad-encoding"),
         ):
-            refusal = self.assertRaises(Refusal, self.chat.say, alice, text)
+            refusal = self.assertRaises(Refusal, self.say, alice, text)
             self.assertEqual(refusal.code, code)
         self.assertEqual(alice.in_flight, 0)
 
@@ -671,9 +696,9 @@ class TalkTests(ChatTestCase):
             self.store.hold()
             for room in rooms:
                 if room == "lobby":
-                    self.chat.broadcast(alice, room)
+                    self.broadcast(alice, room)
                 else:
-                    self.chat.say(alice, room)
+                    self.say(alice, room)
             self.store.commit()
             for audience in (both, lobby if "lobby" in rooms else []):
                 sends = [session.outbox.sends for session in audience]
@@ -691,9 +716,9 @@ class TalkTests(ChatTestCase):
         self.store.hold()
         for to, text in _TALK:
             if to == "lobby":
-                self.chat.broadcast(alice, text)
+                self.broadcast(alice, text)
             elif to == "tea":
-                self.chat.say(alice, text)
+                self.say(alice, text)
             else:
                 self.run_now(self.chat.direct(alice, to, text))
         for session in (alice, desk, bot, bob, carol, dave):
@@ -715,7 +740,7 @@ class TalkTests(ChatTestCase):
         people = [self.account(name) for name in ("alice", "bob", "carol")]
         self.store.hold()
         for text in "123456":
-            self.chat.say(people[int(text) % 3], text)
+            self.say(people[int(text) % 3], text)
         self.store.commit()
         self.assertEqual(
             ["".join(person.outbox.heard()) for person in people], ["1245", "2356", "1346"]
@@ -726,9 +751,9 @@ class TalkTests(ChatTestCase):
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.store.hold()
-        self.chat.say(alice, "bye")
-        self.chat.say(bob, "bye, alice")
-        self.chat.leave(alice, "")
+        self.say(alice, "bye")
+        self.say(bob, "bye, alice")
+        self.leave(alice, "")
         self.store.commit()
         self.assertEqual((alice.outbox.heard(), bob.outbox.heard()), ([], ["bye"]))
 
@@ -737,8 +762,8 @@ class TalkTests(ChatTestCase):
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
-        self.chat.say(alice, "last words")
-        self.chat.leave_all(alice)
+        self.say(alice, "last words")
+        self.chat.end_session(alice)
         self.store.commit()
         self.assertEqual(bob.outbox.heard(), ["last words"])
         self.assertEqual(alice.outbox.events, [])
@@ -748,19 +773,19 @@ class TalkTests(ChatTestCase):
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
-        self.chat.say(alice, "one")
-        self.chat.say(alice, "two")
+        self.say(alice, "one")
+        self.say(alice, "two")
         self.store.fail()
         self.assertEqual([r.code for r in alice.outbox.of(Refused)], ["internal"] * 2)
-        self.assertEqual((alice.in_flight, alice.outbox.landings), (0, 1))
+        self.assertEqual((alice.in_flight, alice.landings), (0, 1))
         self.assertEqual(bob.outbox.events, [])
 
     def test_lost_words_of_somebody_gone_are_told_to_nobody(self) -> None:
         """A session that is over is sent nothing."""
         alice = self.account("alice")
         self.store.hold()
-        self.chat.say(alice, "one")
-        self.chat.leave_all(alice)
+        self.say(alice, "one")
+        self.chat.end_session(alice)
         self.store.fail()
         self.assertEqual(alice.outbox.events, [])
 
@@ -786,7 +811,7 @@ class ReplayTests(ChatTestCase):
 
     def test_joining_a_sleeping_room_leaves_no_gap(self) -> None:
         """What is committed before the question is in the answer; what comes after is live."""
-        self.chat.leave(self.alice, "tea")
+        self.leave(self.alice, "tea")
         self.post("1")
         joining = Deferred.fromCoroutine(self.chat.join(self.bob, "tea"))
         self.post("2")
@@ -809,7 +834,7 @@ class ReplayTests(ChatTestCase):
 
     def test_two_who_wake_a_room_hear_everything_once(self) -> None:
         """However what is said comes between their questions to the store."""
-        self.chat.leave(self.alice, "tea")
+        self.leave(self.alice, "tea")
         self.alice.outbox.take()
         for session, text in ((self.alice, "1"), (self.bob, "2")):
             Deferred.fromCoroutine(self.chat.join(session, "tea"))
@@ -822,7 +847,7 @@ class ReplayTests(ChatTestCase):
         """A room that slept remembers nothing old."""
         self.store.release()
         self.post("1")
-        self.chat.leave(self.alice, "tea")
+        self.leave(self.alice, "tea")
         self.post("2")
         self.run_now(self.chat.join(self.bob, "tea"))
         self.assert_heard("12", "")
@@ -870,14 +895,10 @@ class DirectTests(ChatTestCase):
         alice = self.account("alice")
         for text in ("one", "two"):
             self.run_now(self.chat.direct(alice, "bob", text))
-            (notice,) = alice.outbox.take()
-            assert isinstance(notice, Notice)
-            self.assertIn("bob is away", notice.text)
+            self.assertEqual(alice.outbox.take(), [Away(NOW, "bob", kept=True)])
         bob = Someone()
         self.log_in(bob, "bob")
-        self.assertIn(
-            Notice(NOW, "2 private messages came while you were away:"), bob.outbox.events
-        )
+        self.assertIn(Unread(NOW, 2, more=False, alone=True), bob.outbox.events)
         self.assertEqual(bob.outbox.replayed(), ["one", "two"])
         self.chat.seen(bob)
         again = Someone()
@@ -908,17 +929,16 @@ class DirectTests(ChatTestCase):
         self.assertEqual(gil.outbox.heard(), ["psst"] * 2)
         self.assertEqual(alice.outbox.heard(), ["what?"] * 2)
         for session in (alice, gil):
-            (notice,) = session.outbox.of(Notice)
-            self.assertIn("not kept", notice.text)
+            self.assertEqual(session.outbox.of(NotKept), [NotKept(NOW)])
         self.assertEqual(self.store.direct, [])
 
     def test_unkept_message_keeps_its_place(self) -> None:
         """Between two things said in the lobby, a guest hears it between them."""
         alice, gil = self.account("alice"), self.guest("gil")
         self.store.hold()
-        self.chat.say(alice, "1")
+        self.say(alice, "1")
         self.run_now(self.chat.direct(alice, "gil", "2"))
-        self.chat.say(alice, "3")
+        self.say(alice, "3")
         self.store.commit()
         self.assertEqual(gil.outbox.heard(), ["1", "2", "3"])
 
@@ -942,7 +962,7 @@ class DirectTests(ChatTestCase):
         self.registered("bob")
         self.store.hold()
         telling = Deferred.fromCoroutine(self.chat.direct(alice, "bob", "psst"))
-        self.chat.leave_all(alice)
+        self.chat.end_session(alice)
         self.store.commit()
         self.successResultOf(telling)
         self.assertEqual(self.store.direct, [])
@@ -985,7 +1005,7 @@ class ReplyTests(ChatTestCase):
         self.run_now(self.chat.direct(self.alice, "alice", "note"))
         refusal = self.refusal(self.chat.reply(self.alice, "yes"))
         self.assertEqual(refusal.code, "no-such-person")
-        self.assertIn("/dm NAME MESSAGE", refusal.text)
+        self.assertEqual(refusal.way, "write-privately")
 
     def test_follows_a_guest_who_is_renamed(self) -> None:
         """Also one who registers."""
@@ -1002,7 +1022,7 @@ class ReplyTests(ChatTestCase):
         """Who wrote has left, and somebody else has taken the name."""
         gil = self.guest("gil")
         self.run_now(self.chat.direct(gil, "alice", "hi"))
-        self.chat.leave_all(gil)
+        self.chat.end_session(gil)
         another = self.guest("gil")
         refusal = self.refusal(self.chat.reply(self.alice, "secret"))
         self.assertEqual(refusal.code, "no-such-person")
@@ -1013,7 +1033,7 @@ class ReplyTests(ChatTestCase):
         """It is kept for it, as any private message is."""
         bob = self.account("bob")
         self.run_now(self.chat.direct(bob, "alice", "hi"))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(self.answered(), "bob")
         bob = Someone()
         self.log_in(bob, "bob")
@@ -1021,7 +1041,7 @@ class ReplyTests(ChatTestCase):
 
     def test_what_came_while_one_was_away_can_be_answered(self) -> None:
         """The last that is shown at login."""
-        self.chat.leave_all(self.alice)
+        self.chat.end_session(self.alice)
         for name in ("bob", "carol"):
             self.run_now(self.chat.direct(self.account(name), "alice", "hi"))
         self.alice = self.account("alice")
@@ -1046,13 +1066,13 @@ class FaultTests(ChatTestCase):
         bob = self.guest("bob")
         self.hasher.held = True
         registering = Deferred.fromCoroutine(
-            self.accounts.register("bob", PASSWORD, SHARED, held="bob")
+            self.accounts.register("bob", PASSWORD, SHARED, mine=self.hold(bob))
         )
-        self.chat.leave_all(bob)
-        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-taken")
+        self.chat.end_session(bob)
+        self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-taken")
         self.hasher.release()
         self.assertEqual(self.successResultOf(registering).name, "bob")
-        self.assertEqual(self.refusal(self.accounts.take_guest_name("bob")).code, "name-registered")
+        self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-registered")
 
     def test_refused_join_changes_nothing(self) -> None:
         """The talk goes on where it was, and no room is made."""
@@ -1061,7 +1081,7 @@ class FaultTests(ChatTestCase):
         self.join("two", alice)
         self.join("lobby", alice)
         self.refusal(self.chat.join(alice, "three"))
-        self.chat.say(alice, "hi")
+        self.say(alice, "hi")
         self.assertEqual(self.store.messages[-1].room, "lobby")
         self.assertNotIn("three", [room.name for room in self.store.open()])
 
@@ -1071,7 +1091,7 @@ class FaultTests(ChatTestCase):
         another = self.guest("carol")
         self.store.hold()
         self.run_now(self.chat.direct(alice, "bob", "secret"))
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         renaming = Deferred.fromCoroutine(self.chat.rename_guest(another, "bob"))
         self.store.answer()
         self.successResultOf(renaming)
@@ -1080,17 +1100,19 @@ class FaultTests(ChatTestCase):
 
     def test_closed_session_is_sent_nothing(self) -> None:
         """Neither remarks about a message that is under way, nor an answer that was."""
-        alice = self.account("alice")
+        alice, carol = self.account("alice"), self.account("carol")
+        alice.outbox.take()
         self.registered("bob")
         self.store.hold()
         telling = Deferred.fromCoroutine(self.chat.direct(alice, "bob", "psst"))
-        asking = Deferred.fromCoroutine(self.chat.history(alice, 1, ""))
+        asking = Deferred.fromCoroutine(self.chat.since(carol, {"lobby": 0}))
         self.store.step()
-        self.chat.leave_all(alice)
+        self.chat.end_session(alice)
+        self.chat.end_session(carol)
         self.store.release()
         self.successResultOf(telling)
         self.successResultOf(asking)
-        self.assertEqual(alice.outbox.events, [])
+        self.assertEqual(alice.outbox.events + carol.outbox.events, [])
 
     def test_joining_at_once_does_not_exceed_the_bound_on_rooms(self) -> None:
         """Rooms that are being made count."""
@@ -1119,12 +1141,12 @@ class CrowdTests(ChatTestCase):
         """One line for each window, and nobody is left out of it."""
         more = [self.guest(f"late{n}") for n in range(100)]
         (first,) = self.watcher.outbox.take()
-        self.assertEqual(first, Joined(NOW, "lobby", ("late0",)))
+        self.assertEqual(first, Joined(NOW, "lobby", (("late0", False),)))
         self.clock.advance(5)
-        names = tuple(f"late{n}" for n in range(1, 100))
-        self.assertEqual(self.watcher.outbox.take(), [Joined(NOW, "lobby", names)])
+        people = tuple((f"late{n}", False) for n in range(1, 100))
+        self.assertEqual(self.watcher.outbox.take(), [Joined(NOW, "lobby", people)])
         for session in more[:50]:
-            self.chat.leave_all(session)
+            self.chat.end_session(session)
         self.clock.advance(5)
         gone = tuple(f"late{n}" for n in range(50))
         self.assertEqual(self.watcher.outbox.take(), [Left(NOW, "lobby", gone)])
@@ -1136,7 +1158,7 @@ class CrowdTests(ChatTestCase):
         self.guest("first")
         self.watcher.outbox.take()
         for name in ("fleeting", "passing"):
-            self.chat.leave_all(self.guest(name))
+            self.chat.end_session(self.guest(name))
         self.clock.pump([5, 5])
         self.assertEqual(self.watcher.outbox.take(), [])
         self.assertNotIn("fleeting", self.users(self.watcher))
@@ -1155,7 +1177,7 @@ class CrowdTests(ChatTestCase):
         self.run_now(self.chat.rename_guest(second, "third"))
         self.assertEqual(
             self.watcher.outbox.take(),
-            [Joined(NOW, "lobby", ("second",)), Renamed(NOW, "second", "third")],
+            [Joined(NOW, "lobby", (("second", False),)), Renamed(NOW, "second", "third")],
         )
 
     def news(self) -> list[Event]:
@@ -1170,9 +1192,10 @@ class CrowdTests(ChatTestCase):
         self.watcher.outbox.take()
         fleeting = self.guest("fleeting")
         self.join("tea", fleeting)
-        self.chat.leave_all(fleeting)
+        self.chat.end_session(fleeting)
         self.assertEqual(
-            self.news(), [Joined(NOW, "tea", ("fleeting",)), Left(NOW, "tea", ("fleeting",))]
+            self.news(),
+            [Joined(NOW, "tea", (("fleeting", False),)), Left(NOW, "tea", ("fleeting",))],
         )
 
     def test_somebody_who_came_and_went_within_a_window_of_a_big_room(self) -> None:
@@ -1184,9 +1207,8 @@ class CrowdTests(ChatTestCase):
         self.join("tea", second)
         third = self.guest("third")
         self.join("tea", third)
-        self.chat.leave_all(third)
-        names = [event for event in self.news() if isinstance(event, Joined | Left)]
-        self.assertFalse([event for event in names if "third" in event.names], names)
+        self.chat.end_session(third)
+        self.assertNotIn("third", str(self.news()))
 
     def test_somebody_who_is_back_before_it_was_told_that_they_went(self) -> None:
         """The lobby has no news; the room that they are not in any more has."""
@@ -1195,7 +1217,7 @@ class CrowdTests(ChatTestCase):
         self.news()
         self.guest("first")
         self.watcher.outbox.take()
-        self.chat.leave_all(late)
+        self.chat.end_session(late)
         self.guest("late")
         self.assertEqual(self.news(), [Left(NOW, "tea", ("late",))])
 
@@ -1208,15 +1230,15 @@ class CrowdTests(ChatTestCase):
         self.news()
         for session in more:
             self.join("tea", session)
-        self.chat.leave_all(more[0])  # opens the lobby's window
-        self.chat.leave_all(late)
+        self.chat.end_session(more[0])  # opens the lobby's window
+        self.chat.end_session(late)
         self.clock.advance(0.0001)
-        self.chat._close_window(self.chat._lobby)
+        self.chat._lobby._close_window()
         late = self.guest("late")
         self.join("tea", late)
         told = [event for event in self.news() if getattr(event, "room", "") == "tea"]
         self.assertTrue(
-            [each for each in told if isinstance(each, Joined) and "late" in each.names]
+            [each for each in told if isinstance(each, Joined) and ("late", False) in each.people]
         )
 
     def test_nobody_is_told_of_themselves(self) -> None:
@@ -1226,14 +1248,16 @@ class CrowdTests(ChatTestCase):
         self.news()
         for session, others in zip(late, ((1, 2), (0, 2), (0, 1)), strict=True):
             (joined,) = session.outbox.take()
-            self.assertEqual(joined, Joined(NOW, "lobby", tuple(f"late{n}" for n in others)))
+            people = tuple((f"late{n}", False) for n in others)
+            self.assertEqual(joined, Joined(NOW, "lobby", people))
 
     def test_somebody_who_was_in_a_list_is_told_of_when_they_go(self) -> None:
         """Although they came and went within a window: whoever asked has seen them."""
         self.guest("first")
         fleeting = self.guest("fleeting")
         self.assertIn("fleeting", self.users(self.watcher))
-        self.chat.leave_all(fleeting)
+        self.watcher.outbox.take()
+        self.chat.end_session(fleeting)
         self.assertEqual(self.news(), [Left(NOW, "lobby", ("fleeting",))])
         self.assertNotIn("fleeting", self.users(self.watcher))
 
@@ -1248,7 +1272,7 @@ class CrowdTests(ChatTestCase):
                 assert isinstance(last[-1], Users)
                 self.assertEqual(len(last[-1].people), number)
             else:
-                self.assertEqual(last[-1], Notice(NOW, "51 people are in #tea; /users lists them"))
+                self.assertEqual(last[-1], Crowd(NOW, "tea", 51))
         self.assertEqual(len(self.users(self.watcher, "tea")), 51)
 
     def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:

@@ -26,7 +26,7 @@ from twisted_chat.core.events import (
     History,
     Joined,
     Left,
-    Notice,
+    Omitted,
     Renamed,
     Said,
     Told,
@@ -73,6 +73,7 @@ class Someone:
         self.outbox = LossyOutbox()
         self.session = Session(self.outbox)
         self.session.echo = echo
+        self.current = "lobby"
         self.doing: Deferred[Any] = Deferred()
         self.said: list[str] = []
         self.answered: set[str] = set()
@@ -121,6 +122,11 @@ class Someone:
                     topics[event.room] = event.topic
         return replayed, live, topics
 
+    def answered_with(self, history: History) -> None:
+        """It is shown what it asked for, as a face does."""
+        if not self.session.closed:
+            self.session.tell(history)
+
     def is_in_as(self, account: Account) -> bool:
         person = self.session.person
         return person is not None and person.account == account
@@ -140,7 +146,7 @@ class Someone:
 
     def is_told_of_more(self) -> bool:
         """There were more unread ones than it was shown."""
-        return any(notice.text.startswith("the rest") for notice in self.outbox.of(Notice))
+        return any(omitted.later for omitted in self.outbox.of(Omitted))
 
 
 class ChatMachine(RuleBasedStateMachine):
@@ -199,8 +205,9 @@ class ChatMachine(RuleBasedStateMachine):
             someone = Someone(account.name, echo)
             coming = self.chat.log_in(someone.session, account)
         else:
-            someone = Someone(self.accounts.generate_guest_name(), echo)
-            coming = self.chat.come_as_guest(someone.session, someone.name)
+            hold = self.accounts.hold_guest_number()
+            someone = Someone(hold.name, echo)
+            coming = self.chat.come_as_guest(someone.session, hold)
         self.everyone.append(someone)
         someone.doing = Deferred.fromCoroutine(coming)
 
@@ -210,24 +217,27 @@ class ChatMachine(RuleBasedStateMachine):
         """A session goes into a room."""
         someone = self.somebody(who)
         someone.doing = Deferred.fromCoroutine(self.chat.join(someone.session, room))
+        someone.doing.addCallback(lambda _: setattr(someone, "current", room))
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick)
     def leave(self, who: int) -> None:
-        """A session goes out of its current room."""
-        session = self.somebody(who).session
-        if session.current is not session.rooms[0]:
-            self.chat.leave(session, "")
+        """A session leaves the room that it talks in."""
+        someone = self.somebody(who)
+        if someone.current != "lobby":
+            someone.doing = Deferred.fromCoroutine(
+                self.chat.leave(someone.session, someone.current)
+            )
+            someone.current = "lobby"
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick)
     def say(self, who: int) -> None:
         """A session says something in its current room."""
         someone = self.somebody(who)
-        assert someone.session.current is not None
         text = self.next_text(someone)
-        self.waiting.append((someone.session.current.name, text, someone))
-        self.chat.say(someone.session, text)
+        self.waiting.append((someone.current, text, someone))
+        self.chat.say(someone.session, someone.current, text)
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick, to=_pick)
@@ -269,9 +279,8 @@ class ChatMachine(RuleBasedStateMachine):
     def set_topic(self, who: int) -> None:
         """A session sets the topic of its current room."""
         someone = self.somebody(who)
-        assert someone.session.current is not None
-        room, text = someone.session.current.name, self.next_text(someone)
-        someone.doing = Deferred.fromCoroutine(self.chat.set_topic(someone.session, text))
+        room, text = someone.current, self.next_text(someone)
+        someone.doing = Deferred.fromCoroutine(self.chat.set_topic(someone.session, room, text))
         someone.doing.addCallback(lambda _: self.topics.update({room: text}))
 
     @precondition(lambda self: self.idle())
@@ -279,8 +288,9 @@ class ChatMachine(RuleBasedStateMachine):
     def history(self, who: int, count: int) -> None:
         """A session asks what was said in its current room."""
         someone = self.somebody(who)
-        asking = self.chat.history(someone.session, count, "")
+        asking = self.chat.history(someone.session, someone.current, count)
         someone.doing = Deferred.fromCoroutine(asking)
+        someone.doing.addCallback(someone.answered_with)
 
     @precondition(lambda self: self.everyone)
     @rule(who=_pick, taken=st.booleans())
@@ -311,7 +321,7 @@ class ChatMachine(RuleBasedStateMachine):
         """A session ends, whatever it is doing."""
         someone = self.everyone.pop(who % len(self.everyone))
         self.gone.append(someone)
-        self.chat.leave_all(someone.session)
+        self.chat.end_session(someone.session)
         someone.outbox.send = _nothing_more  # type: ignore[method-assign]
 
     @rule()

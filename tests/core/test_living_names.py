@@ -95,11 +95,8 @@ class NamesMachine(RuleBasedStateMachine):
         """Somebody comes without a password, under a name of their own or a generated one."""
 
         async def come(session: Session) -> None:
-            if raw:
-                name = await self.accounts.take_guest_name(raw)
-            else:
-                name = self.accounts.generate_guest_name()
-            await self.chat.come_as_guest(session, name)
+            hold = await self.accounts.hold(raw) if raw else self.accounts.hold_guest_number()
+            await self.chat.come_as_guest(session, hold)
 
         session = self._new()
         self.begin(session, come(session))
@@ -120,8 +117,8 @@ class NamesMachine(RuleBasedStateMachine):
         self.begin(session, self._register(session, raw))
 
     async def _register(self, session: Session, raw: str) -> None:
-        held = session.person.name if session.person else None
-        account = await self.accounts.register(raw, "x", _SOURCE, held=held)
+        mine = session.person.hold if session.person else None
+        account = await self.accounts.register(raw, "x", _SOURCE, mine=mine)
         await self.chat.log_in(session, account)
 
     @precondition(lambda self: len(self.sessions) < 8)
@@ -149,7 +146,7 @@ class NamesMachine(RuleBasedStateMachine):
         """Somebody goes, whatever they were about to do."""
         session = self.sessions.pop(who % len(self.sessions))
         del self.busy[session]
-        self.chat.leave_all(session)
+        self.chat.end_session(session)
 
     @rule()
     def answer_one(self) -> None:
@@ -209,7 +206,8 @@ class NamesMachine(RuleBasedStateMachine):
         assert not self.wrong, self.wrong
 
     async def _take_and_release(self, raw: str) -> None:
-        self.accounts.release(await self.accounts.take_guest_name(raw))
+        with await self.accounts.hold(raw):
+            pass
 
 
 class LivingNamesTests(SynchronousTestCase):

@@ -41,6 +41,9 @@ class Reader(Session):
             asked = any(isinstance(event, Users | Welcome) for event in events)
             for event in events:
                 if isinstance(event, Welcome):
+                    for names in self.rooms_seen.values():
+                        if self.name in names:
+                            names.add(event.name)  # a guest became an account that was here
                     self.name = event.name
                 elif isinstance(event, Users):
                     self.rooms_seen[event.room] = {name for name, _ in event.people}
@@ -53,8 +56,9 @@ class Reader(Session):
         self.outbox.sends.clear()
 
     def _joined(self, event: Joined, *, asked: bool) -> None:
-        assert asked or self.name not in event.names, f"{self.name} was told of its own coming"
-        self.rooms_seen.setdefault(event.room, set()).update(event.names)
+        names = [name for name, _ in event.people]
+        assert asked or self.name not in names, f"{self.name} was told of its own coming"
+        self.rooms_seen.setdefault(event.room, set()).update(names)
 
     def _left(self, event: Left) -> None:
         if self.name in event.names and event.room != "lobby":
@@ -106,14 +110,14 @@ class PresenceMachine(RuleBasedStateMachine):
         elif who == 2:
             coming = self._come_as(reader, "carol")
         else:
-            coming = self.chat.come_as_guest(reader, self.accounts.generate_guest_name())
+            coming = self.chat.come_as_guest(reader, self.accounts.hold_guest_number())
         done = Deferred.fromCoroutine(coming)
         if done.addErrback(lambda failure: failure.trap(Refusal)).result is None:
             self.here.append(reader)
-            self.chat.users(reader, "lobby")
+            reader.tell(self.chat.users(reader, "lobby"))
 
     async def _come_as(self, reader: Reader, name: str) -> None:
-        await self.chat.come_as_guest(reader, await self.accounts.take_guest_name(name))
+        await self.chat.come_as_guest(reader, await self.accounts.hold(name))
 
     @precondition(lambda self: self.here)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
@@ -127,7 +131,7 @@ class PresenceMachine(RuleBasedStateMachine):
         """Somebody goes out of a room."""
         session = self.somebody(who)
         if any(each.name == room for each in session.rooms):
-            self.chat.leave(session, room)
+            Deferred.fromCoroutine(self.chat.leave(session, room))
 
     @precondition(lambda self: self.here)
     @rule(who=_pick, room=st.sampled_from(("lobby", *_ROOMS)))
@@ -135,7 +139,7 @@ class PresenceMachine(RuleBasedStateMachine):
         """Somebody asks who is in a room."""
         session = self.somebody(who)
         if any(each.name == room for each in session.rooms):
-            self.chat.users(session, room)
+            session.tell(self.chat.users(session, room))
 
     @precondition(lambda self: self.here)
     @rule(who=_pick, name=st.sampled_from(("carol", "dora")))
@@ -158,7 +162,7 @@ class PresenceMachine(RuleBasedStateMachine):
         """A session ends."""
         session = self.somebody(who)
         self.here.remove(session)
-        self.chat.leave_all(session)
+        self.chat.end_session(session)
 
     @rule(seconds=st.sampled_from((0.002, 0.01, 5.0)))
     def wait(self, seconds: float) -> None:

@@ -29,9 +29,10 @@ class SinceTests(ChatTestCase):
         self.registered("alice")
         self.bob = self.account("bob", echo=True)
 
-    def say(self, *texts: str) -> None:
+    def tell(self, *texts: str) -> None:
+        """Bob says this where he talks."""
         for text in texts:
-            self.chat.say(self.bob, text)
+            self.say(self.bob, text)
 
     def ask(self, session: Someone, **places: int) -> None:
         """Ask for what came after; C{direct} stands for private messages."""
@@ -43,7 +44,7 @@ class SinceTests(ChatTestCase):
 
     def test_login_shows_what_came_after(self) -> None:
         """Of the lobby: more than a replay, and nothing that was seen."""
-        self.say(*"abcdefgh")
+        self.tell(*"abcdefgh")
         alice = Someone()
         self.ask(alice, lobby=1)
         self.assertEqual(alice.outbox.events, [])
@@ -52,7 +53,7 @@ class SinceTests(ChatTestCase):
 
     def test_nothing_came_after(self) -> None:
         """Then the replay is empty, and ends all the same."""
-        self.say("a")
+        self.tell("a")
         alice = Someone()
         self.ask(alice, lobby=1, direct=0)
         self.log_in(alice, "alice")
@@ -61,16 +62,16 @@ class SinceTests(ChatTestCase):
 
     def test_guest(self) -> None:
         """A guest is shown the lobby in the same way."""
-        self.say(*"abcdefgh")
+        self.tell(*"abcdefgh")
         guest = Someone()
         self.ask(guest, lobby=2)
-        held = self.run_now(self.accounts.take_guest_name("gus"))
-        self.run_now(self.chat.come_as_guest(guest, held))
+        hold = self.run_now(self.accounts.hold("gus"))
+        self.run_now(self.chat.come_as_guest(guest, hold))
         self.assertEqual(guest.outbox.replayed(), list("cdefgh"))
 
     def test_no_more_than_a_history(self) -> None:
         """The newest; the gap shows in their numbers."""
-        self.say(*"abcdefghijklmno")
+        self.tell(*"abcdefghijklmno")
         alice = Someone()
         self.ask(alice, lobby=1)
         self.log_in(alice, "alice")
@@ -79,14 +80,14 @@ class SinceTests(ChatTestCase):
     def test_joining_a_room(self) -> None:
         """It is remembered for the first time that the session goes there, and no longer."""
         self.join("tea", self.bob)
-        self.say(*"abcdefgh")
+        self.tell(*"abcdefgh")
         alice = Someone()
         self.ask(alice, tea=2)
         self.log_in(alice, "alice")
         self.assertEqual(alice.outbox.replayed(), [])
         self.run_now(self.chat.join(alice, "tea"))
         self.assertEqual(alice.outbox.replayed(), list("cdefgh"))
-        self.chat.leave(alice, "tea")
+        self.leave(alice, "tea")
         alice.outbox.take()
         self.run_now(self.chat.join(alice, "tea"))
         self.assertEqual(alice.outbox.replayed(), list("defgh"))
@@ -97,7 +98,7 @@ class SinceTests(ChatTestCase):
         for text in "abc":
             self.run_now(self.chat.direct(self.bob, "alice", text))
             self.run_now(self.chat.direct(alice, "bob", text.upper()))
-        self.chat.leave_all(alice)
+        self.chat.end_session(alice)
         first = self.store.direct[0][1].id
         assert first is not None
         again = Someone()
@@ -116,7 +117,7 @@ class SinceTests(ChatTestCase):
         self.log_in(alice, "alice")
         self.assertEqual(alice.outbox.replayed(), ["psst"])
         self.chat.seen(alice)
-        self.chat.leave_all(alice)
+        self.chat.end_session(alice)
         again = Someone()
         self.log_in(again, "alice")
         self.assertEqual(again.outbox.replayed(), [])
@@ -132,7 +133,7 @@ class SinceTests(ChatTestCase):
     def test_answer_in_a_room(self) -> None:
         """Once in, it is an answer like that of /history."""
         alice = self.account("alice", echo=True)
-        self.say(*"abcdefgh")
+        self.tell(*"abcdefgh")
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         alice.outbox.take()
         self.ask(alice, lobby=3, direct=0)
@@ -156,18 +157,18 @@ class SinceTests(ChatTestCase):
         between it and its answer, and after it."""
         for steps in range(4):
             self.setUp()
-            self.say(*"ab")
+            self.tell(*"ab")
             account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
             self.store.hold()
-            self.say("c")
+            self.tell("c")
             alice = Someone()
             self.ask(alice, lobby=1)
             login = Deferred.fromCoroutine(self.chat.log_in(alice, account))
-            self.say("e")
+            self.tell("e")
             for _ in range(steps):
                 if self.store.waiting:
                     self.store.step()
-            self.say("f")
+            self.tell("f")
             self.store.release()
             self.successResultOf(login)
             self.assertEqual(_shown(alice.outbox.events), list("bcef"), steps)
@@ -178,16 +179,16 @@ class SinceTests(ChatTestCase):
             self.setUp()
             alice = self.account("alice")
             self.join("tea", self.bob)
-            self.say(*"ab")
+            self.tell(*"ab")
             self.ask(alice, tea=1)
             self.store.hold()
-            self.say("c")
+            self.tell("c")
             joining = Deferred.fromCoroutine(self.chat.join(alice, "tea"))
-            self.say("d")
+            self.tell("d")
             for _ in range(steps):
                 if self.store.waiting:
                     self.store.step()
-            self.say("e")
+            self.tell("e")
             self.store.release()
             self.successResultOf(joining)
             self.assertEqual(_shown(alice.outbox.events), list("bcde"), steps)

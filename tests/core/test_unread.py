@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from twisted_chat.core.events import History, Notice
+from tests.support import NOW
+from twisted_chat.core.events import History, Omitted, Unread
 from twisted_chat.core.limits import Limits
 
 from .test_chat import ChatTestCase, Someone
@@ -30,7 +31,7 @@ class UnreadTestCase(ChatTestCase):
     def login(self) -> Sequence[str]:
         """What Bob is shown at a login as unread. He is gone at once, and types nothing."""
         session = self.bob()
-        self.chat.leave_all(session)
+        self.chat.end_session(session)
         return session.outbox.replayed()
 
 
@@ -43,7 +44,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual([self.login(), self.login()], [["1"], ["1"]])
         bob = self.bob()
         self.tell("2")
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(self.login(), ["1", "2"])
 
     def test_what_was_shown_before_the_session_sends_something_is_read(self) -> None:
@@ -53,7 +54,7 @@ class ReadTests(UnreadTestCase):
         self.tell("2")
         self.chat.seen(bob)
         self.tell("3")
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(self.login(), ["3"])
 
     def test_nothing_is_read_while_something_waits_to_be_taken(self) -> None:
@@ -76,7 +77,7 @@ class ReadTests(UnreadTestCase):
         bob.outbox.is_full = False
         self.tell("3")
         self.chat.seen(bob)
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(self.login(), ["2", "3"])
 
     def test_login_with_a_full_outbox(self) -> None:
@@ -88,7 +89,7 @@ class ReadTests(UnreadTestCase):
         gus.outbox.is_full = False
         self.tell("2")
         self.chat.seen(gus)
-        self.chat.leave_all(gus)
+        self.chat.end_session(gus)
         self.assertEqual(self.login(), ["1", "2"])
 
     def test_one_session_reads_for_all(self) -> None:
@@ -99,8 +100,8 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), [])
         self.chat.seen(dead)
         self.tell("2")
-        self.chat.leave_all(live)
-        self.chat.leave_all(dead)
+        self.chat.end_session(live)
+        self.chat.end_session(dead)
         self.assertEqual(self.login(), ["2"])
 
     def test_dead_session_reads_nothing(self) -> None:
@@ -111,7 +112,7 @@ class ReadTests(UnreadTestCase):
         live.outbox.is_full = False
         self.chat.seen(live)
         for session in dead, live:
-            self.chat.leave_all(session)
+            self.chat.end_session(session)
         self.assertEqual(self.login(), ["1"])
 
     def test_second_session_is_shown_what_the_first_has_not_answered(self) -> None:
@@ -120,8 +121,7 @@ class ReadTests(UnreadTestCase):
         self.tell("1", "2")
         desk = self.bob()
         self.assertEqual(desk.outbox.replayed(), ["1", "2"])
-        notices = [notice.text for notice in desk.outbox.of(Notice)]
-        self.assertIn("2 private messages are unread:", notices)
+        self.assertEqual(desk.outbox.of(Unread), [Unread(NOW, 2, more=False, alone=False)])
 
     def test_reading_moves_nothing_back(self) -> None:
         """An old session that wakes up late does not make read messages unread."""
@@ -131,7 +131,7 @@ class ReadTests(UnreadTestCase):
         self.tell("2")
         old.outbox.is_taken = False
         self.chat.seen(new)
-        self.chat.leave_all(new)
+        self.chat.end_session(new)
         self.assertEqual(self.login(), [])
         old.outbox.is_taken = True
         self.chat.seen(old)
@@ -175,14 +175,14 @@ class ResumedTests(UnreadTestCase):
             self.assertEqual(bob.outbox.of(History)[-1].of, "@")
             self.assertEqual(self.login(), left)
             self.chat.seen(bob)
-            self.chat.leave_all(bob)
+            self.chat.end_session(bob)
             self.assertEqual(self.login(), [])
 
     def test_nobody_has_seen_what_is_not_there_yet(self) -> None:
         """However large the number is that they give."""
         bob = self.resume(10**18)
         self.chat.seen(bob)
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.tell("1")
         self.assertEqual(self.login(), ["1"])
 
@@ -206,39 +206,37 @@ class ResumedTests(UnreadTestCase):
         self.tell("1")
         seen = self.store.direct[-1][1].id
         assert seen is not None
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.tell(*"2345")
         bob = self.resume(seen)
         self.assertEqual(bob.outbox.replayed(), ["3", "4", "5"])
-        self.assertTrue(any("there were more" in n.text for n in bob.outbox.of(Notice)))
+        self.assertEqual(bob.outbox.of(Omitted), [Omitted(NOW, "@", later=False)])
         self.tell("6")
         self.chat.seen(bob)
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         self.assertEqual(self.login(), ["2", "3", "4"])
 
 
 class CutTests(UnreadTestCase):
     """More than one login can show."""
 
-    def check(self, first: Sequence[str], count: str) -> None:
+    def check(self, first: Sequence[str], count: int, *, more: bool) -> None:
         """Bob is shown the first of six messages, and all of them in the end, whatever comes in
         between."""
         self.tell(*"123456")
         bob = self.bob()
         self.assertEqual(bob.outbox.replayed(), first)
-        notices = [notice.text for notice in bob.outbox.of(Notice)]
-        self.assertIn(f"{count} private messages came while you were away:", notices)
-        rest = "the rest is shown at your next login; /history @NAME shows it now"
-        self.assertIn(rest, notices)
+        self.assertEqual(bob.outbox.of(Unread), [Unread(NOW, count, more, alone=True)])
+        self.assertEqual(bob.outbox.of(Omitted), [Omitted(NOW, "@", later=True)])
         self.tell("7")
         self.chat.seen(bob)
-        self.chat.leave_all(bob)
+        self.chat.end_session(bob)
         seen = [*first]
         for _ in range(6):
             bob = self.bob()
             seen += bob.outbox.replayed()
             self.chat.seen(bob)
-            self.chat.leave_all(bob)
+            self.chat.end_session(bob)
         self.assertEqual(seen, list("1234567"))
 
 
@@ -247,26 +245,25 @@ class CutByNumberTests(CutTests):
 
     def test_all_are_shown_in_the_end(self) -> None:
         """It is said that there are more than may be shown at once."""
-        self.check(["1", "2", "3"], "more than 3")
+        self.check(["1", "2", "3"], 3, more=True)
 
     def test_as_many_as_there_may_be(self) -> None:
         """Then there is no rest."""
         self.tell(*"123")
-        notices = [notice.text for notice in self.bob().outbox.of(Notice)]
-        self.assertIn("3 private messages came while you were away:", notices)
-        self.assertFalse([text for text in notices if "the rest" in text])
+        bob = self.bob()
+        self.assertEqual(bob.outbox.of(Unread), [Unread(NOW, 3, more=False, alone=True)])
+        self.assertEqual(bob.outbox.of(Omitted), [])
 
     def test_login_that_resumes_in_the_lobby(self) -> None:
         """The unread ones are cut in the same way, and the lobby as before."""
         self.tell(*"1234")
         for text in "abcd":
-            self.chat.say(self.alice, text)
+            self.say(self.alice, text)
         bob = Someone()
         self.run_now(self.chat.since(bob, {"lobby": 0}))
         self.log_in(bob, "bob")
         self.assertEqual(bob.outbox.replayed(), [*"bcd", *"123"])
-        notices = [notice.text for notice in bob.outbox.of(Notice)]
-        self.assertIn("more than 3 private messages came while you were away:", notices)
+        self.assertEqual(bob.outbox.of(Unread), [Unread(NOW, 3, more=True, alone=True)])
 
 
 class CutBySizeTests(CutTests):
@@ -274,4 +271,4 @@ class CutBySizeTests(CutTests):
 
     def test_all_are_shown_in_the_end(self) -> None:
         """As many as an empty outbox has room for at a time."""
-        self.check(["1", "2"], "6")
+        self.check(["1", "2"], 6, more=False)

@@ -114,7 +114,7 @@ class OutboxTests(SynchronousTestCase):
         self.transport = FakeTransport()
         self.clock = Clock()
         limits = OutboxLimits(self.clock, now, limit=_LIMIT, stuck_after=_STUCK_AFTER)
-        self.outbox = Outbox(self.transport, Lines(), limits, lambda: None)
+        self.outbox = Outbox(self.transport, Lines(), limits)
 
     def write(self, lines: list[bytes]) -> None:
         """Write each line by itself."""
@@ -338,7 +338,7 @@ class LoopbackTests(TestCase):
         await self.writer.made
         self.addCleanup(self.disconnect)
         limits = OutboxLimits(self.clock, now, limit=limit, stuck_after=_STUCK_AFTER)
-        self.outbox = Outbox(self.writer.transport, Lines(), limits, lambda: None)
+        self.outbox = Outbox(self.writer.transport, Lines(), limits)
         self.writer.lost.addCallback(lambda _: self.outbox.drop())
 
     async def disconnect(self) -> None:

@@ -1,6 +1,7 @@
 """What both stores do, that in SQLite and that in memory that the tests of the core stand on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,8 +14,8 @@ from twisted_chat.core.ports import Store
 from .test_sql import StoreTestCase, _said, _texts, _told
 
 
-class ReadMarks:
-    """What is unread. Mixed into a test case that has a store."""
+class Contract:
+    """What is asked of a store. Mixed into a test case that has one."""
 
     store: Any
 
@@ -29,6 +30,10 @@ class ReadMarks:
 
     def release(self) -> None:
         """Answer them."""
+
+
+class ReadMarks(Contract):
+    """What is unread."""
 
     async def told(self, *texts: str) -> tuple[Account, list[int]]:
         """Somebody is told this; gives back who, and the messages' ids."""
@@ -81,6 +86,40 @@ class ReadMarks:
         assert await self.unread(bob) == []
 
 
+class Labels(Contract):
+    """Labels that authors give what they say."""
+
+    label = "0123456789abcdef"
+
+    async def test_label_is_kept(self) -> None:
+        """It comes back from the feed and with every replay; what has none comes back without."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        said = [_said(_LOBBY, "x"), replace(_said(_LOBBY, "y"), label=self.label)]
+        told = [_told(alice, bob, "x"), replace(_told(alice, bob, "y"), label="7")]
+        stored = await self.append(*said, *told)
+        assert [each.label for each in stored] == ["", self.label, "", "7"]
+        assert [m.label for m in await self.store.history(_LOBBY, 10)] == ["", self.label]
+        for messages in (
+            await self.store.conversation(alice.id, bob.id, 10),
+            await self.store.unread(bob.id, 10),
+            (await self.store.catch_up(None, 0, alice.id, 0, 10))[1],
+        ):
+            assert [message.label for message in messages] == ["", "7"]
+
+    async def test_latest_labels(self) -> None:
+        """Those of a time and later, with what was said, in the order of the log."""
+        alice, bob = [await self.account(name) for name in ("alice", "bob")]
+        for time in NOW - 1, NOW:
+            posts = _told(alice, bob, f"{time}", time=time), _said(_LOBBY, "x", time=time)
+            await self.append(*(replace(post, label=self.label) for post in posts))
+        await self.append(_said(_LOBBY, "y", time=NOW))
+        told, said = await self.store.labels(NOW)
+        assert (told.sender, told.text, told.label) == ("alice", f"{NOW}", self.label)
+        assert (said.room, said.seq, said.author, said.text) == ("lobby", 2, "alice", "x")
+        assert said.label == self.label
+        assert await self.store.labels(NOW + 1) == []
+
+
 async def _unread(store: Store, account: Account) -> Sequence[DirectMessage]:
     return await store.unread(account.id, 10)
 
@@ -92,12 +131,8 @@ async def _caught_up(store: Store, account: Account) -> Sequence[DirectMessage]:
 _LOBBY = MemoryStore().open()[0]
 
 
-class SqlReadMarkTests(StoreTestCase, ReadMarks):
-    """In SQLite."""
-
-
-class MemoryReadMarkTests(ReadMarks, TestCase):
-    """In memory."""
+class MemoryTestCase(TestCase):
+    """A store in memory."""
 
     def setUp(self) -> None:
         self.store = store = MemoryStore()
@@ -122,3 +157,19 @@ class MemoryReadMarkTests(ReadMarks, TestCase):
 
     def release(self) -> None:
         self.store.release()
+
+
+class SqlReadMarkTests(StoreTestCase, ReadMarks):
+    """In SQLite."""
+
+
+class SqlLabelTests(StoreTestCase, Labels):
+    """In SQLite."""
+
+
+class MemoryReadMarkTests(MemoryTestCase, ReadMarks):
+    """In memory."""
+
+
+class MemoryLabelTests(MemoryTestCase, Labels):
+    """In memory."""

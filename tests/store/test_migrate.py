@@ -106,6 +106,7 @@ class MigrateTests(SynchronousTestCase):
                 f"INSERT INTO \"alembic_version\" VALUES('{HEAD}');"
             ),
             'INSERT INTO "log_head" VALUES(1,2);': 'INSERT INTO "log_head" VALUES(1,2,0);',
+            **{line: line.replace(");", ",NULL);") for line in before if "messages" in line},
         }
         self.assertEqual(
             [line for line in self.dump() if line.startswith("INSERT")],

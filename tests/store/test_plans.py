@@ -22,14 +22,14 @@ class PlanTests(StoreTestCase):
         def insert(connection: Connection) -> None:
             (id,) = connection.exec_driver_sql("SELECT last_id FROM log_head").one()
             connection.exec_driver_sql(
-                "INSERT INTO messages SELECT value, 1, value, 'alice', ?, 'x', 0"
+                "INSERT INTO messages SELECT value, 1, value, 'alice', ?, 'x', 0, NULL"
                 " FROM (WITH RECURSIVE s(value) AS"
                 " (SELECT ? UNION ALL SELECT value + 1 FROM s LIMIT ?) SELECT value FROM s)",
                 (NOW, id + 1, connection_count),
             )
             connection.exec_driver_sql(
                 "INSERT INTO direct_messages"
-                " SELECT id, 1 + id % 2, 2 - id % 2, time, text FROM messages WHERE id > ?",
+                " SELECT id, 1 + id % 2, 2 - id % 2, time, text, NULL FROM messages WHERE id > ?",
                 (id,),
             )
             connection.exec_driver_sql("UPDATE log_head SET last_id = ?", (id + connection_count,))
@@ -59,6 +59,7 @@ class PlanTests(StoreTestCase):
             lambda: store.catch_up(lobby, 1, alice.id, 1, 20),
             lambda: store.prune(NOW - 1),
             store.newest,
+            lambda: store.labels(NOW - 1),
         ]
 
     async def steps(self, count: int) -> list[int]:

@@ -613,6 +613,7 @@ class Client:
         room = event.get("room")
         if event.get("name") == self.name and isinstance(room, str) and self.is_connected:
             self._logs.rooms.setdefault(room, Log())
+            self._switches += 1  # it says that we talk there now, which goes without saying
         self._offer(event)
 
     def _on_left(self, event: Event) -> None:
@@ -632,8 +633,8 @@ class Client:
     def _on_ping(self, _: Event) -> None:
         """That it was read is all."""
 
-    def _on_notice(self, event: Event) -> None:
-        if self._switches and event["text"].startswith("you are talking in "):
+    def _on_talking(self, event: Event) -> None:
+        if self._switches:
             self._switches -= 1
         else:
             self._offer(event)
@@ -656,7 +657,7 @@ _ON: Mapping[str, Callable[[Client, Event], None]] = {
     "left": Client._on_left,
     "renamed": Client._on_renamed,
     "ping": Client._on_ping,
-    "notice": Client._on_notice,
+    "talking": Client._on_talking,
     "bye": Client._on_bye,
 }
 

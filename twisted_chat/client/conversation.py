@@ -26,7 +26,9 @@ _LEAVE = frozenset({"quit", "logout", "exit", "bye", "EX"})
 _MOVES = frozenset({"join", "leave", "part"})
 
 # What a server tells whoever comes in, and has told us already when we come back.
-_NOT_AGAIN = frozenset({"welcome", "notice", "topic", "users", "history"})
+_NOT_AGAIN = frozenset(
+    {"welcome", "motd", "talking", "notice", "topic", "users", "crowd", "history", "omitted"}
+)
 
 _log = Logger()
 

@@ -58,6 +58,13 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "help": {"commands": [{"usage": str, "also": [str], "text": str}]},
     "skipped": {"lines": int},
     "error": {"code": str, "text": str, "command": str},
+    "motd": {"lines": [str]},
+    "unread": {"count": int, "more": bool},
+    "omitted": {"of": str, "later": bool},
+    "away": {"name": str, "kept": bool},
+    "not-kept": {},
+    "crowd": {"room": str, "count": int},
+    "talking": {"room": str},
     "notice": {"text": str},
     "bye": {"text": str},
 }

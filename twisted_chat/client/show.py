@@ -175,7 +175,7 @@ def _notice(*pieces: tuple[str, str]) -> Line:
     return [("notice", "* "), *pieces]
 
 
-def _count(number: int, one: str, many: str) -> str:
+def _count(number: int | str, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
@@ -284,6 +284,49 @@ def _remark(event: Event, reader: Reader) -> list[Line]:
     return [_notice(("notice", event["text"]))]
 
 
+def _motd(event: Event, reader: Reader) -> list[Line]:
+    return [_notice(("notice", line)) for line in event["lines"]]
+
+
+def _unread(event: Event, reader: Reader) -> list[Line]:
+    number = f"more than {event['count']}" if event["more"] else event["count"]
+    messages = _count(number, "private message is", "private messages are")
+    return [_notice(("notice", f"{messages} unread:"))]
+
+
+def _omitted(event: Event, reader: Reader) -> list[Line]:
+    if event["later"]:
+        text = "the rest is shown at your next login; /history @NAME shows it now"
+    else:
+        text = "there were more private messages than these; /history @NAME shows them"
+    return [_notice(("notice", text))]
+
+
+def _away(event: Event, reader: Reader) -> list[Line]:
+    if event["kept"]:
+        text = f"{event['name']} is away and will be shown that at the next login"
+    else:
+        text = (
+            f"{event['name']} is not here and was not shown that:"
+            " private messages with guests are not kept"
+        )
+    return [_notice(("notice", text))]
+
+
+def _not_kept(event: Event, reader: Reader) -> list[Line]:
+    text = "private messages with a guest are not kept: they are gone when you leave"
+    return [_notice(("notice", text))]
+
+
+def _crowd(event: Event, reader: Reader) -> list[Line]:
+    number = f"{event['count']:,} people are in {_place(event['room'])}; /users lists them"
+    return [_notice(("notice", number))]
+
+
+def _talking(event: Event, reader: Reader) -> list[Line]:
+    return [_notice(("notice", f"you are talking in {_place(event['room'])} now"))]
+
+
 def _skipped(event: Event, reader: Reader) -> list[Line]:
     number = _count(event["lines"], "line", "lines")
     return [[("link", f"… {number} came too fast; what was said is asked for again")]]
@@ -325,6 +368,13 @@ _SHOWN: Mapping[str, _Show] = {
     "rooms": _rooms,
     "help": _help,
     "error": _error,
+    "motd": _motd,
+    "unread": _unread,
+    "omitted": _omitted,
+    "away": _away,
+    "not-kept": _not_kept,
+    "crowd": _crowd,
+    "talking": _talking,
     "notice": _remark,
     "bye": _remark,
     "skipped": _skipped,

@@ -1,8 +1,7 @@
-"""Who somebody is: registering, authenticating, and names that guests go by."""
+"""Accounts and guest names: registering, authenticating, and holding names."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from precis_i18n import get_profile
 
@@ -11,6 +10,7 @@ from .addresses import Source
 from .errors import Refusal
 from .guard import Guard
 from .model import Account
+from .people import Hold
 from .ports import PasswordHasher, Store
 
 MAX_PASSWORD_BYTES = 72
@@ -20,7 +20,8 @@ _opaque = get_profile("OpaqueString")
 
 
 class Accounts:
-    """The names that are living: every account's, and those of the guests who are here."""
+    """The names in use: every account's, and those of the guests who are here. No two of them look
+    alike."""
 
     def __init__(
         self,
@@ -35,8 +36,9 @@ class Accounts:
     ) -> None:
         """
         @param now: gives the time in UTC milliseconds.
+        @param min_password: characters in a new password, at least.
         @param trusted: names of accounts that are free of the limit on lines.
-        @param reserved: what nobody may go by, besides what is always reserved.
+        @param reserved: names that nobody may have, in addition to those that are always reserved.
         """
         self._store = store
         self._hasher = hasher
@@ -45,9 +47,8 @@ class Accounts:
         self._min_password = min_password
         self._trusted = frozenset(trusted)
         self._off_limits = names.skeletons(reserved)
-        # Skeletons of the names of guests, and of names that are being registered.
-        self._held: dict[str, str] = {}
-        self._holds: Counter[str] = Counter()
+        self._holds: dict[str, Hold] = {}  # by skeleton, the newest
+        self._hold_number = 0
         self._guest_number = 0
         self._changes: Counter[str] = Counter()  # of passwords, by account
 
@@ -55,15 +56,15 @@ class Accounts:
         return await self._store.find_account(name) is not None
 
     def is_trusted(self, account: Account | None) -> bool:
-        """Is it free of the limit on lines?"""
+        """Whether the account is free of the limit on lines."""
         return account is not None and account.name in self._trusted
 
     async def authenticate(self, raw: str, password: str, source: Source) -> Account:
-        """The account of this name, if this is its password.
+        """Look up an account and check its password.
 
-        An unknown name takes the same effort and gets the same answer as a wrong password.
+        An unknown name takes as long and gets the same answer as a wrong password.
 
-        @raise Refusal: C{wrong-password}, C{throttled}, C{busy}.
+        @raise Refusal: C{wrong-password}, C{throttled}, C{busy}, C{internal}.
         """
         try:
             name = names.canonical(raw)
@@ -85,17 +86,20 @@ class Accounts:
             return account
 
     async def register(
-        self, raw: str, password: str, source: Source, *, held: str | None = None
+        self, raw: str, password: str, source: Source, *, mine: Hold | None = None
     ) -> Account:
         """Make an account.
 
-        @param held: the guest name that the asker goes by, which does not stand in the way.
+        @param mine: the hold on the guest name of the person who asks, or on the name itself: it
+            does not stand in the way.
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password},
-            C{throttled}, C{busy}.
+            C{throttled}, C{busy}, C{internal}.
         """
         name = names.chosen(raw, self._off_limits)
         password = self._new_password(password)
-        with self._reserved(name, held=held):
+        if mine is None or not mine.keeps(name):
+            self._refuse_held(name)
+        with self._hold(name):  # also a name of theirs: they may leave before it is registered
             await self._refuse_look_alike(name)
             with self._guard.registration(source):
                 password_hash = await self._hasher.hash(password, source.network)
@@ -107,7 +111,7 @@ class Accounts:
                 return account
 
     def check_new_password(self, password: str) -> None:
-        """Refuse a password that L{register} and L{change_password} would refuse.
+        """Check a password as L{register} and L{change_password} do.
 
         @raise Refusal: C{bad-password}.
         """
@@ -116,7 +120,7 @@ class Accounts:
     async def change_password(self, name: str, old: str, new: str, source: Source) -> None:
         """Replace an account's password.
 
-        @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}.
+        @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}, C{internal}.
         """
         new = self._new_password(new)
         password_hash = None
@@ -136,13 +140,16 @@ class Accounts:
         self._changes[name] += 1
 
     def changes(self, name: str) -> int:
-        """How often the account's password was changed since the start: whoever gave the one from
-        before must not come in any more."""
+        """How often the account's password was changed since the process started. A login that was
+        authenticated before the last change must be refused."""
         return self._changes[name]
 
     async def renew(self, account: Account, password: str, source: Source) -> None:
-        """Hash the right password of an account anew, if its hash is outdated. Nothing is lost if
-        that cannot be done now: it is tried again at the next login."""
+        """Hash the password of an account again if its hash is outdated. If that cannot be done
+        now, it is tried again at the next login.
+
+        @param password: the right one.
+        """
         if not self._hasher.is_outdated(account.password_hash):
             return
         try:
@@ -151,87 +158,67 @@ class Accounts:
         except Refusal:
             pass
 
-    async def take_guest_name(self, raw: str, *, held: str | None = None) -> str:
-        """Hold a name for a guest until L{release}.
+    async def hold(self, raw: str, *, mine: Hold | None = None) -> Hold:
+        """Hold a name, for a guest or while its password is chosen.
 
-        @param held: the name that the guest goes by so far; it stays held as well.
-        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}.
+        @param mine: the hold on the guest name of the person who asks.
+        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{internal}.
         """
         name = names.chosen(raw, self._off_limits)
-        if held is not None and names.skeleton(name) == names.skeleton(held):
-            raise Refusal("name-taken", f'you are "{held}" already')
-        self._take(name)
+        if mine is not None and mine.keeps(name):
+            raise Refusal("name-taken", f'you are "{mine.name}" already', name=mine.name)
+        self._refuse_held(name)
+        hold = self._hold(name)
         try:
             await self._refuse_look_alike(name)
         except BaseException:
-            self.release(name)
+            hold.release()
             raise
-        return name
+        return hold
 
-    def generate_guest_name(self) -> str:
-        """Hold a fresh name that nobody could have chosen, until L{release}."""
+    def hold_guest_number(self) -> Hold:
+        """Hold a new name with a number, which nobody can have chosen."""
         self._guest_number += 1
-        name = f"{names.GUEST}{self._guest_number}"
-        self._hold(name)
-        return name
+        return self._hold(f"{names.GUEST}{self._guest_number}")
 
-    def release(self, name: str) -> None:
-        """The guest of this name is gone."""
-        shape = names.skeleton(name)
-        self._holds[shape] -= 1
-        if self._holds[shape] <= 0:
-            del self._holds[shape], self._held[shape]
+    def _hold(self, name: str) -> Hold:
+        self._hold_number += 1
+        return Hold(name, self._hold_number, self._holds)
 
-    @contextmanager
-    def _reserved(self, name: str, *, held: str | None) -> Iterator[None]:
-        """Keep others from the name while it is being registered, and no longer."""
-        if held is not None and names.skeleton(name) == names.skeleton(held):
-            self._hold(name)  # the guest may leave before the name is registered
-        else:
-            self._take(name)
-        try:
-            yield
-        finally:
-            self.release(name)
-
-    def _take(self, name: str) -> None:
-        holder = self._held.get(names.skeleton(name))
-        if holder == name:
-            raise Refusal("name-taken", f'"{name}" is taken by somebody who is here')
-        if holder is not None:
-            raise Refusal("name-taken", f'"{name}" looks too much like "{holder}", who is here')
-        self._hold(name)
-
-    def _hold(self, name: str) -> None:
-        shape = names.skeleton(name)
-        self._held.setdefault(shape, name)
-        self._holds[shape] += 1
+    def _refuse_held(self, name: str) -> None:
+        holder = self._holds.get(names.skeleton(name))
+        if holder is None:
+            return
+        if holder.name == name:
+            raise Refusal("name-taken", f'"{name}" is taken by somebody who is here', name=name)
+        sentence = f'"{name}" looks too much like "{holder.name}", who is here'
+        raise Refusal("name-taken", sentence, name=name, nearest=holder.name)
 
     async def _refuse_look_alike(self, name: str) -> None:
         other = await self._store.find_look_alike(names.skeleton(name))
         if other == name:
             raise _registered(name)
         if other is not None:
-            raise Refusal(
-                "name-registered", f'"{name}" looks too much like the registered name "{other}"'
-            )
+            sentence = f'"{name}" looks too much like the registered name "{other}"'
+            raise Refusal("name-registered", sentence, name=name, nearest=other)
 
     def _new_password(self, password: str) -> str:
         password = _normal(password)
         if len(password) < self._min_password:
-            raise Refusal(
-                "bad-password", f"a password has at least {self._min_password} characters"
-            )
+            sentence = f"a password has at least {self._min_password} characters"
+            raise Refusal("bad-password", sentence, limit=self._min_password)
         return password
 
 
 def _registered(name: str) -> Refusal:
-    return Refusal("name-registered", f'"{name}" is registered; log in with its password')
+    sentence = f'"{name}" is registered; log in with its password'
+    return Refusal("name-registered", sentence, name=name)
 
 
 def _normal(password: str) -> str:
-    """RFC 8265, section 4.2 (OpaqueString), so that every keyboard types the same password."""
-    if len(password) > 4 * MAX_PASSWORD_BYTES:  # more than it can shrink by; normalizing takes long
+    """Prepare a password by RFC 8265, section 4.2 (OpaqueString), so that it is the same from every
+    keyboard."""
+    if len(password) > 4 * MAX_PASSWORD_BYTES:  # it cannot shrink as much; and it takes long
         raise _too_long()
     try:
         normal = str(_opaque.enforce(password))
@@ -245,4 +232,5 @@ def _normal(password: str) -> str:
 
 
 def _too_long() -> Refusal:
-    return Refusal("bad-password", f"a password has at most {MAX_PASSWORD_BYTES} bytes")
+    sentence = f"a password has at most {MAX_PASSWORD_BYTES} bytes"
+    return Refusal("bad-password", sentence, limit=MAX_PASSWORD_BYTES)

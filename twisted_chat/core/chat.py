@@ -1,30 +1,29 @@
-"""Sessions, rooms, and who hears what."""
+"""The operations of chat. Each asks whether its session may, checks, appends to the log or changes
+what is here, and has it told."""
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from . import names
+from . import names, policy
 from .accounts import Accounts
-from .addresses import SHARED, Source
-from .errors import Refusal
+from .directory import Directory, Whois
+from .errors import Refusal, Way
 from .events import (
-    Bye,
-    Event,
     History,
     Joined,
     Left,
-    Notice,
-    Refused,
+    Motd,
+    Omitted,
     Renamed,
     Rooms,
-    Said,
     Told,
     Topic,
     Users,
     Welcome,
 )
+from .feed import Feed
 from .guard import Guard
+from .labels import WINDOW, Labels
 from .limits import Limits
 from .model import (
     Account,
@@ -36,161 +35,25 @@ from .model import (
     RoomRecord,
     Stored,
 )
-from .ports import Face, FanOut, Outbox, Store
-from .presence import CROWD, Presence, window
-from .text import clean, printable
+from .past import DIRECT, LISTED, Past
+from .people import Hold, Person, Session
+from .policy import Action
+from .ports import FanOut, Store
+from .room import LOBBY, Room, Shared
+from .text import clean
 
-LOBBY = "lobby"
-"""The room that always exists and that everyone is in."""
-
-DIRECT = "@"
-"""Stands for one's private messages where a room may be named."""
-
-_HISTORY = 20
-"""Messages that /history shows when it is not told how many."""
-
-_LISTED = 50
-"""People in a room of whom somebody who joins it is shown a list; of more, how many they are."""
-
-_NOT_KEPT = "private messages with a guest are not kept: they are gone when you leave"
-
-_Replay = TypeVar("_Replay", Message, DirectMessage)
-
-
-class Person:
-    """Somebody who is here, with the sessions they have.
-
-    @ivar account: L{None} for a guest.
-    """
-
-    __slots__ = ("account", "name", "sessions")
-
-    def __init__(self, name: str, account: Account | None) -> None:
-        self.name = name
-        self.account = account
-        self.sessions: tuple[Session, ...] = ()
-
-
-class Session:
-    """One live connection.
-
-    @ivar source: where it comes from.
-    @ivar echo: it is told its own messages too.
-    @ivar person: who it is; L{None} before login and after it ended.
-    @ivar current: the room that is spoken in.
-    @ivar in_flight: how many of its posts are not in the log yet.
-    @ivar renamed: how often it took another guest name.
-    @ivar since: for rooms that it is not in yet, and L{DIRECT}: the last that it has seen.
-    @ivar wrote: who last wrote to it in private: the name of an account, or the session of a
-        guest, who may have another name by now.
-    @ivar shown: the id of the last private message that it was shown, up to the first that it was
-        not; 0 if all of these count as read.
-    @ivar has_gap: there is a first that it was not shown.
-    @ivar face: what can end it, if anything can.
-    """
-
-    __slots__ = (
-        "closed",
-        "current",
-        "echo",
-        "face",
-        "has_gap",
-        "in_flight",
-        "outbox",
-        "person",
-        "renamed",
-        "rooms",
-        "shown",
-        "since",
-        "source",
-        "told_not_kept",
-        "wrote",
-    )
-
-    def __init__(
-        self,
-        outbox: Outbox,
-        source: Source = SHARED,
-        face: Face | None = None,
-    ) -> None:
-        self.outbox = outbox
-        self.source = source
-        self.face = face
-        self.echo = False
-        self.closed = False
-        self.person: Person | None = None
-        self.rooms: tuple[Room, ...] = ()
-        self.current: Room | None = None
-        self.in_flight = 0
-        self.renamed = 0
-        self.since: dict[str, int] | None = None
-        self.shown = 0
-        self.has_gap = False
-        self.told_not_kept = False
-        self.wrote: str | Session | None = None
-
-    def tell(self, *events: Event) -> bool:
-        """@return: as L{Outbox.send}."""
-        return self.outbox.send(events)
-
-
-class Room:
-    """A place with members, a topic and a log.
-
-    @ivar members: the sessions that are in it, and their outboxes.
-    @ivar people: who is in it, and with how many sessions.
-    @ivar recent: the last messages, kept up to date by the feed while anyone is in the room, so
-        that joining it takes no query and leaves no gap between replay and live.
-    @ivar presence: who came and went and has not been told of; L{None} while all is told at once.
-    """
-
-    __slots__ = (
-        "members",
-        "people",
-        "presence",
-        "recent",
-        "record",
-        "replay",
-        "topic",
-        "topic_by",
-    )
-
-    def __init__(self, record: RoomRecord) -> None:
-        self.record = record
-        self.topic = record.topic
-        self.topic_by = record.topic_by
-        self.members: dict[Session, Outbox] = {}
-        self.people: Counter[Person] = Counter()
-        self.recent: deque[Message] | None = None
-        self.replay: tuple[Said, ...] | None = None
-        self.presence: Presence | None = None
-
-    @property
-    def name(self) -> str:
-        return self.record.name
-
-    def listed(self, to: Person) -> tuple[tuple[str, bool], ...]:
-        """Who is in it, to be shown to somebody: names, and whether each is an account."""
-        if self.presence is not None:
-            self.presence.show(to.name)
-        return tuple(sorted((p.name, p.account is not None) for p in self.people))
-
-    def enter(self, person: Person) -> None:
-        """One session of the person more is in it."""
-        self.people[person] += 1
-
-    def go(self, person: Person) -> None:
-        """One session of the person less is in it."""
-        self.people[person] -= 1
-        if not self.people[person]:
-            del self.people[person]
+__all__ = ["DIRECT", "LOBBY", "Chat", "Session"]
 
 
 class Chat:
     """The registry that all sessions share. Lives in one thread.
 
     What is said goes to the store and comes back through L{deliver} once it is in the log; only
-    then is anyone shown it. The rest (joining, leaving, answers) happens at once.
+    then is anyone told. The rest (joining, leaving, answers) happens at once.
+
+    A session carries out one operation at a time: while one of them awaits something, any other
+    operation or query of the session is refused with C{busy}. A session that is nobody may call
+    L{log_in}, L{come_as_guest} and L{since}, and nothing else.
     """
 
     def __init__(
@@ -208,533 +71,453 @@ class Chat:
         @param now: gives the time in UTC milliseconds.
         @param later: calls a function after some seconds.
         @param fan_out: sends the same events to many outboxes.
-        @param motd: lines that everyone is shown on coming in.
+        @param motd: the lines of the message of the day, which is told at login.
         """
-        self._later = later
-        self._fan_out = fan_out
         self.motd = motd
         self._store = store
         self._accounts = accounts
         self._guard = guard
         self._limits = limits
         self._now = now
-        self._rooms: dict[str, Room] = {}
-        self._room_skeletons: dict[str, str] = {}
+        self._shared = Shared(now, later, fan_out, {}, {})
+        self._people = self._shared.people
+        self._directory = Directory(store, self._shared)
+        self._past = Past(store, limits, now)
+        self._labels = Labels(now)
+        self._feed = Feed(self._shared, self._labels, self._landed)
         self._rooms_in_making = 0
-        self._people: dict[str, Person] = {}
+        self._leaving: dict[Session, Person] = {}  # sessions that ended with posts in flight
+        self._is_closing = False
 
     def open(self, records: Iterable[RoomRecord]) -> None:
         """Take up the rooms that the store has. The lobby is one of them."""
         for record in records:
-            self._add_room(record)
-        self._lobby = self._rooms[LOBBY]
+            self._directory.add(record)
+        self._lobby = self._directory.lobby
+
+    async def recall_labels(self) -> None:
+        """Take up the labels that were used lately from the log. To be called before the first
+        session begins: as the store answers in order, the labels are known before anybody is in.
+
+        @raise Refusal: C{internal}.
+        """
+        for stored in await self._store.labels(self._now() - WINDOW):
+            self._labels.keep(stored)
+
+    def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
+        """Tell what was just committed; see L{Feed.deliver}."""
+        self._feed.deliver(batch)
+
+    def lose(self, posts: Sequence[Post]) -> None:
+        """Tell the authors of posts that could not be kept; see L{Feed.lose}."""
+        self._feed.lose(posts)
+
+    def forget(self, before: int) -> None:
+        """Drop messages older than this time, which the log does not have any more."""
+        for room in self._directory:
+            room.forget(before)
+
+    def close(self) -> None:
+        """Tell nobody from now on who leaves: the server is going down, and all sessions end."""
+        self._is_closing = True
 
     # Coming and going
 
-    async def log_in(self, session: Session, account: Account) -> None:
-        """Let a session in as an account, and show it what came while the account was away.
+    async def log_in(self, session: Session, account: Account, *, room: str = LOBBY) -> None:
+        """Log a session in to an account, and show it what came while the account was away.
 
-        A guest becomes the account and stays where it is.
+        A guest becomes the account and stays in its rooms.
 
-        @raise Refusal: C{already-logged-in}, and C{wrong-password} if the password was changed
-            meanwhile.
+        @param room: the room that a guest who becomes the account is welcomed in.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, and C{wrong-password} if the
+            password was changed meanwhile.
         """
-        _refuse_account(session)
-        changes = self._accounts.changes(account.name)
-        await self._wake(self._lobby)
-        seq, id = _taken_since(session, LOBBY), _taken_since(session, DIRECT)
-        missed: Sequence[Message] | None = None
-        limit = self._limits.max_history + 1  # one more than is shown, to know that there are more
-        if seq is None and id is None:
-            unread = await self._store.unread(account.id, limit)
-        else:
-            lobby = self._lobby.record if seq is not None else None
-            missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
-        # No await from here on: what is delivered after the query goes to the session.
-        if session.closed:
-            return
-        _refuse_account(session)
-        if self._accounts.changes(account.name) != changes:
-            raise Refusal("wrong-password", "the password was changed just now; use the new one")
-        person = self._people.get(account.name)
-        if person is None or person.account is None:
-            person = self._people[account.name] = Person(account.name, account)
-        self._enter(session, person, missed if seq is not None else None)
-        if id is None:
-            self._show_unread(session, account, unread)
-        else:
-            self._show_direct(session, account, unread, id)
+        with self._operation(session, "log in"):
+            refuse_account(session)
+            changes = self._accounts.changes(account.name)
+            await self._past.wake(self._lobby)
+            seq, id = session.take_resume_point(LOBBY), session.take_resume_point(DIRECT)
+            missed: Sequence[Message] | None = None
+            limit = self._limits.max_history + 1  # one more than is shown, to know of more
+            if seq is None and id is None:
+                unread = await self._store.unread(account.id, limit)
+            else:
+                lobby = self._lobby.record if seq is not None else None
+                missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
+            # No await from here on: what is delivered after the query goes to the session.
+            if session.closed:
+                return
+            if self._accounts.changes(account.name) != changes:
+                raise Refusal(
+                    "wrong-password", "the password was changed just now; use the new one"
+                )
+            person = self._directory.here(account.name)
+            if person is None or person.account is None:
+                person = self._people[account.name] = Person(account)
+            self._enter(session, person, missed if seq is not None else None, room)
+            self._show_private(session, account, unread, id)
 
-    async def come_as_guest(self, session: Session, name: str) -> None:
-        """Let a session in under a guest name that L{Accounts} holds for it.
+    async def come_as_guest(self, session: Session, hold: Hold) -> None:
+        """Let a session in as a guest.
 
-        @raise Refusal: C{already-logged-in}.
+        @param hold: on the guest's name. It is released if the session does not get in.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}.
         """
-        entered = False
-        try:
-            missed = await self._missed(session, self._lobby)
+        with hold, self._operation(session, "come as guest"):
             if session.person is not None:
                 raise already_in(session.person)
-            entered = not session.closed
-        finally:
-            if not entered:
-                self._accounts.release(name)
-        if not entered:
-            return
-        person = self._people[name] = Person(name, None)
-        self._enter(session, person, missed)
+            missed = await self._past.missed(session, self._lobby)
+            if session.closed:
+                return
+            person = self._people[hold.name] = Person(hold)
+            self._enter(session, person, missed, LOBBY)
 
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
 
-        @raise Refusal: C{forbidden} for an account or after too many names, or as
-            L{Accounts.take_guest_name}.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{forbidden} for an account or after too many
+            names, or as L{Accounts.hold}.
         """
-        name = await self._accounts.take_guest_name(raw, held=self._renamable(session).name)
-        try:
-            guest = self._renamable(session) if not session.closed else None
-        except Refusal:
-            self._accounts.release(name)
-            raise
-        if guest is None:
-            self._accounts.release(name)
-            return
-        session.renamed += 1
-        person = Person(name, None)
-        self._rename(session, guest, person)
-        self._people[name] = person
+        with self._operation(session, "rename"):
+            guest = _person(session)
+            if guest.account is not None:
+                raise Refusal("forbidden", "an account keeps its name", "be-somebody-else")
+            if session.renamed >= self._limits.max_names:
+                sentence = f"you have had {session.renamed} names here; that one stays"
+                raise Refusal("forbidden", sentence, limit=self._limits.max_names)
+            with await self._accounts.hold(raw, mine=guest.hold) as hold:
+                if session.closed:
+                    return
+                session.renamed += 1
+                person = Person(hold)
+                self._rename(session, guest, person)
+                self._people[person.name] = person
 
-    def _renamable(self, session: Session) -> Person:
-        """The guest that a session is, who may take another name."""
-        guest = _person(session)
-        if guest.account is not None:
-            raise Refusal("forbidden", "an account keeps its name; /quit first to be somebody else")
-        if session.renamed >= self._limits.max_names:
-            raise Refusal("forbidden", f"you have had {session.renamed} names here; that one stays")
-        return guest
+    def end_session(self, session: Session) -> None:
+        """End a session. It is told nothing more, and its operations come to nothing.
 
-    def leave_all(self, session: Session) -> None:
-        """The session is over. Nothing is sent to it any more."""
+        Its person stays until what the session has in flight has landed, so that nobody is told of
+        their leaving before their last words. C{Session.ended} is called then, or now if nothing
+        is in flight. May be called at any time, and again.
+        """
         if session.closed:
             return
         session.closed = True
-        person = session.person
-        if person is None:
-            return
-        person.sessions = tuple(s for s in person.sessions if s is not session)
-        rooms = session.rooms
-        for room in rooms:
-            self._remove(session, room)
-        session.rooms = ()
-        session.current = None
-        session.person = None
         session.wrote = None
-        if not person.sessions:
-            self._forget(person)
-            self._gone(person.name, rooms)
-            return
-        for room in rooms:
-            if person not in room.people:
-                self._went(room, person.name)
+        person, session.person = session.person, None
+        if person is not None:
+            person.sessions = tuple(s for s in person.sessions if s is not session)
+            for room in session.rooms:
+                room.remove(session)
+            self._leaving[session] = person
+        if not session.in_flight:
+            self._end(session)
 
     def end_others(self, session: Session, name: str, farewell: str) -> int:
-        """End all sessions of an account but this one, which may be over itself; gives back how
-        many there were."""
-        person = self._people.get(name)
+        """End all sessions of an account but one, which may have ended itself.
+
+        @return: the number of sessions that were ended.
+        """
+        person = self._directory.here(name)
         others = [s for s in person.sessions if s is not session] if person is not None else []
         for other in others:
             if other.face is not None:
                 other.face.hang_up(farewell)
         return len(others)
 
-    def end(self, farewell: str) -> None:
-        """Say bye to everyone, all at once: nobody is told that the others leave."""
-        self._tell(self._lobby, Bye(self._now(), farewell))
-        for session in self._lobby.members:
-            session.closed = True
-            session.person = None
-            session.rooms = ()
-        self._people.clear()
-        for room in self._rooms.values():
-            room.members.clear()
-            room.people.clear()
-
-    # Rooms
-
-    async def join(self, session: Session, raw: str) -> int:
-        """Go into a room, making it if there is none, and speak there from now on; gives back how
-        many messages and people that showed.
-
-        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}.
-        """
-        _person(session)
-        name = names.room(raw)
-        room = self._rooms.get(name)
-        if room is None or session not in room.members:
-            self._refuse_more_rooms(session)
-            room = await self._find_or_make(name, session.source)
-            missed = await self._missed(session, room)
-            if session.closed:
-                return 0
-            if session not in room.members:
-                self._refuse_more_rooms(session)
-                return self._go_into(session, room, missed)
-        session.current = room
-        session.tell(Notice(self._now(), f"you are talking in {_shown(room)} now"))
-        return 0
-
-    def _refuse_more_rooms(self, session: Session) -> None:
-        if len(session.rooms) >= self._limits.max_joined:
-            raise Refusal("full", f"you are in {len(session.rooms)} rooms; leave one first")
-
-    def _go_into(self, session: Session, room: Room, missed: Sequence[Message] | None) -> int:
-        person = _person(session)
-        session.current = room
-        self._add(session, room)
-        joined = Joined(self._now(), room.name, (person.name,))
-        session.tell(joined, *self._entrance(person, room, missed))
-        shown = len(missed) if missed is not None else len(room.recent or ())
-        return shown + min(len(room.people), _LISTED)
-
-    def leave(self, session: Session, raw: str) -> None:
-        """Go out of a room, by default the current one; back to the lobby.
-
-        @raise Refusal: C{forbidden} in the lobby, C{not-in-room}, C{no-such-room}.
-        """
-        person = _person(session)
-        room = self._room(raw) if raw else _current(session)
-        if session not in room.members:
-            shown = _shown(room)
-            raise Refusal("not-in-room", f"you are not in {shown}, so you cannot leave it")
-        if room is self._lobby:
-            raise Refusal("forbidden", "everyone is in the lobby; /quit ends the session")
-        self._remove(session, room)
-        session.rooms = tuple(r for r in session.rooms if r is not room)
-        session.tell(Left(self._now(), room.name, (person.name,)))
-        if person not in room.people:
-            self._went(room, person.name)
-        if session.current is room:
-            session.current = self._lobby
-            session.tell(Notice(self._now(), f"you are talking in {_shown(self._lobby)} now"))
-
-    def rooms(self, session: Session) -> int:
-        """Answer with the rooms there are, the fullest first; gives back how many rooms and people
-        that took."""
-        _person(session)
-        listed = [(room.name, len(room.people), room.topic) for room in self._rooms.values()]
-        listed.sort(key=lambda entry: (-entry[1], entry[0]))
-        session.tell(Rooms(self._now(), tuple(listed)))
-        return len(listed) + sum(people for _, people, _ in listed)
-
-    def users(self, session: Session, raw: str) -> int:
-        """Answer with who is in a room, by default the current one; gives back how many.
-
-        @raise Refusal: C{no-such-room}.
-        """
-        person = _person(session)
-        room = self._room(raw) if raw else _current(session)
-        people = room.listed(person)
-        session.tell(Users(self._now(), room.name, people))
-        return len(people)
-
-    def show_topic(self, session: Session) -> None:
-        """Answer with the topic of the current room."""
-        room = _current(session)
-        session.tell(Topic(self._now(), room.name, room.topic, room.topic_by))
-
-    async def set_topic(self, session: Session, text: str) -> None:
-        """Set the topic of the current room; empty for none.
-
-        @raise Refusal: C{too-long}, C{bad-encoding}.
-        """
-        room = _current(session)
-        by = _person(session).name
-        topic = clean(text).strip()
-        if len(topic) > self._limits.max_topic:
-            raise Refusal("too-long", f"a topic has at most {self._limits.max_topic} characters")
-        await self._store.set_topic(room.record.id, topic, by)
-        room.topic, room.topic_by = topic, by
-        self._tell(room, Topic(self._now(), room.name, topic, by, changed=True))
-
-    # Talking
-
-    def say(self, session: Session, text: str, *, action: bool = False) -> None:
-        """Say something in the current room.
-
-        @raise Refusal: C{bad-encoding}, C{too-long}, C{bad-arguments} when there is nothing left
-            to say.
-        """
-        self._post(session, _current(session), text, action)
-
-    def broadcast(self, session: Session, text: str) -> None:
-        """Say something in the lobby, so to everyone.
-
-        @raise Refusal: as L{say}.
-        """
-        self._post(session, self._lobby, text, action=False)
-
-    async def direct(self, session: Session, raw: str, text: str) -> None:
-        """Say something to one person, who is here or registered.
-
-        @raise Refusal: C{no-such-person}, or as L{say}.
-        """
-        _person(session)
-        text = self._sayable(text)
-        recipient = await self._find_person(raw)
-        sender = session.person
-        if sender is None:
-            return
-        session.in_flight += 1
-        self._store.append(
-            DirectPost(
-                sender.account.id if sender.account else None,
-                sender.name,
-                recipient.account.id if recipient.account else None,
-                recipient.name,
-                self._now(),
-                text,
-                session,
-                recipient,
-            )
-        )
-
-    async def reply(self, session: Session, text: str) -> str:
-        """Say something to whoever last wrote to this session in private; gives back their name.
-
-        @raise Refusal: C{no-such-person}, or as L{direct}.
-        """
-        _person(session)
-        wrote = session.wrote
-        if isinstance(wrote, Session):
-            wrote = wrote.person.name if wrote.person is not None else ""
-        if not wrote:
-            who = "nobody has written to you in private yet"
-            gone = "the guest who wrote to you last has left"
-            raise Refusal(
-                "no-such-person", f"{who if wrote is None else gone}; /dm NAME MESSAGE is private"
-            )
-        await self.direct(session, wrote, text)
-        return wrote
-
-    async def history(self, session: Session, count: int | None, of: str) -> int:
-        """Answer with the last messages of a room, by default the current one, or C{@name}; gives
-        back how many were read for it.
-
-        @raise Refusal: C{bad-arguments}, C{no-such-room}, C{not-in-room}, C{no-such-person},
-            C{forbidden}.
-        """
-        person = _person(session)
-        most = self._limits.max_history
-        if count is not None and not 1 <= count <= most:
-            raise Refusal("bad-arguments", f"/history shows 1 to {most} messages")
-        count = count or min(_HISTORY, most)
-        if not of.startswith("@"):
-            room = self._own_room(session, of)
-            messages = await self._store.history(room.record, count)
-            self._answer_history(session, self._room_history(room.name, messages))
-            return len(messages)
-        account = person.account
-        if account is None:
-            raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
-        other = await self._find_person(of[1:])
-        if other.account is None:
-            raise Refusal("forbidden", _NOT_KEPT)
-        direct = await self._store.conversation(account.id, other.account.id, count)
-        self._answer_history(
-            session, self._direct_history(f"@{other.name}", account, self._newest(direct))
-        )
-        return len(direct)
-
-    async def since(self, session: Session, places: Mapping[str, int]) -> int:
-        """Go on after what was seen before, by another session perhaps: answer with what came
-        after it, and give back how many messages were read for that. For a room that the session
-        is not in yet, this is shown on going into it; for private messages, at login.
-
-        @param places: the last C{seq} seen of each room, and the last id of L{DIRECT}.
-        @raise Refusal: C{full}, and C{forbidden} for private messages of a guest.
-        """
-        now_due = [place for place in places if self._is_due(session, place)]
-        later = {place: last for place, last in places.items() if place not in now_due}
-        if later:
-            known = session.since or {}
-            if len(known.keys() | later) > self._limits.max_joined + 2:
-                raise Refusal("full", f"a session is in {self._limits.max_joined} rooms at most")
-            session.since = {**known, **later}
-        read = 0
-        for place in now_due:
-            person = _person(session)
-            room = self._rooms[place].record if place != DIRECT else None
-            id = person.account.id if person.account is not None and room is None else None
-            messages, direct = await self._store.catch_up(
-                room, places[place], id, places[place], self._limits.max_history + 1
-            )
-            read += len(messages) + len(direct)
-            if session.closed:
-                break
-            if room is not None:
-                if session in self._rooms[place].members:
-                    session.tell(self._room_history(room.name, messages))
-            elif person.account is not None:
-                self._show_direct(session, person.account, direct, places[place])
-        return read
-
     def seen(self, session: Session) -> None:
-        """A session has sent something: if its peer has taken all that it was sent before, the
-        private messages that it was shown count as read."""
+        """Note that a session has sent something: if its peer has taken all that it was sent
+        before, the private messages that it was shown count as read."""
         account = session.person.account if session.person is not None else None
         if session.shown and account is not None and session.outbox.is_taken:
             self._store.mark_read(account.id, session.shown)
             session.shown = 0
 
-    def _is_due(self, session: Session, place: str) -> bool:
-        """What came after something is to be shown at once."""
-        if session.person is None:
-            return False
-        if place == DIRECT and session.person.account is None:
-            raise Refusal("forbidden", f"{_NOT_KEPT}; /register to have a history")
-        return place == DIRECT or any(room.name == place for room in session.rooms)
+    async def since(self, session: Session, places: Mapping[str, int]) -> int:
+        """Resume after what the client has from an earlier session: show what came after it.
 
-    # The feed
+        What came in a room that the session is not in is shown when it joins it, and private
+        messages at login.
 
-    def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
-        """Show what was just committed to everyone who is to hear it, in the order of the log.
-
-        Readers who hear the same get the same tuple of events, so that it is made into bytes
-        once; only those who hear something else (who wrote one of the messages and are not told
-        their own, or are a party to a private one) get one of their own.
-
-        Whatever goes wrong meanwhile, all posts of the batch have landed.
+        @param places: the last C{seq} that the client has of each room, and the last id of
+            L{DIRECT}.
+        @return: the number of messages that were shown.
+        @raise Refusal: C{busy}, C{full}, C{internal}, and C{forbidden} for the private messages of
+            a guest.
         """
-        try:
-            self._show(batch)
-        finally:
-            self._landed(post for post, _ in batch)
+        with self._operation(session, "resume"):
+            now_due = [place for place in places if _is_due(session, place)]
+            later = {place: last for place, last in places.items() if place not in now_due}
+            if later:
+                known = session.resume or {}
+                most = self._limits.max_joined
+                if len(known.keys() | later) > most + 2:
+                    raise Refusal("full", f"a session is in {most} rooms at most", limit=most)
+                session.resume = {**known, **later}
+            shown = 0
+            for place in now_due:
+                if session.closed:
+                    break
+                shown += await self._resume(session, place, places[place])
+            return shown
 
-    def _show(self, batch: Sequence[tuple[Post, Stored]]) -> None:
-        heard: list[tuple[Event, Room | None, Iterable[Session], Session | None]] = []
-        apart: dict[Session, None] = {}  # sessions with a stream of their own
-        rooms: dict[Room, None] = {}
-        now = self._now()
-        for post, stored in batch:
-            origin = post.origin if isinstance(post.origin, Session) else None
-            if isinstance(stored, Message):
-                room = self._rooms[stored.room]
-                rooms[room] = None
-                self._remember(room, stored)
-                silent = origin if origin is not None and not origin.echo else None
-                heard.append((Said(now, stored), room, (), silent))
-                if silent is not None:
-                    apart[silent] = None
-            else:
-                assert isinstance(post, DirectPost)
-                for event, sessions in self._parties(post, stored, now):
-                    heard.append((event, None, sessions, None))
-                    apart.update(dict.fromkeys(sessions))
-        self._tell_rooms(heard, list(rooms), {session.outbox for session in apart})
-        for session in apart:
-            mine = tuple(
-                event
-                for event, room, sessions, silent in heard
-                if session is not silent
-                and (session in room.members if room is not None else session in sessions)
-            )
-            if mine:
-                _note_shown(session, mine, whole=session.outbox.send(mine))
+    async def _resume(self, session: Session, place: str, last: int) -> int:
+        """Show what came after a resume point in a room that a session is in, or in private."""
+        person = _person(session)
+        limit = self._limits.max_history + 1
+        if place == DIRECT:
+            account = person.account
+            assert account is not None
+            _, direct = await self._store.catch_up(None, 0, account.id, last, limit)
+            if not session.closed:
+                self._show_private(session, account, direct, last)
+            return len(direct)
+        room = self._shared.rooms[place]
+        messages, _ = await self._store.catch_up(room.record, last, None, None, limit)
+        if session in room.members:
+            session.tell(self._past.room_history(room, messages, person))
+        return len(messages)
 
-    def lose(self, posts: Sequence[Post]) -> None:
-        """The store could not keep these; nobody is shown them and their senders are told."""
-        for post in posts:
-            if isinstance(post.origin, Session) and not post.origin.closed:
-                post.origin.tell(
-                    Refused(
-                        self._now(),
-                        "internal",
-                        "that could not be kept, so it was not sent; try again later",
-                        "",
-                    )
-                )
-        self._landed(posts)
+    # Rooms
 
-    def _tell_rooms(
-        self,
-        heard: Sequence[tuple[Event, Room | None, Iterable[Session], Session | None]],
-        rooms: Sequence[Room],
-        apart: set[Outbox],
+    async def join(self, session: Session, raw: str) -> int:
+        """Join a room, making it if there is none of this name.
+
+        @return: the number of messages and people that this showed, which is at least one; 0 if
+            the session is in the room already.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal}.
+        """
+        with self._operation(session, "join"):
+            name = names.room(raw)
+            room = self._directory.get(name)
+            if room is not None:
+                policy.may(session, "join", room)
+                if session in room.members:
+                    return 0
+            if len(session.rooms) >= self._limits.max_joined:
+                sentence = f"you are in {len(session.rooms)} rooms; leave one first"
+                raise Refusal("full", sentence, limit=self._limits.max_joined)
+            room = room or await self._make_room(session, name)
+            missed = await self._past.missed(session, room)
+            if session.closed:
+                return 0
+            person = _person(session)
+            room.add(session, person)
+            joined = Joined(self._now(), room.name, ((person.name, person.is_account),))
+            session.tell(joined, *self._past.entrance(person, room, missed))
+            shown = len(missed) if missed is not None else len(room.recent or ())
+            return shown + min(len(room.people), LISTED)
+
+    async def leave(self, session: Session, raw: str) -> None:
+        """Leave a room.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, and
+            C{forbidden} for the lobby.
+        """
+        with self._operation(session, "leave"):
+            room = self._room(session, "leave", raw)
+            if room is self._lobby:
+                raise Refusal("forbidden", "everyone is in the lobby", "end-session")
+            person = _person(session)
+            room.remove(session)
+            session.rooms = tuple(r for r in session.rooms if r is not room)
+            session.tell(Left(self._now(), room.name, (person.name,)))
+            if room.discount(person):
+                room.went(person.name)
+
+    async def set_topic(self, session: Session, raw: str, text: str) -> None:
+        """Set the topic of a room; empty for none.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{too-long},
+            C{bad-encoding}, C{internal}.
+        """
+        with self._operation(session, "set topic"):
+            room = self._room(session, "set topic", raw)
+            by = _person(session).name
+            topic = clean(text).strip()
+            most = self._limits.max_topic
+            if len(topic) > most:
+                raise Refusal("too-long", f"a topic has at most {most} characters", limit=most)
+            await self._store.set_topic(room.record.id, topic, by)
+            room.topic, room.topic_by = topic, by
+            room.tell(Topic(self._now(), room.name, topic, by, changed=True))
+
+    # Talking
+
+    def say(
+        self, session: Session, raw: str, text: str, *, action: bool = False, label: str = ""
     ) -> None:
-        """Send what was said in the rooms to all members but those with a stream of their own."""
-        if len(rooms) == 1:
-            said = tuple(event for event, room, _, _ in heard if room is not None)
-            self._fan_out(rooms[0].members.values(), said, apart)
+        """Say something in a room.
+
+        @param action: as in L{Message}.
+        @param label: as in L{Message}. The same label again, if it is long enough to be remembered,
+            is answered as the first time, and nothing is said.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room},
+            C{bad-encoding}, C{too-long}, C{bad-arguments} if there is nothing in it to say.
+        """
+        self._ask(session, "say")
+        if label and self._is_repeated(session, label):
             return
-        audiences: dict[Outbox, tuple[Room, ...]] = {}
-        for room in rooms:
-            for outbox in room.members.values():
-                audiences[outbox] = (*audiences.get(outbox, ()), room)
-        readers: defaultdict[tuple[Room, ...], list[Outbox]] = defaultdict(list)
-        for outbox, audience in audiences.items():
-            readers[audience].append(outbox)
-        for audience, outboxes in readers.items():
-            said = tuple(event for event, room, _, _ in heard if room in audience)
-            self._fan_out(outboxes, said, apart)
-
-    def _parties(
-        self, post: DirectPost, message: DirectMessage, now: int
-    ) -> Iterable[tuple[Event, tuple[Session, ...]]]:
-        """Who is shown a private message, and how, and what is remarked about it."""
-        origin = post.origin if isinstance(post.origin, Session) else None
-        parties = () if origin is None or origin.closed else (origin,)
-        recipient = self._people.get(message.recipient)
-        if message.id is None and recipient is not post.to:
-            recipient = None  # a guest who is gone, and somebody else has taken the name
-        if message.sender != message.recipient:
-            # Only an account has other sessions; a guest's name may be somebody else's by now.
-            sender = self._people.get(message.sender) if post.sender_id is not None else None
-            copies = parties if sender is None else sender.sessions
-            yield (
-                Told(now, message, outgoing=True),
-                tuple(s for s in copies if s is not origin or s.echo),
-            )
-        if recipient is not None:
-            if message.sender != message.recipient:
-                for session in recipient.sessions:
-                    session.wrote = origin if post.sender_id is None else message.sender
-            yield Told(now, message), recipient.sessions
-        if recipient is None:
-            yield Notice(now, _away(message)), parties
-        elif message.id is None:
-            unaware = [s for s in (*parties, *recipient.sessions) if not s.told_not_kept]
-            for session in unaware:
-                session.told_not_kept = True
-            yield Notice(now, _NOT_KEPT), tuple(unaware)
-
-    def _landed(self, posts: Iterable[Post]) -> None:
-        origins = Counter(p.origin for p in posts if isinstance(p.origin, Session))
-        for session, count in origins.items():
-            session.in_flight -= count
-        for session in origins:
-            session.outbox.landed()
-
-    def _remember(self, room: Room, message: Message) -> None:
-        if room.recent is not None:
-            room.recent.append(message)
-            room.replay = None
-
-    def forget(self, before: int) -> None:
-        """The log has no messages older than this time any more."""
-        for room in self._rooms.values():
-            while room.recent and room.recent[0].time < before:
-                room.recent.popleft()
-                room.replay = None
-
-    # Details
-
-    def _post(self, session: Session, room: Room, text: str, action: bool) -> None:
-        name = _person(session).name
+        room = self._room(session, "say", raw)
+        author = _person(session).name
         text = self._sayable(text)
-        session.in_flight += 1
-        self._store.append(
-            RoomPost(room.record.id, room.name, name, self._now(), text, action, session)
+        now = self._now()
+        self._append(
+            session, RoomPost(room.record.id, room.name, author, now, text, action, session, label)
         )
+
+    async def direct(self, session: Session, raw: str, text: str, *, label: str = "") -> None:
+        """Say something to one person, who is here or registered.
+
+        @param label: as in L{say}.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-person}, C{bad-encoding}, C{too-long},
+            C{bad-arguments} if there is nothing in it to say, C{internal}.
+        """
+        with self._operation(session, "write privately"):
+            await self._direct(session, raw, text, label)
+
+    async def reply(self, session: Session, text: str, *, label: str = "") -> str:
+        """Say something to the person who wrote to this session in private last.
+
+        @param label: as in L{say}.
+        @return: their name.
+        @raise Refusal: C{no-such-person}, or as L{direct}.
+        """
+        with self._operation(session, "write privately"):
+            wrote = session.wrote
+            if isinstance(wrote, Session):
+                wrote = wrote.person.name if wrote.person is not None else ""
+            if not wrote:
+                sentence = (
+                    "nobody has written to you in private yet"
+                    if wrote is None
+                    else "the guest who wrote to you last has left"
+                )
+                raise Refusal("no-such-person", sentence, "write-privately")
+            await self._direct(session, wrote, text, label)
+            return wrote
+
+    # Queries
+
+    def users(self, session: Session, raw: str) -> Users:
+        """The people in a room.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}.
+        """
+        self._ask(session, "see people")
+        room = self._room(session, "see people", raw)
+        return self._directory.users(room, _person(session))
+
+    def rooms(self, session: Session) -> Rooms:
+        """All rooms, those with the most people first.
+
+        @raise Refusal: C{not-logged-in}, C{busy}.
+        """
+        self._ask(session, "see rooms")
+        return self._directory.rooms()
+
+    def whois(self, session: Session, raw: str) -> Whois | None:
+        """Somebody who is here, and the rooms that they are in; L{None} if nobody of this name is
+        here.
+
+        @raise Refusal: C{not-logged-in}, C{busy}.
+        """
+        self._ask(session, "see people")
+        return self._directory.whois(raw)
+
+    def topic(self, session: Session, raw: str) -> Topic:
+        """The topic of a room.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}.
+        """
+        self._ask(session, "see topic")
+        return self._directory.topic(self._room(session, "see topic", raw))
+
+    async def history(self, session: Session, of: str, count: int | None = None) -> History:
+        """The last messages of a room, or the last private ones with a person.
+
+        @param of: the name of a room, or that of a person behind an C{@}.
+        @param count: how many at most; L{None} for the default.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-arguments}, C{no-such-room},
+            C{not-in-room}, C{no-such-person}, C{internal}, and C{forbidden} if either person is a
+            guest.
+        """
+        is_private = of.startswith(DIRECT)
+        with self._operation(session, "read privately" if is_private else "read room"):
+            person = _person(session)
+            count = self._past.count(count)
+            if not is_private:
+                room = self._room(session, "read room", of)
+                return await self._past.room(room, count, person)
+            if person.account is None:
+                raise _not_kept("register")
+            other = await self._directory.person(of.removeprefix(DIRECT))
+            if other.account is None:
+                raise _not_kept()
+            return await self._past.conversation(person.account, other.account, count)
+
+    # Asking
+
+    def _ask(self, session: Session, action: Action) -> None:
+        """Refuse what a session may not do at all, or not now."""
+        policy.may(session, action)
+        session.begin()
+
+    @contextmanager
+    def _operation(self, session: Session, action: Action) -> Iterator[None]:
+        """Around an operation: refuse what a session may not do, and all else until its end."""
+        policy.may(session, action)
+        with session.operation():
+            yield
+
+    def _room(self, session: Session, action: Action, raw: str) -> Room:
+        """The room of a name as it was typed, if the session may do something there."""
+        room = self._directory.room(raw)
+        policy.may(session, action, room)
+        return room
+
+    # Posting
+
+    async def _direct(self, session: Session, raw: str, text: str, label: str) -> None:
+        if label and self._is_repeated(session, label):
+            return
+        text = self._sayable(text)
+        recipient = await self._directory.person(raw)
+        if session.closed:
+            return
+        sender = _person(session)
+        post = DirectPost(
+            sender.account.id if sender.account else None,
+            sender.name,
+            recipient.account.id if recipient.account else None,
+            recipient.name,
+            self._now(),
+            text,
+            session,
+            recipient.key,
+            label,
+        )
+        if not (label and self._is_repeated(session, label)):  # by another session meanwhile
+            self._append(session, post)
+
+    def _append(self, session: Session, post: Post) -> None:
+        if post.label:
+            self._labels.begin(_person(session).name, post.label)
+        session.in_flight += 1
+        self._store.append(post)
+
+    def _is_repeated(self, session: Session, label: str) -> bool:
+        """Whether the author has posted with this label before. If so, the session is told what
+        came of it, now or when it lands."""
+        labelled = self._labels.find(_person(session).name, label)
+        if labelled is None:
+            return False
+        if labelled.done is not None:
+            session.tell(self._labels.again(labelled.done))
+        else:
+            session.in_flight += 1
+            labelled.waiting.append(session)
+        return True
 
     def _sayable(self, text: str) -> str:
         text = clean(text)
@@ -742,423 +525,195 @@ class Chat:
             raise Refusal("bad-arguments", "there is nothing in that to say")
         most = self._limits.max_message
         if len(text) > most:
-            raise Refusal(
-                "too-long", f"a message has at most {most} characters; that one has {len(text)}"
-            )
+            sentence = f"a message has at most {most} characters; that one has {len(text)}"
+            raise Refusal("too-long", sentence, limit=most)
         return text
 
-    def _enter(self, session: Session, person: Person, missed: Sequence[Message] | None) -> None:
+    def _landed(self, session: Session) -> None:
+        """Some of the posts of a session have landed. If it has ended, it may be over now."""
+        has_ended = session.closed
+        session.landed()
+        if has_ended and session.is_over:
+            self._end(session)
+
+    # Being here
+
+    def _enter(
+        self, session: Session, person: Person, missed: Sequence[Message] | None, room: str
+    ) -> None:
         """Put a session into the lobby as this person, or make the guest that it is become them.
 
-        @param missed: what to show of the lobby, if not the last messages.
+        @param missed: what to show of the lobby; L{None} for the last messages.
+        @param room: the room that a guest is welcomed in.
         """
         guest = session.person
         if guest is not None:
-            self._become(session, guest, person)
+            self._become(session, guest, person, room)
             return
         session.person = person
         person.sessions += (session,)
-        session.current = self._lobby
-        self._add(session, self._lobby)
-        motd = [Notice(self._now(), line) for line in self.motd]
+        self._lobby.add(session, person)
+        motd = (Motd(self._now(), tuple(self.motd)),) if self.motd else ()
         session.tell(
-            self._welcome(session, person), *motd, *self._entrance(person, self._lobby, missed)
+            self._welcome(person, LOBBY),
+            *motd,
+            *self._past.entrance(person, self._lobby, missed),
         )
 
-    def _welcome(self, session: Session, person: Person) -> Welcome:
-        room = _current(session)
-        others = len(room.people) - 1
-        return Welcome(self._now(), person.name, person.account is not None, room.name, others)
+    def _welcome(self, person: Person, room: str) -> Welcome:
+        others = len(self._shared.rooms[room].people) - 1
+        return Welcome(self._now(), person.name, person.is_account, room, others)
 
-    def _become(self, session: Session, guest: Person, account: Person) -> None:
-        """A guest goes on as an account, which may be here."""
-        was_here = bool(account.sessions)
+    def _become(self, session: Session, guest: Person, account: Person, room: str) -> None:
+        """Make a guest an account, which may be here already."""
+        was_here = account in self._lobby.people
         new_to = [room for room in session.rooms if account not in room.people]
         if was_here:
             self._pass_on(session, guest, account)
         else:
             self._rename(session, guest, account)
-        session.tell(self._welcome(session, account))
+        session.tell(self._welcome(account, room))
         if was_here:
             if not self._gone(guest.name, session.rooms):
-                session.tell(Left(self._now(), LOBBY, (guest.name,)))  # which it was shown to be
-            for room in new_to:
-                self._came(room, account.name)
+                session.tell(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as being here
+            for each in new_to:
+                each.came(account.name)
 
     def _rename(self, session: Session, guest: Person, person: Person) -> None:
-        """A guest is somebody from now on who was not here."""
-        same = person.name == guest.name
-        for room in () if same else self._rooms.values():
-            news = room.presence
-            if news is not None and (guest.name in news or person.name in news):
-                self._tell_presence(room)  # of what was done under the name that they had then
+        """Make a guest somebody who was not here."""
+        is_renamed = person.name != guest.name
+        if is_renamed:
+            for room in self._directory:
+                room.settle(guest.name, person.name)
         self._pass_on(session, guest, person)
-        if not same:
-            self._tell(self._lobby, Renamed(self._now(), guest.name, person.name))
+        if is_renamed:
+            self._lobby.tell(Renamed(self._now(), guest.name, person.name))
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """A guest's session is that of somebody else from now on."""
+        """Give the session of a guest to somebody else; the guest is gone."""
         for room in session.rooms:
-            room.go(guest)
-            room.enter(person)
+            room.pass_on(guest, person)
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
         self._forget(guest)
 
-    def _forget(self, person: Person) -> None:
-        if self._people.get(person.name) is person:
-            del self._people[person.name]
-        if person.account is None:
-            self._accounts.release(person.name)
+    def _end(self, session: Session) -> None:
+        """Take an ended session, of which nothing is in flight, out of its rooms."""
+        person = self._leaving.pop(session, None)
+        rooms, session.rooms = session.rooms, ()
+        if person is not None:
+            left = [room for room in rooms if room.discount(person)]
+            if self._lobby in left:
+                self._forget(person)
+            if not self._is_closing:
+                self._tell_left(person.name, left)
+        session.ended()
 
-    def _add(self, session: Session, room: Room) -> None:
-        person = _person(session)
-        if person not in room.people:
-            self._came(room, person.name)
-        room.members[session] = session.outbox
-        room.enter(person)
-        session.rooms += (room,)
-
-    def _came(self, room: Room, name: str) -> None:
-        if room.presence is not None:
-            room.presence.came(name)
-        else:
-            self._tell_news(room, (name,), ())
-            self._open_window(room)
-
-    def _went(self, room: Room, name: str) -> bool:
-        """Somebody went out of a room; gives back whether that is told at once."""
-        if room.presence is not None:
-            room.presence.went(name)
-            return False
-        self._tell_news(room, (), (name,))
-        self._open_window(room)
-        return True
+    def _tell_left(self, name: str, rooms: Sequence[Room]) -> None:
+        """Tell rooms that somebody left them."""
+        if self._lobby in rooms:
+            self._gone(name, rooms)
+            return
+        for room in rooms:
+            room.went(name)
 
     def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
-        """Somebody who was in these rooms is nowhere any more. If the lobby is told at once, the
-        other rooms are not told besides; otherwise each is, as each is told of who came to it.
+        """Tell that somebody is here no longer. If the lobby is told at once, the other rooms are
+        not told in addition; otherwise each is told, as each is told who joined it.
 
-        @return: whether the lobby is told at once.
+        @return: whether the lobby was told at once.
         """
-        if self._went(self._lobby, name):
+        if self._lobby.went(name):
             return True
         for room in rooms:
             if room is not self._lobby:
-                self._went(room, name)
+                room.went(name)
         return False
 
-    def _open_window(self, room: Room) -> None:
-        seconds = window(len(room.members))
-        if seconds:
-            room.presence = Presence()
-            self._later(seconds, lambda: self._close_window(room))
+    def _forget(self, person: Person) -> None:
+        if self._people.get(person.name) is person:
+            del self._people[person.name]
+        person.release()
 
-    def _close_window(self, room: Room) -> None:
-        told = self._tell_presence(room)
-        room.presence = None
-        if told:
-            self._open_window(room)
-
-    def _tell_presence(self, room: Room) -> bool:
-        """Tell who came and went while the window was open; gives back whether anyone did."""
-        if room.presence is None:
-            return False
-        came, went = room.presence.take()
-        self._tell_news(room, came, went)
-        return bool(came or went)
-
-    def _tell_news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> None:
-        """Tell a room who came and went; those who came are not told of themselves, unless they
-        are a crowd."""
-        if room is self._lobby and went:
-            # Who has left the lobby has left all rooms: what they were to be told is settled.
-            for each in self._rooms.values():
-                if each.presence is not None:
-                    each.presence.forget(went)
-        apart: dict[Outbox, str] = {}
-        if len(came) <= CROWD:
-            for name in came:
-                if name in self._people:
-                    sessions = self._people[name].sessions
-                    apart.update((s.outbox, name) for s in sessions if s in room.members)
-        self._fan_out(room.members.values(), self._news(room, came, went), apart)
-        for outbox, own in apart.items():
-            others = tuple(name for name in came if name != own)
-            if others or went:
-                outbox.send(self._news(room, others, went))
-
-    def _news(self, room: Room, came: tuple[str, ...], went: tuple[str, ...]) -> tuple[Event, ...]:
-        now = self._now()
-        joined = (Joined(now, room.name, came),) if came else ()
-        return (*joined, Left(now, room.name, went)) if went else joined
-
-    def _remove(self, session: Session, room: Room) -> None:
-        del room.members[session]
-        room.go(_person(session))
-        if not room.members and room is not self._lobby:
-            room.recent = room.replay = None
-
-    def _entrance(
-        self, person: Person, room: Room, missed: Sequence[Message] | None
-    ) -> list[Event]:
-        """What somebody is shown on coming into a room.
-
-        @param missed: messages to show, if not the last ones.
-        """
-        if missed is not None:
-            events: list[Event] = [self._room_history(room.name, missed)]
-        else:
-            if room.replay is None:
-                now = self._now()
-                room.replay = tuple(Said(now, m, replay=True) for m in room.recent or ())
-            events = [History(self._now(), room.name, room.replay)]
-        if room.topic:
-            events.append(Topic(self._now(), room.name, room.topic, room.topic_by))
-        if room is self._lobby:
-            return events
-        if len(room.people) <= _LISTED:
-            events.append(Users(self._now(), room.name, room.listed(person)))
-        else:
-            count = f"{len(room.people):,} people are in {_shown(room)}; /users lists them"
-            events.append(Notice(self._now(), count))
-        return events
-
-    def _show_unread(
-        self, session: Session, account: Account, unread: Sequence[DirectMessage]
+    def _show_private(
+        self,
+        session: Session,
+        account: Account,
+        messages: Sequence[DirectMessage],
+        after: int | None,
     ) -> None:
-        """Show the first private messages that do not count as read, if there are any."""
-        shown = unread[: self._fitting(unread)]
-        session.shown, session.has_gap = 0, False
-        if not shown:
-            return
-        session.wrote = shown[-1].sender
-        most = self._limits.max_history
-        number = f"more than {most}" if len(unread) > most else str(len(unread))
-        count = "1 private message" if number == "1" else f"{number} private messages"
-        alone = _person(session).sessions == (session,)
-        news = (
-            "came while you were away" if alone else "is unread" if number == "1" else "are unread"
-        )
-        history = self._direct_history(DIRECT, account, shown)
-        whole = session.tell(Notice(self._now(), f"{count} {news}:"), history)
-        _note_shown(session, history.messages, whole=whole)
-        if len(shown) < len(unread):
-            session.has_gap = True
-            rest = "the rest is shown at your next login; /history @NAME shows it now"
-            session.tell(Notice(self._now(), rest))
+        """Show a session the private messages of its account.
 
-    def _show_direct(
-        self, session: Session, account: Account, messages: Sequence[DirectMessage], after: int
-    ) -> None:
-        """Show the private messages that a session has missed, also if there are none.
-
-        @param after: the last that it has seen.
+        @param messages: what came after a resume point, or the unread ones.
+        @param after: the resume point; L{None} for the unread ones.
         """
-        shown = self._newest(messages)
-        session.shown, session.has_gap = after, len(shown) < len(messages)
-        if session.has_gap:
-            rest = "there were more private messages than these; /history @NAME shows them"
-            session.tell(Notice(self._now(), rest))
-        history = self._direct_history(DIRECT, account, shown)
-        _note_shown(session, history.messages, whole=session.tell(history))
-        got = [message.sender for message in shown if message.sender != account.name]
-        session.wrote = got[-1] if got else session.wrote
+        if after is None:
+            alone = _person(session).sessions == (session,)
+            events = self._past.unread(account, messages, alone=alone)
+        else:
+            events = self._past.resumed(account, messages)
+        is_cut = any(isinstance(event, Omitted) for event in events)
+        shown = [told for e in events if isinstance(e, History) for told in e.messages]
+        session.shown = after or 0
+        session.has_gap = is_cut and after is not None  # then the oldest are missing
+        whole = session.tell(*events) if events else True
+        session.note_shown(shown, whole=whole)
+        session.has_gap |= is_cut
+        for event in shown:
+            if isinstance(event, Told) and not event.outgoing:
+                session.wrote = event.message.sender
 
-    def _answer_history(self, session: Session, history: History) -> None:
-        if session.closed:
-            return
-        if not history.messages:
-            session.tell(Notice(self._now(), "nothing has been said there yet"))
-        session.tell(history)
-
-    def _direct_history(
-        self, of: str, account: Account, messages: Sequence[DirectMessage]
-    ) -> History:
-        now = self._now()
-        return History(
-            now,
-            of,
-            tuple(Told(now, m, outgoing=m.sender == account.name, replay=True) for m in messages),
-        )
-
-    def _room_history(self, room: str, messages: Sequence[Message]) -> History:
-        now = self._now()
-        newest = self._newest(messages)
-        return History(now, room, tuple(Said(now, m, replay=True) for m in newest))
-
-    def _newest(self, messages: Sequence[_Replay]) -> Sequence[_Replay]:
-        """The newest of the messages, no more than an empty outbox has room for."""
-        return messages[len(messages) - self._fitting(messages[::-1]) :]
-
-    def _fitting(self, messages: Sequence[_Replay]) -> int:
-        """How many of the messages, from the first on, may be shown at once: an empty outbox has
-        room for them, and they are not more than C{max_history}."""
-        room = self._limits.outbox // 2
-        for index, message in enumerate(messages[: self._limits.max_history]):
-            room -= 4 * len(message.text) + 200  # UTF-8, and what a format puts around it
-            if room < 0:
-                return index
-        return min(len(messages), self._limits.max_history)
-
-    async def _wake(self, room: Room) -> None:
-        """Have the last messages of a room at hand. The room keeps them while it has members."""
-        if room.recent is None:
-            recent = await self._store.history(room.record, self._limits.replay)
-            if room.recent is None:
-                room.recent = deque(recent, maxlen=self._limits.replay)
-
-    async def _missed(self, session: Session, room: Room) -> Sequence[Message] | None:
-        """L{_wake} a room for a session that goes into it; gives back what came after the last
-        message that it says to have seen. No await may stand between this and going in."""
-        seq = _taken_since(session, room.name)
-        while True:
-            await self._wake(room)
-            if seq is None:
-                return None
-            missed, _ = await self._store.catch_up(
-                room.record, seq, None, None, self._limits.max_history
-            )
-            if room.recent is not None:  # else its last member has left it meanwhile
-                return missed
-
-    async def _find_or_make(self, name: str, source: Source) -> Room:
-        room = self._rooms.get(name)
-        if room is not None:
-            return room
+    async def _make_room(self, session: Session, name: str) -> Room:
+        """Make a room, or find that somebody else has just made it."""
         skeleton = names.skeleton(name)
-        self._refuse_look_alike(name, skeleton)
-        if len(self._rooms) + self._rooms_in_making >= self._limits.max_rooms:
-            raise Refusal("full", "there are as many rooms as there may be; join one of them")
-        self._guard.before_room(source)
+        self._directory.refuse_look_alike(name, skeleton)
+        if len(self._directory) + self._rooms_in_making >= self._limits.max_rooms:
+            sentence = "there are as many rooms as there may be; join one of them"
+            raise Refusal("full", sentence, limit=self._limits.max_rooms)
+        self._guard.before_room(session.source)
         self._rooms_in_making += 1
         try:
             record = await self._store.add_room(name, skeleton, self._now())
         finally:
             self._rooms_in_making -= 1
         if record is not None:
-            return self._add_room(record)
+            return self._directory.add(record)
         # Somebody else made it, or one that looks like it, in the meantime.
-        self._refuse_look_alike(name, skeleton)
-        return self._rooms[name]
-
-    def _refuse_look_alike(self, name: str, skeleton: str) -> None:
-        other = self._room_skeletons.get(skeleton, name)
-        if other != name:
-            raise Refusal("bad-name", f'"{name}" looks too much like the room "{other}"')
-
-    def _add_room(self, record: RoomRecord) -> Room:
-        room = self._rooms[record.name] = Room(record)
-        self._room_skeletons[record.skeleton] = record.name
-        return room
-
-    def _room(self, raw: str) -> Room:
-        """An existing room.
-
-        @raise Refusal: C{no-such-room}.
-        """
-        try:
-            name = names.room(raw)
-        except Refusal:
-            name = raw
-        room = self._rooms.get(name)
-        if room is None:
-            raise Refusal("no-such-room", _no_such("room", raw, self._rooms))
-        return room
-
-    def _own_room(self, session: Session, raw: str) -> Room:
-        """A room that the session is in, by default the current one."""
-        if not raw:
-            return _current(session)
-        room = self._room(raw)
-        if session not in room.members:
-            raise Refusal("not-in-room", f"you are not in {_shown(room)}; /join {room.name} first")
-        return room
-
-    async def _find_person(self, raw: str) -> Person:
-        """Somebody who is here or registered; the latter have no sessions.
-
-        @raise Refusal: C{no-such-person}.
-        """
-        try:
-            name = names.canonical(raw)
-        except Refusal:
-            name = ""
-        person = self._people.get(name)
-        if person is None and name:
-            account = await self._store.find_account(name)
-            person = self._people.get(name)  # they may have come in while the store was asked
-            if person is None and account is not None:
-                person = Person(name, account)
-        if person is None:
-            raise Refusal("no-such-person", _no_such("one here", raw, self._people))
-        return person
-
-    def _tell(self, room: Room, event: Event) -> None:
-        self._fan_out(room.members.values(), (event,), ())
+        self._directory.refuse_look_alike(name, skeleton)
+        return self._shared.rooms[name]
 
 
-def _person(session: Session) -> Person:
-    if session.person is None:
-        raise Refusal("not-logged-in", "log in first: type a name, or /help")
-    return session.person
+def refuse_account(session: Session) -> None:
+    """Refuse a login, or a registration, of a session that is logged in to an account.
 
-
-def _refuse_account(session: Session) -> None:
+    @raise Refusal: C{already-logged-in}.
+    """
     if session.person is not None and session.person.account is not None:
         raise already_in(session.person)
 
 
 def already_in(person: Person) -> Refusal:
-    """Make the refusal for an account that logs in, registers or comes as a guest once more."""
-    return Refusal(
-        "already-logged-in",
-        f"you are logged in as {person.name} already; /quit first to be somebody else",
-    )
+    """Make the refusal for somebody who logs in, registers or comes as a guest once more."""
+    sentence = f"you are logged in as {person.name} already"
+    return Refusal("already-logged-in", sentence, "be-somebody-else", name=person.name)
 
 
-def _current(session: Session) -> Room:
-    if session.current is None:
-        raise Refusal("not-logged-in", "log in first: type a name, or /help")
-    return session.current
+def _person(session: Session) -> Person:
+    """The person of a session that may do something."""
+    assert session.person is not None
+    return session.person
 
 
-def _taken_since(session: Session, place: str) -> int | None:
-    """The last that a session has seen there, which is asked once."""
-    return session.since.pop(place, None) if session.since else None
+def _is_due(session: Session, place: str) -> bool:
+    """Whether what came after a resume point is to be shown at once."""
+    if session.person is None:
+        return False
+    if place == DIRECT and session.person.account is None:
+        raise _not_kept("register")
+    return place == DIRECT or any(room.name == place for room in session.rooms)
 
 
-def _note_shown(session: Session, events: Iterable[object], *, whole: bool) -> None:
-    """Note which of the private messages to it a session was shown.
-
-    @param whole: none of them was skipped.
-    """
-    name = _person(session).name
-    for event in events:
-        if isinstance(event, Told) and event.message.recipient == name and event.message.id:
-            session.has_gap |= not whole
-            if not session.has_gap:
-                session.shown = event.message.id
-
-
-def _away(message: DirectMessage) -> str:
-    if message.id is None:
-        return (
-            f"{message.recipient} is not here and was not shown that:"
-            " private messages with guests are not kept"
-        )
-    return f"{message.recipient} is away and will be shown that at the next login"
-
-
-def _shown(room: Room) -> str:
-    return f"the {LOBBY}" if room.name == LOBBY else f"#{room.name}"
-
-
-def _no_such(what: str, raw: str, candidates: Iterable[str]) -> str:
-    word = printable(raw)[: 2 * names.MAX_LENGTH]
-    near = names.nearest(word.casefold(), candidates)
-    hint = f"did you mean {near}?" if near else ""
-    if what == "room":
-        return f'there is no room "{word}"; {hint or "/rooms lists them"}'
-    return f'no one here is called "{word}"; {hint or "/users lists who is here"}'
+def _not_kept(way: Way | None = None) -> Refusal:
+    sentence = "private messages with a guest are not kept: they are gone when you leave"
+    return Refusal("forbidden", sentence, way)

@@ -1,4 +1,4 @@
-"""What a command can be refused with."""
+"""Refusals: why a request is not carried out."""
 
 from typing import Literal, get_args
 
@@ -27,15 +27,35 @@ Code = Literal[
 
 CODES: frozenset[str] = frozenset(get_args(Code))
 
+Way = Literal[
+    "be-somebody-else",
+    "end-session",
+    "fewer-messages",
+    "join-first",
+    "list-people",
+    "list-rooms",
+    "log-in",
+    "register",
+    "write-privately",
+]
+"""A way out of a refusal, by name. Each face has its own words for it."""
+
+WAYS: frozenset[str] = frozenset(get_args(Way))
+
 
 class Refusal(Exception):
-    """A command that is not carried out, with the reason.
+    """A request that is not carried out, with the reason.
 
-    @ivar code: stable, for machines; see C{docs/protocol.md}.
-    @ivar text: a sentence for people: what was wrong and what to do.
+    @ivar code: stable, for programs; see C{docs/protocol.md}.
+    @ivar text: one sentence for people that says what was wrong, without a command of any face.
+    @ivar way: what the person can do about it; L{None} if the sentence says it all.
+    @ivar fields: the values that the sentence and the way out are about: C{room}, C{name},
+        C{nearest} (what may have been meant), C{limit}.
     """
 
-    def __init__(self, code: Code, text: str) -> None:
+    def __init__(self, code: Code, text: str, way: Way | None = None, **fields: str | int) -> None:
         super().__init__(code, text)
         self.code: Code = code
         self.text = text
+        self.way: Way | None = way
+        self.fields = fields

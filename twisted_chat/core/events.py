@@ -1,7 +1,7 @@
-"""What a session can be told. Each has the time it happened, in UTC milliseconds."""
+"""What a session can be told. C{time} is when it happened, in UTC milliseconds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .errors import Code
 from .model import DirectMessage, Message
@@ -9,7 +9,12 @@ from .model import DirectMessage, Message
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """You are in, under this name."""
+    """You are logged in.
+
+    @ivar account: whether as an account; otherwise as a guest.
+    @ivar room: the room that you are in.
+    @ivar others: the number of other people in that room.
+    """
 
     time: int
     name: str
@@ -19,39 +24,58 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Motd:
+    """The message of the day."""
+
+    time: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """Somebody said something in a room."""
+    """Somebody said something in a room.
+
+    @ivar replay: it was said before, and is shown from the log.
+    @ivar label: the label that its author gave it, in what is shown to the author; otherwise empty.
+    """
 
     time: int
     message: Message
     replay: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """A private message.
 
-    @ivar outgoing: shown to another session of the one who sent it.
+    @ivar outgoing: it is shown to a session of its author.
+    @ivar replay: it was said before, and is shown from the log.
+    @ivar label: the label that its author gave it, in what is shown to the author; otherwise empty.
     """
 
     time: int
     message: DirectMessage
     outgoing: bool = False
     replay: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """People came into a room; several at once in a big room or a storm."""
+    """People joined a room; several at once if the room is big.
+
+    @ivar people: names, and whether each is an account.
+    """
 
     time: int
     room: str
-    names: tuple[str, ...]
+    people: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """People went out of a room."""
+    """People left a room."""
 
     time: int
     room: str
@@ -60,7 +84,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A guest goes by another name."""
+    """A guest has another name now, or logged in to an account."""
 
     time: int
     name: str
@@ -69,9 +93,11 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A room's topic, as it is or as it has just been set.
+    """The topic of a room.
 
-    @ivar by: who set it; empty when nobody ever did.
+    @ivar topic: empty if there is none.
+    @ivar by: who set it; empty if nobody ever did.
+    @ivar changed: it was set just now.
     """
 
     time: int
@@ -83,7 +109,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Who is in a room: names, and whether each is an account."""
+    """The people in a room.
+
+    @ivar people: names, and whether each is an account; in the order of the names.
+    """
 
     time: int
     room: str
@@ -91,8 +120,20 @@ class Users:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """The number of people in a room that was just joined, if there are too many to list."""
+
+    time: int
+    room: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rooms:
-    """The rooms there are: name, number of people in it, topic."""
+    """The rooms, those with the most people first.
+
+    @ivar rooms: name, number of people in it, and topic of each.
+    """
 
     time: int
     rooms: tuple[tuple[str, int, str], ...]
@@ -102,8 +143,8 @@ class Rooms:
 class History:
     """Messages from the log, oldest first.
 
-    @ivar of: a room, C{@name} for private messages with one person, C{@} for all
-        private messages that do not count as read.
+    @ivar of: a room, C{@name} for the private messages with one person, C{@} for the private
+        messages that are unread, or that came after a resume point.
     """
 
     time: int
@@ -112,8 +153,64 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """There are unread private messages; a L{History} of C{@} with the first of them follows.
+
+    @ivar count: how many there are, or how many a history may have if there are more.
+    @ivar more: there are more than C{count}.
+    @ivar alone: this is the only session of its person, so the messages came while they were away.
+    """
+
+    time: int
+    count: int
+    more: bool
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Omitted:
+    """A L{History} does not have all the messages that it is about.
+
+    @ivar of: as in the history.
+    @ivar later: the newest are missing, and are shown at the next login; otherwise the oldest are.
+    """
+
+    time: int
+    of: str
+    later: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The person that a private message is for is not here.
+
+    @ivar kept: it is kept, and shown to them at their next login; otherwise it is lost.
+    """
+
+    time: int
+    name: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """Private messages with a guest are not kept. Told once in a session."""
+
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """The room that lines which are no commands go to from now on. Told by faces that have such a
+    room."""
+
+    time: int
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
 class HelpEntry:
-    """One command, as C{/help} shows it."""
+    """One command, as the help shows it."""
 
     usage: str
     also: tuple[str, ...]
@@ -130,7 +227,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The outbox was full and dropped this many lines."""
+    """The outbox was full, so this many lines were left out."""
 
     time: int
     lines: int
@@ -138,20 +235,50 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A command was not carried out.
+    """A request was not carried out.
 
-    @ivar command: the word that was typed, or empty for something said.
+    @ivar command: the command that was refused; empty for a message.
+    @ivar label: the label of the request; empty if it has none.
+    @ivar fields: as in L{Refusal}.
     """
 
     time: int
     code: Code
     text: str
     command: str
+    label: str = ""
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request with a label was carried out. Nothing more comes in answer to it.
+
+    @ivar room: the room of the message that it posted, if any.
+    @ivar seq: the C{seq} of that message.
+    @ivar id: the id of what it posted; L{None} if that is not kept, and if it posted nothing.
+    @ivar to: the person that it posted a private message to, if it did.
+    """
+
+    time: int
+    label: str
+    room: str = ""
+    seq: int = 0
+    id: int | None = None
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An event that belongs to the answer to a request with a label."""
+
+    event: "Event"
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A remark by the server."""
+    """A remark or a question of a face."""
 
     time: int
     text: str
@@ -159,7 +286,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The server is still there. Shown to programs only."""
+    """A sign of life of the server, for programs."""
 
     time: int
 
@@ -174,6 +301,7 @@ class Bye:
 
 Event = (
     Welcome
+    | Motd
     | Said
     | Told
     | Joined
@@ -181,11 +309,19 @@ Event = (
     | Renamed
     | Topic
     | Users
+    | Crowd
     | Rooms
     | History
+    | Unread
+    | Omitted
+    | Away
+    | NotKept
+    | Talking
     | Help
     | Skipped
     | Refused
+    | Done
+    | Answer
     | Notice
     | Ping
     | Bye

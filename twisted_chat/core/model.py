@@ -1,4 +1,4 @@
-"""The values that chat is about. Times are UTC, in milliseconds since 1970."""
+"""The values that chat is about. Times are in UTC milliseconds since 1970."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class RoomRecord:
-    """What is kept of a room, besides its messages."""
+    """What is kept of a room, apart from its messages.
+
+    @ivar topic_by: who set the topic; empty if nobody ever did.
+    """
 
     id: int
     name: str
@@ -25,11 +28,12 @@ class RoomRecord:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something said in a room.
+    """A message in a room.
 
-    @ivar id: grows over the whole log, private messages included.
-    @ivar seq: grows by exactly one within the room.
-    @ivar action: said with C{/me}.
+    @ivar id: its place in the log; ids grow over all rooms and private messages.
+    @ivar seq: its place in the room; grows by exactly one from message to message.
+    @ivar action: it tells what its author does, not what they say.
+    @ivar label: the label that its author gave it; empty for most.
     """
 
     id: int
@@ -39,13 +43,16 @@ class Message:
     time: int
     text: str
     action: bool
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectMessage:
-    """Something said to one person.
+    """A private message.
 
-    @ivar id: its place in the log, or L{None} when it is not kept, as with guests.
+    @ivar id: its place in the log; L{None} if it is not kept, as the sender or the recipient is a
+        guest.
+    @ivar label: the label that its sender gave it; empty for most.
     """
 
     id: int | None
@@ -53,13 +60,16 @@ class DirectMessage:
     recipient: str
     time: int
     text: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoomPost:
-    """Something said in a room that is not in the log yet.
+    """A message in a room that is not in the log yet.
 
-    @ivar origin: the session it came from; comes back with the stored message.
+    @ivar origin: the session that it came from, which gets it back from the store as it is; L{None}
+        if it came from none.
+    @ivar label: as in L{Message}.
     """
 
     room_id: int
@@ -69,16 +79,22 @@ class RoomPost:
     text: str
     action: bool
     origin: object
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DirectPost:
-    """Something said to one person that is not in the log yet.
+    """A private message that is not in the log yet.
 
-    With a guest on either side, who has no account id, it passes through the log's queue to keep
-    its place among what else its sender said, but is not stored.
+    One that a guest sends or gets passes through the queue of the log, to keep its place among the
+    other posts of its sender, but it is not stored.
 
-    @ivar to: whom it is for, as the core knows them; comes back as it is.
+    @ivar sender_id: the account's; L{None} for a guest.
+    @ivar recipient_id: the account's; L{None} for a guest.
+    @ivar origin: as in L{RoomPost}.
+    @ivar recipient_key: for a guest the key of their L{Hold}, as another guest may have the name by
+        the time that the message is delivered; L{None} for an account.
+    @ivar label: as in L{DirectMessage}.
     """
 
     sender_id: int | None
@@ -88,7 +104,8 @@ class DirectPost:
     time: int
     text: str
     origin: object
-    to: object = None
+    recipient_key: int | None = None
+    label: str = ""
 
 
 Post = RoomPost | DirectPost

@@ -4,24 +4,22 @@ from collections.abc import Awaitable, Container, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 from .events import Event
-from .model import Account, DirectMessage, Message, Post, RoomRecord
+from .model import Account, DirectMessage, Message, Post, RoomRecord, Stored
 
 
 class Outbox(Protocol):
-    """What waits to be written to one session. Must not block, must not reorder."""
+    """What waits to be written to one session. Never blocks, never reorders, and never calls back
+    into L{Chat}."""
 
     @property
     def is_taken(self) -> bool:
-        """The peer has taken all that was sent, as far as that can be seen."""
+        """Whether the peer has taken all that was sent, as far as can be seen."""
 
     def send(self, events: tuple[Event, ...], /) -> bool:
-        """Tell the session these events. The same tuple goes to everyone who hears the same.
+        """Tell the session these events. Readers who hear the same get the same tuple.
 
         @return: L{False} if some of it was skipped, so that the session is never shown it.
         """
-
-    def landed(self) -> None:
-        """Some of what the session had in flight is in the log and delivered, or lost."""
 
 
 class Face(Protocol):
@@ -46,14 +44,17 @@ class Store(Protocol):
     Answers arrive in the order of the questions, and in order with the feed: what the feed
     handed over before an answer arrived was committed before the question was put to the
     database, and what it hands over later was committed after.
+
+    Whatever returns an awaitable may raise a L{Refusal} with C{internal} there: the database
+    cannot be read, or cannot be written, at the moment.
     """
 
     def append(self, post: Post, /) -> None:
         """Commit a post; the feed hands it back once it is stored. Never blocks."""
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
-        """Remember, some time soon, that the account has seen private messages up to this one, or
-        up to the newest that there is. A mark never moves back."""
+        """Remember, some time soon, that the account has seen its private messages up to this id,
+        or up to the newest that there is. A mark never moves back."""
 
     def find_account(self, name: str, /) -> Awaitable[Account | None]: ...
 
@@ -68,7 +69,10 @@ class Store(Protocol):
     def set_password(
         self, account_id: int, before: bytes, password_hash: bytes, /
     ) -> Awaitable[bool]:
-        """Replace the hash of an account's password, if it is still the one from before."""
+        """Replace the hash of an account's password, if it still is C{before}.
+
+        @return: whether it was.
+        """
 
     def add_room(self, name: str, skeleton: str, time: int, /) -> Awaitable[RoomRecord | None]:
         """Add a room; L{None} if one has this name or skeleton already."""
@@ -96,27 +100,34 @@ class Store(Protocol):
         limit: int,
         /,
     ) -> Awaitable[tuple[Sequence[Message], Sequence[DirectMessage]]]:
-        """What came after something, of both kinds as they are at one moment, oldest first: the
-        last messages of a room after a C{seq}, if there is a room; and, if there is an account,
-        its private messages: the last ones that it sent or got after an id, or, without an id,
-        the L{unread} ones. What was accepted before the question is among them.
+        """Messages of both kinds as they are at one moment, oldest first. What was accepted before
+        the question is among them.
+
+        @param room: the room whose last messages after the C{seq} C{after} are wanted, if any.
+        @param account_id: the account whose private messages are wanted, if any: the last ones
+            that it sent or got after the id C{direct_after}; without that, the L{unread} ones.
+        @param limit: how many of each kind, at most.
         """
+
+    def labels(self, since: int, /) -> Awaitable[Sequence[Stored]]:
+        """The messages and private messages with a label that were said at this time or later, in
+        the order of the log."""
 
 
 class Turn(Protocol):
-    """What somebody waits for until another lets them go on. It may be cancelled."""
+    """What one coroutine awaits until another lets it go on. It may be cancelled."""
 
     def __await__(self) -> Generator[Any, None, None]: ...
 
     def callback(self, result: None, /) -> None:
-        """Let them go on, at once."""
+        """Let it go on, at once."""
 
 
 class PasswordHasher(Protocol):
     """Slow, salted hashing, away from the reactor's thread.
 
-    Both take where the request comes from, so that nobody waits behind all those of another, and
-    raise L{Refusal} C{busy} when too many wait already.
+    C{network} is where a request comes from: networks take turns, so that nobody waits behind all
+    the requests of another one. Both raise L{Refusal} with C{busy} when too many wait already.
     """
 
     def hash(self, password: str, network: str, /) -> Awaitable[bytes]: ...
@@ -124,7 +135,7 @@ class PasswordHasher(Protocol):
     def verify(
         self, password: str, password_hash: bytes | None, network: str, /
     ) -> Awaitable[bool]:
-        """Is this the password? Without a hash: no. It takes the same effort to say no to any."""
+        """Whether this is the password. Without a hash it is not, which takes as long to say."""
 
     def is_outdated(self, password_hash: bytes, /) -> bool:
-        """Would a new hash take more effort to guess the password of?"""
+        """Whether a new hash would make it more work to guess the password."""

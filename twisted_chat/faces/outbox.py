@@ -62,7 +62,6 @@ class Outbox:
     @ivar format: how events are written from now on.
     @ivar straight: the socket that may be written to at once; L{None} while something waits, and
         where there is none.
-    @ivar landed: called when some of what the session had in flight has landed.
     """
 
     __slots__ = (
@@ -81,7 +80,6 @@ class Outbox:
         "_waiting",
         "_waiting_bytes",
         "format",
-        "landed",
         "straight",
     )
 
@@ -90,10 +88,8 @@ class Outbox:
         transport: Any,
         format: Format,
         limits: "OutboxLimits",
-        landed: Callable[[], None],
     ) -> None:
         self.format = format
-        self.landed = landed
         self._transport = transport
         self._limits = limits
         self._socket = _plain_socket(transport)

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from .trouble import StoreError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. A database that has it is opened without Alembic, whose import is slow."""
 
 SCRIPTS = Path(__file__).with_name("migrations")

@@ -76,8 +76,10 @@ messages = Table(
     Column("time", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
     Column("action", Boolean, nullable=False),
+    Column("label", String(64)),
     UniqueConstraint("room_id", "seq"),
 )
+"""C{label}: what the author calls the message, if they gave it a label."""
 
 direct_messages = Table(
     "direct_messages",
@@ -87,7 +89,18 @@ direct_messages = Table(
     Column("recipient_id", _Id, ForeignKey(accounts.c.id), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
+    Column("label", String(64)),
     Index(None, "recipient_id", "id"),
     Index(None, "sender_id", "id"),
     Index(None, "sender_id", "recipient_id", "id"),
 )
+
+for _log in messages, direct_messages:
+    # Of the few that have a label, so that the latest are found without reading the whole log.
+    _labelled = _log.c.label.is_not(None)
+    Index(
+        f"ix_{_log.name}_labelled",
+        _log.c.time,
+        sqlite_where=_labelled,
+        postgresql_where=_labelled,
+    )

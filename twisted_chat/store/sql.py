@@ -284,6 +284,9 @@ class SqlStore:
 
         return await self._read(work)
 
+    async def labels(self, since: int, /) -> Sequence[Stored]:
+        return await self._read(_labelled, since)
+
     async def prune(self, before: int) -> int:
         """Delete the messages, private ones too, that are older than a time.
 
@@ -490,6 +493,7 @@ _DIRECT = (
         _RECIPIENT.c.name,
         direct_messages.c.time,
         direct_messages.c.text,
+        func.coalesce(direct_messages.c.label, ""),
     )
     .join(_SENDER, _SENDER.c.id == direct_messages.c.sender_id)
     .join(_RECIPIENT, _RECIPIENT.c.id == direct_messages.c.recipient_id)
@@ -523,13 +527,24 @@ def _append_posts(cursor: DBAPICursor, posts: Sequence[Post]) -> list[Stored]:
         if isinstance(post, RoomPost):
             room, author, time, text = post.room_id, post.author, post.time, post.text
             seq = seqs[room] = seqs[room] + 1
-            said.append((id, room, seq, author, time, text, post.action))
-            stored.append(Message(id, post.room, seq, author, time, text, post.action))
-        elif post.sender_id is None or post.recipient_id is None:
-            stored.append(DirectMessage(None, post.sender, post.recipient, post.time, post.text))
-        else:
-            told.append((id, post.sender_id, post.recipient_id, post.time, post.text))
-            stored.append(DirectMessage(id, post.sender, post.recipient, post.time, post.text))
+            label = post.label
+            said.append((id, room, seq, author, time, text, post.action, label or None))
+            stored.append(Message(id, post.room, seq, author, time, text, post.action, label))
+            continue
+        kept = post.sender_id is not None and post.recipient_id is not None
+        if kept:
+            to = post.recipient_id
+            told.append((id, post.sender_id, to, post.time, post.text, post.label or None))
+        stored.append(
+            DirectMessage(
+                id if kept else None,
+                post.sender,
+                post.recipient,
+                post.time,
+                post.text,
+                post.label,
+            )
+        )
     if said:
         cursor.executemany(_INSERT_MESSAGES, said)
     if told:
@@ -591,12 +606,35 @@ def _history(connection: Connection, room: RoomRecord, limit: int, after: int = 
             messages.c.time,
             messages.c.text,
             messages.c.action,
+            func.coalesce(messages.c.label, ""),
         )
         .where(messages.c.room_id == room.id, messages.c.seq > after)
         .order_by(messages.c.seq.desc())
         .limit(limit)
     )
     return [Message(row[0], room.name, *row[1:]) for row in rows][::-1]
+
+
+def _labelled(connection: Connection, since: int) -> list[Stored]:
+    """The messages of both kinds that have a label, from a time on, in the order of the log."""
+    rows = connection.execute(
+        select(
+            messages.c.id,
+            rooms.c.name,
+            messages.c.seq,
+            messages.c.author,
+            messages.c.time,
+            messages.c.text,
+            messages.c.action,
+            messages.c.label,
+        )
+        .join(rooms, rooms.c.id == messages.c.room_id)
+        .where(messages.c.label.is_not(None), messages.c.time >= since)
+    )
+    said = [Message(*row) for row in rows]
+    lately = direct_messages.c.label.is_not(None), direct_messages.c.time >= since
+    told = _direct_messages(connection, _DIRECT.where(*lately))
+    return sorted((*said, *told), key=lambda message: message.id or 0)
 
 
 def _newest_time(connection: Connection) -> int | None:

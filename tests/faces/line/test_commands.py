@@ -373,6 +373,7 @@ class UsageTests(SynchronousTestCase):
             at: Any = type("At", (), {"session": None})()
             answer: list[int] = []
             at.charge = answer.append
+            at.talk_in = lambda room, *, is_new: None
             at.chat = type("Big", (), {"join": _thousand, "since": _thousand})()
             self.successResultOf(Deferred.fromCoroutine(command.run(at, *arguments)))
             self.assertEqual(answer, charged)

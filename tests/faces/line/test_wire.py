@@ -56,18 +56,27 @@ def with_text(text: str) -> tuple[e.Event, ...]:
 
 EVERY_KIND: tuple[e.Event, ...] = (
     e.Welcome(NOW, "alice", True, "lobby", 0),
+    e.Motd(NOW, ("be kind", "and brief")),
     said(),
     told(),
-    e.Joined(NOW, "lobby", ("bob",)),
+    e.Joined(NOW, "lobby", (("bob", True),)),
     e.Left(NOW, "lobby", ("bob",)),
     e.Renamed(NOW, "guest1", "bob"),
     e.Topic(NOW, "tea", "cake", "alice"),
     e.Users(NOW, "lobby", (("alice", True),)),
+    e.Crowd(NOW, "tea", 51),
     e.Rooms(NOW, (("lobby", 1, ""),)),
     e.History(NOW, "lobby", (said(replay=True),)),
+    e.Unread(NOW, 3, False, True),
+    e.Omitted(NOW, "@", True),
+    e.Away(NOW, "bob", True),
+    e.NotKept(NOW),
+    e.Talking(NOW, "tea"),
     e.Help(NOW, (e.HelpEntry("/users [ROOM]", ("/who",), "who is here"),)),
     e.Skipped(NOW, 412),
-    e.Refused(NOW, "no-such-room", "there is no such room", "/join"),
+    e.Refused(NOW, "no-such-room", "there is no such room", "/join", "7", {"name": "x"}),
+    e.Done(NOW, "7", room="tea", seq=3, id=5),
+    e.Answer(e.Away(NOW, "bob", False), "7"),
     e.Notice(NOW, "hm"),
     e.Ping(NOW),
     e.Bye(NOW, "bye"),
@@ -114,10 +123,10 @@ class TextFormatTests(InUTC):
         self.assertEqual(self.lines(event), list(lines))
 
     def test_every_event_can_be_shown(self) -> None:
-        """Each kind of event becomes lines, but a sign of life, which people are not to see."""
+        """Each kind of event becomes lines, but what only programs are told."""
         self.assertEqual({type(event) for event in EVERY_KIND}, set(get_args(e.Event)))
         for event in EVERY_KIND:
-            self.assertEqual(bool(self.lines(event)), not isinstance(event, e.Ping), event)
+            self.assertEqual(bool(self.lines(event)), not isinstance(event, e.Ping | e.Done), event)
 
     def test_said_in_the_lobby(self) -> None:
         """The time, the author and the text."""
@@ -147,14 +156,15 @@ class TextFormatTests(InUTC):
 
     def test_joined_and_left(self) -> None:
         """Coming and going is one line, with the room unless it is the lobby."""
-        self.check(e.Joined(NOW, "lobby", ("bob",)), "* bob joined")
+        self.check(e.Joined(NOW, "lobby", (("bob", False),)), "* bob joined")
         self.check(e.Left(NOW, "lobby", ("bob",)), "* bob left")
-        self.check(e.Joined(NOW, "tea", ("bob",)), "* bob joined #tea")
+        self.check(e.Joined(NOW, "tea", (("bob", True),)), "* bob joined #tea")
 
     def test_crowd_is_one_line(self) -> None:
         """Many who come at once are counted."""
         crowd = tuple(f"p{number}" for number in range(40))
-        self.check(e.Joined(NOW, "lobby", crowd), "* 40 people joined")
+        people = tuple((name, True) for name in crowd)
+        self.check(e.Joined(NOW, "lobby", people), "* 40 people joined")
         self.check(e.Left(NOW, "tea", crowd), "* 40 people left #tea")
 
     def test_renamed(self) -> None:
@@ -248,7 +258,7 @@ class TextFormatTests(InUTC):
 
     def test_several_events_in_order(self) -> None:
         """A tuple of events becomes their lines, in order."""
-        lines = self.lines(said("one"), e.Joined(NOW, "lobby", ("bob",)), said("two"))
+        lines = self.lines(said("one"), e.Joined(NOW, "lobby", (("bob", True),)), said("two"))
         self.assertEqual(lines, [f"[{CLOCK}] alice: one", "* bob joined", f"[{CLOCK}] alice: two"])
 
     def test_no_event_is_no_line(self) -> None:
@@ -308,8 +318,9 @@ class JsonFormatTests(InUTC):
         kinds = " ".join(fields["event"] for fields in self.objects(*EVERY_KIND))
         self.assertEqual(
             kinds,
-            "welcome message dm joined left renamed topic users rooms"
-            " message history help skipped error notice ping bye",
+            "welcome motd message dm joined left renamed topic users crowd rooms"
+            " message history unread omitted away not-kept talking help skipped"
+            " error done away notice ping bye",
         )
 
     def test_line_begins_with_a_brace(self) -> None:
@@ -369,9 +380,9 @@ class JsonFormatTests(InUTC):
     def test_joined_and_left(self) -> None:
         """Each person who came or went is an object."""
         self.check(
-            e.Joined(NOW, "tea", ("bob", "eve")),
-            {"event": "joined", "name": "bob", "room": "tea"},
-            {"event": "joined", "name": "eve", "room": "tea"},
+            e.Joined(NOW, "tea", (("bob", True), ("eve", False))),
+            {"event": "joined", "name": "bob", "account": True, "room": "tea"},
+            {"event": "joined", "name": "eve", "account": False, "room": "tea"},
         )
         self.check(
             e.Left(NOW, "lobby", ("bob",)), {"event": "left", "name": "bob", "room": "lobby"}

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from twisted_chat.core import names
-from twisted_chat.core.chat import DIRECT, already_in
+from twisted_chat.core.chat import DIRECT, LOBBY, refuse_account
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import HelpEntry
 from twisted_chat.core.text import printable, unquoted
@@ -123,31 +123,31 @@ def _is_ours(word: str) -> bool:
 
 
 async def _register(at: Terminal, name: str, password: str | None = None) -> None:
-    _refuse_account(at)
+    refuse_account(at.session)
     if not at.allow_registration:
         raise Refusal("forbidden", "this server does not register new names")
     guest = at.session.person
-    held = guest.name if guest else None
+    mine = guest.hold if guest else None
     if password is not None:
-        account = await at.accounts.register(name, password, at.session.source, held=held)
+        account = await at.accounts.register(name, password, at.session.source, mine=mine)
         at.notice(login.REGISTERED.format(name=account.name))
-        await at.chat.log_in(at.session, account)
-    elif not await login.register(at, name, held):
+        await at.chat.log_in(at.session, account, room=at.current)
+    elif not await login.register(at, name, mine):
         at.notice("nothing was changed")
 
 
 async def _login(at: Terminal, name: str, password: str | None = None) -> None:
-    _refuse_account(at)
+    refuse_account(at.session)
     if password is not None:
         account = await at.accounts.authenticate(name, password, at.session.source)
-        await at.chat.log_in(at.session, account)
+        await at.chat.log_in(at.session, account, room=at.current)
         at.renew(account, password)
     elif not await login.log_in(at, name):
         at.notice("nothing was changed")
 
 
 async def _guest(at: Terminal, name: str = "") -> None:
-    _refuse_account(at)
+    refuse_account(at.session)
     if at.session.person is not None:
         raise Refusal(
             "already-logged-in",
@@ -155,14 +155,8 @@ async def _guest(at: Terminal, name: str = "") -> None:
         )
     if not at.allow_guests:
         raise Refusal("forbidden", "this server takes no guests; register a name")
-    held = await at.accounts.take_guest_name(name) if name else at.accounts.generate_guest_name()
-    await at.chat.come_as_guest(at.session, held)
-
-
-def _refuse_account(at: Terminal) -> None:
-    person = at.session.person
-    if person is not None and person.account is not None:
-        raise already_in(person)
+    hold = await at.accounts.hold(name) if name else at.accounts.hold_guest_number()
+    await at.chat.come_as_guest(at.session, hold)
 
 
 async def _passwd(
@@ -185,22 +179,35 @@ async def _passwd(
 
 
 def _users(at: Terminal, room: str = "") -> None:
-    at.charge(at.chat.users(at.session, room) // _ENTRIES)
+    users = at.chat.users(at.session, room or at.current)
+    at.session.tell(users)
+    at.charge(len(users.people) // _ENTRIES)
 
 
 def _rooms(at: Terminal) -> None:
-    at.charge(at.chat.rooms(at.session) // _ENTRIES)
+    rooms = at.chat.rooms(at.session)
+    at.session.tell(rooms)
+    at.charge((len(rooms.rooms) + sum(people for _, people, _ in rooms.rooms)) // _ENTRIES)
 
 
 async def _join(at: Terminal, room: str) -> None:
-    at.charge(await at.chat.join(at.session, room) // _ENTRIES)
+    shown = await at.chat.join(at.session, room)
+    at.talk_in(names.room(room), is_new=bool(shown))
+    at.charge(shown // _ENTRIES)
+
+
+async def _leave(at: Terminal, room: str = "") -> None:
+    room = room or at.current
+    await at.chat.leave(at.session, room)
+    if names.room(room) == at.current:
+        at.talk_in(LOBBY)
 
 
 async def _topic(at: Terminal, *text: str) -> None:
     if text:
-        await at.chat.set_topic(at.session, text[0])
+        await at.chat.set_topic(at.session, at.current, text[0])
     else:
-        at.chat.show_topic(at.session)
+        at.session.tell(at.chat.topic(at.session, at.current))
 
 
 async def _history(at: Terminal, *arguments: str) -> None:
@@ -212,7 +219,11 @@ async def _history(at: Terminal, *arguments: str) -> None:
             of = f"@{named(argument)}" if argument.startswith("@") else argument
         else:
             raise _BY_WORD["history"].misused
-    at.charge(await at.chat.history(at.session, count, of) // _ENTRIES)
+    history = await at.chat.history(at.session, of or at.current, count)
+    if not history.messages:
+        at.notice("nothing has been said there yet")
+    at.session.tell(history)
+    at.charge(len(history.messages) // _ENTRIES)
 
 
 async def _since(at: Terminal, places: str) -> None:
@@ -256,7 +267,7 @@ async def _reply(at: Terminal, message: str) -> None:
 async def _ask_message(at: Terminal) -> None:
     message = await at.ask("Message to everyone, not private (Enter to cancel):")
     if message and await _is_meant(at, message):
-        at.chat.broadcast(at.session, unquoted(message))
+        at.chat.say(at.session, LOBBY, unquoted(message))
 
 
 async def _ask_direct(at: Terminal) -> None:
@@ -320,7 +331,7 @@ COMMANDS: Sequence[Command] = (
         ("broadcast",),
         "MESSAGE",
         "say something in the lobby, to everyone",
-        lambda at, message: at.chat.broadcast(at.session, message),
+        lambda at, message: at.chat.say(at.session, LOBBY, message),
         posts=True,
     ),
     Command(
@@ -336,7 +347,7 @@ COMMANDS: Sequence[Command] = (
         ("part",),
         "[ROOM]",
         "go out of a room",
-        lambda at, room="": at.chat.leave(at.session, room),
+        _leave,
     ),
     Command("rooms", (), "", "list rooms", _rooms, cost=2),
     Command("topic", (), "[TEXT]", "see or set what the room is about", _topic),
@@ -345,7 +356,7 @@ COMMANDS: Sequence[Command] = (
         (),
         "ACTION",
         "say what you do: /me waves",
-        lambda at, action: at.chat.say(at.session, action, action=True),
+        lambda at, action: at.chat.say(at.session, at.current, action, action=True),
         posts=True,
     ),
     Command("history", (), "[N] [ROOM or @NAME]", "show earlier messages", _history, cost=5),

@@ -2,6 +2,7 @@
 
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.people import Hold
 
 from .terminal import Terminal
 
@@ -18,7 +19,7 @@ async def come_in(at: Terminal, typed: str) -> None:
     if not typed:
         if not at.allow_guests:
             raise Refusal("forbidden", "this server takes no guests; type a name to register it")
-        await at.chat.come_as_guest(at.session, at.accounts.generate_guest_name())
+        await at.chat.come_as_guest(at.session, at.accounts.hold_guest_number())
         return
     name = names.canonical(typed)
     if await at.accounts.is_registered(name):
@@ -41,63 +42,59 @@ async def log_in(at: Terminal, name: str) -> bool:
         except Refusal as refusal:
             _go_on(at, refusal)
         else:
-            await at.chat.log_in(at.session, account)
+            await at.chat.log_in(at.session, account, room=at.current)
             at.renew(account, password)
             return True
     return False
 
 
-async def register(at: Terminal, name: str, held: str | None) -> bool:
-    """Register a name with a password that is asked for, and log in; gives back whether there was
-    one.
+async def register(at: Terminal, name: str, mine: Hold | None) -> bool:
+    """Register a name with a password that is asked for, and log in.
 
-    @param held: the guest name that the asker goes by.
+    @param mine: the hold on the name of the guest who asks; L{None} if nobody is logged in.
+    @return: whether a password was chosen.
     @raise Refusal: as L{Accounts.register}.
     """
-    if held is not None and names.canonical(name) == held:
-        return await _enter_registered(at, held)
-    # Held from here on, so that nobody else takes it while a password is thought of.
-    name = await at.accounts.take_guest_name(name, held=held)
-    try:
-        return await _enter_registered(at, name)
-    finally:
-        at.accounts.release(name)
+    if mine is not None and names.canonical(name) == mine.name:
+        return await _enter_registered(at, mine)
+    # Held from here on, so that nobody else takes it while a password is chosen.
+    with await at.accounts.hold(name, mine=mine) as hold:
+        return await _enter_registered(at, hold)
 
 
 async def _new(at: Terminal, name: str) -> None:
-    name = await at.accounts.take_guest_name(name)
-    entered = False
-    try:
+    with await at.accounts.hold(name) as hold:
         if at.allow_registration:
             otherwise = "join as a guest" if at.allow_guests else "go back"
             at.notice(
-                f'"{name}" isn\'t registered yet. Choose a password to register it, or press Enter'
-                f" to {otherwise}."
+                f'"{hold.name}" isn\'t registered yet. Choose a password to register it, or press'
+                f" Enter to {otherwise}."
             )
-            if await _enter_registered(at, name):
+            if await _enter_registered(at, hold):
                 return
         if at.allow_guests:
-            entered = True
-            await at.chat.come_as_guest(at.session, name)
+            await at.chat.come_as_guest(at.session, hold)
         elif not at.allow_registration:
             raise Refusal("forbidden", "this server takes no guests and registers no new names")
-    finally:
-        if not entered:
-            at.accounts.release(name)
 
 
-async def _enter_registered(at: Terminal, name: str) -> bool:
-    """Make an account of a name that is held for the asker, and log in, if there is a password."""
+async def _enter_registered(at: Terminal, hold: Hold) -> bool:
+    """Register a name that is held for the person who asks, and log in, unless no password is
+    chosen.
+
+    @return: whether one was chosen.
+    """
+    name = hold.name
     while password := await ask_new(at):
         try:
-            account = await at.accounts.register(name, password, at.session.source, held=name)
+            account = await at.accounts.register(name, password, at.session.source, mine=hold)
         except Refusal as refusal:
             if refusal.code not in ("busy", "throttled"):
                 raise
             _go_on(at, refusal)
         else:
             at.notice(REGISTERED.format(name=name))
-            await at.chat.log_in(at.session, account)
+            await at.chat.log_in(at.session, account, room=at.current)
             return True
     return False
 

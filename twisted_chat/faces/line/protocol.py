@@ -31,9 +31,9 @@ from zope.interface import implementer
 from twisted_chat.core import text
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import Source
-from twisted_chat.core.chat import Chat, Session
-from twisted_chat.core.errors import Code, Refusal
-from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused
+from twisted_chat.core.chat import LOBBY, Chat, Session
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused, Talking
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import Account
 from twisted_chat.core.throttle import Rate
@@ -46,6 +46,7 @@ from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
 from . import commands
 from .login import come_in
 from .telnet import NOP, WILL_ECHO, WONT_ECHO, TelnetAbuse, TelnetFilter
+from .ways import sentence
 from .wire import JsonFormat, TelnetFormat, TextFormat
 
 _QUEUE = 64
@@ -159,6 +160,7 @@ class ChatProtocol(LineReceiver):
     _in_at: float | None = None
     _remarked: frozenset[str] = frozenset()
     typed = False
+    current = LOBBY
     _full_at = 0.0  # see Rate
     _slowed = False
     _half_closed = False
@@ -189,10 +191,10 @@ class ChatProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         _keep_alive(self.transport, self.factory.limits)
-        self.outbox = Outbox(
-            self.transport, self.factory.text, self.factory.outbox_limits, self._landed
-        )
+        self.outbox = Outbox(self.transport, self.factory.text, self.factory.outbox_limits)
         self.session = Session(self.outbox, self._source, self)
+        self.session.landed = self._landed
+        self.session.ended = self._session_ended
         self.factory.connected(self, self._source)
         if not ISSLTransport.providedBy(self.transport):
             self.handshakeCompleted()
@@ -252,13 +254,13 @@ class ChatProtocol(LineReceiver):
         for waiting in (self._asked, self._landing, self._pausing):
             if waiting is not None:
                 waiting.cancel()
-        if not self.session.in_flight:
-            self._leave()
+        self.chat.end_session(self.session)
+        self._session_ended()
 
-    def _leave(self) -> None:
-        """End the session. A connection that is gone is counted until then."""
-        self.chat.leave_all(self.session)
-        if self._lost and not self._left:
+    def _session_ended(self) -> None:
+        """Leave when the session is over and the connection gone, in whichever order. A connection
+        is counted until then."""
+        if self._lost and self.session.is_over and not self._left:
             self._left = True
             self._cancel_cutting()
             if self._pausing is not None:
@@ -457,9 +459,8 @@ class ChatProtocol(LineReceiver):
                 self._greet()
                 await self._until_landed(0)
                 if self._endless:
-                    self._refuse(
-                        "too-long", f"a line of over {self.MAX_LENGTH} bytes ends the session", ""
-                    )
+                    reason = f"a line of over {self.MAX_LENGTH} bytes ends the session"
+                    self._refuse(Refusal("too-long", reason), "")
                 self.hang_up()
         except CancelledError:
             pass  # the connection went away while a commit was waited for
@@ -574,7 +575,7 @@ class ChatProtocol(LineReceiver):
                     _refuse_escapes(line)
                 await self._perform(command, parsed.rest)
         except Refusal as refusal:
-            self._refuse(refusal.code, refusal.text, typed)
+            self._refuse(refusal, typed)
             if refusal.code in ("no-such-person", "no-such-room"):
                 self.charge(_SEARCH)
             if self.session.person is None and refusal.code in _FAILED_LOGIN:
@@ -583,9 +584,8 @@ class ChatProtocol(LineReceiver):
             raise
         except Exception:  # noqa: BLE001 - whatever we got wrong must not end the session
             _log.failure("carrying out a command")
-            self._refuse(
-                "internal", "something went wrong here, and it has been logged; try again", typed
-            )
+            reason = "something went wrong here, and it has been logged; try again"
+            self._refuse(Refusal("internal", reason), typed)
         if self.session.person is None:
             self._prompt()
             return
@@ -602,7 +602,7 @@ class ChatProtocol(LineReceiver):
         )
 
     def _say(self, speech: Speech) -> None:
-        self.chat.say(self.session, speech.text)
+        self.chat.say(self.session, self.current, speech.text)
         if speech.unquoted and not self.session.echo:
             self._remark('the quotes around that were left out; ""double"" them to keep them')
 
@@ -660,8 +660,6 @@ class ChatProtocol(LineReceiver):
         landing, self._landing = self._landing, None
         if landing is not None:
             landing.callback(None)
-        if self._gone and not self.session.in_flight:
-            self._leave()
 
     async def _read(self, *, secret: bool = False) -> str:
         """The next line, when it arrives.
@@ -708,15 +706,21 @@ class ChatProtocol(LineReceiver):
         return self._gone or self.session.closed
 
     def refuse(self, refusal: Refusal) -> None:
-        self._refuse(refusal.code, refusal.text, "")
+        self._refuse(refusal, "")
 
-    def _refuse(self, code: Code, sentence: str, command: str) -> None:
-        self.session.tell(Refused(self.factory.now(), code, sentence, command))
+    def _refuse(self, refusal: Refusal, command: str) -> None:
+        now, shown = self.factory.now(), sentence(refusal)
+        self.session.tell(Refused(now, refusal.code, shown, command, fields=refusal.fields))
 
     # Terminal
 
     def notice(self, text: str) -> None:
         self.session.tell(Notice(self.factory.now(), text))
+
+    def talk_in(self, room: str, *, is_new: bool = False) -> None:
+        self.current = room
+        if not is_new or self._speaks_json:
+            self.session.tell(Talking(self.factory.now(), room))
 
     def _remark(self, text: str) -> None:
         """Make a remark that is made once in a session."""
@@ -767,7 +771,7 @@ class ChatProtocol(LineReceiver):
         self._forget_token()
         if not self.session.closed:
             self.session.tell(Bye(self.factory.now(), farewell))
-            self._leave()
+            self.chat.end_session(self.session)
         self.outbox.close()
 
     def send_away(self, farewell: str) -> None:
@@ -787,7 +791,7 @@ class ChatProtocol(LineReceiver):
         self.clearLineBuffer()
         self._stop_greeting()
         self._forget_token()
-        self.chat.leave_all(self.session)
+        self.chat.end_session(self.session)
         self.outbox.write(answer)
         self.outbox.close(reading=True)
         self._next_bytes()
@@ -1000,7 +1004,7 @@ class ChatFactory(Factory):
         if not self._connections:
             return
         empty = self._empty = Deferred()
-        self.chat.end(farewell)
+        self.chat.close()
         for protocol in list(self._connections):
             protocol.hang_up(farewell)
         timeout = self.clock.callLater(grace, self._abort)

@@ -13,12 +13,14 @@ from twisted_chat.core.model import Account
 class Terminal(Protocol):
     """What a command works on: one connection and what it reaches.
 
+    @ivar current: the name of the room that lines which are no commands go to.
     @ivar typed: somebody typed the last line when it was asked for. False for a line that was
         there already, and for one with more behind it: these come from a script or a paste.
     """
 
     chat: Chat
     session: Session
+    current: str
     typed: bool
 
     @property
@@ -32,6 +34,13 @@ class Terminal(Protocol):
 
     def notice(self, text: str) -> None:
         """Make a remark."""
+
+    def talk_in(self, room: str, *, is_new: bool = False) -> None:
+        """Have lines that are no commands go to another room from now on, and say so.
+
+        @param room: the canonical name of a room that the session is in.
+        @param is_new: it was joined just now, so that a person need not be told.
+        """
 
     def refuse(self, refusal: Refusal) -> None:
         """Say what was wrong, and go on."""

@@ -1,7 +1,7 @@
 """Events in, lines out. No socket, no clock."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
@@ -105,7 +105,7 @@ class JsonFormat(_Format):
 def _welcome_text(event: e.Welcome) -> Iterator[str]:
     kind = "" if event.account else " You are a guest; /register NAME makes a name yours."
     yield f"* Welcome, {event.name}.{kind}"
-    room = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    room = _place(event.room)
     company = {0: "nobody else is", 1: "1 other is"}.get(event.others, f"{event.others} others are")
     yield f"* You are in {room}; {company} here. /users lists who, /help the commands."
 
@@ -131,18 +131,14 @@ def _history_text(event: e.History) -> Iterator[str]:
             yield from _told_text(entry, event.time)
 
 
-def _presence_text(verb: str) -> Callable[[e.Joined | e.Left], Iterator[str]]:
-    def lines(event: e.Joined | e.Left) -> Iterator[str]:
-        place = "" if event.room == LOBBY else f" #{event.room}"
-        named = len(event.names) <= MOST_NAMED
-        who = ", ".join(event.names) if named else f"{len(event.names)} people"
-        yield f"* {who} {verb}{place}"
-
-    return lines
+def _presence_text(room: str, names: Sequence[str], verb: str) -> Iterator[str]:
+    place = "" if room == LOBBY else f" #{room}"
+    who = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} people"
+    yield f"* {who} {verb}{place}"
 
 
 def _topic_text(event: e.Topic) -> Iterator[str]:
-    place = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    place = _place(event.room)
     if event.changed and event.topic:
         yield f"* {event.by} set the topic of {place}: {event.topic}"
     elif event.changed:
@@ -154,12 +150,39 @@ def _topic_text(event: e.Topic) -> Iterator[str]:
 
 
 def _users_text(event: e.Users) -> Iterator[str]:
-    place = "the lobby" if event.room == LOBBY else f"#{event.room}"
+    place = _place(event.room)
     people = ", ".join(name if account else f"{name} (guest)" for name, account in event.people)
     count = (
         "nobody is" if not event.people else _count(len(event.people), "person is", "people are")
     )
     yield f"* {count} in {place}{': ' if people else ''}{people}"
+
+
+def _unread_text(event: e.Unread) -> Iterator[str]:
+    number = f"more than {event.count}" if event.more else str(event.count)
+    one = event.count == 1 and not event.more
+    messages = "1 private message" if one else f"{number} private messages"
+    if event.alone:
+        yield f"* {messages} came while you were away:"
+    else:
+        yield f"* {messages} {'is' if one else 'are'} unread:"
+
+
+def _omitted_text(event: e.Omitted) -> Iterator[str]:
+    if event.later:
+        yield "* the rest is shown at your next login; /history @NAME shows it now"
+    else:
+        yield "* there were more private messages than these; /history @NAME shows them"
+
+
+def _away_text(event: e.Away) -> Iterator[str]:
+    if event.kept:
+        yield f"* {event.name} is away and will be shown that at the next login"
+    else:
+        yield (
+            f"* {event.name} is not here and was not shown that:"
+            " private messages with guests are not kept"
+        )
 
 
 def _rooms_text(event: e.Rooms) -> Iterator[str]:
@@ -172,6 +195,14 @@ def _help_text(event: e.Help) -> Iterator[str]:
     for entry in event.entries:
         also = f" (also {' '.join(entry.also)})" if entry.also else ""
         yield f"*   {entry.usage:<28} {entry.summary}{also}"
+
+
+def _answer_text(event: e.Answer) -> Iterator[str]:
+    return _TEXT[type(event.event)](event.event)
+
+
+def _place(room: str) -> str:
+    return f"the {LOBBY}" if room == LOBBY else f"#{room}"
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -196,20 +227,35 @@ def _local_date(time: int) -> str:
 
 _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Welcome: _welcome_text,
+    e.Motd: lambda event: (f"* {line}" for line in event.lines),
     e.Said: _said_text,
     e.Told: _told_text,
-    e.Joined: _presence_text("joined"),
-    e.Left: _presence_text("left"),
+    e.Joined: lambda event: _presence_text(
+        event.room, [name for name, _ in event.people], "joined"
+    ),
+    e.Left: lambda event: _presence_text(event.room, event.names, "left"),
     e.Renamed: lambda event: iter([f"* {event.name} is now {event.to}"]),
     e.Topic: _topic_text,
     e.Users: _users_text,
+    e.Crowd: lambda event: iter(
+        [f"* {event.count:,} people are in {_place(event.room)}; /users lists them"]
+    ),
     e.Rooms: _rooms_text,
     e.History: _history_text,
+    e.Unread: _unread_text,
+    e.Omitted: _omitted_text,
+    e.Away: _away_text,
+    e.NotKept: lambda event: iter(
+        ["* private messages with a guest are not kept: they are gone when you leave"]
+    ),
+    e.Talking: lambda event: iter([f"* you are talking in {_place(event.room)} now"]),
     e.Help: _help_text,
     e.Skipped: lambda event: iter(
         [f"… {_count(event.lines, 'line', 'lines')} skipped; /history shows them"]
     ),
     e.Refused: lambda event: iter([f"! {event.text}"]),
+    e.Done: lambda event: iter(()),
+    e.Answer: _answer_text,
     e.Notice: lambda event: iter([f"* {event.text}"]),
     e.Ping: lambda event: iter(()),
     e.Bye: lambda event: iter([f"* {event.text}"]),
@@ -223,7 +269,7 @@ Fields = dict[str, Any]
 
 def _said_json(event: e.Said) -> Iterator[Fields]:
     m = event.message
-    yield {
+    fields = {
         "event": "message",
         "time": _rfc3339(m.time),
         "id": m.id,
@@ -234,11 +280,14 @@ def _said_json(event: e.Said) -> Iterator[Fields]:
         "action": m.action,
         "replay": event.replay,
     }
+    if event.label:
+        fields["label"] = event.label
+    yield fields
 
 
 def _told_json(event: e.Told) -> Iterator[Fields]:
     m = event.message
-    yield {
+    fields = {
         "event": "dm",
         "time": _rfc3339(m.time),
         "id": m.id,
@@ -247,6 +296,9 @@ def _told_json(event: e.Told) -> Iterator[Fields]:
         "text": m.text,
         "replay": event.replay,
     }
+    if event.label:
+        fields["label"] = event.label
+    yield fields
 
 
 def _history_json(event: e.History) -> Iterator[Fields]:
@@ -255,15 +307,42 @@ def _history_json(event: e.History) -> Iterator[Fields]:
     yield _object("history", event.time, room=event.of, count=len(event.messages))
 
 
-def _presence_json(kind: str) -> Callable[[e.Joined | e.Left], Iterator[Fields]]:
-    def objects(event: e.Joined | e.Left) -> Iterator[Fields]:
-        if len(event.names) > MOST_NAMED:
-            yield _object(kind, event.time, count=len(event.names), room=event.room)
-            return
-        for name in event.names:
-            yield _object(kind, event.time, name=name, room=event.room)
+def _joined_json(event: e.Joined) -> Iterator[Fields]:
+    if len(event.people) > MOST_NAMED:
+        yield _object("joined", event.time, count=len(event.people), room=event.room)
+        return
+    for name, account in event.people:
+        yield _object("joined", event.time, name=name, account=account, room=event.room)
 
-    return objects
+
+def _left_json(event: e.Left) -> Iterator[Fields]:
+    if len(event.names) > MOST_NAMED:
+        yield _object("left", event.time, count=len(event.names), room=event.room)
+        return
+    for name in event.names:
+        yield _object("left", event.time, name=name, room=event.room)
+
+
+def _refused_json(event: e.Refused) -> Fields:
+    fields = {**event.fields, "code": event.code, "text": event.text, "command": event.command}
+    if event.label:
+        fields["label"] = event.label
+    return _object("error", event.time, **fields)
+
+
+def _done_json(event: e.Done) -> Fields:
+    fields: Fields = {"label": event.label}
+    if event.room:
+        fields |= {"room": event.room, "seq": event.seq, "id": event.id}
+    elif event.to:
+        fields |= {"to": event.to, "id": event.id}
+    return _object("done", event.time, **fields)
+
+
+def _answer_json(event: e.Answer) -> Iterator[Fields]:
+    for fields in _JSON[type(event.event)](event.event):
+        fields.setdefault("label", event.label)  # a message has its own
+        yield fields
 
 
 def _object(kind: str, time: int, **fields: Any) -> Fields:
@@ -290,10 +369,11 @@ _JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
     e.Welcome: _one(
         lambda x: _object("welcome", x.time, name=x.name, account=x.account, room=x.room)
     ),
+    e.Motd: _one(lambda x: _object("motd", x.time, lines=x.lines)),
     e.Said: _said_json,
     e.Told: _told_json,
-    e.Joined: _presence_json("joined"),
-    e.Left: _presence_json("left"),
+    e.Joined: _joined_json,
+    e.Left: _left_json,
     e.Renamed: _one(lambda x: _object("renamed", x.time, name=x.name, to=x.to)),
     e.Topic: _one(
         lambda x: _object("topic", x.time, **{"room": x.room, "topic": x.topic, "from": x.by})
@@ -313,7 +393,13 @@ _JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
             rooms=[{"room": name, "members": m, "topic": topic} for name, m, topic in x.rooms],
         )
     ),
+    e.Crowd: _one(lambda x: _object("crowd", x.time, room=x.room, count=x.count)),
     e.History: _history_json,
+    e.Unread: _one(lambda x: _object("unread", x.time, count=x.count, more=x.more)),
+    e.Omitted: _one(lambda x: _object("omitted", x.time, of=x.of, later=x.later)),
+    e.Away: _one(lambda x: _object("away", x.time, name=x.name, kept=x.kept)),
+    e.NotKept: _one(lambda x: _object("not-kept", x.time)),
+    e.Talking: _one(lambda x: _object("talking", x.time, room=x.room)),
     e.Help: _one(
         lambda x: _object(
             "help",
@@ -322,9 +408,9 @@ _JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
         )
     ),
     e.Skipped: _one(lambda x: _object("skipped", x.time, lines=x.lines)),
-    e.Refused: _one(
-        lambda x: _object("error", x.time, code=x.code, text=x.text, command=x.command)
-    ),
+    e.Refused: _one(_refused_json),
+    e.Done: _one(_done_json),
+    e.Answer: _answer_json,
     e.Notice: _one(lambda x: _object("notice", x.time, text=x.text)),
     e.Ping: _one(lambda x: _object("ping", x.time)),
     e.Bye: _one(lambda x: _object("bye", x.time, text=x.text)),

@@ -1,0 +1,147 @@
+"""Looking things up: rooms, people, and what a face may ask about them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from . import names
+from .errors import Code, Refusal, Way
+from .events import Rooms, Topic, Users
+from .model import RoomRecord
+from .people import Person
+from .ports import Store
+from .room import LOBBY, Room, Shared
+from .text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Whois:
+    """Somebody who is here.
+
+    @ivar rooms: the names of the rooms that they are in, in the order of the alphabet.
+    """
+
+    name: str
+    is_account: bool
+    rooms: tuple[str, ...]
+
+
+class Directory:
+    """The rooms that there are and the people who are here."""
+
+    def __init__(self, store: Store, shared: Shared) -> None:
+        self._store = store
+        self._shared = shared
+        self._skeletons: dict[str, str] = {}  # of rooms, and the names that have them
+
+    def __len__(self) -> int:
+        """The number of rooms."""
+        return len(self._shared.rooms)
+
+    def __iter__(self) -> Iterator[Room]:
+        """All rooms."""
+        return iter(self._shared.rooms.values())
+
+    @property
+    def lobby(self) -> Room:
+        return self._shared.rooms[LOBBY]
+
+    def add(self, record: RoomRecord) -> Room:
+        """Add a room that the store has."""
+        room = self._shared.rooms[record.name] = Room(record, self._shared)
+        self._skeletons[record.skeleton] = record.name
+        return room
+
+    def get(self, name: str) -> Room | None:
+        """The room that has this canonical name, if there is one."""
+        return self._shared.rooms.get(name)
+
+    def room(self, raw: str) -> Room:
+        """The room of a name as it was typed.
+
+        @raise Refusal: C{no-such-room}.
+        """
+        try:
+            name = names.room(raw)
+        except Refusal:
+            name = raw
+        room = self._shared.rooms.get(name)
+        if room is None:
+            word, near = _nearest(raw, self._shared.rooms)
+            raise _no_such("no-such-room", f'there is no room "{word}"', near, "list-rooms", word)
+        return room
+
+    def refuse_look_alike(self, name: str, skeleton: str) -> None:
+        """Refuse the canonical name of a new room that looks like that of another one.
+
+        @raise Refusal: C{bad-name}.
+        """
+        other = self._skeletons.get(skeleton, name)
+        if other != name:
+            raise Refusal(
+                "bad-name", f'"{name}" looks too much like the room "{other}"', nearest=other
+            )
+
+    def here(self, name: str) -> Person | None:
+        """The person of this canonical name, if they are here."""
+        return self._shared.people.get(name)
+
+    async def person(self, raw: str) -> Person:
+        """The person of a name as it was typed: somebody who is here, or an account that is not,
+        with no sessions.
+
+        @raise Refusal: C{no-such-person}, C{internal}.
+        """
+        try:
+            name = names.canonical(raw)
+        except Refusal:
+            name = ""
+        person = self.here(name)
+        if person is None and name:
+            account = await self._store.find_account(name)
+            person = self.here(name)  # they may have logged in while the store was asked
+            if person is None and account is not None:
+                person = Person(account)
+        if person is None:
+            word, near = _nearest(raw, self._shared.people)
+            sentence = f'no one here is called "{word}"'
+            raise _no_such("no-such-person", sentence, near, "list-people", word)
+        return person
+
+    # Answers
+
+    def users(self, room: Room, to: Person) -> Users:
+        """The people in a room, listed for somebody."""
+        return Users(self._shared.now(), room.name, room.listed(to))
+
+    def rooms(self) -> Rooms:
+        """All rooms, those with the most people first."""
+        listed = [(room.name, len(room.people), room.topic) for room in self]
+        listed.sort(key=lambda entry: (-entry[1], entry[0]))
+        return Rooms(self._shared.now(), tuple(listed))
+
+    def topic(self, room: Room) -> Topic:
+        """The topic of a room."""
+        return Topic(self._shared.now(), room.name, room.topic, room.topic_by)
+
+    def whois(self, raw: str) -> Whois | None:
+        """What is known of somebody who is here; L{None} if nobody of this name is."""
+        try:
+            person = self.here(names.canonical(raw))
+        except Refusal:
+            person = None
+        if person is None:
+            return None
+        rooms = tuple(sorted(room.name for room in self if person in room.people))
+        return Whois(person.name, person.is_account, rooms)
+
+
+def _nearest(raw: str, candidates: Iterable[str]) -> tuple[str, str | None]:
+    """What was typed, as it can be shown, and the candidate that may have been meant."""
+    word = printable(raw)[: 2 * names.MAX_LENGTH]
+    return word, names.nearest(word.casefold(), candidates)
+
+
+def _no_such(code: Code, sentence: str, near: str | None, way: Way, word: str) -> Refusal:
+    if near is not None:
+        return Refusal(code, f"{sentence}; did you mean {near}?", name=word, nearest=near)
+    return Refusal(code, sentence, way, name=word)

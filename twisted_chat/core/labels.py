@@ -1,0 +1,93 @@
+"""Labels that have been used lately: a post that is repeated is answered, and not done again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from .events import Done
+from .model import Message, Stored
+from .people import Session
+
+SHORTEST = 16
+"""Characters of a label that is remembered, at least. A shorter one may well be used again for
+something else."""
+
+WINDOW = 10 * 60 * 1000
+"""Milliseconds for which a label is remembered."""
+
+
+@dataclass(slots=True)
+class Labelled:
+    """What became of a post with a label.
+
+    @ivar time: when it was posted.
+    @ivar done: what its author is told; L{None} while it is in flight.
+    @ivar waiting: the sessions that have repeated it while it is in flight.
+    """
+
+    time: int
+    done: Done | None = None
+    waiting: list[Session] = field(default_factory=list)
+
+
+def done(stored: Stored, label: str, now: int) -> Done:
+    """What the author of a post is told when it is in the log."""
+    if isinstance(stored, Message):
+        return Done(now, label, room=stored.room, seq=stored.seq, id=stored.id)
+    return Done(now, label, id=stored.id, to=stored.recipient)
+
+
+class Labels:
+    """The labels of the last ten minutes, by the names of their authors. What was said before the
+    process started comes from the log."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        """@param now: gives the time in UTC milliseconds."""
+        self._now = now
+        self._known: dict[tuple[str, str], Labelled] = {}  # oldest first
+
+    def find(self, author: str, label: str) -> Labelled | None:
+        """What became of a post with this label; L{None} if there was none, or its label was too
+        short or is too old to be remembered."""
+        if len(label) < SHORTEST:
+            return None
+        self._forget_old()
+        return self._known.get((author, label))
+
+    def begin(self, author: str, label: str) -> None:
+        """Remember that a post with this label is in flight."""
+        if len(label) >= SHORTEST:
+            self._known[author, label] = Labelled(self._now())
+
+    def keep(self, stored: Stored) -> None:
+        """Take up what the log has of a time before the process started."""
+        author = stored.author if isinstance(stored, Message) else stored.sender
+        if len(stored.label) >= SHORTEST:
+            told = done(stored, stored.label, stored.time)
+            self._known.setdefault((author, stored.label), Labelled(stored.time, told))
+
+    def end(self, author: str, label: str, told: Done | None) -> list[Session]:
+        """Note that a post is in the log, or that it was lost and may be repeated.
+
+        @param told: what its author is told; L{None} if it was lost.
+        @return: the sessions that wait to be told, too.
+        """
+        labelled = self._known.get((author, label))
+        if labelled is None:
+            return []
+        if told is None:
+            del self._known[author, label]
+        labelled.done = told
+        waiting, labelled.waiting = labelled.waiting, []
+        return waiting
+
+    def again(self, told: Done) -> Done:
+        """What the author is told who repeats a post that is in the log."""
+        return replace(told, time=self._now())
+
+    def _forget_old(self) -> None:
+        before = self._now() - WINDOW
+        while self._known:
+            key, labelled = next(iter(self._known.items()))
+            if labelled.time >= before or labelled.done is None:
+                return
+            del self._known[key]

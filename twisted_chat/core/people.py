@@ -1,0 +1,230 @@
+"""People who are here, their sessions, and the names that are held for them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from . import names
+from .addresses import SHARED, Source
+from .errors import Refusal
+from .events import Event, Told
+from .model import Account
+from .ports import Face, Outbox
+
+if TYPE_CHECKING:
+    from .room import Room
+
+
+class Hold:
+    """A name that is kept from everybody else: a guest's, or one that is being registered.
+
+    It has one owner, who releases it: the C{with} block that it was made for, until a L{Person} is
+    made with it; from then on that person's end. A name can be held once more by the registration
+    of the guest that goes by it: the new hold lies over the old one, and each is released on its
+    own.
+
+    @ivar key: a number that no other hold has.
+    @ivar is_kept: a person goes by the name, so the end of a C{with} block does not release it.
+    """
+
+    __slots__ = ("_holds", "_is_released", "_shape", "_under", "is_kept", "key", "name")
+
+    def __init__(self, name: str, key: int, holds: "dict[str, Hold]") -> None:
+        """@param holds: the newest hold of each skeleton of a name; this one is added."""
+        self.name = name
+        self.key = key
+        self.is_kept = False
+        self._is_released = False
+        self._shape = names.skeleton(name)
+        self._holds = holds
+        self._under = holds.get(self._shape)
+        holds[self._shape] = self
+
+    def keeps(self, name: str) -> bool:
+        """Whether nobody else can have this name as long as this is not released."""
+        return not self._is_released and names.skeleton(name) == self._shape
+
+    def release(self) -> None:
+        """Let others have the name. Does nothing the second time."""
+        self._is_released = True
+        top = self._holds.get(self._shape)
+        while top is not None and top._is_released:
+            top = top._under
+        if top is not None:
+            self._holds[self._shape] = top
+        else:
+            self._holds.pop(self._shape, None)
+
+    def __enter__(self) -> "Hold":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self.is_kept:
+            self.release()
+
+
+class Person:
+    """An account or a guest that is here, with its sessions.
+
+    @ivar account: L{None} for a guest.
+    @ivar hold: what keeps the name of a guest; L{None} for an account.
+    @ivar sessions: those that are told things, oldest first.
+    """
+
+    __slots__ = ("account", "hold", "name", "sessions")
+
+    def __init__(self, owner: Account | Hold) -> None:
+        """@param owner: the account, or the hold on a guest's name, which the person keeps."""
+        self.name = owner.name
+        self.account = owner if isinstance(owner, Account) else None
+        self.hold = owner if isinstance(owner, Hold) else None
+        self.sessions: tuple[Session, ...] = ()
+        if self.hold is not None:
+            self.hold.is_kept = True
+
+    @property
+    def is_account(self) -> bool:
+        return self.account is not None
+
+    @property
+    def key(self) -> int | None:
+        """The number of a guest's hold, which tells it from later guests of the same name; L{None}
+        for an account."""
+        return self.hold.key if self.hold is not None else None
+
+    def release(self) -> None:
+        """Let go of a guest's name."""
+        if self.hold is not None:
+            self.hold.release()
+
+
+def _nothing() -> None:
+    pass
+
+
+class Session:
+    """One live connection.
+
+    The face that made it sets C{landed} and C{ended}; all else is the core's.
+
+    @ivar source: where it comes from.
+    @ivar face: what can end the session; L{None} if nothing can.
+    @ivar landed: called when some of its posts are in the log and delivered, or are lost.
+    @ivar ended: called once, when the session is over: nothing of it is in flight any more.
+    @ivar echo: it is told its own messages too.
+    @ivar person: who it is; L{None} before login, and after the session has ended.
+    @ivar rooms: the rooms that it is in, in the order in which it joined them.
+    @ivar closed: it has ended, and is told nothing more. Some of its posts may be in flight.
+    @ivar in_flight: the number of its posts that are not in the log yet, and of those of others
+        with the same label that it waits for.
+    @ivar is_busy: an operation of the session awaits something.
+    @ivar renamed: the number of times that it took another guest name.
+    @ivar resume: the points to resume from: room name (or L{DIRECT}) to the last C{seq} (or id)
+        that the client has. Removed when used. L{None}: no resume was asked for.
+    @ivar wrote: who wrote to it last in private: the name of an account, or the session of a guest,
+        whose name may have changed since; L{None}: nobody.
+    @ivar shown: the id of the newest private message that it was shown, before the first that it
+        was not shown; 0: all of these are marked as read.
+    @ivar has_gap: some private message was not shown to it.
+    @ivar told_not_kept: it was told that private messages with guests are not kept.
+    """
+
+    __slots__ = (
+        "closed",
+        "echo",
+        "ended",
+        "face",
+        "has_gap",
+        "in_flight",
+        "is_busy",
+        "landed",
+        "outbox",
+        "person",
+        "renamed",
+        "resume",
+        "rooms",
+        "shown",
+        "source",
+        "told_not_kept",
+        "wrote",
+    )
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        source: Source = SHARED,
+        face: Face | None = None,
+    ) -> None:
+        self.outbox = outbox
+        self.source = source
+        self.face = face
+        self.landed: Callable[[], None] = _nothing
+        self.ended: Callable[[], None] = _nothing
+        self.echo = False
+        self.closed = False
+        self.is_busy = False
+        self.person: Person | None = None
+        self.rooms: tuple[Room, ...] = ()
+        self.in_flight = 0
+        self.renamed = 0
+        self.resume: dict[str, int] | None = None
+        self.shown = 0
+        self.has_gap = False
+        self.told_not_kept = False
+        self.wrote: str | Session | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """It has ended, and none of its posts is in flight."""
+        return self.closed and not self.in_flight
+
+    def tell(self, *events: Event) -> bool:
+        """Tell the session these events.
+
+        @return: as L{Outbox.send}.
+        """
+        return self.outbox.send(events)
+
+    def begin(self) -> None:
+        """Refuse an operation while another one awaits something.
+
+        @raise Refusal: C{busy}.
+        """
+        if self.is_busy:
+            raise Refusal("busy", "wait for the answer to the request before this one")
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Around an operation that awaits something: until its end any other one is refused.
+
+        @raise Refusal: C{busy}.
+        """
+        self.begin()
+        self.is_busy = True
+        try:
+            yield
+        finally:
+            self.is_busy = False
+
+    def take_resume_point(self, place: str) -> int | None:
+        """Remove and return the last C{seq} or id that the client has of a place; L{None} if it
+        did not ask to resume there."""
+        return self.resume.pop(place, None) if self.resume else None
+
+    def note_shown(self, events: Iterable[Event], *, whole: bool) -> None:
+        """Note which of the private messages to it the session was shown.
+
+        @param whole: none of the events was skipped.
+        """
+        name = self.person.name if self.person is not None else None
+        for event in events:
+            if isinstance(event, Told) and event.message.recipient == name and event.message.id:
+                self.has_gap |= not whole
+                if not self.has_gap:
+                    self.shown = event.message.id
