@@ -60,11 +60,12 @@ class Directory:
 
         @raise Refusal: C{no-such-room}.
         """
-        try:
-            name = names.room(raw)
-        except Refusal:
-            name = raw
-        room = self._shared.rooms.get(name)
+        room = self._shared.rooms.get(raw)
+        if room is None:
+            try:
+                room = self._shared.rooms.get(names.room(raw))
+            except Refusal:
+                pass
         if room is None:
             word, near = _nearest(raw, self._shared.rooms)
             raise _no_such("no-such-room", f'there is no room "{word}"', near, "list-rooms", word)

@@ -45,8 +45,9 @@ class Feed:
                     self._say_privately(telling, post, stored, now)
                 if post.label:
                     told, others = done_with[post]
-                    for session in _open(post.origin, *others):
-                        telling.tell(session, told)
+                    for session in (post.origin, *others):
+                        if (live := _open(session)) is not None:
+                            telling.tell(live, told)
             self._tell(telling)
         finally:
             self._land(in_flight)
@@ -60,8 +61,9 @@ class Feed:
                 in_flight.update(waiting)
                 sentence = "that could not be kept, so it was not sent; try again later"
                 refused = Refused(self._shared.now(), "internal", sentence, "", post.label)
-                for session in _open(post.origin, *waiting):
-                    session.tell(refused)
+                for session in (post.origin, *waiting):
+                    if (live := _open(session)) is not None:
+                        live.tell(refused)
         finally:
             self._land(in_flight)
 
@@ -77,50 +79,56 @@ class Feed:
         room = self._shared.rooms[message.room]
         room.remember(message)
         telling.say(Said(now, message), room)
-        for origin in _open(post.origin):
-            if not origin.echo:
-                telling.instead(origin)
-            elif message.label and origin in room.members:
-                telling.instead(origin, Said(now, message, label=message.label))
+        origin = _open(post.origin)
+        if origin is None:
+            return
+        if not origin.echo:
+            telling.instead(origin)
+        elif message.label and origin in room.members:
+            telling.instead(origin, Said(now, message, label=message.label))
 
     def _say_privately(
         self, telling: "_Telling", post: DirectPost, message: DirectMessage, now: int
     ) -> None:
-        origin = next(iter(_open(post.origin)), None)
+        origin = _open(post.origin)
         recipient = self._recipient(post)
         got = recipient.sessions if recipient is not None else ()
-        told = Told(now, message)
         if message.sender != message.recipient:
-            outgoing = Told(now, message, outgoing=True)
-            for session in self._copied(post, origin):
-                if session is not origin:
-                    telling.tell(session, outgoing)
-                elif origin.echo:
-                    telling.tell(origin, Told(now, message, outgoing=True, label=message.label))
+            self._tell_sender(telling, post, message, now)
             guest = post.origin if isinstance(post.origin, Session) else None
             for session in got:
                 session.wrote = guest if post.sender_id is None else message.sender
+        told = Told(now, message)
         for session in got:
-            telling.tell(session, told)
-        answers: list[tuple[Session, Event]] = []
-        if not got and origin is not None:
-            answers.append((origin, Away(now, message.recipient, message.id is not None)))
+            is_own = session is origin and message.label
+            telling.tell(session, Told(now, message, label=message.label) if is_own else told)
+        parties = (*(() if origin is None else (origin,)), *got)
+        if not got:
+            remark: Event = Away(now, message.recipient, message.id is not None)
         elif message.id is None:
-            for session in (*_open(origin), *got):
-                if not session.told_not_kept:
-                    session.told_not_kept = True
-                    answers.append((session, NotKept(now)))
-        for session, event in answers:
+            parties = tuple(session for session in parties if not session.told_not_kept)
+            for session in parties:
+                session.told_not_kept = True
+            remark = NotKept(now)
+        else:
+            return
+        for session in parties:
             is_answer = session is origin and message.label
-            telling.tell(session, Answer(event, message.label) if is_answer else event)
+            telling.tell(session, Answer(remark, message.label) if is_answer else remark)
 
-    def _copied(self, post: DirectPost, origin: Session | None) -> Iterable[Session]:
-        """The sessions of the author of a private message."""
-        # Only an account has several; a guest's name may be somebody else's by now.
+    def _tell_sender(
+        self, telling: "_Telling", post: DirectPost, message: DirectMessage, now: int
+    ) -> None:
+        """Tell the sessions of the sender of a private message what they have sent."""
+        origin = _open(post.origin)
+        # Only an account has several sessions; the name of a guest may be somebody else's by now.
         sender = self._shared.people.get(post.sender) if post.sender_id is not None else None
-        if sender is not None:
-            return sender.sessions
-        return () if origin is None else (origin,)
+        outgoing = Told(now, message, outgoing=True)
+        for session in sender.sessions if sender is not None else ():
+            if session is not origin:
+                telling.tell(session, outgoing)
+        if origin is not None and origin.echo:
+            telling.tell(origin, Told(now, message, outgoing=True, label=message.label))
 
     def _recipient(self, post: DirectPost) -> Person | None:
         """The person that a private message is for, if they are here."""
@@ -223,9 +231,9 @@ def _origins(posts: Iterable[Post]) -> Counter[Session]:
     return Counter(post.origin for post in posts if isinstance(post.origin, Session))
 
 
-def _open(*sessions: object) -> Iterable[Session]:
-    """Those that are sessions and have not ended."""
-    return [each for each in sessions if isinstance(each, Session) and not each.closed]
+def _open(origin: object) -> Session | None:
+    """The session that a post came from; L{None} if it came from none, or the session has ended."""
+    return origin if isinstance(origin, Session) and not origin.closed else None
 
 
 def _author(post: Post) -> str:
