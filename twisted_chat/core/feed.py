@@ -28,13 +28,11 @@ class Feed:
         """
         now = self._shared.now()
         in_flight = _origins(post for post, _ in batch)
-        done_with: dict[Post, tuple[Done, Sequence[Session]]] = {}
+        answers: dict[Post, tuple[Done, Sequence[Session]]] = {}
         for post, stored in batch:
             if post.label:
                 told = done(stored, post.label, now)
-                waiting = self._labels.end(_author(post), post.label, told)
-                in_flight.update(waiting)
-                done_with[post] = told, waiting
+                answers[post] = told, self._end(post, told, in_flight)
         try:
             telling = _Telling()
             for post, stored in batch:
@@ -44,28 +42,39 @@ class Feed:
                     assert isinstance(post, DirectPost)
                     self._say_privately(telling, post, stored, now)
                 if post.label:
-                    told, others = done_with[post]
-                    for session in (post.origin, *others):
-                        if (live := _open(session)) is not None:
-                            telling.tell(live, told)
+                    told, sessions = answers[post]
+                    for session in sessions:
+                        telling.tell(session, told)
             self._tell(telling)
         finally:
             self._land(in_flight)
 
     def lose(self, posts: Sequence[Post]) -> None:
-        """Tell the authors of posts that the store could not keep them. Nobody else was told."""
+        """Tell the authors of posts that the store could not keep them. Nobody else is told.
+
+        Whatever goes wrong meanwhile, all of these posts have landed.
+        """
+        now = self._shared.now()
         in_flight = _origins(posts)
+        answers = [(post.label, self._end(post, None, in_flight)) for post in posts]
         try:
-            for post in posts:
-                waiting = self._labels.end(_author(post), post.label, None) if post.label else []
-                in_flight.update(waiting)
+            for label, sessions in answers:
                 sentence = "that could not be kept, so it was not sent; try again later"
-                refused = Refused(self._shared.now(), "internal", sentence, "", post.label)
-                for session in (post.origin, *waiting):
-                    if (live := _open(session)) is not None:
-                        live.tell(refused)
+                for session in sessions:
+                    session.tell(Refused(now, "internal", sentence, "", label))
         finally:
             self._land(in_flight)
+
+    def _end(self, post: Post, told: Done | None, in_flight: Counter[Session]) -> Sequence[Session]:
+        """Note what became of a post, for those who repeat it.
+
+        @param told: as in L{Labels.end}.
+        @param in_flight: counts the sessions that have repeated it.
+        @return: the sessions that wait for the answer.
+        """
+        waiting = self._labels.end(_author(post), post.label, told) if post.label else []
+        in_flight.update(waiting)
+        return [live for each in (post.origin, *waiting) if (live := _open(each)) is not None]
 
     def _land(self, in_flight: Counter[Session]) -> None:
         for session, count in in_flight.items():

@@ -1,0 +1,379 @@
+"""Labels: a post that is repeated is answered as the first time, and not done twice."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import NOW, PlainHasher, fan_out, guard, now
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.chat import Chat
+from twisted_chat.core.events import Answer, Away, Done, History, NotKept, Refused, Said, Told
+from twisted_chat.core.labels import WINDOW, Labels, done
+from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.people import Session
+
+from .test_chat import ChatTestCase, Someone
+
+LABEL = "0123456789abcdef"
+OTHER = "fedcba9876543210"
+
+
+class LabelTestCase(ChatTestCase):
+    """Alice writes, Bob reads."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.account("alice", echo=True)
+        self.bob = self.account("bob")
+        self.alice.outbox.take()
+
+    def tell(self, name: str, text: str, label: str, session: Someone | None = None) -> None:
+        """Alice says something in private."""
+        self.run_now(self.chat.direct(session or self.alice, name, text, label=label))
+
+    def done(self, *, at: int = -1) -> Done:
+        """What is told of a message in the log."""
+        message = self.store.messages[at]
+        return Done(NOW, message.label, room="lobby", seq=message.seq, id=message.id)
+
+
+class AnswerTests(LabelTestCase):
+    """What the author of a post with a label is told."""
+
+    def test_message_and_then_done(self) -> None:
+        """The author's message has the label, and nobody else's has it."""
+        self.say(self.alice, "hi", label="7")
+        (message,) = self.store.messages
+        self.assertEqual(self.alice.outbox.take(), [Said(NOW, message, label="7"), self.done()])
+        self.assertEqual(self.bob.outbox.take(), [Said(NOW, message)])
+
+    def test_done_without_echo(self) -> None:
+        """A session that is not told its own messages is told that it is done, once it is."""
+        self.store.hold()
+        self.say(self.bob, "hi", label="7")
+        self.assertEqual(self.bob.outbox.take(), [])
+        self.store.commit()
+        self.assertEqual(self.bob.outbox.take(), [self.done()])
+
+    def test_in_the_order_of_what_others_say(self) -> None:
+        """In one batch, with messages of others before, between and after."""
+        self.store.hold()
+        for session, text, label in (
+            (self.bob, "1", ""),
+            (self.alice, "2", "a"),
+            (self.bob, "3", "b"),
+            (self.alice, "4", "c"),
+            (self.alice, "5", ""),
+        ):
+            self.say(session, text, label=label)
+        self.store.commit()
+        said = [event.message.text for event in self.alice.outbox.of(Said)]
+        self.assertEqual(said, list("12345"))
+        kinds = [type(event).__name__ for event in self.alice.outbox.events]
+        self.assertEqual(kinds, ["Said", "Said", "Done", "Said", "Said", "Done", "Said"])
+        heard = [
+            event.label if isinstance(event, Done) else event.message.text
+            for event in self.bob.outbox.events
+            if isinstance(event, Done | Said)
+        ]
+        self.assertEqual(heard, ["2", "b", "4", "5"])
+
+    def test_author_who_has_left_the_room(self) -> None:
+        """Is told that it is done, but hears no more of the room."""
+        self.join("tea", self.alice, self.bob)
+        self.store.hold()
+        self.say(self.alice, "bye", label="7")
+        self.leave(self.alice)
+        self.alice.outbox.take()
+        self.store.commit()
+        self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
+
+    def test_private_message(self) -> None:
+        """To somebody who is here."""
+        self.tell("bob", "psst", "7")
+        message = self.store.direct[-1][1]
+        self.assertEqual(
+            self.alice.outbox.take(),
+            [
+                Told(NOW, message, outgoing=True, label="7"),
+                Done(NOW, "7", id=message.id, to="bob"),
+            ],
+        )
+        self.assertEqual(self.bob.outbox.take(), [Told(NOW, message)])
+
+    def test_private_message_to_somebody_away(self) -> None:
+        """The remark belongs to the answer."""
+        self.registered("carol")
+        self.tell("carol", "psst", "7")
+        _, away, told = self.alice.outbox.take()
+        self.assertEqual(away, Answer(Away(NOW, "carol", kept=True), "7"))
+        self.assertEqual(told, Done(NOW, "7", id=self.store.direct[-1][1].id, to="carol"))
+
+    def test_private_message_to_a_guest(self) -> None:
+        """It has no id. Both are told that it is not kept, the author in the answer."""
+        gil = self.guest("gil")
+        self.alice.outbox.take()
+        self.tell("gil", "psst", "7")
+        _, remark, told = self.alice.outbox.take()
+        self.assertEqual(remark, Answer(NotKept(NOW), "7"))
+        self.assertEqual(told, Done(NOW, "7", id=None, to="gil"))
+        self.assertEqual(gil.outbox.of(NotKept), [NotKept(NOW)])
+
+    def test_note_to_oneself(self) -> None:
+        """Only the session that wrote it is shown its label."""
+        desk = self.account("alice")
+        self.tell("alice", "note", "7")
+        self.assertEqual([told.label for told in self.alice.outbox.of(Told)], ["7"])
+        self.assertEqual([told.label for told in desk.outbox.of(Told)], [""])
+
+    def test_lost(self) -> None:
+        """The refusal has the label."""
+        self.store.hold()
+        self.say(self.alice, "hi", label="7")
+        self.store.fail()
+        (refused,) = self.alice.outbox.take()
+        assert isinstance(refused, Refused)
+        self.assertEqual((refused.code, refused.label), ("internal", "7"))
+
+
+class RepeatTests(LabelTestCase):
+    """The same label again."""
+
+    def test_short_label_is_not_remembered(self) -> None:
+        """Fifteen characters may have been used before for something else."""
+        for _ in range(2):
+            self.say(self.alice, "hi", label=LABEL[:15])
+        self.assertEqual(len(self.store.messages), 2)
+
+    def test_what_is_in_the_log_is_not_said_again(self) -> None:
+        """Not by another session either; the answer is the same."""
+        self.say(self.alice, "hi", label=LABEL)
+        self.alice.outbox.take()
+        for session in self.alice, self.account("alice"):
+            self.say(session, "hi", label=LABEL)
+            self.assertEqual(session.outbox.take(), [self.done()])
+            self.assertEqual(session.in_flight, 0)
+        self.assertEqual(len(self.store.messages), 1)
+
+    def test_private_message_is_not_sent_again(self) -> None:
+        """Nor one that is not kept."""
+        self.guest("gil")
+        self.alice.outbox.take()
+        for name, label in ("bob", LABEL), ("gil", OTHER):
+            for _ in range(2):
+                self.tell(name, "psst", label)
+            answers = self.alice.outbox.of(Done)
+            self.alice.outbox.take()
+            self.assertEqual(answers[0], answers[1])
+            self.assertEqual(answers[0].to, name)
+        self.assertEqual(len(self.store.direct), 1)
+
+    def test_repeated_while_it_is_in_flight(self) -> None:
+        """Both sessions are told when it is in the log, and it is in flight for both until then."""
+        desk = self.account("alice")
+        self.store.hold()
+        for session in self.alice, desk:
+            self.say(session, "hi", label=LABEL)
+        self.assertEqual((self.alice.in_flight, desk.in_flight), (1, 1))
+        self.store.commit()
+        self.assertEqual(len(self.store.messages), 1)
+        (message,) = self.store.messages
+        self.assertEqual(desk.outbox.take(), [Said(NOW, message), self.done()])
+        self.assertEqual((self.alice.in_flight, desk.in_flight, desk.landings), (0, 0, 1))
+
+    def test_session_that_repeats_after_the_first_has_ended(self) -> None:
+        """As a client does whose connection was lost before the answer."""
+        self.store.hold()
+        self.say(self.alice, "hi", label=LABEL)
+        self.store.answer()
+        self.chat.end_session(self.alice)
+        again = Someone()
+        account = self.store._accounts["alice"][0]
+        login = Deferred.fromCoroutine(self.chat.log_in(again, account))
+        self.store.answer()
+        self.successResultOf(login)
+        self.say(again, "hi", label=LABEL)
+        self.store.commit()
+        self.assertEqual(again.outbox.of(Done), [self.done()])
+        self.assertEqual(len(self.store.messages), 1)
+
+    def test_session_that_ends_while_it_waits(self) -> None:
+        """It is told nothing, and is over when the post has landed."""
+        desk = self.account("alice")
+        self.store.hold()
+        for session in self.alice, desk:
+            self.say(session, "hi", label=LABEL)
+        self.chat.end_session(desk)
+        self.assertEqual(desk.ends, 0)
+        self.store.commit()
+        self.assertEqual((desk.outbox.take(), desk.ends), ([], 1))
+
+    def test_lost_post_may_be_repeated(self) -> None:
+        """All who wait for it are told that it is lost."""
+        desk = self.account("alice")
+        self.store.hold()
+        for session in self.alice, desk:
+            self.say(session, "hi", label=LABEL)
+        self.store.fail()
+        for session in self.alice, desk:
+            self.assertEqual([r.label for r in session.outbox.of(Refused)], [LABEL])
+            self.assertEqual(session.in_flight, 0)
+        self.say(desk, "hi", label=LABEL)
+        self.store.commit()
+        self.assertEqual([message.text for message in self.store.messages], ["hi"])
+
+    def test_two_sessions_who_look_up_the_same_person(self) -> None:
+        """The second finds the first in flight when it has the answer."""
+        desk = self.account("alice")
+        self.registered("carol")
+        self.store.hold()
+        telling = [
+            Deferred.fromCoroutine(self.chat.direct(session, "carol", "psst", label=LABEL))
+            for session in (self.alice, desk)
+        ]
+        self.store.commit()
+        for each in telling:
+            self.successResultOf(each)
+        self.assertEqual(len(self.store.direct), 1)
+        self.assertEqual([len(s.outbox.of(Done)) for s in (self.alice, desk)], [1, 1])
+
+    def test_reply(self) -> None:
+        """It is a private message like any other."""
+        self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+        for _ in range(2):
+            self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
+        self.assertEqual(len(self.store.direct), 2)
+
+    def test_labels_of_others(self) -> None:
+        """Two people may use the same label."""
+        for session in self.alice, self.bob:
+            self.say(session, "hi", label=LABEL)
+        self.assertEqual(len(self.store.messages), 2)
+
+    def test_in_a_room_that_was_left_since(self) -> None:
+        """It is answered, as the first time."""
+        self.join("tea", self.alice, self.bob)
+        self.say(self.alice, "hi", label=LABEL)
+        self.leave(self.alice)
+        self.alice.outbox.take()
+        self.chat.say(self.alice, "tea", "hi", label=LABEL)
+        self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
+
+    def test_after_a_restart(self) -> None:
+        """What the log has of the last ten minutes is known again."""
+        self.say(self.alice, "hi", label=LABEL)
+        self.tell("bob", "psst", OTHER)
+        expected = [self.done(), self.alice.outbox.of(Done)[-1]]
+        self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=8)
+        self.chat = Chat(
+            self.store, self.accounts, guard(), self.limits, now, Clock().callLater, fan_out
+        )
+        self.chat.open(self.store.open())
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+        self.run_now(self.chat.recall_labels())
+        alice = self.account("alice")
+        self.say(alice, "hi", label=LABEL)
+        self.tell("bob", "psst", OTHER, alice)
+        self.assertEqual(alice.outbox.take(), expected)
+        self.assertEqual((len(self.store.messages), len(self.store.direct)), (1, 1))
+
+
+class ReplayTests(LabelTestCase):
+    """Labels of what was said before."""
+
+    def labels(self, history: History) -> list[str]:
+        return [event.label for event in history.messages]
+
+    def test_own_messages_carry_them(self) -> None:
+        """In histories, on joining and on resuming, and to their author only."""
+        self.say(self.alice, "hi", label=LABEL)
+        self.say(self.bob, "hello")
+        for session, expected in (self.alice, [LABEL, ""]), (self.bob, ["", ""]):
+            history = self.run_now(self.chat.history(session, "lobby"))
+            self.assertEqual(self.labels(history), expected)
+            session.outbox.take()
+            self.run_now(self.chat.since(session, {"lobby": 0}))
+            self.assertEqual(self.labels(session.outbox.of(History)[0]), expected)
+        for name, expected in ("alice", [LABEL, ""]), ("bob", ["", ""]):
+            session = Someone()
+            self.log_in(session, name)
+            self.assertEqual(self.labels(session.outbox.of(History)[0]), expected)
+
+    def test_others_share_the_replay(self) -> None:
+        """Readers who have not written any of it with a label get the same events."""
+        self.say(self.alice, "hi", label=LABEL)
+        replays = []
+        for name in ("carol", "dave"):
+            session = Someone()
+            self.run_now(self.chat.come_as_guest(session, self.run_now(self.accounts.hold(name))))
+            replays.append(session.outbox.of(History)[0].messages)
+        self.assertIs(replays[0], replays[1])
+
+    def test_own_private_messages_carry_them(self) -> None:
+        """The recipient is not shown them."""
+        self.tell("bob", "psst", LABEL)
+        for session, name, expected in (self.alice, "bob", [LABEL]), (self.bob, "alice", [""]):
+            history = self.run_now(self.chat.history(session, f"@{name}"))
+            self.assertEqual(self.labels(history), expected)
+
+
+class WindowTests(SynchronousTestCase):
+    """For how long labels are remembered."""
+
+    def setUp(self) -> None:
+        self.time = NOW
+        self.labels = Labels(lambda: self.time)
+
+    def message(self, label: str, time: int) -> Message:
+        return Message(1, "lobby", 1, "alice", time, "hi", False, label)
+
+    def test_ten_minutes(self) -> None:
+        """From the time that it was posted."""
+        self.labels.begin("alice", LABEL)
+        told = done(self.message(LABEL, NOW), LABEL, NOW)
+        self.assertEqual(self.labels.end("alice", LABEL, told), [])
+        self.time += WINDOW
+        found = self.labels.find("alice", LABEL)
+        assert found is not None
+        self.assertEqual(found.done, told)
+        self.time += 1
+        self.assertIsNone(self.labels.find("alice", LABEL))
+
+    def test_in_flight_for_longer(self) -> None:
+        """What has not landed is not forgotten."""
+        self.labels.begin("alice", LABEL)
+        self.time += 2 * WINDOW
+        found = self.labels.find("alice", LABEL)
+        assert found is not None
+        self.assertIsNone(found.done)
+
+    def test_from_the_log(self) -> None:
+        """As old as it was said; short ones are left out."""
+        self.labels.keep(self.message(LABEL, NOW - WINDOW))
+        self.labels.keep(DirectMessage(2, "alice", "bob", NOW, "psst", OTHER))
+        self.labels.keep(self.message("7", NOW))
+        self.assertIsNone(self.labels.find("alice", "7"))
+        for label in LABEL, OTHER:
+            self.assertIsNotNone(self.labels.find("alice", label))
+        self.time += 1
+        self.assertIsNone(self.labels.find("alice", LABEL))
+        found = self.labels.find("alice", OTHER)
+        assert found is not None
+        assert found.done is not None
+        self.assertEqual((found.done.to, found.done.id), ("bob", 2))
+
+    def test_nothing_is_left(self) -> None:
+        """What is forgotten takes no memory, and a label that is not remembered never does."""
+        for number in range(100):
+            self.labels.begin("alice", f"{LABEL}{number}")
+            self.labels.end("alice", f"{LABEL}{number}", done(self.message("", NOW), "", NOW))
+            self.labels.begin("alice", str(number))
+        self.assertEqual(len(self.labels._known), 100)
+        self.time += WINDOW + 1
+        self.labels.find("bob", LABEL)
+        self.assertEqual(len(self.labels._known), 0)
+
+    def test_unknown_label_ends(self) -> None:
+        """One that was too short to be remembered: nobody waits."""
+        waiting: list[Session] = self.labels.end("alice", "7", None)
+        self.assertEqual(waiting, [])
