@@ -1,0 +1,40 @@
+"""What the core says is for every face: no commands of any of them."""
+
+import ast
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import twisted_chat.core
+
+_CORE = Path(twisted_chat.core.__file__).parent
+_COMMAND = re.compile(r"(?<![\w./<*:])/[A-Za-z]+")
+
+
+def _strings(source: str) -> list[str]:
+    """All strings of a module, those of its docstrings too."""
+    return [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+class SentenceTests(SynchronousTestCase):
+    """The strings of all modules."""
+
+    def test_no_command(self) -> None:
+        """A refusal names its way out, and each face has its own words for it."""
+        modules = list(_CORE.glob("*.py"))
+        self.assertGreater(len(modules), 15)
+        for module in modules:
+            for string in _strings(module.read_text("utf-8")):
+                self.assertNotRegex(string, _COMMAND, module.name)
+
+    def test_what_is_found(self) -> None:
+        """A word behind a slash, but no path, no fraction and no network."""
+        for string in ("you are not in #dev; /join dev first", "/history shows 10", "(/quit)"):
+            self.assertRegex(string, _COMMAND)
+        for string in ("docs/protocol.md", "192.0.2.0/24", "the /64 of it", "ECMA-48, n / m"):
+            self.assertNotRegex(string, _COMMAND)
