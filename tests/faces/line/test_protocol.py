@@ -462,6 +462,66 @@ class GreetingTests(ServerTestCase):
         self.assertTrue(refused.transport.disconnected)
 
 
+class CurrentRoomTests(ServerTestCase):
+    """The room that lines which are no commands go to."""
+
+    def test_people_are_told_when_it_is_no_new_room(self) -> None:
+        """One that they have just joined speaks for itself."""
+        alice = self.guest("alice")
+        self.assertNotIn("you are talking", self.say(alice, "/join tea\n"))
+        self.assertEqual(self.say(alice, "/join lobby\n"), "* you are talking in the lobby now\n")
+        self.assertEqual(self.say(alice, "/join #TEA\n"), "* you are talking in #tea now\n")
+        self.assertEqual(
+            self.say(alice, "/leave\n"), "* alice left #tea\n* you are talking in the lobby now\n"
+        )
+
+    def test_programs_are_told_each_time(self) -> None:
+        """After what the room shows."""
+        alice = self.robot("alice")
+        for line, room in (("/join tea", "tea"), ("/join lobby", "lobby"), ("/join tea", "tea")):
+            *_, told = self.events(alice, f"{line}\n")
+            self.assertEqual((told["event"], told["room"]), ("talking", room))
+        left, told = self.events(alice, "/leave #Tea\n")
+        self.assertEqual((left["event"], told["event"], told["room"]), ("left", "talking", "lobby"))
+
+    def test_leaving_another_room(self) -> None:
+        """The talk stays where it is."""
+        alice = self.robot("alice")
+        self.tell(alice, "/join tea\n/join bar\n")
+        (left,) = self.events(alice, "/leave tea\n")
+        self.assertEqual(left["event"], "left")
+        (said,) = self.events(alice, "hi\n")
+        self.assertEqual(said["room"], "bar")
+
+    def test_refused_join(self) -> None:
+        """The talk stays where it is."""
+        alice = self.robot("alice")
+        self.tell(alice, "/join tea\n")
+        (error,) = self.events(alice, "/join ?\n")
+        self.assertEqual(error["event"], "error")
+        (said,) = self.events(alice, "hi\n")
+        self.assertEqual(said["room"], "tea")
+
+    def test_guest_who_registers(self) -> None:
+        """Goes on talking where they were, and is welcomed there."""
+        alice = self.robot("alice")
+        self.tell(alice, "/join tea\n")
+        events = self.events(alice, "/register alice wonderland\n")
+        (welcome,) = [event for event in events if event["event"] == "welcome"]
+        self.assertEqual((welcome["account"], welcome["room"]), (True, "tea"))
+
+    def test_quiet_end(self) -> None:
+        """When the server goes down, everybody is told so, and nobody who else leaves."""
+        peers = [self.guest("alice"), self.robot("bob"), self.guest("carol")]
+        for peer in peers:
+            peer.take_bytes()
+        Deferred.fromCoroutine(self.factory.hang_up("so long", 1))
+        self.settle()
+        alice, bob, carol = [peer.take() for peer in peers]
+        self.assertEqual((alice, carol), ("* so long\n", "* so long\n"))
+        self.assertEqual(json.loads(bob)["event"], "bye")
+
+
 class RefusalTests(ServerTestCase):
     """Each error code that a line can be answered with, to a program."""
 

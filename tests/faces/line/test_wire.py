@@ -256,6 +256,64 @@ class TextFormatTests(InUTC):
         self.check(e.Notice(NOW, "hm"), "* hm")
         self.check(e.Bye(NOW, "bye"), "* bye")
 
+    def test_motd(self) -> None:
+        """A line for each of its lines."""
+        self.check(e.Motd(NOW, ("be kind", "and brief")), "* be kind", "* and brief")
+
+    def test_unread(self) -> None:
+        """How many there are, and whether they came while nobody was there."""
+        for count, more, alone, text in (
+            (1, False, True, "1 private message came while you were away:"),
+            (2, False, True, "2 private messages came while you were away:"),
+            (9, True, True, "more than 9 private messages came while you were away:"),
+            (1, False, False, "1 private message is unread:"),
+            (2, False, False, "2 private messages are unread:"),
+            (1, True, False, "more than 1 private messages are unread:"),
+        ):
+            self.check(e.Unread(NOW, count, more, alone), f"* {text}")
+
+    def test_omitted(self) -> None:
+        """When the rest is shown, and how to see it now."""
+        self.check(
+            e.Omitted(NOW, "@", later=True),
+            "* the rest is shown at your next login; /history @NAME shows it now",
+        )
+        self.check(
+            e.Omitted(NOW, "@", later=False),
+            "* there were more private messages than these; /history @NAME shows them",
+        )
+
+    def test_away(self) -> None:
+        """Whether the message is shown to them later."""
+        self.check(
+            e.Away(NOW, "bob", kept=True), "* bob is away and will be shown that at the next login"
+        )
+        self.check(
+            e.Away(NOW, "bob", kept=False),
+            "* bob is not here and was not shown that: private messages with guests are not kept",
+        )
+
+    def test_not_kept(self) -> None:
+        """Private messages with guests."""
+        self.check(
+            e.NotKept(NOW),
+            "* private messages with a guest are not kept: they are gone when you leave",
+        )
+
+    def test_crowd(self) -> None:
+        """How many there are, and how to see who."""
+        self.check(e.Crowd(NOW, "tea", 1234), "* 1,234 people are in #tea; /users lists them")
+
+    def test_talking(self) -> None:
+        """Where lines go to."""
+        self.check(e.Talking(NOW, "lobby"), "* you are talking in the lobby now")
+        self.check(e.Talking(NOW, "tea"), "* you are talking in #tea now")
+
+    def test_answer(self) -> None:
+        """It is shown as its event; that something is done is for programs."""
+        self.check(e.Answer(e.Talking(NOW, "tea"), "7"), "* you are talking in #tea now")
+        self.check(e.Done(NOW, "7"))
+
     def test_several_events_in_order(self) -> None:
         """A tuple of events becomes their lines, in order."""
         lines = self.lines(said("one"), e.Joined(NOW, "lobby", (("bob", True),)), said("two"))
@@ -461,6 +519,63 @@ class JsonFormatTests(InUTC):
         """Remarks of the server have a text."""
         self.check(e.Notice(NOW, "hm"), {"event": "notice", "text": "hm"})
         self.check(e.Bye(NOW, "bye"), {"event": "bye", "text": "bye"})
+
+    def test_refused_with_fields(self) -> None:
+        """What it is about, and the label of the request."""
+        self.check(
+            e.Refused(NOW, "not-in-room", "not there", "say", "7", {"room": "tea"}),
+            {
+                **{"event": "error", "room": "tea", "code": "not-in-room", "text": "not there"},
+                **{"command": "say", "label": "7"},
+            },
+        )
+
+    def test_done(self) -> None:
+        """With the place of a message, the recipient of a private one, or nothing."""
+        self.check(
+            e.Done(NOW, "7", room="tea", seq=3, id=5),
+            {"event": "done", "label": "7", "room": "tea", "seq": 3, "id": 5},
+        )
+        self.check(
+            e.Done(NOW, "7", to="bob"), {"event": "done", "label": "7", "to": "bob", "id": None}
+        )
+        self.check(e.Done(NOW, "7"), {"event": "done", "label": "7"})
+
+    def test_answer(self) -> None:
+        """Its event, with the label of the request; a message keeps the label of its author."""
+        self.check(
+            e.Answer(e.Away(NOW, "bob", kept=True), "7"),
+            {"event": "away", "name": "bob", "kept": True, "label": "7"},
+        )
+        own = said("hi", replay=True)
+        own = e.Said(NOW, own.message, replay=True, label="mine")
+        *messages, end = self.objects(e.Answer(e.History(NOW, "lobby", (said("a"), own)), "7"))
+        self.assertEqual([fields["label"] for fields in messages], ["7", "mine"])
+        self.assertEqual((end["event"], end["label"]), ("history", "7"))
+
+    def test_label_of_a_message(self) -> None:
+        """Shown where the event has it, and not where only the message does."""
+        labelled = Message(1, "lobby", 1, "alice", NOW, "hi", False, "7")
+        for label, expected in ("7", "7"), ("", None):
+            (fields,) = self.objects(e.Said(NOW, labelled, label=label))
+            self.assertEqual(fields.get("label"), expected)
+        direct = DirectMessage(2, "alice", "bob", NOW, "hi", "7")
+        for label, expected in ("7", "7"), ("", None):
+            (fields,) = self.objects(e.Told(NOW, direct, outgoing=True, label=label))
+            self.assertEqual(fields.get("label"), expected)
+
+    def test_other_events(self) -> None:
+        """Their fields."""
+        for event, fields in (
+            (e.Motd(NOW, ("a", "b")), {"event": "motd", "lines": ["a", "b"]}),
+            (e.Unread(NOW, 3, True, False), {"event": "unread", "count": 3, "more": True}),
+            (e.Omitted(NOW, "@", True), {"event": "omitted", "of": "@", "later": True}),
+            (e.Away(NOW, "bob", False), {"event": "away", "name": "bob", "kept": False}),
+            (e.NotKept(NOW), {"event": "not-kept"}),
+            (e.Crowd(NOW, "tea", 51), {"event": "crowd", "room": "tea", "count": 51}),
+            (e.Talking(NOW, "tea"), {"event": "talking", "room": "tea"}),
+        ):
+            self.check(event, fields)
 
     def test_text_is_utf8(self) -> None:
         """Text is written as it is, not as escapes."""
