@@ -27,8 +27,11 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.support import RecordingOutbox
 from twisted_chat import __version__, tap
 from twisted_chat.core.addresses import SHARED, Source
+from twisted_chat.core.chat import Session
+from twisted_chat.core.events import Done
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import RoomPost
 from twisted_chat.store import SqlStore
@@ -741,6 +744,26 @@ class ClockTests(TestCase):
                 found = await service._store.history(lobby, 10)
                 self.assertEqual([message.text for message in found], kept)
                 await service.stopService()
+
+    async def test_labels_are_known_after_a_restart(self) -> None:
+        """A post that is repeated then is answered, and not said again."""
+        label = "0123456789abcdef"
+        url = "sqlite:///" + self.mktemp()
+        store = SqlStore(url, reactor)
+        (lobby,) = store.open()
+        store.append(RoomPost(lobby.id, "lobby", "anna", tap.now(), "hi", False, None, label))
+        await store.close()
+        service: Any = makeService(_parsed("--port", _ANYWHERE, "--database", url))
+        service.privilegedStartService()
+        service.startService()
+        session = Session(RecordingOutbox())
+        hold = await service._factory.accounts.hold("anna")
+        await service._chat.come_as_guest(session, hold)
+        service._chat.say(session, "lobby", "hi", label=label)
+        assert isinstance(session.outbox, RecordingOutbox)
+        self.assertEqual([done.seq for done in session.outbox.of(Done)], [1])
+        self.assertEqual(len(await service._store.history(lobby, 10)), 1)
+        await service.stopService()
 
     def test_timers_go_by_a_clock_that_nobody_sets(self) -> None:
         """Where none was under way by the other one."""

@@ -88,6 +88,21 @@ class AnswerTests(LabelTestCase):
         self.store.commit()
         self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
 
+    def test_author_who_has_left_one_of_several_rooms(self) -> None:
+        """Goes on hearing what others say in the other rooms."""
+        self.join("tea", self.alice, self.bob)
+        self.store.hold()
+        self.chat.say(self.alice, "tea", "1")
+        self.chat.say(self.bob, "lobby", "2")
+        self.chat.say(self.bob, "tea", "3")
+        self.chat.say(self.alice, "lobby", "4", label="7")
+        self.chat.say(self.bob, "lobby", "5")
+        self.leave(self.alice)
+        self.alice.outbox.take()
+        self.store.commit()
+        self.assertEqual(self.alice.outbox.heard(), ["2", "4", "5"])
+        self.assertEqual(self.bob.outbox.heard(), ["1", "4"])
+
     def test_private_message(self) -> None:
         """To somebody who is here."""
         self.tell("bob", "psst", "7")

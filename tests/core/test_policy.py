@@ -8,7 +8,7 @@ from tests.support import NOW
 from twisted_chat.core import policy
 from twisted_chat.core.directory import Whois
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Left, Said
+from twisted_chat.core.events import Away, Left, Said
 from twisted_chat.core.policy import Action
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
@@ -160,6 +160,7 @@ class EndTests(ChatTestCase):
         Deferred.fromCoroutine(self.chat.direct(self.alice, "bob", "psst"))
         self.store.release()
         self.assertEqual(bob.outbox.heard(), [])
+        self.assertEqual(self.alice.outbox.of(Away), [Away(NOW, "bob", kept=True)])
         again = Someone()
         self.log_in(again, "bob")
         self.assertIn("psst", again.outbox.replayed())

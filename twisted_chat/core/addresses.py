@@ -16,9 +16,9 @@ from ipaddress import (
 class Source:
     """Where a connection comes from.
 
-    @ivar network: what is counted as one: an IPv4 address, or the /64 of an IPv6 address, which
-        is what one customer has at least. Empty where an address tells nobody from anybody else.
-    @ivar trusted: free of limits by address, and of the one on lines.
+    @ivar network: the unit that limits by address count: an IPv4 address, or the /64 network of an
+        IPv6 address, the least that one customer has. Empty if the address tells nothing.
+    @ivar trusted: free of the limits by address, and of the limit on lines.
     """
 
     network: str = ""
@@ -26,27 +26,27 @@ class Source:
 
 
 SHARED = Source()
-"""Something without an address, as UNIX sockets are, or with one that everybody has."""
+"""A connection without an address, as of a UNIX socket, or with one that many people share."""
 
 
 class Networks:
-    """What an operator knows about networks."""
+    """The networks that the operator trusts, or knows to be shared by many people."""
 
     def __init__(self, *, trusted: Iterable[str] = (), shared: Iterable[str] = ()) -> None:
         """
         @param trusted: free of limits.
-        @param shared: many people have the same address there.
-        @raise ValueError: if one of them is neither an address nor a network like
+        @param shared: networks in which many people have the same address.
+        @raise ValueError: if one of them is neither an address nor a network such as
             C{192.0.2.0/24}.
         """
         self._trusted = _parsed(trusted)
         self._shared = _parsed(shared)
 
     def source(self, host: str) -> Source:
-        """What a numeric address counts as; an IPv4 address mapped into IPv6 (RFC 4291, section
-        2.5.5.2) counts as itself.
+        """The source of a numeric address. An IPv4 address that is mapped into IPv6 (RFC 4291,
+        section 2.5.5.2) counts as IPv4.
 
-        @raise ValueError: if it is no address.
+        @raise ValueError: if it is not an address.
         """
         address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0])
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

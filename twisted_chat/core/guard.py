@@ -1,4 +1,4 @@
-"""What stands between strangers and everybody's passwords, names and rooms."""
+"""Limits on guessing passwords, registering names and making rooms."""
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,20 +11,21 @@ from .ports import Turn
 from .throttle import Penalties, Rate, Rates, spoken
 
 _HOUR = 3600.0
-_SECOND_CHANCE = 1.0
-"""Seconds that the first wrong password costs that is not free."""
+_FIRST_PENALTY = 1.0
+"""Seconds to wait after the first wrong password beyond the free ones; doubles each time."""
 
 _FIRST_DELAY = 0.05
-"""Seconds that the first wrong password delays the next try for the account."""
+"""Seconds that the first wrong password beyond the free ones delays the next login to the account;
+doubles each time."""
 
 _EVERYBODY = ""
 
 
 class Guard:
-    """Counts what people try, by where they come from.
+    """Counts tries by the network that they come from.
 
-    Wrong passwords cost the address a growing wait, in which further tries are refused. They cost
-    the account only a short delay, so that nobody can keep its owner out.
+    Wrong passwords cost the network a growing wait, in which further tries are refused. They delay
+    logins to the account only a little, so that nobody can keep its owner out.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Guard:
         """
         @param seconds: a clock that never goes back.
         @param sleep: waits for some seconds.
-        @param log: takes a line for the operator.
+        @param log: logs a line for the operator.
         @param turn: makes a turn to wait for.
         """
         self._seconds = seconds
@@ -46,12 +47,12 @@ class Guard:
         self._log = log
         self._turn = turn
         self._guessers = Penalties(
-            free=limits.wrong_passwords, first=_SECOND_CHANCE, longest=limits.max_penalty
+            free=limits.wrong_passwords, first=_FIRST_PENALTY, longest=limits.max_penalty
         )
         self._targets = Penalties(
             free=limits.wrong_passwords, first=_FIRST_DELAY, longest=limits.max_login_delay
         )
-        # By address: tries that are under way, and those that wait for one of them to end.
+        # By network: tries that are under way, and those that wait for one of them to end.
         self._trying: Counter[str] = Counter()
         self._waiting: dict[str, deque[Turn]] = {}
         self._registrations = _an_hour(limits.registrations_per_address)
@@ -62,17 +63,17 @@ class Guard:
     async def password_try(self, source: Source) -> AsyncIterator[None]:
         """Around the check of a password.
 
-        A try counts as a wrong one while it is under way, and from then on if L{wrong_password} is
-        called; after a right password, or without an answer, it has cost nothing. A try begins if
-        it would be free even if all that are under way turned out wrong, or if none is. Another
-        one waits for its turn, so that many who log in from one address at once all come in; if
-        the address has used up more than its free ones, it is refused instead. A wrong password
-        that costs a wait refuses all that wait for their turn.
+        A try counts as a wrong one while it is under way, and stays counted if L{wrong_password} is
+        called; otherwise it costs nothing. A try begins if none is under way, or if it would be
+        free even if all that are under way turned out wrong. Otherwise it waits for its turn, so
+        that many people who log in from one address at once all get in; but if the network has used
+        up its free tries, it is refused. A wrong password that costs a wait refuses all tries that
+        wait for their turn.
 
-        With the default limits, no address has more than 7 + log2(min(t, 600)) + t/600 wrong
+        With the default limits, no network has more than 7 + log2(min(t, 600)) + t/600 wrong
         passwords checked in any t seconds: 160 in a day.
 
-        @raise Refusal: C{throttled} if they have to wait themselves.
+        @raise Refusal: C{throttled} if the network has to wait.
         """
         if not _is_counted(source):
             yield
@@ -109,28 +110,32 @@ class Guard:
         self._trying[network] += 1
 
     def _verdict(self, network: str) -> float | None:
-        """What becomes of one more try now: 0 if it may begin, L{None} if it has to wait for its
-        turn; otherwise it is refused, for as many seconds."""
+        """Whether one more try may begin now.
+
+        @return: 0 if it may; L{None} if it waits for its turn; otherwise it is refused, and this is
+            the number of seconds until the next may begin.
+        """
         now = self._seconds()
         wait = self._guessers.wait(network, now)
         trying = self._trying[network]
         if wait or not trying:
             return wait
         if self._guessers.price(network, now, more=0):
-            return _SECOND_CHANCE
+            return _FIRST_PENALTY
         return None if self._guessers.price(network, now, more=trying + 1) else 0.0
 
     async def before_answer(self, source: Source, name: str) -> None:
-        """Wait, right or wrong, if others tried wrong passwords for this account.
+        """Wait if wrong passwords were tried for this account, whether the present one is right or
+        wrong.
 
-        @param name: as it was given; whether there is such an account makes no difference.
+        @param name: as it was given; it makes no difference whether there is such an account.
         """
         delay = 0.0 if source.trusted else self._targets.wait(name, self._seconds())
         if delay:
             await self._sleep(delay)
 
     def wrong_password(self, source: Source, name: str) -> None:
-        """The password was wrong."""
+        """Count a wrong password."""
         now = self._seconds()
         self._targets.add(name, now)
         if not _is_counted(source):
@@ -141,7 +146,7 @@ class Guard:
 
     @contextmanager
     def registration(self, source: Source) -> Iterator[None]:
-        """Around the making of an account. What is not made is not counted.
+        """Around the making of an account. It is not counted if it fails.
 
         @raise Refusal: C{throttled}.
         """
@@ -158,7 +163,7 @@ class Guard:
             yield
 
     def before_room(self, source: Source) -> None:
-        """Somebody is about to make a room.
+        """Count a room that is about to be made.
 
         @raise Refusal: C{throttled}.
         """

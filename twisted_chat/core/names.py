@@ -1,4 +1,4 @@
-"""Is this a name? What is its one spelling, and what does it look like?"""
+"""Names: what is one, its one spelling, and what it looks like."""
 
 import re
 import unicodedata
@@ -16,22 +16,22 @@ MAX_LENGTH = 32
 """The longest name, in characters after mapping."""
 
 GUEST = "guest"
-"""Names that begin with this are given out by the server, never chosen."""
+"""Names that begin with this are given by the server; nobody can choose one."""
 
 _RESERVED = """
     admin administrator all anonymous authserv botserv chanserv chat dm everyone ex exit global here
     hostserv irc me memoserv moderator nickserv nobody operator operserv pm quit root saslserv
     server services staff support sysop system you
 """
-"""The server's own words, and those that IRC has for services that take passwords."""
+"""The server's own words, and those that IRC has for services that ask for passwords."""
 
 _MOST_CANDIDATES = 1000
 
-# A letter or digit first; no punctuation that a line of text or a command gives a meaning to.
+# A letter or digit first; no punctuation that has a meaning in a line of text or a command.
 _SHAPE = re.compile(r"[^\W_](?:[\w.\-]|[^\x00-\x7f])*")
 
-# More marks than any script stacks on one letter spill over the lines of others. Only some marks
-# have a combining class: accents, which stack at most in twos; vowel signs stack higher.
+# More marks on one letter than any script uses are drawn over the lines above and below. Accents
+# are the marks that have a combining class; at most two stack. Vowel signs stack higher.
 _MAX_ACCENTS = 2
 _MAX_MARKS = 4
 
@@ -41,8 +41,8 @@ _precis = get_profile("UsernameCaseMapped")
 def canonical(raw: str) -> str:
     """Give a name its one spelling: case-folded, width-mapped, NFC.
 
-    RFC 8265, section 3.3 (UsernameCaseMapped), narrowed to letters, marks, digits
-    and C{. _ -}, one to L{MAX_LENGTH} characters, beginning with a letter or digit.
+    This is the UsernameCaseMapped profile of RFC 8265, section 3.3, narrowed to letters, marks,
+    digits and C{. _ -}, 1 to L{MAX_LENGTH} characters, with a letter or digit first.
 
     @raise Refusal: C{bad-name}.
     """
@@ -66,10 +66,10 @@ def canonical(raw: str) -> str:
 
 
 def chosen(raw: str, reserved: Container[str] = ()) -> str:
-    """As L{canonical}, for a name that somebody wants to go by: not a reserved one.
+    """Give a name that somebody wants to have its one spelling, as L{canonical}.
 
-    @param reserved: skeletons of names that are reserved besides the usual ones.
-    @raise Refusal: C{bad-name}.
+    @param reserved: skeletons of reserved names, in addition to those that are always reserved.
+    @raise Refusal: C{bad-name}, also for a reserved name.
     """
     name = canonical(raw)
     shape = skeleton(name)
@@ -84,7 +84,7 @@ def chosen(raw: str, reserved: Container[str] = ()) -> str:
 
 
 def skeletons(raw: Iterable[str]) -> frozenset[str]:
-    """The skeletons of those that are names."""
+    """The skeletons of these names. What is not a name is left out."""
     shapes: set[str] = set()
     for each in raw:
         try:
@@ -95,7 +95,7 @@ def skeletons(raw: Iterable[str]) -> frozenset[str]:
 
 
 def room(raw: str) -> str:
-    """The one spelling of a room's name; a leading C{#} is not part of it.
+    """Give the name of a room its one spelling, without a leading C{#}.
 
     @raise Refusal: C{bad-name}.
     """
@@ -103,14 +103,14 @@ def room(raw: str) -> str:
 
 
 def skeleton(name: str) -> str:
-    """What a name looks like: two names with one skeleton can be mistaken for each other.
+    """What a name looks like. Two names with the same skeleton can be mistaken for each other.
 
-    After UTS #39, section 4: each character is replaced by the one that all its look-alikes share.
-    Case is folded after that, since the prototype of C{0} is C{O}, and not before: Cherokee's small
-    letters fold to capitals, which have other look-alikes. Accented letters that are on the list
-    as one character are replaced before their accents are taken off.
+    Computed as in UTS #39, section 4: each character is replaced by the prototype that all its
+    look-alikes share. Case is folded after that, since the prototype of C{0} is C{O}; not before,
+    since small Cherokee letters fold to capitals, which have other look-alikes. Accented letters
+    that the list has as one character are replaced before their accents are removed.
 
-    A change of what this gives needs a migration, as the store keeps skeletons.
+    The store keeps skeletons, so a change of what this returns needs a migration.
     """
     return _settled(_decomposed, name.lower())
 
@@ -127,8 +127,8 @@ def _composed(shape: str) -> str:
 
 
 def _settled(step: Callable[[str], str], shape: str) -> str:
-    """Repeat a step until it changes nothing: a prototype can have one itself. Of shapes that
-    become each other in turn, the least."""
+    """Repeat a step until it changes nothing, as a prototype can have a prototype itself. Of shapes
+    that turn into each other in a cycle, the least is taken."""
     seen: list[str] = []
     while shape not in seen:
         seen.append(shape)
@@ -137,13 +137,14 @@ def _settled(step: Callable[[str], str], shape: str) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that one slip of the finger makes C{word} of, if there is one: a letter too
-    many, too few or another one, or two neighbours swapped.
+    """The candidate that differs from C{word} by one typing error, if there is one: a letter too
+    many, too few or wrong, or two neighbours swapped.
 
-    It looks at the first 1,000 candidates only: names chosen for it take a few milliseconds. Of
-    several it gives the first in the alphabet, of those that begin as C{word} does if any do.
+    Of several, those that begin with the same letter come first, and then the alphabet decides.
+    Only the first 1,000 candidates are looked at: names that were chosen for it take a few
+    milliseconds.
     """
-    # One slip leaves the first half of a word as it was, or the second.
+    # One error leaves the first half of a word as it was, or the second.
     half = (len(word) - 1) // 2
     head, tail = word[:half], word[len(word) - half :]
     near = (
@@ -185,8 +186,8 @@ def _too_long() -> Refusal:
 
 @lru_cache(maxsize=4096)
 def _prototype(character: str) -> str:
-    """The hub of the character's star of look-alikes: the one they are all listed with. What is not
-    listed may be in the other case."""
+    """The character that all look-alikes of this one are listed with. A character that is not
+    listed may be listed in the other case."""
     if character not in confusables_data:
         character = character.casefold()
     others = [entry["c"] for entry in confusables_data.get(character, ())]

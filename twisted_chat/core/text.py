@@ -1,4 +1,4 @@
-"""Message text made safe to show on anyone's screen."""
+"""Making text safe to show on anybody's screen."""
 
 import re
 import unicodedata
@@ -11,12 +11,12 @@ _KILL = "\x15"
 _REDRAW = "\x0c"  # Ctrl-L, which means nothing on a screen that is not ours
 _EDITING = re.compile("[\x08\x0c\x15\x1b\x7f]")
 
-# What keys send that are no characters, and what colours a text. ECMA-48: control sequences
-# (section 5.4), control strings up to their ST (5.6), or BEL, as xterm has it; SS3 (8.3.142) with
-# its letter, character sets, and any other escape with one letter or digit. More ESC before one
-# are the Alt key's; two brackets the Linux console's. What is not complete stays, and is refused
-# as a control character. So does what has a slash or an exclamation mark in it: somebody who
-# pressed Esc and then typed a command must not have the beginning of it left out, and say the rest.
+# What function keys send, and what colours a text. ECMA-48: control sequences (section 5.4);
+# control strings (5.6), up to their ST, or to BEL as in xterm; SS3 (8.3.142) with its letter;
+# character sets; any other escape with one letter or digit. More ESC before one come from the Alt
+# key, two brackets from the Linux console. An incomplete sequence stays, and is refused as a
+# control character. So does one with a slash or an exclamation mark in it: if somebody presses Esc
+# and then types a command, its beginning must not be removed and the rest said.
 _ESCAPE = re.compile(
     r"""
     (?<!\x1b) \x1b+ (?:
@@ -33,10 +33,10 @@ _ESCAPE = re.compile(
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# Invisible, and able to reorder or hide what stands around them: embeddings, overrides and
-# isolates (UAX #9), zero-width spaces and joiners of words, soft hyphens, interlinear
-# annotation, tags, noncharacters. Pasted text is full of them, so they are dropped, not refused.
-# ZWJ, ZWNJ, LRM, RLM and ALM stay: emoji and several scripts are wrong without them.
+# Invisible characters that can reorder or hide the text around them: embeddings, overrides and
+# isolates (UAX #9), zero-width spaces, word joiners, soft hyphens, interlinear annotation, tags,
+# noncharacters. Pasted text is full of them, so they are removed, not refused. ZWJ, ZWNJ, LRM, RLM
+# and ALM stay: emoji and several scripts need them.
 _NONCHARACTERS = "".join(
     chr(plane << 16 | 0xFFFE) + chr(plane << 16 | 0xFFFF) for plane in range(17)
 )
@@ -56,7 +56,7 @@ _MAX_MARKS = 4
 
 
 def decode(line: bytes) -> str:
-    """A line as it was typed: UTF-8, with escape sequences and erased characters taken out.
+    """Decode a line from UTF-8, without escape sequences and erased characters.
 
     @raise Refusal: C{bad-encoding}.
     """
@@ -71,18 +71,18 @@ def decode(line: bytes) -> str:
 
 
 def without_escapes(text: str) -> str:
-    """The text without what keys send that are no characters, and what colours a text. What is not
-    complete, or has a slash or an exclamation mark in it, stays."""
+    """Remove escape sequences: what function keys send, and what colours a text. One that is
+    incomplete, or has a slash or an exclamation mark in it, stays."""
     return _ESCAPE.sub("", text)
 
 
 def clean(text: str) -> str:
-    """Text that is safe to show: NFC, one line, no control or override characters.
+    """Make text safe to show: NFC, one line, no control or override characters.
 
-    Leading spaces stay, for code that is pasted; what shows nothing at all becomes empty.
+    Leading spaces stay, for pasted code. Text that shows nothing at all becomes empty.
 
-    @raise Refusal: C{bad-encoding} if it has control characters: what their sender
-        meant cannot be known.
+    @raise Refusal: C{bad-encoding} if it has control characters, as it cannot be known what their
+        sender meant.
     """
     if text.isascii() and text.isprintable():
         return text.rstrip(" ")
@@ -94,34 +94,34 @@ def clean(text: str) -> str:
             f"that line has a control character in it (U+{ord(control[0]):04X}), so it was"
             " not sent",
         )
-    text = _thinned(_INVISIBLE.sub("", text))  # or it takes long to put thousands in order
+    text = _thinned(_INVISIBLE.sub("", text))  # first, as NFC sorts marks, which is slow
     text = _thinned(unicodedata.normalize("NFC", text))
     text = unicodedata.normalize("NFC", text).rstrip(" ")
     return "" if _is_blank(text) else text
 
 
 def unindented(text: str) -> str:
-    """The text from the first character on that can be seen."""
+    """Remove what cannot be seen from the beginning of a text."""
     indent = _INDENT.match(text)
     return text[indent.end() :] if indent else text
 
 
 def unquoted(text: str) -> str:
-    """The text without the one pair of double quotes that it may stand in; of two pairs one is
-    left."""
+    """Remove the pair of double quotes around a text, if there is one; of two pairs, one stays."""
     match = _QUOTED.fullmatch(text)
     return match[1] if match else text
 
 
 def printable(text: str) -> str:
-    """What can be shown of something that was typed, for quoting it in a message about it."""
+    """What can be shown of something typed, for quoting it in a sentence about it."""
     return "".join(filter(str.isprintable, text))
 
 
 def _is_blank(text: str) -> bool:
-    """Nothing but spaces, marks without a letter, and invisible characters.
+    """Whether a text has nothing but spaces, marks without a letter, and invisible characters.
 
-    What is unassigned or for private use can be seen: an emoji that is newer than this Python.
+    Unassigned and private-use characters count as visible: they may be emoji that are newer than
+    this Python.
     """
     categories = set(map(unicodedata.category, text.replace(_BRAILLE_BLANK, " ")))
     return all(category == "Cf" or category[0] in "ZM" for category in categories)

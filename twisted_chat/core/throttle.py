@@ -1,6 +1,6 @@
-"""How often somebody may do something, and who is next.
+"""Rates, penalties, and a fair queue.
 
-Nothing here reads a clock: C{now} is in seconds of one that never goes back.
+Nothing here reads a clock: C{now} is in seconds, of a clock that never goes back.
 """
 
 import math
@@ -11,30 +11,34 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _MOST_KEYS = 20_000
-"""Keys that are remembered at once. Whoever is forgotten because others came has a clean slate."""
+"""Keys that are remembered, at most. One that is forgotten because others came starts afresh."""
 
 _ROUNDING = 0.001
-"""Seconds that are not waited: adding up the burst is not exact, and its last one is free too."""
+"""Waits of fewer seconds count as none: sums of floats are not exact, and the last one of a burst
+is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and from then on so many a second: a token bucket.
+    """A token bucket: C{burst} at once, and then C{per_second}.
 
-    Its state is one number, the time at which the bucket will be full again: what the cell rate
-    algorithm of ITU-T I.371 calls the theoretical arrival time. An empty past is 0.
+    Its state is one number, the time at which the bucket is full again, which the generic cell rate
+    algorithm of ITU-T I.371 calls the theoretical arrival time. It begins as 0.
     """
 
     burst: int
     per_second: float
 
     def wait(self, full_at: float, now: float) -> float:
-        """Seconds until one more may be taken; 0 if it may be taken at once."""
+        """Seconds until one more may be taken; 0 if it may be taken now."""
         wait = full_at - now - (self.burst - 1) / self.per_second
         return wait if wait > _ROUNDING else 0.0
 
     def take(self, full_at: float, now: float, count: float = 1) -> float:
-        """Take some, and give back the new state. What is not there yet is owed."""
+        """Take some, more than there are if need be; the next C{wait} is longer by that.
+
+        @return: the new state.
+        """
         return max(full_at, now) + count / self.per_second
 
 
@@ -50,7 +54,10 @@ class Rates:
         return len(self._full_at)
 
     def take(self, key: str, now: float) -> float:
-        """Take one, if there is one: 0; otherwise take nothing: the seconds until there is."""
+        """Take one if there is one.
+
+        @return: 0 if it was taken; otherwise the seconds until there is one.
+        """
         full_at = self._full_at.pop(key, 0.0)
         wait = self._rate.wait(full_at, now)
         self._full_at[key] = full_at if wait else self._rate.take(full_at, now)
@@ -65,11 +72,11 @@ class Rates:
 
 
 class Penalties:
-    """What offences cost, for each of many keys, in bounded memory.
+    """The waits that offences cost, for each of many keys, in bounded memory.
 
-    The first ones are free; each further one costs a wait twice as long as the one before, up to a
-    longest one. They are forgotten one after the other, each after as long as the longest wait.
-    After PerSourcePenalties of OpenSSH's sshd_config(5).
+    The first offences are free. Each further one costs twice the wait of the one before, up to a
+    longest wait. They are forgotten one by one, each after as long as the longest wait. Modelled on
+    PerSourcePenalties of OpenSSH's sshd_config(5).
     """
 
     def __init__(self, *, free: int, first: float, longest: float, most: int = _MOST_KEYS) -> None:
@@ -91,7 +98,10 @@ class Penalties:
         return len(self._offences)
 
     def add(self, key: str, now: float) -> float:
-        """Note an offence; gives back the seconds that it costs."""
+        """Note an offence.
+
+        @return: the seconds that it costs.
+        """
         count = min(self._count(key, now) + 1, self._worst)
         self._offences.pop(key, None)
         self._offences[key] = count, now
@@ -100,14 +110,14 @@ class Penalties:
         return self._price(count)
 
     def wait(self, key: str, now: float) -> float:
-        """Seconds that are left of the last offence's price."""
+        """Seconds that are left of the wait that the last offence costs."""
         if key not in self._offences:
             return 0.0
         count, last = self._offences[key]
         return max(0.0, last + self._price(count) - now)
 
     def price(self, key: str, now: float, *, more: int) -> float:
-        """Seconds that the last of so many more offences would cost."""
+        """Seconds that the last of C{more} further offences would cost."""
         return self._price(self._count(key, now) + more)
 
     def _count(self, key: str, now: float) -> float:
@@ -122,7 +132,7 @@ class Penalties:
 
 
 def spoken(seconds: float) -> str:
-    """How long to wait, for people; never less than it is."""
+    """A wait in words, rounded up to seconds or minutes."""
     whole = max(1, math.ceil(seconds))
     if whole < 120:
         return f"{whole} second{'' if whole == 1 else 's'}"
@@ -130,18 +140,18 @@ def spoken(seconds: float) -> str:
 
 
 class FairQueue(Generic[T]):
-    """A bounded queue in which those who come often do not stand in the way of those who do not.
+    """A bounded queue in which keys that ask often do not keep out keys that ask rarely.
 
-    Whose turn it is: of the keys that wait, the one that was served longest ago, if ever. When it
-    is full, a key with more places, or a stranger, or one that was served later, loses its last
-    one. Every other turn is for those that are known, if any of them waits: thousands of strangers
-    cannot keep them out, and neither can they keep out strangers.
+    The next turn goes to the key that was served longest ago, or never. When the queue is full, the
+    key with the most places loses its last one; among equals an unknown key does, and then one that
+    was served later. Every other turn is for known keys, if one waits: thousands of unknown keys
+    cannot keep them out, nor the other way round.
     """
 
     def __init__(self, most: int, remembered: int = 4096) -> None:
         """
-        @param most: how many may wait.
-        @param remembered: keys of which it is known when they were served, and that are known.
+        @param most: items that may wait, at most.
+        @param remembered: known keys, and keys that were served, that are remembered, at most.
         """
         self._most = most
         self._remembered = remembered
@@ -155,14 +165,18 @@ class FairQueue(Generic[T]):
         return self._size
 
     def know(self, key: str) -> None:
-        """Remember that it did well."""
+        """Make a key a known one."""
         self._known.pop(key, None)
         self._known[key] = None
         if len(self._known) > self._remembered:
             del self._known[next(iter(self._known))]
 
     def push(self, key: str, item: T) -> T | None:
-        """Let it wait; gives back what cannot: this one, or one of somebody with more places."""
+        """Add an item.
+
+        @return: the item that has no place: this one, or one of another key; L{None} if there was
+            room.
+        """
         turned_away: T | None = None
         if self._size >= self._most:
             other = max(self._waiting, key=self._claim, default=key)
@@ -178,7 +192,7 @@ class FairQueue(Generic[T]):
         return turned_away
 
     def pop(self) -> T:
-        """Whose turn it is.
+        """Remove and return the item whose turn it is.
 
         @raise IndexError: if nobody waits.
         """
@@ -199,7 +213,7 @@ class FairQueue(Generic[T]):
         return item
 
     def remove(self, key: str, item: T) -> None:
-        """Forget one that waits.
+        """Remove an item.
 
         @raise KeyError, ValueError: if it does not wait.
         """
@@ -210,7 +224,7 @@ class FairQueue(Generic[T]):
         self._size -= 1
 
     def _claim(self, key: str) -> tuple[int, bool, int]:
-        """What makes a key lose a place: those that it has, that it is a stranger, and that it was
-        served lately."""
+        """The order in which keys lose a place: by the number of places that they have, whether
+        they are unknown, and when they were served."""
         places = len(self._waiting.get(key, ()))
         return places, key not in self._known, self._served.get(key, 0)
