@@ -414,32 +414,57 @@ def _said(draw: st.DrawFn) -> str:
 
 _messages = st.builds(Message, _ids, _names, _ids, _names, _times, _said(), st.booleans())
 _directs = st.builds(DirectMessage, st.none() | _ids, _names, _names, _times, _said())
-_said_events = st.builds(e.Said, _times, _messages, st.booleans())
-_told_events = st.builds(e.Told, _times, _directs, st.booleans(), st.booleans())
+_labels = st.just("") | st.from_regex(r"[!-~]{1,64}", fullmatch=True)
+_said_events = st.builds(e.Said, _times, _messages, st.booleans(), _labels)
+_told_events = st.builds(e.Told, _times, _directs, st.booleans(), st.booleans(), _labels)
 _crowds = st.lists(_names, min_size=1, max_size=8).map(tuple)
+_people = st.lists(st.tuples(_names, st.booleans()), min_size=1, max_size=8).map(tuple)
+_fields = st.dictionaries(st.sampled_from(["room", "name", "nearest"]), _names)
 
 _events: dict[type, st.SearchStrategy[Any]] = {
     e.Welcome: st.builds(e.Welcome, _times, _names, st.booleans(), _names, _ids),
+    e.Motd: st.builds(e.Motd, _times, st.lists(_said()).map(tuple)),
     e.Said: _said_events,
     e.Told: _told_events,
-    e.Joined: st.builds(e.Joined, _times, _names, _crowds),
+    e.Joined: st.builds(e.Joined, _times, _names, _people),
     e.Left: st.builds(e.Left, _times, _names, _crowds),
     e.Renamed: st.builds(e.Renamed, _times, _names, _names),
     e.Topic: st.builds(e.Topic, _times, _names, _said(), _names, st.booleans()),
     e.Users: st.builds(
         e.Users, _times, _names, st.lists(st.tuples(_names, st.booleans())).map(tuple)
     ),
+    e.Crowd: st.builds(e.Crowd, _times, _names, _ids),
+    e.Unread: st.builds(e.Unread, _times, _ids, st.booleans(), st.booleans()),
+    e.Omitted: st.builds(e.Omitted, _times, _names, st.booleans()),
+    e.Away: st.builds(e.Away, _times, _names, st.booleans()),
+    e.NotKept: st.builds(e.NotKept, _times),
+    e.Talking: st.builds(e.Talking, _times, _names),
+    e.Done: st.builds(e.Done, _times, st.just("7"), _names, _ids, _ids)
+    | st.builds(e.Done, _times, st.just("7"), id=st.none() | _ids, to=_names)
+    | st.builds(e.Done, _times, st.just("7")),
+    e.Answer: st.builds(e.Answer, st.builds(e.Away, _times, _names, st.booleans()), st.just("7")),
     e.Rooms: st.builds(e.Rooms, _times, st.lists(st.tuples(_names, _ids, _said())).map(tuple)),
     e.History: st.builds(
         e.History, _times, _names, st.lists(_said_events) | st.lists(_told_events)
     ),
     e.Help: st.builds(e.Help, _times, st.just(tuple(row.entry for row in COMMANDS))),
     e.Skipped: st.builds(e.Skipped, _times, _ids),
-    e.Refused: st.builds(e.Refused, _times, st.sampled_from(sorted(CODES)), _said(), _names),
+    e.Refused: st.builds(
+        e.Refused, _times, st.sampled_from(sorted(CODES)), _said(), _names, _labels, _fields
+    ),
     e.Notice: st.builds(e.Notice, _times, _said()),
     e.Ping: st.builds(e.Ping, _times),
     e.Bye: st.builds(e.Bye, _times, _said()),
 }
+
+
+_OPTIONAL = {
+    "joined": ("name", "account", "count"),
+    "left": ("name", "count"),
+    "error": ("room", "name", "nearest", "limit"),
+    "done": ("room", "seq", "to", "id"),
+}
+"""Fields that an event may have or lack, besides the label."""
 
 
 class EventTests(SynchronousTestCase):
@@ -458,9 +483,7 @@ class EventTests(SynchronousTestCase):
             line = encode(fields)
             self.assertEqual(line.count(b"\n"), 1)
             self.assertEqual(decode_event(line), json.loads(line))
-            optional = (
-                {"name", "account", "count"} if fields["event"] in ("joined", "left") else set()
-            )
+            optional = {"label", *_OPTIONAL.get(fields["event"], ())}
             known = {"event", "time", *FIELDS[fields["event"]]}
             self.assertEqual(known - optional, set(fields) - optional)
 

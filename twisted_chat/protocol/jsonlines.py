@@ -326,16 +326,49 @@ def _history(event: e.History) -> Iterator[Fields]:
     yield from _end_of_history(event)
 
 
-def _presence(kind: str) -> _Make:
-    def make(event: e.Joined | e.Left) -> Iterator[Fields]:
-        told = {"event": kind, "time": rfc3339(event.time)}
-        if len(event.names) > MOST_NAMED:
-            yield {**told, "count": len(event.names), "room": event.room}
-            return
-        for name in event.names:
-            yield {**told, "name": name, "room": event.room}
+def _joined(event: e.Joined) -> Iterator[Fields]:
+    people = [{"name": name, "account": account} for name, account in event.people]
+    return _presence("joined", event, people)
 
-    return make
+
+def _left(event: e.Left) -> Iterator[Fields]:
+    return _presence("left", event, [{"name": name} for name in event.names])
+
+
+def _presence(kind: str, event: e.Joined | e.Left, people: list[Fields]) -> Iterator[Fields]:
+    told = {"event": kind, "time": rfc3339(event.time)}
+    for each in people if len(people) <= MOST_NAMED else [{"count": len(people)}]:
+        yield {**told, **each, "room": event.room}
+
+
+def _labelled(make: _Make) -> _Make:
+    """Add the label that an event has, if it has one."""
+
+    def labelled(event: Any) -> Iterator[Fields]:
+        for fields in make(event):
+            yield {**fields, "label": event.label} if event.label else fields
+
+    return labelled
+
+
+def _refused(event: e.Refused) -> Iterator[Fields]:
+    for fields in _error(event):
+        yield {**fields, **event.fields}
+
+
+def _done(event: e.Done) -> Iterator[Fields]:
+    fields: Fields = {"event": "done", "time": rfc3339(event.time), "label": event.label}
+    if event.room:
+        fields |= {"room": event.room, "seq": event.seq, "id": event.id}
+    elif event.to:
+        fields |= {"to": event.to, "id": event.id}
+    yield fields
+
+
+def _answer(event: e.Answer) -> Iterator[Fields]:
+    for fields in objects(event.event):
+        fields.setdefault("label", event.label)  # a message has its own
+        yield fields
 
 
 def _people(event: e.Users) -> list[Fields]:
@@ -354,40 +387,54 @@ def _commands(event: e.Help) -> list[Fields]:
     ]
 
 
+_error = _one("error", "code", "text", "command")
 _end_of_history = _one("history", "of", lambda event: len(event.messages))
 
 _OBJECTS: dict[type, _Make] = {
     e.Welcome: _one("welcome", "name", "account", "room"),
-    e.Said: _one(
-        "message",
-        "message.id",
-        "message.room",
-        "message.seq",
-        "message.author",
-        "message.text",
-        "message.action",
-        "replay",
-        time="message.time",
+    e.Motd: _one("motd", lambda event: list(event.lines)),
+    e.Said: _labelled(
+        _one(
+            "message",
+            "message.id",
+            "message.room",
+            "message.seq",
+            "message.author",
+            "message.text",
+            "message.action",
+            "replay",
+            time="message.time",
+        )
     ),
-    e.Told: _one(
-        "dm",
-        "message.id",
-        "message.sender",
-        "message.recipient",
-        "message.text",
-        "replay",
-        time="message.time",
+    e.Told: _labelled(
+        _one(
+            "dm",
+            "message.id",
+            "message.sender",
+            "message.recipient",
+            "message.text",
+            "replay",
+            time="message.time",
+        )
     ),
-    e.Joined: _presence("joined"),
-    e.Left: _presence("left"),
+    e.Joined: _joined,
+    e.Left: _left,
     e.Renamed: _one("renamed", "name", "to"),
     e.Topic: _one("topic", "room", "topic", "by"),
     e.Users: _one("users", "room", _people),
+    e.Crowd: _one("crowd", "room", "count"),
     e.Rooms: _one("rooms", _rooms),
     e.History: _history,
+    e.Unread: _one("unread", "count", "more"),
+    e.Omitted: _one("omitted", "of", "later"),
+    e.Away: _one("away", "name", "kept"),
+    e.NotKept: _one("not-kept"),
+    e.Talking: _one("talking", "room"),
     e.Help: _one("help", _commands),
     e.Skipped: _one("skipped", "lines"),
-    e.Refused: _one("error", "code", "text", "command"),
+    e.Refused: _labelled(_refused),
+    e.Done: _done,
+    e.Answer: _answer,
     e.Notice: _one("notice", "text"),
     e.Ping: _one("ping"),
     e.Bye: _one("bye", "text"),
