@@ -32,6 +32,17 @@ class SentenceTests(SynchronousTestCase):
             for string in _strings(module.read_text("utf-8")):
                 self.assertNotRegex(string, _COMMAND, module.name)
 
+    def test_no_remarks(self) -> None:
+        """What happens is told as events with values; remarks and questions are a face's."""
+        for module in _CORE.glob("*.py"):
+            used = {
+                node.id
+                for node in ast.walk(ast.parse(module.read_text("utf-8")))
+                if isinstance(node, ast.Name)
+            }
+            if module.name != "events.py":
+                self.assertNotIn("Notice", used, module.name)
+
     def test_what_is_found(self) -> None:
         """A word behind a slash, but no path, no fraction and no network."""
         for string in ("you are not in #dev; /join dev first", "/history shows 10", "(/quit)"):
