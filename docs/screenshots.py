@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 from tests.end_to_end.display import Display, Window
 from tests.end_to_end.terminal import Peer, pipe
 

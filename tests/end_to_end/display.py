@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from benchmarks.daemon import environment
+from tests.daemon import environment
 
 from .terminal import TIMEOUT, program
 

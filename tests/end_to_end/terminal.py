@@ -10,7 +10,7 @@ from typing import Any
 import pexpect
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.daemon import Daemon, environment
+from tests.daemon import Daemon, ForkedDaemon, environment
 
 TIMEOUT = 20
 
@@ -123,10 +123,11 @@ def pipe(port: int, script: str, *, command: tuple[str, ...] = ("nc", "-N")) -> 
 class DaemonTestCase(SynchronousTestCase):
     """A daemon of its own for each test."""
 
+    launch: type[Daemon] = ForkedDaemon
     options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
-        self.daemon = Daemon(*self.options)
+        self.daemon = self.launch(*self.options)
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
 

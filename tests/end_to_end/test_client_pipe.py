@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.daemon import Daemon, environment
 from tests.client.certificates import Certificates
+from tests.daemon import ForkedDaemon, environment
 
 from .terminal import TIMEOUT, DaemonTestCase, Peer
 
@@ -182,7 +182,7 @@ class PostTests(ClientTestCase):
     def test_refused(self) -> None:
         """What the server does not take is named, and makes the exit code 1."""
         self.daemon.kill()
-        self.daemon = Daemon("--max-message", "10")
+        self.daemon = ForkedDaemon("--max-message", "10")
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
         code, out, err = self.post(b"one\nfar too long for it\ntwo\nthis one is too\nthree\n")
@@ -196,7 +196,7 @@ class PostTests(ClientTestCase):
     def test_throttled(self) -> None:
         """Who is not trusted is slower, and loses nothing."""
         self.daemon.kill()
-        self.daemon = Daemon(trusted="192.0.2.1/32")
+        self.daemon = ForkedDaemon(trusted="192.0.2.1/32")
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
         lines = [str(n) for n in range(30)]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
 from benchmarks.faults.eio import check_strace, fail
+from tests.daemon import Daemon, twistd
 
 from .terminal import TIMEOUT, Peer, pipe
 

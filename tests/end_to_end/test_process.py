@@ -10,12 +10,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
+from tests.daemon import Daemon, twistd
 
 from .terminal import TIMEOUT, DaemonTestCase, Peer, pipe
 
 
 class EndTest(DaemonTestCase):
+    launch = Daemon
+
     def end(self, with_signal: signal.Signals) -> None:
         alice, bob = self.guest("alice"), self.guest("bob")
         bob.send("".join(f"line {n}\n" for n in range(200)))

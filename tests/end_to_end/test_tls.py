@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
 from tests.certificates import certificate_pem, key_pem, make_key, pem
+from tests.daemon import Daemon, twistd
 
 from .terminal import TIMEOUT, DaemonTestCase, Peer, Terminal, program
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import environment
-
-from .display import Display, Window
-from .terminal import TIMEOUT, DaemonTestCase, pipe
+from tests.daemon import environment
+from tests.end_to_end.display import Display, Window
+from tests.end_to_end.terminal import TIMEOUT, DaemonTestCase, pipe
 
 
 class WindowTestCase(DaemonTestCase):
