@@ -1,7 +1,6 @@
 """A daemon in a process of its own, on a port and a database of its own."""
 
 import functools
-import multiprocessing
 import os
 import re
 import shutil
@@ -11,7 +10,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -19,6 +17,9 @@ from typing import Protocol
 from sqlalchemy import create_engine
 
 from twisted_chat.store.migrate import upgrade
+
+from . import forks
+from .forks import Forked
 
 _STARTED = re.compile(r"ready on port (\d+)")
 
@@ -109,14 +110,7 @@ class Daemon:
             raise RuntimeError("the daemon did not start:\n" + "".join(self.log))
 
     def _run(self, command: Sequence[str]) -> _Process:
-        return subprocess.Popen(
-            [*self.under, *command],
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
+        return _spawn([*self.under, *command], self.directory)
 
     def kill(self) -> None:
         """C{kill -9}."""
@@ -161,67 +155,51 @@ class Daemon:
 
 
 class ForkedDaemon(Daemon):
-    """A daemon that starts in a fifth of the time, so that each test may have its own.
-
-    It is forked from a process that has imported all of it and has no reactor yet, and begins with
-    a copy of a database that has been migrated. Its exit code is not that of C{twistd}.
-    """
+    """A daemon that is forked, and begins with a copy of a new database."""
 
     def _run(self, command: Sequence[str]) -> _Process:
         database = self.directory / "chat.db"
         if not database.exists():
             shutil.copy(_new_database(), database)
-        return _Forked(command, self.directory)
+        return _ForkedTwistd(command, self.directory)
 
 
-class _Forked:
-    """A C{twistd} that is forked, with as much of C{subprocess.Popen} as a daemon needs."""
+def run_twistd(*options: str, directory: Path, under: Sequence[str] = ()) -> tuple[int, str]:
+    """Run a daemon that is to end by itself; gives back its exit code and all its output.
+
+    @param under: as in L{Daemon}.
+    """
+    command = twistd(*options)
+    process = _spawn([*under, *command], directory) if under else _ForkedTwistd(command, directory)
+    assert process.stdout is not None
+    end = threading.Timer(30, process.kill)
+    end.start()
+    output = "".join(process.stdout)
+    end.cancel()
+    return process.wait(30), output
+
+
+def _spawn(command: Sequence[str], directory: Path) -> _Process:
+    return subprocess.Popen(
+        command,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+class _ForkedTwistd(Forked):
+    """What L{_spawn} gives back, forked."""
 
     def __init__(self, command: Sequence[str], directory: Path) -> None:
-        read, write = _FORKS.Pipe(duplex=False)
-        self._process = _FORKS.Process(
-            target=_become, args=(command, directory, write), daemon=True
-        )
-        self._process.start()
-        write.close()
-        self.stdout = os.fdopen(os.dup(read.fileno()))
-        read.close()
-        assert self._process.pid is not None
-        self.pid = self._process.pid
-
-    def poll(self) -> int | None:
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
-        code = self._process.exitcode
-        if code is None:
-            raise subprocess.TimeoutExpired("twistd", timeout or 0)
-        return code
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def send_signal(self, sig: int, /) -> None:
-        os.kill(self.pid, sig)
-
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["twisted.scripts.twistd", "twisted_chat.tap"])
-
-
-def _become(command: Sequence[str], directory: Path, output: Connection) -> None:
-    """Be C{twistd} from now on, with this command line."""
-    os.chdir(directory)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(output.fileno(), 1)
-    os.dup2(output.fileno(), 2)
-    output.close()
-    sys.argv = list(command)
-    from twisted.scripts.twistd import run  # noqa: PLC0415 - only here there may be a reactor
-
-    run()
+        read, write = os.pipe()
+        with open(os.devnull) as nothing:
+            streams = (nothing.fileno(), write, write)
+            super().__init__(forks.twistd, command, cwd=directory, env=os.environ, streams=streams)
+        os.close(write)
+        self.stdout = os.fdopen(read, errors="replace")
 
 
 @functools.cache
