@@ -1,5 +1,7 @@
 """A display without a screen, and what a person does at one: look, type, press keys."""
 
+import atexit
+import functools
 import os
 import subprocess
 import sys
@@ -99,6 +101,14 @@ class Display:
 
     def clipboard(self) -> str:
         return self.run("xclip", "-selection", "clipboard", "-out")
+
+
+@functools.cache
+def shared_display() -> Display:
+    """A display for all tests; it ends with the process."""
+    display = Display()
+    atexit.register(display.close)
+    return display
 
 
 class Window:

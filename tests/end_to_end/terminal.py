@@ -1,6 +1,7 @@
 """Real programs under a pseudo-terminal, as people use them, and bare sockets."""
 
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -37,6 +38,7 @@ class Terminal:
             echo=True,
         )
         self.child.delaybeforesend = None
+        self.child.ptyproc.delayafterclose = 0
 
     def see(self, expected: str) -> str:
         """Wait until this is on the screen; gives back what came before it."""
@@ -60,7 +62,9 @@ class Terminal:
         return str(self.child.before)
 
     def close(self) -> None:
-        self.child.close(force=True)
+        self.child.kill(signal.SIGKILL)
+        self.child.wait()
+        self.child.close()
 
 
 class Peer:
