@@ -38,7 +38,7 @@ class Terminal:
             echo=True,
         )
         self.child.delaybeforesend = None
-        self.child.ptyproc.delayafterclose = 0
+        self.child.ptyproc.delayafterclose = 0  # type: ignore[attr-defined]
 
     def see(self, expected: str) -> str:
         """Wait until this is on the screen; gives back what came before it."""
