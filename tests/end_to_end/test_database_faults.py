@@ -12,8 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.faults.eio import check_strace, fail
 from tests.daemon import Daemon, ForkedDaemon, run_twistd
+from tests.strace import check_strace, fail
 
 from .terminal import TIMEOUT, Peer, pipe
 

@@ -308,19 +308,16 @@ class RequestTests(SynchronousTestCase):
         ):
             self.assertIn("usage: /", self.refused(line))
 
-    @fuzzed
     @given(_plain_word, _plain_word)
     def test_any_words_come_back(self, one: str, other: str) -> None:
         """Words without spaces or quotes are the values."""
         self.check(f"/login {one} {other}", "login", name=one, password=other)
 
-    @fuzzed
     @given(_quotable, _quotable)
     def test_any_quoted_words_come_back(self, one: str, other: str) -> None:
         """So is anything without a quote in it that stands in quotes."""
         self.check(f'/login "{one}" "{other}"', "login", name=one, password=other)
 
-    @fuzzed
     @given(
         st.sampled_from([word for each in COMMANDS if each.in_text for word in each.words]),
         st.text(st.sampled_from('ab" \t\x1c\u00a0é5=@:~-')),
