@@ -17,7 +17,6 @@ from twisted_chat.protocol.commands import (
     requested,
 )
 
-
 # Each command: its synopsis, its other words, and the fields of a request; one that may be left out
 # has a question mark.
 _TABLE = {

@@ -37,7 +37,6 @@ from twisted_chat.protocol.jsonlines import (
     safe,
 )
 
-
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
 
