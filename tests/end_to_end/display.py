@@ -43,17 +43,29 @@ class Display:
         except ImportError:
             raise SkipTest("this Python has no tkinter") from None
         read, write = os.pipe()
+        # Servers that choose the number themselves, at the same time, may choose the same.
+        number = f":{1000 + os.getpid() % 50_000}"
         self._processes: list[subprocess.Popen[str]] = [
             subprocess.Popen(
-                ["Xvfb", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp"],
+                [
+                    "Xvfb",
+                    number,
+                    "-displayfd",
+                    str(write),
+                    "-screen",
+                    "0",
+                    size,
+                    "-nolisten",
+                    "tcp",
+                ],
                 pass_fds=(write,),
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
         ]
         os.close(write)
-        with os.fdopen(read) as number:
-            self.name = f":{number.readline().strip()}"
+        with os.fdopen(read) as ready:
+            self.name = f":{ready.readline().strip()}"
         self.environment = environment(DISPLAY=self.name, XDG_CONFIG_HOME=tempfile.mkdtemp())
         self._processes.append(self.start("openbox", output=subprocess.DEVNULL))
         # It gives the focus only to windows that come after it.
