@@ -8,7 +8,7 @@ ARGS ?=
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test check soak demo screenshots bench bench-short clean
+.PHONY: run run_server run_client test test-trial test-all check soak demo screenshots bench bench-short clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -16,14 +16,23 @@ run run_server: $(VENV)/run
 run_client: $(VENV)/run
 	@$(VENV)/bin/twisted-chat $(SERVER) $(PORT) $(if $(USERNAME),--name '$(USERNAME)')
 
+# In a minute: all that needs no install, no long fault and no display.
 test: $(VENV)/test
+	$(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests
+
+# The same cases under trial, which also looks for what a test leaves in the reactor.
+test-trial: $(VENV)/test
 	$(VENV)/bin/python -m twisted.trial tests
-	$(VENV)/bin/python -m pytest -q tests
+
+# Everything. Examples with which Hypothesis has a test fail are kept in .hypothesis.
+test-all: test-trial
+	HYPOTHESIS_PROFILE=random $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests
+	$(VENV)/bin/python -m pytest -q slow_tests
 
 check: $(VENV)/check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy --strict twisted_chat tests benchmarks conftest.py docs
+	$(VENV)/bin/mypy --strict twisted_chat tests slow_tests benchmarks conftest.py docs
 
 # A server and three people who talk, in tmux or in three windows.
 demo: $(VENV)/run

@@ -12,7 +12,8 @@ import resource
 import signal
 from collections.abc import Sequence
 
-from .daemon import twistd
+from tests.daemon import twistd
+
 from .load import Crowd
 from .servers import TwistedChat
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from .daemon import twistd
+from tests.daemon import twistd
 
 MAX_CLIENTS = 12_000
 _HERE = Path(__file__).parent

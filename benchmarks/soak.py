@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater, react
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from .daemon import Daemon
+from tests.daemon import Daemon
 
 _MARK = "soak"
 

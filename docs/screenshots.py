@@ -1,4 +1,5 @@
-"""Takes the pictures of the clients in docs/, from the real programs: C{make screenshots}.
+"""Takes the pictures of the clients in docs/, from the real programs: C{make screenshots}. The
+argument, if there is one, is another directory for them.
 
 Needs Xvfb, openbox, xdotool, xclip, xterm and ImageMagick.
 """
@@ -7,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 from tests.end_to_end.display import Display, Window
 from tests.end_to_end.terminal import Peer, pipe
 
@@ -16,9 +17,9 @@ _CLIENT = str(Path(sys.executable).with_name("twisted-chat"))
 _PASSWORD = "s3cret-pw"
 
 
-def _take(display: Display, name: str) -> None:
+def _take(display: Display, path: Path) -> None:
     """Save a picture of the display, without the empty space around the program."""
-    picture = f"png8:{_HERE / name}"
+    picture = f"png8:{path}"
     display.run(
         "import", "-window", "root", "-trim", "+repage", "-strip", "-colors", "128", picture
     )
@@ -52,7 +53,7 @@ def _talk(bob: Peer, carol: Peer, dora: Peer) -> None:
     bob.see("we ship")
 
 
-def _terminal(display: Display, port: int, people: list[Peer]) -> None:
+def _terminal(display: Display, port: int, people: list[Peer], picture: Path) -> None:
     who = ["--guest", "--name", "alice", "localhost", str(port), "--room", "dev"]
     font = ["-fa", "DejaVu Sans Mono", "-fs", "11", "-b", "8", "+sb"]
     colours = ["-bg", "#1d2229", "-fg", "#e4e8ed", "-geometry", "88x18"]
@@ -69,13 +70,13 @@ def _terminal(display: Display, port: int, people: list[Peer]) -> None:
         people[1].see("thank you alice")
         display.type("/dm carol on my w")
         display.run("sleep", "1")  # until the terminal has drawn it
-        _take(display, "terminal.png")
+        _take(display, picture)
     finally:
         xterm.kill()
         xterm.wait()
 
 
-def _window(display: Display, port: int, people: list[Peer]) -> None:
+def _window(display: Display, port: int, people: list[Peer], picture: Path) -> None:
     window = Window(display, "--guest", "--name", "alice", "--room", "dev", "localhost", str(port))
     try:
         people[0].see("alice joined #dev")
@@ -89,26 +90,30 @@ def _window(display: Display, port: int, people: list[Peer]) -> None:
         window.see("thank you alice")
         display.type("shall we meet at ")
         display.run("sleep", "1")
-        _take(display, "window.png")
+        _take(display, picture)
     finally:
         window.kill()
 
 
-def main() -> None:
-    """Take both pictures."""
+def main(directory: Path = _HERE) -> None:
+    """Take both pictures.
+
+    @param directory: where to save them.
+    @raise SystemExit: if a program that this needs is not installed.
+    """
     for program in ("xterm", "import"):
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is not installed")
-    for take in (_terminal, _window):
+    for picture, take in ("terminal.png", _terminal), ("window.png", _window):
         daemon = Daemon()
         daemon.start()
         display = Display()
         try:
-            take(display, daemon.port, _people(daemon.port))
+            take(display, daemon.port, _people(daemon.port), directory / picture)
         finally:
             display.close()
             daemon.kill()
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:]))

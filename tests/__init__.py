@@ -1,11 +1,21 @@
-"""The suite does the same in every run; C{HYPOTHESIS_PROFILE=default} looks further."""
+"""The suite. Hypothesis tries the same 30 examples in every run; with C{HYPOTHESIS_PROFILE=random},
+which C{make test-all} sets, it tries those that failed before, and then 500 new ones."""
 
 import os
 import signal
 
 from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
-settings.register_profile("steady", derandomize=True)
+settings.register_profile("steady", max_examples=30, derandomize=True, deadline=None, database=None)
+settings.register_profile(
+    "random",
+    max_examples=500,
+    derandomize=False,
+    deadline=None,
+    database=DirectoryBasedExampleDatabase(".hypothesis/examples"),
+    print_blob=True,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # A shell has the jobs that a script leaves in the background ignore these, and whatever a test

@@ -162,6 +162,15 @@ class BcryptHasherTests(TestCase):
     async def test_failure_gives_the_thread_back(self) -> None:
         """Also if nobody waits for it any more."""
         event = self.hold()
+        held = bcrypt.hashpw
+        pair = threading.Barrier(2)
+
+        def hashpw(password: bytes, salt: bytes) -> bytes:
+            hashed = held(password, salt)  # which fails if it is too long
+            pair.wait(10)  # so these take both threads
+            return hashed
+
+        self.patch(bcrypt, "hashpw", hashpw)
         too_long = "secret" * 80
         failing, cancelled = (
             Deferred.fromCoroutine(self.hasher.hash(too_long, "")) for _ in range(2)
@@ -234,6 +243,13 @@ class FairnessTests(TestCase):
 
     async def test_who_comes_often_does_not_keep_others_waiting(self) -> None:
         """The one place that is left goes to who has none; whose places are taken is told."""
+        pair = threading.Barrier(2)
+
+        def check(password: bytes, password_hash: bytes) -> bool:
+            pair.wait(10)  # so the two threads end what they do in order, two by two
+            return _checkpw(password, password_hash)
+
+        self.patch(bcrypt, "checkpw", check)
         await gatherResults(
             [*(self.ask("often") for _ in range(8)), self.ask("seldom"), self.ask("new")]
         )

@@ -672,6 +672,12 @@ class ClockTests(TestCase):
 
     timeout: ClassVar[int] = 30
 
+    def start(self, service: Any) -> None:
+        """Start a service that ends with the test, also where that fails."""
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(lambda: service.stopService() if service.running else None)
+
     async def test_old_messages_are_kept_when_the_clock_is_set(self) -> None:
         """Either way: it says so once, and deletes nothing until it is restarted."""
         for jump in 10 * 365 * 86400, -10 * 365 * 86400:
@@ -697,8 +703,7 @@ class ClockTests(TestCase):
 
             service._store.prune = prune
             service._store.newest = newest
-            service.privilegedStartService()
-            service.startService()
+            self.start(service)
             clock.advance(3600)
             self.assertEqual(len(asked), 2)
             self.patch(tap, "_wall_ahead", lambda jump=jump: float(jump))
@@ -738,8 +743,7 @@ class ClockTests(TestCase):
             service: Any = makeService(options)
             start = tap.now()
             with mock.patch.object(tap, "now", lambda start=start, a=ahead: start + a * day):
-                service.privilegedStartService()
-                service.startService()
+                self.start(service)
                 await service._delete_old()
                 found = await service._store.history(lobby, 10)
                 self.assertEqual([message.text for message in found], kept)

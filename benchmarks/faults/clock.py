@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from unittest import SkipTest
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .confirmed import Confirmed
 from .guests import Guest, ask, hear_out, talk

@@ -5,8 +5,8 @@ import resource
 import socket
 import time
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import cpu_seconds
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import PATIENCE, People, connect

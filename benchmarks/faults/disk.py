@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .confirmed import Confirmed
 from .guests import Guest, ask, hear_out, talk

@@ -8,16 +8,14 @@ import json
 import random
 import shutil
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
-from unittest import SkipTest
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
+from tests.strace import check_strace, fail
 
 from .confirmed import Confirmed
 from .guests import Guest, ask, talk
@@ -30,8 +28,6 @@ _FAULTS = (
     ("fdatasync", "chat.db"),
     ("pwrite64", "chat.db"),
 )
-
-_PATIENCE = 20.0
 
 _PACE = 2000
 """Messages a second, so that some commits have one message and some have many."""
@@ -55,36 +51,6 @@ def run(short: bool) -> Outcome:
         shutil.rmtree(daemon.directory, ignore_errors=True)
     outcome.figures.update({what: f"{n:,}" for what, n in sorted(attempt.counts.items())})
     return outcome
-
-
-def check_strace() -> None:
-    """Check that calls can be made to fail.
-
-    @raise SkipTest: if not.
-    """
-    if shutil.which("strace") is None:
-        raise SkipTest("strace is not installed")
-    inject = ["strace", "-o", "/dev/null", "-e", "inject=fdatasync:error=EIO:when=1..2", "true"]
-    if subprocess.run(inject, check=False, capture_output=True).returncode:
-        raise SkipTest("ptrace is not permitted, or strace is too old")
-
-
-def fail(daemon: Daemon, call: str, path: Path, when: str) -> "subprocess.Popen[bytes]":
-    """Make a system call of the daemon on this file fail with EIO, from now on.
-
-    @param when: which calls fail, in the syntax of C{strace}: C{3}, C{3..5} or C{3+}.
-    """
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error=EIO:when={when}"]
-    strace = subprocess.Popen(
-        ["strace", "-f", "-qq", "-o", "/dev/null", *inject, "-P", str(path), "-p", str(daemon.pid)]
-    )
-    threads = Path(f"/proc/{daemon.pid}/task")
-    deadline = time.monotonic() + _PATIENCE
-    while any("TracerPid:\t0\n" in (thread / "status").read_text() for thread in threads.iterdir()):
-        if strace.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("strace did not attach")
-        time.sleep(0.01)
-    return strace
 
 
 class _Attempt:

@@ -2,8 +2,8 @@
 
 import socket
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import resident_bytes
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .peer import Peer

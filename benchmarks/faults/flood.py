@@ -6,7 +6,7 @@ import socket
 import time
 from collections import defaultdict
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import PATIENCE, People, attackers, come_in, ratio

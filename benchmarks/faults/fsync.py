@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import SkipTest
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .guests import Guest, hear_out, talk
 from .outcome import Outcome

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import resident_bytes
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .peer import PATIENCE, Peer

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import People, attackers, connect, percentile, ratio, see, spread

@@ -6,7 +6,7 @@ import socket
 import statistics
 import time
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .confirmed import Confirmed
 from .guests import Guest, talk

@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from unittest import SkipTest
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 

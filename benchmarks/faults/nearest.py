@@ -4,7 +4,7 @@ existing ones: finding what they meant must not delay anybody else."""
 import socket
 import time
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import attackers, come_in

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .peer import Peer

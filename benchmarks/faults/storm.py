@@ -5,8 +5,8 @@ import select
 import socket
 import time
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import resident_bytes
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import People, attackers, come_in, connect, raise_descriptors, ratio

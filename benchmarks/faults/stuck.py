@@ -3,8 +3,8 @@
 import select
 import socket
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import resident_bytes
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 

@@ -6,8 +6,8 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from benchmarks.daemon import Daemon
 from benchmarks.load import cpu_seconds
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .people import PATIENCE, attackers, come_in, connect, percentile, see, spread

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 
 def make_certificate(path: Path, name: str) -> None:

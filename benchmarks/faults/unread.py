@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks.daemon import Daemon
+from tests.daemon import Daemon
 
 from .outcome import Outcome
 from .peer import Peer

@@ -21,7 +21,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from benchmarks.daemon import Daemon
+from tests.daemon import ForkedDaemon
 from twisted_chat.client import connection, connector
 from twisted_chat.client.connection import Client, Event, GaveUp, Identity, Refused, Where
 from twisted_chat.client.identity import after
@@ -680,7 +680,7 @@ class CutTests(TestCase):
         log once and in order, and reaches a third, who is cut off too, once and in order."""
         self.patch(connector, "_FIRST_WAIT", 0.01)
         self.patch(connector, "_LONGEST_WAIT", 0.05)
-        daemon = Daemon()
+        daemon = ForkedDaemon()
         daemon.start()
         self.addCleanup(daemon.kill)
         proxy = Proxy(daemon.port)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,8 +11,6 @@ from twisted_chat.client import lines, show
 from twisted_chat.client.window.conversations import Conversation, Conversations
 
 from .test_conversation import Talk
-
-fuzzed = settings(deadline=None, max_examples=150, derandomize=True)
 
 _ROOM = {"room": "lobby"}
 _MESSAGE = {
@@ -85,7 +83,6 @@ def _line(kind: str, **fields: object) -> bytes:
 class HostileTests(SynchronousTestCase):
     """Events that are not as the protocol has them."""
 
-    @fuzzed
     @given(st.lists(_events(), min_size=1, max_size=4))
     @example([_line("reconnecting").replace(b"1.5", b"1e999")])
     @example([_line("connected"), _line("disconnected"), _line("gap", first=2**70)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,8 +17,6 @@ from twisted_chat.protocol.commands import WITH_PASSWORD
 from twisted_chat.protocol.grammar import Speech, named
 
 from .test_connection import BOT, Server
-
-fuzzed = settings(deadline=None, max_examples=400, derandomize=True)
 
 _WORDS = [
     *(word for command in commands.COMMANDS for word in (command.word, *command.also)),
@@ -113,7 +111,6 @@ class TypedTests(SynchronousTestCase):
         server.lines()
         return server
 
-    @fuzzed
     @given(_typed)
     @example("\u3000/login bob s3cret")
     @example("\u00a0/login bob s3cret")

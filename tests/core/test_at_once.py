@@ -359,7 +359,5 @@ class AtOnceModelTests(SynchronousTestCase):
         """Each is carried out or refused."""
         run_state_machine_as_test(
             AtOnceMachine,
-            settings=settings(
-                max_examples=150, stateful_step_count=30, deadline=None, database=None
-            ),
+            settings=settings(stateful_step_count=30),
         )

@@ -319,9 +319,7 @@ class TriesModelTests(SynchronousTestCase):
 
     def test_any_interleaving(self) -> None:
         """As the machine plays it."""
-        run_state_machine_as_test(
-            TriesMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-        )
+        run_state_machine_as_test(TriesMachine, settings=settings(stateful_step_count=40))
 
 
 class AccountTests(GuardTestCase):

@@ -217,7 +217,5 @@ class LivingNamesTests(SynchronousTestCase):
         """Whatever people do, and however what they wait for is answered."""
         run_state_machine_as_test(
             NamesMachine,
-            settings=settings(
-                max_examples=150, stateful_step_count=40, deadline=None, database=None
-            ),
+            settings=settings(stateful_step_count=40),
         )

@@ -3,14 +3,12 @@
 import unicodedata
 
 from confusable_homoglyphs.confusables import confusables_data
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
-
-fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
 
 # Letters and digits of many scripts, marks, and what has a meaning elsewhere on a line.
 _TRICKY = (
@@ -118,7 +116,6 @@ class CanonicalTests(SynchronousTestCase):
         """Two marks on each of several letters are fine."""
         self.assertIsNotNone(accepted("q\u0323\u0301x\u0323\u0301"))
 
-    @fuzzed
     @given(_anything)
     def test_spelling_is_its_own_spelling(self, raw: str) -> None:
         """Whatever is sent, it is refused with bad-name or its spelling spells itself."""
@@ -126,7 +123,6 @@ class CanonicalTests(SynchronousTestCase):
         if name is not None:
             self.assertEqual(accepted(name), name)
 
-    @fuzzed
     @given(_anything)
     def test_spelling_is_harmless(self, raw: str) -> None:
         """A spelling is short and NFC, and has nothing but letters, marks, digits and . _ - ."""
@@ -264,14 +260,12 @@ class SkeletonTests(SynchronousTestCase):
         """An accented letter looks the same composed or in two characters."""
         self.assertTrue(self.alike("jose\u0301", "josé"))
 
-    @fuzzed
     @given(_name)
     def test_skeleton_is_its_own_skeleton(self, name: str) -> None:
         """What a name looks like, looks like itself."""
         shape = names.skeleton(name)
         self.assertEqual(names.skeleton(shape), shape)
 
-    @fuzzed
     @given(_name, _name)
     def test_skeleton_is_read_piece_by_piece(self, one: str, other: str) -> None:
         """Names that look alike still do with the same name before or behind them."""
@@ -292,7 +286,6 @@ class NearestTests(SynchronousTestCase):
         for typed, meant in (("bbo", "bob"), ("alcie", "alice"), ("carrol", "carol")):
             self.assertEqual(names.nearest(typed, people), meant)
 
-    @fuzzed
     @given(_typed, _typed)
     def test_only_one_slip_is_forgiven(self, one: str, other: str) -> None:
         """A letter too many, too few or another, or two neighbours swapped; and nothing else."""

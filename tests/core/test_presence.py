@@ -1,6 +1,6 @@
 """What is noted of comings and goings."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,7 +21,6 @@ class WindowTests(SynchronousTestCase):
 
 
 class PresenceTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=200, derandomize=True)
     @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), max_size=6))
     def test_who_is_told_adds_up_to_who_is_there(self, windows: list[list[str]]) -> None:
         """Whoever follows what is told knows who is in the room, at the end of each window."""

@@ -191,9 +191,7 @@ class PresenceModelTests(SynchronousTestCase):
         self.patch(presence, "_CALM", calm)
         run_state_machine_as_test(
             PresenceMachine,
-            settings=settings(
-                max_examples=200, stateful_step_count=30, deadline=None, database=None
-            ),
+            settings=settings(stateful_step_count=30),
         )
 
     def test_small_rooms(self) -> None:

@@ -2,15 +2,13 @@
 
 import unicodedata
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core import text as text_module
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean, decode, unindented, unquoted
-
-fuzzed = settings(deadline=None, max_examples=400, derandomize=True)
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Embeddings, overrides and isolates (UAX #9)."""
@@ -128,7 +126,6 @@ class DecodeTests(SynchronousTestCase):
         self.assertEqual(decode(b"\x0che\x0cllo"), "hello")
         self.assertEqual(decode(b"\x0c"), "")
 
-    @fuzzed
     @given(st.binary())
     def test_any_bytes_are_text_or_refused(self, line: bytes) -> None:
         """No bytes raise anything but bad-encoding."""
@@ -137,7 +134,6 @@ class DecodeTests(SynchronousTestCase):
         except Refusal as refusal:
             self.assertEqual(refusal.code, "bad-encoding")
 
-    @fuzzed
     @given(st.text(st.sampled_from("\x1b\x07[]OP?;0mA\\ (\x7f\x9bé")))
     def test_nothing_of_an_escape_sequence_can_be_said(self, line: str) -> None:
         """Whatever is left of it has no control character, or is refused."""
@@ -147,7 +143,6 @@ class DecodeTests(SynchronousTestCase):
             return
         self.assertFalse(set(said) & set("\x1b\x07\x9b\x7f"))
 
-    @fuzzed
     @given(_typed)
     def test_editing_leaves_no_editing_keys(self, typed: str) -> None:
         """After editing there is no editing key left, and nothing that was not typed."""
@@ -156,7 +151,6 @@ class DecodeTests(SynchronousTestCase):
         self.assertTrue(set(edited) <= set(typed))
         self.assertLessEqual(len(edited), len(typed))
 
-    @fuzzed
     @given(_typed, st.text(st.sampled_from("abé😀"), max_size=5))
     def test_backspaces_take_back_what_was_typed(self, typed: str, mistake: str) -> None:
         """Something typed and erased again is as if it had never been."""
@@ -275,7 +269,6 @@ class CleanTests(SynchronousTestCase):
         """A braille pattern without dots shows nothing."""
         self.assertEqual(clean("\u2800\u2800 \u2800"), "")
 
-    @fuzzed
     @given(_text)
     def test_any_text_is_safe_or_refused(self, text: str) -> None:
         """Whatever is sent, it is refused or has nothing in it that could do harm."""
@@ -287,14 +280,12 @@ class CleanTests(SynchronousTestCase):
         self.assertFalse(set(safe) & set(BIDI + "\u2028\u2029"))
         self.assertEqual(safe, safe.rstrip(" "))
 
-    @fuzzed
     @given(_text)
     def test_only_controls_are_refused(self, text: str) -> None:
         """A text without control characters and half characters is never refused."""
         plain = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
         self.assertIsNotNone(cleaned(plain))
 
-    @fuzzed
     @given(_text)
     def test_safe_text_stays(self, text: str) -> None:
         """Text that was made safe is not changed again."""
@@ -325,7 +316,6 @@ class UnindentedTests(SynchronousTestCase):
         for text in ("", "hi", "\u0301a", "\x1b/a", "/ a", "é "):
             self.assertEqual(unindented(text), text)
 
-    @fuzzed
     @given(_text)
     def test_what_clean_shows_first_is_first(self, text: str) -> None:
         """Nothing is in front of a command that is not in front of it on a screen."""
@@ -365,7 +355,6 @@ class UnquotedTests(SynchronousTestCase):
         for text, bare in (('""hi""', '"hi"'), ('""""', '""'), ('"" hi ""', '" hi "')):
             self.assertEqual(unquoted(text), bare)
 
-    @fuzzed
     @given(st.text(st.characters(exclude_characters='"')))
     def test_quoting_is_undone(self, text: str) -> None:
         """Any text without quotes comes back from between them."""

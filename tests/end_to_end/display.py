@@ -1,5 +1,7 @@
 """A display without a screen, and what a person does at one: look, type, press keys."""
 
+import atexit
+import functools
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from benchmarks.daemon import environment
+from tests.daemon import environment
 
 from .terminal import TIMEOUT, program
 
@@ -41,17 +43,29 @@ class Display:
         except ImportError:
             raise SkipTest("this Python has no tkinter") from None
         read, write = os.pipe()
+        # Servers that choose the number themselves, at the same time, may choose the same.
+        number = f":{1000 + os.getpid() % 50_000}"
         self._processes: list[subprocess.Popen[str]] = [
             subprocess.Popen(
-                ["Xvfb", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp"],
+                [
+                    "Xvfb",
+                    number,
+                    "-displayfd",
+                    str(write),
+                    "-screen",
+                    "0",
+                    size,
+                    "-nolisten",
+                    "tcp",
+                ],
                 pass_fds=(write,),
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
         ]
         os.close(write)
-        with os.fdopen(read) as number:
-            self.name = f":{number.readline().strip()}"
+        with os.fdopen(read) as ready:
+            self.name = f":{ready.readline().strip()}"
         self.environment = environment(DISPLAY=self.name, XDG_CONFIG_HOME=tempfile.mkdtemp())
         self._processes.append(self.start("openbox", output=subprocess.DEVNULL))
         # It gives the focus only to windows that come after it.
@@ -99,6 +113,14 @@ class Display:
 
     def clipboard(self) -> str:
         return self.run("xclip", "-selection", "clipboard", "-out")
+
+
+@functools.cache
+def shared_display() -> Display:
+    """A display for all tests; it ends with the process."""
+    display = Display()
+    atexit.register(display.close)
+    return display
 
 
 class Window:

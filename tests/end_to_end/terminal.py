@@ -1,6 +1,7 @@
 """Real programs under a pseudo-terminal, as people use them, and bare sockets."""
 
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pexpect
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.daemon import Daemon, environment
+from tests.daemon import Daemon, ForkedDaemon, environment
 
 TIMEOUT = 20
 
@@ -37,6 +38,7 @@ class Terminal:
             echo=True,
         )
         self.child.delaybeforesend = None
+        self.child.ptyproc.delayafterclose = 0  # type: ignore[attr-defined]
 
     def see(self, expected: str) -> str:
         """Wait until this is on the screen; gives back what came before it."""
@@ -60,7 +62,9 @@ class Terminal:
         return str(self.child.before)
 
     def close(self) -> None:
-        self.child.close(force=True)
+        self.child.kill(signal.SIGKILL)
+        self.child.wait()
+        self.child.close()
 
 
 class Peer:
@@ -123,10 +127,11 @@ def pipe(port: int, script: str, *, command: tuple[str, ...] = ("nc", "-N")) -> 
 class DaemonTestCase(SynchronousTestCase):
     """A daemon of its own for each test."""
 
+    launch: type[Daemon] = ForkedDaemon
     options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
-        self.daemon = Daemon(*self.options)
+        self.daemon = self.launch(*self.options)
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
-from benchmarks.faults.eio import check_strace, fail
+from tests.daemon import Daemon, ForkedDaemon, run_twistd
+from tests.strace import check_strace, fail
 
 from .terminal import TIMEOUT, Peer, pipe
 
@@ -46,7 +46,7 @@ class DatabaseTestCase(SynchronousTestCase):
 
     def make(self) -> None:
         """One that was used, and closed cleanly."""
-        with Daemon(directory=self.directory) as daemon:
+        with ForkedDaemon(directory=self.directory) as daemon:
             pipe(daemon.port, "\nhello\n")
             daemon.stop()
 
@@ -66,18 +66,10 @@ class DatabaseTestCase(SynchronousTestCase):
 class StartTest(DatabaseTestCase):
     def refuse(self, under: Sequence[str] = ()) -> str:
         """Why the daemon does not start: one line."""
-        done = subprocess.run(
-            [*under, *twistd("--port", "0")],
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertNotIn("Traceback", done.stdout)
-        (said,) = [line for line in done.stdout.splitlines() if "twistd chat: " in line]
+        code, output = run_twistd("--port", "0", directory=self.directory, under=under)
+        self.assertEqual(code, 1, output)
+        self.assertNotIn("Traceback", output)
+        (said,) = [line for line in output.splitlines() if "twistd chat: " in line]
         return said.partition("twistd chat: cannot use the database sqlite:///chat.db: ")[2]
 
     def test_damaged(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import Daemon
+from tests.daemon import ForkedDaemon
 
 from .terminal import Peer, Terminal, pipe
 
@@ -18,7 +18,7 @@ class StrangersTest(SynchronousTestCase):
     options: ClassVar[tuple[str, ...]] = ()
 
     def serve(self, *options: str) -> None:
-        self.daemon = Daemon("--shared-networks", "", *options, trusted="")
+        self.daemon = ForkedDaemon("--shared-networks", "", *options, trusted="")
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
+from tests.daemon import Daemon, ForkedDaemon, run_twistd, twistd
 
 from .terminal import TIMEOUT, DaemonTestCase, Peer, pipe
 
 
 class EndTest(DaemonTestCase):
+    launch = Daemon
+
     def end(self, with_signal: signal.Signals) -> None:
         alice, bob = self.guest("alice"), self.guest("bob")
         bob.send("".join(f"line {n}\n" for n in range(200)))
@@ -58,19 +60,11 @@ class RefusalTest(SynchronousTestCase):
         self.directory = Path(tempfile.mkdtemp(prefix="chat-"))
 
     def refuse(self, *options: str) -> str:
-        done = subprocess.run(
-            twistd(*options),
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertNotIn("Traceback", done.stdout)
-        said = [line for line in done.stdout.splitlines() if "twistd chat: " in line]
-        self.assertEqual(len(said), 1, done.stdout)
+        code, output = run_twistd(*options, directory=self.directory)
+        self.assertEqual(code, 1, output)
+        self.assertNotIn("Traceback", output)
+        said = [line for line in output.splitlines() if "twistd chat: " in line]
+        self.assertEqual(len(said), 1, output)
         return said[0].partition("twistd chat: ")[2]
 
     def test_busy_port(self) -> None:
@@ -126,7 +120,7 @@ class RefusalTest(SynchronousTestCase):
 
     def test_newer_database(self) -> None:
         """A database that a newer version made."""
-        with Daemon(directory=self.directory):
+        with ForkedDaemon(directory=self.directory):
             pass
         with sqlite3.connect(self.directory / "chat.db") as database:
             database.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -147,7 +141,7 @@ class RefusalTest(SynchronousTestCase):
 
     def test_database_without_a_lobby(self) -> None:
         """No process stays that nobody can talk to."""
-        with Daemon(directory=self.directory):
+        with ForkedDaemon(directory=self.directory):
             pass
         with sqlite3.connect(self.directory / "chat.db") as database:
             database.execute("DELETE FROM rooms")
@@ -167,7 +161,7 @@ class RefusalTest(SynchronousTestCase):
 
     def test_database_in_use(self) -> None:
         """A database that another daemon has open."""
-        with Daemon(directory=self.directory):
+        with ForkedDaemon(directory=self.directory):
             self.assertIn("another process has it open", self.refuse("--port", "0"))
 
     def test_motd_unreadable(self) -> None:
@@ -181,7 +175,7 @@ class OptionsTest(SynchronousTestCase):
         directory = Path(tempfile.mkdtemp(prefix="chat-"))
         (directory / "motd").write_text("Be kind.\n")
         path = directory / "chat.sock"
-        daemon = Daemon(
+        daemon = ForkedDaemon(
             "--port", f"unix:{path}", "--name", "the lab", "--motd", "motd", directory=directory
         )
         self.addCleanup(daemon.kill)
@@ -198,13 +192,13 @@ class OptionsTest(SynchronousTestCase):
     def test_old_messages_are_deleted(self) -> None:
         """--history-days deletes what is older, and the numbering goes on."""
         directory = Path(tempfile.mkdtemp(prefix="chat-"))
-        with Daemon(directory=directory) as daemon:
+        with ForkedDaemon(directory=directory) as daemon:
             pipe(daemon.port, "\nold\nnot so old\n")
             daemon.stop()
         with sqlite3.connect(directory / "chat.db") as database:
             database.execute("UPDATE messages SET time = time - 3 * 24 * 3600 * 1000 WHERE seq = 1")
         database.close()
-        with Daemon("--history-days", "2", directory=directory) as daemon:
+        with ForkedDaemon("--history-days", "2", directory=directory) as daemon:
             lines = pipe(daemon.port, "/json on\n/guest alice\nnew\n").splitlines()
             events = [json.loads(line) for line in lines if line.startswith("{")]
             messages = [event for event in events if event["event"] == "message"]

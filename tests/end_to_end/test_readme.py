@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from .terminal import TIMEOUT, DaemonTestCase
-from .test_install import ROOT
 
+ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 README = "\n".join(_BLOCK.findall((ROOT / "README.md").read_text("utf-8"))).split("\n")
 

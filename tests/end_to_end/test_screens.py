@@ -46,6 +46,10 @@ _QUOTED_FIELDS = (
 """What is refused with a sentence about what was typed."""
 
 
+_FED = re.compile(r"[ -~]+|[^ -~]")
+"""What is fed to it at a time: pyte skips the rest of that after a joiner."""
+
+
 class Screen:
     """A terminal of so many columns."""
 
@@ -56,8 +60,8 @@ class Screen:
     def show(self, line: str) -> str:
         """What it shows of a line, over as many rows as it takes."""
         self._screen.reset()
-        for character in f"{line}\r\n":  # one by one, as pyte skips the rest after a joiner
-            self._stream.feed(character)
+        for part in _FED.findall(f"{line}\r\n"):
+            self._stream.feed(part)
         return "".join(
             self._screen.buffer[row][column].data
             for row in range(self._screen.cursor.y)

@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import Daemon, twistd
 from tests.certificates import certificate_pem, key_pem, make_key, pem
+from tests.daemon import Daemon, ForkedDaemon, twistd
 
 from .terminal import TIMEOUT, DaemonTestCase, Peer, Terminal, program
 
@@ -285,7 +285,7 @@ class StartTest(DaemonTestCase):
 
     def test_beyond_loopback(self) -> None:
         """One line for each port."""
-        with Daemon("--port", "tcp:0:interface=0.0.0.0", "--port", "tcp6:0") as daemon:
+        with ForkedDaemon("--port", "tcp:0:interface=0.0.0.0", "--port", "tcp6:0") as daemon:
             log = "".join(daemon.log)
         for host in r"0\.0\.0\.0", "::":
             self.assertRegex(

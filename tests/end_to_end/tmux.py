@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.daemon import environment
+from tests.daemon import environment
 
 from .terminal import TIMEOUT, program
 

@@ -1,6 +1,6 @@
 """The table of commands, and how a word finds its row."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,8 +16,6 @@ from twisted_chat.protocol.commands import (
     is_ours,
     requested,
 )
-
-fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
 
 # Each command: its synopsis, its other words, and the fields of a request; one that may be left out
 # has a question mark.
@@ -224,7 +222,6 @@ class RequestedTests(SynchronousTestCase):
             self.assertEqual(refusal.code, "unknown-command")
             self.assertIn(way, refusal.text)
 
-    @fuzzed
     @given(st.text())
     def test_any_word(self, word: str) -> None:
         """No word raises anything but the refusal, which can be shown."""

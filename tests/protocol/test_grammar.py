@@ -1,6 +1,6 @@
 """The grammar of typed lines."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,8 +17,6 @@ from twisted_chat.protocol.grammar import (
     parse,
     request,
 )
-
-fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
 
 class ParseTests(SynchronousTestCase):
@@ -145,13 +143,11 @@ class ParseTests(SynchronousTestCase):
         for line in ('"a" and "b"', '"', '"half', 'say "hi"'):
             self.assertEqual(parse(line), Speech(line))
 
-    @fuzzed
     @given(st.text())
     def test_any_line_can_be_said(self, line: str) -> None:
         """Whatever begins with a slash is said, as it is, behind one more slash."""
         self.assertEqual(parse(f"//{line}"), Speech(f"/{line}".rstrip(" \t")))
 
-    @fuzzed
     @given(st.text(), st.sampled_from(["", "/", "!", "//", " ", '"']))
     def test_any_line_is_one_or_the_other(self, line: str, start: str) -> None:
         """No line raises anything; a command's word is in lower case and without spaces."""
@@ -312,19 +308,16 @@ class RequestTests(SynchronousTestCase):
         ):
             self.assertIn("usage: /", self.refused(line))
 
-    @fuzzed
     @given(_plain_word, _plain_word)
     def test_any_words_come_back(self, one: str, other: str) -> None:
         """Words without spaces or quotes are the values."""
         self.check(f"/login {one} {other}", "login", name=one, password=other)
 
-    @fuzzed
     @given(_quotable, _quotable)
     def test_any_quoted_words_come_back(self, one: str, other: str) -> None:
         """So is anything without a quote in it that stands in quotes."""
         self.check(f'/login "{one}" "{other}"', "login", name=one, password=other)
 
-    @fuzzed
     @given(
         st.sampled_from([word for each in COMMANDS if each.in_text for word in each.words]),
         st.text(st.sampled_from('ab" \t\x1c\u00a0é5=@:~-')),
@@ -506,7 +499,6 @@ class SecretTests(SynchronousTestCase):
             self.assertTrue(is_secret(line))
         self.assertFalse(is_slip("\ufdfa" * 1365))
 
-    @fuzzed
     @given(st.text(), st.sampled_from(["", "/", "x/login ", "login ", "! ", '"', "\u2060"]))
     def test_slips_are_secret(self, line: str, start: str) -> None:
         """No line raises anything, and what is a slip is secret."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, get_args
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,8 +36,6 @@ from twisted_chat.protocol.jsonlines import (
     objects,
     safe,
 )
-
-fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
@@ -130,7 +128,6 @@ def line(**fields: object) -> bytes:
 class RequestTests(SynchronousTestCase):
     """Requests to lines and back."""
 
-    @fuzzed
     @given(_requests())
     def test_round_trip(self, request: Request) -> None:
         """What one end encodes the other decodes, whatever is in it."""
@@ -139,7 +136,6 @@ class RequestTests(SynchronousTestCase):
         self.assertTrue(is_request(encoded))
         self.assertEqual(decode_request(encoded[:-1]), request)
 
-    @fuzzed
     @given(_both())
     def test_same_as_typed(self, both: tuple[str, Request]) -> None:
         """A typed line and an object give the same request."""
@@ -340,13 +336,11 @@ class RequestTests(SynchronousTestCase):
         places.popitem()
         decode_request(line(do="since", places=places))
 
-    @fuzzed
     @given(st.binary(max_size=100), st.sampled_from([b"", b"{", b'{"do":', b'{"do":"bc",']))
     def test_anything_is_decoded_or_refused(self, data: bytes, start: bytes) -> None:
         """No line raises anything but the refusal, whose text can be shown."""
         self.decode(start + data)
 
-    @fuzzed
     @given(
         st.dictionaries(
             st.sampled_from(["do", "label", "name", "message", "places", "count"]) | _short,
@@ -474,7 +468,6 @@ class EventTests(SynchronousTestCase):
         """Each event that a session can be told has an object."""
         self.assertEqual(set(_events), set(get_args(e.Event)))
 
-    @fuzzed
     @given(st.one_of(*_events.values()))
     def test_round_trip(self, event: e.Event) -> None:
         """What the server encodes the client decodes, with every field of the table in it and no
@@ -560,7 +553,6 @@ class EventTests(SynchronousTestCase):
         ):
             self.assertEqual(decode_event(json.dumps(fields).encode()), fields)
 
-    @fuzzed
     @given(st.binary())
     @example(b'"event":"x"}')
     def test_anything(self, line: bytes) -> None:

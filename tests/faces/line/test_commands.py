@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +13,6 @@ from twisted_chat.core.events import HelpEntry
 from twisted_chat.faces.line.commands import COMMANDS, Command, find
 from twisted_chat.protocol import grammar
 
-fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
 _plain_word = st.text(
     st.characters(categories=["L", "N", "P", "S"], exclude_characters='"'), min_size=1
 )
@@ -229,7 +228,6 @@ class FindTests(SynchronousTestCase):
         for typed in ("/\x1b[A", "/\x00", "/who\x07", "/\u202ejoin", "/\x9bm"):
             self.assertTrue(self.refused(typed).isprintable(), ascii(typed))
 
-    @fuzzed
     @given(st.text(st.characters(exclude_categories=["Cs"])).map(lambda word: word.lstrip("/")))
     def test_any_word_is_found_or_refused(self, word: str) -> None:
         """No word behind a slash raises anything but the two refusals, and both can be shown."""
@@ -298,19 +296,16 @@ class ArgumentTests(SynchronousTestCase):
         self.assertEqual(arguments("/history 5 @bob"), ["5", "@bob"])
         self.assertEqual(arguments("/users tea"), ["tea"])
 
-    @fuzzed
     @given(_plain_word, _plain_word)
     def test_any_words_come_back(self, one: str, other: str) -> None:
         """Words without spaces or quotes are the arguments."""
         self.assertEqual(arguments(f"/login {one} {other}"), [one, other])
 
-    @fuzzed
     @given(_quotable, _quotable)
     def test_any_quoted_words_come_back(self, one: str, other: str) -> None:
         """So is anything without a quote in it that stands in quotes."""
         self.assertEqual(arguments(f'/login "{one}" "{other}"'), [one, other])
 
-    @fuzzed
     @given(st.sampled_from(COMMANDS), st.text(st.sampled_from('ab" \t\x1c\u00a0é')))
     def test_anything_is_split_or_refused(self, command: Command, rest: str) -> None:
         """Nothing behind a command raises anything but bad-arguments."""

@@ -1,6 +1,6 @@
 """The telnet filter, on every kind of input cut up in every way."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +18,6 @@ IAC, DONT, DO, WONT, WILL, SB, SE = b"\xff", b"\xfe", b"\xfd", b"\xfc", b"\xfb",
 EL, EC, AYT, IP, NOP = b"\xf8", b"\xf7", b"\xf6", b"\xf4", b"\xf1"
 BINARY, ECHO, TIMING_MARK = b"\x00", b"\x01", b"\x06"
 
-fuzzed = settings(deadline=None, max_examples=300, derandomize=True)
 _COMMANDS = (DO, DONT, WILL, WONT, SB, SE, EL, EC, AYT, IP, NOP, BINARY, ECHO, TIMING_MARK)
 _BYTES = (b"\r", b"\n", b"\x00", b"\x04", b"a", b"\xc3\xa9")
 _piece = st.one_of(
@@ -106,7 +105,6 @@ class PlainTests(SynchronousTestCase):
         """IAC IAC is the data byte 255."""
         self.assertEqual(receive(b"a" + IAC + IAC + b"b\n"), Received(b"a\xffb\n"))
 
-    @fuzzed
     @given(st.binary().map(lambda data: data.replace(IAC, b"")))
     def test_nothing_is_answered_to_who_speaks_no_telnet(self, data: bytes) -> None:
         """Without an IAC from the peer there is no reply, no interrupt and no IAC."""
@@ -364,13 +362,11 @@ class SplitTests(SynchronousTestCase):
         for data in LINES:
             self.check(data)
 
-    @fuzzed
     @given(_hostile)
     def test_hostile_inputs(self, data: bytes) -> None:
         """So does anything else that is full of IACs."""
         self.check(data)
 
-    @fuzzed
     @given(_hostile)
     def test_hostile_inputs_at_a_small_cap(self, data: bytes) -> None:
         """Whether a peer is cut off does not depend on how its bytes are cut up."""
@@ -380,13 +376,11 @@ class SplitTests(SynchronousTestCase):
         finally:
             cap.restore()
 
-    @fuzzed
     @given(st.lists(st.one_of(_hostile, st.binary(max_size=8)), max_size=8))
     def test_no_input_raises_anything_but_abuse(self, chunks: list[bytes]) -> None:
         """No chunks, however malformed, raise anything but TelnetAbuse."""
         outcome(*chunks)
 
-    @fuzzed
     @given(_hostile)
     def test_no_more_iacs_than_the_peer_sent(self, data: bytes) -> None:
         """Each command in the replies, and each 255 in the data, was provoked by an IAC."""

@@ -7,7 +7,7 @@ import unicodedata
 from datetime import datetime, timezone
 from typing import Any, get_args
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,8 +17,6 @@ from twisted_chat.core.model import DirectMessage, Message
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import wire
 from twisted_chat.faces.line.wire import JsonFormat, TextFormat
-
-fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
@@ -335,7 +333,6 @@ class TextFormatTests(InUTC):
         self.assertNotEqual(text.encode(two), first)
         self.assertEqual(text.encode(one), first)
 
-    @fuzzed
     @given(_safe())
     def test_no_text_makes_a_line_of_its_own(self, text: str) -> None:
         """Whatever the core lets through, an event has its lines and no control character."""
@@ -586,7 +583,6 @@ class JsonFormatTests(InUTC):
         self.use("XXX-05:30")
         self.check(e.Notice(NOW, "hm"), {"event": "notice", "text": "hm"})
 
-    @fuzzed
     @given(st.integers(0, 7_258_118_399_999))  # to the end of the year 2199
     def test_time_is_exact_to_the_millisecond(self, now: int) -> None:
         """Every time comes back as it was, with three digits behind the second and a Z."""
@@ -609,7 +605,6 @@ class JsonFormatTests(InUTC):
         self.assertNotEqual(form.encode(two), first)
         self.assertEqual(form.encode(one), first)
 
-    @fuzzed
     @given(_safe())
     def test_no_text_makes_a_line_of_its_own(self, text: str) -> None:
         """Whatever the core lets through comes back whole, in lines with no control character."""
@@ -620,7 +615,6 @@ class JsonFormatTests(InUTC):
         message, *_, bye = map(json.loads, lines)
         self.assertEqual((message["text"], bye["text"]), (text, text))
 
-    @fuzzed
     @given(st.text(st.one_of(st.sampled_from('\x00\n\r\x1b"\\{}'), st.characters(codec="utf-8"))))
     def test_line_ends_and_escapes_are_written_as_escapes(self, text: str) -> None:
         """Even what the core would refuse cannot end a line or begin an escape sequence."""

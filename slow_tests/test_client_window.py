@@ -9,19 +9,16 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.daemon import environment
-
-from .display import Display, Window
-from .terminal import TIMEOUT, DaemonTestCase, pipe
+from tests.daemon import environment
+from tests.end_to_end.display import Window, shared_display
+from tests.end_to_end.terminal import TIMEOUT, DaemonTestCase, pipe
 
 
 class WindowTestCase(DaemonTestCase):
-    """A daemon and a display for each test."""
+    """A daemon for each test, and a display."""
 
     def setUp(self) -> None:
-        display = Display()
-        self.addCleanup(display.close)
-        self.display = display
+        self.display = shared_display()
         super().setUp()
 
     def window(self, *options: str) -> Window:

@@ -1,17 +1,48 @@
 """A daemon in a process of its own, on a port and a database of its own."""
 
+import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
+
+from sqlalchemy import create_engine
+
+from twisted_chat.store.migrate import upgrade
+
+from . import forks
+from .forks import Forked
 
 _STARTED = re.compile(r"ready on port (\d+)")
+
+
+class _Process(Protocol):
+    """What is asked of a C{subprocess.Popen}, or of what stands in for one.
+
+    @ivar stdout: the lines that it writes.
+    """
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdout(self) -> Iterable[str] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 class Daemon:
@@ -41,7 +72,7 @@ class Daemon:
         self.log: list[str] = []
         self._logged = threading.Condition()
         self._options = ("--trusted-networks", trusted, *options)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: _Process | None = None
 
     def __enter__(self) -> "Daemon":
         self.start()
@@ -70,20 +101,16 @@ class Daemon:
         @raise RuntimeError: if it ends instead.
         """
         port = f"tcp:{self.port}:interface={self.host}:backlog=4096"
-        self._process = subprocess.Popen(
-            [*self.under, *twistd("--port", port, "--password-cost", "4", *self._options)],
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
+        self._process = self._run(twistd("--port", port, "--password-cost", "4", *self._options))
         listening = threading.Event()
         reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
         reader.start()
         listening.wait(30)
         if not self.port or self._process.poll() is not None:
             raise RuntimeError("the daemon did not start:\n" + "".join(self.log))
+
+    def _run(self, command: Sequence[str]) -> _Process:
+        return _spawn([*self.under, *command], self.directory)
 
     def kill(self) -> None:
         """C{kill -9}."""
@@ -114,7 +141,7 @@ class Daemon:
             ):
                 raise RuntimeError(f"{words!r} is not in the log:\n" + "".join(self.log[since:]))
 
-    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+    def _read(self, process: _Process, listening: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             with self._logged:
@@ -125,6 +152,66 @@ class Daemon:
                 self.port = int(match[1])
                 listening.set()
         listening.set()
+
+
+class ForkedDaemon(Daemon):
+    """A daemon that is forked, and begins with a copy of a new database."""
+
+    def _run(self, command: Sequence[str]) -> _Process:
+        database = self.directory / "chat.db"
+        if not database.exists():
+            shutil.copy(_new_database(), database)
+        return _ForkedTwistd(command, self.directory)
+
+
+def run_twistd(*options: str, directory: Path, under: Sequence[str] = ()) -> tuple[int, str]:
+    """Run a daemon that is to end by itself; gives back its exit code and all its output.
+
+    @param under: as in L{Daemon}.
+    """
+    command = twistd(*options)
+    process = _spawn([*under, *command], directory) if under else _ForkedTwistd(command, directory)
+    assert process.stdout is not None
+    end = threading.Timer(30, process.kill)
+    end.start()
+    output = "".join(process.stdout)
+    end.cancel()
+    return process.wait(30), output
+
+
+def _spawn(command: Sequence[str], directory: Path) -> _Process:
+    return subprocess.Popen(
+        command,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+class _ForkedTwistd(Forked):
+    """What L{_spawn} gives back, forked."""
+
+    def __init__(self, command: Sequence[str], directory: Path) -> None:
+        read, write = os.pipe()
+        with open(os.devnull) as nothing:
+            streams = (nothing.fileno(), write, write)
+            super().__init__(forks.twistd, command, cwd=directory, env=os.environ, streams=streams)
+        os.close(write)
+        self.stdout = os.fdopen(read, errors="replace")
+
+
+@functools.cache
+def _new_database() -> Path:
+    """The file of a database that is migrated, and has nothing in it."""
+    path = Path(tempfile.mkdtemp(prefix="chat-")) / "chat.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        upgrade(connection)
+    engine.dispose()
+    path.chmod(0o600)
+    return path
 
 
 def twistd(*options: str) -> Sequence[str]:
