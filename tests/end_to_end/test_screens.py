@@ -127,7 +127,7 @@ class ScreenTests(DaemonTestCase):
         to readers of text and of JSON, live and from the log."""
         bob, carol, mallory = self.guest("bob"), self.json_guest("carol"), self.guest("mallory")
         bob.see("mallory joined\n")
-        carol.see('"name":"mallory","room":"lobby"}\n')
+        carol.see('"name":"mallory","account":false,"room":"lobby"}\n')
         for nasty in NAUGHTY:
             mallory.send(f"{nasty}\n/bc {nasty}\n/me {nasty}\n/topic {nasty}\n")
             mallory.send(f"/dm bob {nasty}\n/dm carol {nasty}\nPM\n{nasty}\n")
