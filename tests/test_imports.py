@@ -70,11 +70,16 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (core, "twisted_chat.store")
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
-        return (core, protocol, face, "twisted_chat.faces.admission", "twisted_chat.faces.outbox")
+        shared = ("admission", "face", "format", "intake", "outbox")
+        chassis = (f"twisted_chat.faces.{each}" for each in shared)
+        return (core, protocol, "twisted_chat.transport", face, *chassis)
     if _is_in(module, ("twisted_chat.client",)):
-        return (core, protocol, "twisted_chat.__version__", "twisted_chat.client")
+        ends = "twisted_chat.transport"
+        return (core, protocol, ends, "twisted_chat.__version__", "twisted_chat.client")
+    if module == "twisted_chat.transport":
+        return (protocol,)
     if module == "twisted_chat.tls":
-        return (core, protocol)
+        return (core, protocol, "twisted_chat.transport")
     if module == "twisted_chat.tap":
         return (
             core,

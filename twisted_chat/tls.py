@@ -41,6 +41,7 @@ from zope.interface import implementer
 
 from twisted_chat.protocol import strangers
 from twisted_chat.protocol.grammar import MAX_LINE
+from twisted_chat.transport import LastWord
 
 HANDSHAKE = 10.0
 """Seconds that a handshake may take."""
@@ -48,9 +49,6 @@ HANDSHAKE = 10.0
 SILENCE = 5.0
 """Seconds until somebody who says nothing is told that the port speaks TLS. A TLS client speaks at
 once; this leaves time to send its first packet again, twice (RFC 6298)."""
-
-_PASSED_OVER = 64 * 1024
-"""Bytes that are read from somebody who has been turned away."""
 
 _LOOK_EVERY = 0.5
 """Seconds in which the files are looked at once at most."""
@@ -304,25 +302,25 @@ def _state(path: Path) -> object:
 
 
 class _Door(BufferingTLSTransport):
-    """Tells what is not TLS apart before OpenSSL gets it, and answers in plain text."""
+    """Recognises what is not TLS before OpenSSL gets it, and answers in plain text."""
 
     transport: Any
     _first = b""
     _is_tls = False
+    _clock: IReactorTime
     _silence: IDelayedCall | None = None
-    _passed_over: int | None = None
+    _last_word: LastWord | None = None
 
     def await_hello(self, clock: IReactorTime) -> None:
         """Give the peer time to begin a handshake."""
+        self._clock = clock
         self._silence = clock.callLater(SILENCE, self._turn_away)
 
     def dataReceived(self, bytes: bytes) -> None:
         if self._is_tls:
             super().dataReceived(bytes)
-        elif self._passed_over is not None:
-            self._passed_over += len(bytes)
-            if self._passed_over > _PASSED_OVER:
-                self.transport.pauseProducing()
+        elif self._last_word is not None:
+            self._last_word.ignore(bytes)
         else:
             self._first += bytes
             if self._first.startswith(strangers.HANDSHAKE):
@@ -335,15 +333,15 @@ class _Door(BufferingTLSTransport):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
+        if self._last_word is not None:
+            self._last_word.connection_lost()
         super().connectionLost(reason)
 
     def _turn_away(self) -> None:
-        """Say what this port is. What the peer sends is read, or the kernel resets the connection
-        and the answer is lost; the deadline of the handshake ends it."""
+        """Say that this port speaks TLS, and end the connection."""
         self._stop_waiting()
-        self._passed_over = 0
-        self.transport.write(strangers.plain_answer(self._first))
-        self.transport.loseWriteConnection()
+        self._last_word = LastWord(self.transport, self._clock)
+        self._last_word.say(strangers.plain_answer(self._first))
 
     def _stop_waiting(self) -> None:
         if self._silence is not None and self._silence.active():

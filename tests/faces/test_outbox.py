@@ -1,9 +1,13 @@
 """Bounded, batched, eager writing."""
 
 import socket
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
@@ -17,17 +21,21 @@ from twisted.internet.interfaces import (
     IPullProducer,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
+    ISystemHandle,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import alsoProvides
 
 from tests.certificates import pem
 from tests.support import NOW, now
 from twisted_chat.core.events import Event, Notice, Skipped
-from twisted_chat.faces.outbox import Outbox, OutboxLimits
+from twisted_chat.faces.format import LineFormat
+from twisted_chat.faces.outbox import Outbox, OutboxLimits, fan_out
 from twisted_chat.tls import Certificates, TlsEndpoint
 
 reactor: Any = _reactor
@@ -39,7 +47,7 @@ _STUCK_AFTER = 60
 _SMALL_BUFFER = 16 * 1024
 
 
-class Lines:
+class Lines(LineFormat):
     """A format of one line an event."""
 
     def encode(self, events: tuple[Event, ...], /) -> bytes:
@@ -252,6 +260,184 @@ class OutboxTests(SynchronousTestCase):
         self.assertLessEqual(len(kept), _LIMIT)
         self.assertEqual(kept + b"\n", b"".join(_numbered(1000))[: len(kept) + 1])
         self.assertEqual(told, b"%d skipped" % (1000 - kept.count(b"\n") - 1))
+
+
+class Frames:
+    """A format of frames: kind, length, payload. Any byte of one may be a newline."""
+
+    event, other = b"e", b"\n"
+
+    def encode(self, events: tuple[Event, ...], /) -> bytes:
+        return b"".join(frame(_line(event)) for event in events)
+
+    def cut(self, data: bytes, sent: int, room: int, /) -> int:
+        ends = _ends(data)
+        must = next(end for end in ends if end > sent)
+        return max(must, *(end for end in ends if end <= sent + room), 0)
+
+    def count(self, data: bytes, /) -> int:
+        return sum(data[start : start + 1] == self.event for start in [0, *_ends(data)[:-1]])
+
+
+def frame(payload: bytes, kind: bytes = Frames.event) -> bytes:
+    return kind + struct.pack(">H", len(payload)) + payload
+
+
+def _ends(data: bytes) -> Sequence[int]:
+    """Where each frame ends."""
+    at, ends = 0, []
+    while at < len(data):
+        (size,) = struct.unpack_from(">H", data, at + 1)
+        at += 3 + size
+        ends.append(at)
+    assert at == len(data)
+    return ends
+
+
+def _payloads(data: bytes) -> Iterator[bytes]:
+    """The payload of each frame."""
+    start = 0
+    for end in _ends(data):
+        yield data[start + 3 : end]
+        start = end
+
+
+class ShortSocket:
+    """A socket of which each write takes so many bytes, and in the end all.
+
+    @ivar taken: what was written straight.
+    """
+
+    def __init__(self, takes: Sequence[int]) -> None:
+        self.taken = b""
+        self._takes = list(takes)
+        self._near, self._far = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._near.fileno()
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+
+    def send(self, data: bytes) -> int:
+        size = min(self._takes.pop(0), len(data)) if self._takes else len(data)
+        if not size and data:
+            raise BlockingIOError
+        self.taken += data[:size]
+        return size
+
+
+class ShortTransport(FakeTransport):
+    """A transport with such a socket."""
+
+    def __init__(self, takes: Sequence[int]) -> None:
+        super().__init__()
+        self.socket = ShortSocket(takes)
+        alsoProvides(self, ITCPTransport, ISystemHandle)
+
+    def getHandle(self) -> ShortSocket:
+        return self.socket
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.socket.taken += data
+
+
+class UnitTests(SynchronousTestCase):
+    """Units are cut and counted as the format says, wherever the kernel stops taking."""
+
+    def connect(self, takes: Sequence[int], limit: int) -> None:
+        self.transport = ShortTransport(takes)
+        self.addCleanup(self.transport.socket.close)
+        limits = OutboxLimits(Clock(), now, limit=limit, stuck_after=_STUCK_AFTER)
+        self.outbox = Outbox(self.transport, Frames(), limits)
+
+    def read(self) -> list[bytes]:
+        """The payloads that the peer has in the end."""
+        self.transport.drain()
+        return list(_payloads(self.transport.socket.taken))
+
+    def test_short_write_at_every_byte(self) -> None:
+        """Whole frames that fit behind it are kept, the others counted, though a newline is in
+        every header and in every payload."""
+        texts = ["\n" * 9 + str(number) for number in range(10)]
+        size = len(frame(b"\n" * 9 + b"0\n"))
+        for sent in range(10 * size):
+            self.connect([sent], 64 + 3 * size)
+            self.outbox.send(tuple(Notice(NOW, text) for text in texts))
+            whole = min(10, max(sent // size + 1, (sent + 3 * size) // size))
+            told = [] if whole == 10 else [b"%d skipped\n" % (10 - whole)]
+            lines = [f"{text}\n".encode() for text in texts]
+            self.assertEqual(self.read(), [*lines[:whole], *told], sent)
+
+    def test_only_events_are_counted(self) -> None:
+        """What the format sends besides, such as a ping, is left out and is not missed."""
+        self.connect([0], 100)
+        self.outbox.write(frame(b"x" * 90))
+        self.outbox.write(frame(b"ping", Frames.other))
+        self.outbox.write(frame(b"y" * 90) + frame(b"ping", Frames.other))
+        self.outbox.write(frame(b"ping", Frames.other))
+        self.assertEqual(self.read(), [b"x" * 90, b"1 skipped\n"])
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.lists(st.text("\n\0ae", max_size=40), min_size=1, max_size=5),
+                st.none(),  # the transport writes
+            ),
+            max_size=20,
+        ),
+        st.lists(st.integers(0, 60), max_size=20),
+        st.integers(0, 400),
+        st.booleans(),
+    )
+    def test_any_short_writes(
+        self, steps: list[list[str] | None], takes: list[int], limit: int, fanned: bool
+    ) -> None:
+        """Each event is read whole and in order, or is counted as skipped in its place."""
+        self.connect(takes, limit)
+        sent: list[bytes] = []
+        for texts in steps:
+            if texts is None:
+                self.transport.flush()
+                continue
+            events = tuple(Notice(NOW, text) for text in texts)
+            sent += (_line(event) for event in events)
+            if fanned:
+                fan_out([self.outbox], events)
+            else:
+                self.outbox.send(events)
+        for payload in self.read():
+            if payload.endswith(b" skipped\n"):
+                del sent[: int(payload.split()[0])]
+            else:
+                self.assertEqual(payload, sent.pop(0))
+        self.assertEqual(sent, [])
+
+
+class FanOutTests(SynchronousTestCase):
+    """One tuple of events to many outboxes."""
+
+    def test_an_outbox_of_another_kind(self) -> None:
+        """One that knows nothing of bytes and sockets is sent the events, in its turn."""
+
+        class Own:
+            def __init__(self) -> None:
+                self.sent: list[tuple[Event, ...]] = []
+
+            def send(self, events: tuple[Event, ...], /) -> bool:
+                self.sent.append(events)
+                return True
+
+        own, left_out = Own(), Own()
+        transport = FakeTransport()
+        limits = OutboxLimits(Clock(), now, limit=_LIMIT, stuck_after=_STUCK_AFTER)
+        outbox = Outbox(transport, Lines(), limits)
+        events = (Notice(NOW, "hello"),)
+        fan_out([own, left_out, outbox], events, [left_out])
+        self.assertEqual((own.sent, left_out.sent), ([events], []))
+        self.assertEqual(transport.waiting, b"hello\n")
 
 
 class Writer(Protocol):

@@ -1,19 +1,18 @@
 """Connects to a server, and again whenever the connection was lost."""
 
 import random
-import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from twisted_chat.protocol.alive import MISSED, tcp_options
+from twisted_chat.protocol.alive import MISSED
+from twisted_chat.transport import keep_alive
 
 from . import lines
 from .where import BadWhere, Where, bad_certificate, why
@@ -269,7 +268,7 @@ class _Link(LineReceiver):
         self.said = False
 
     def connectionMade(self) -> None:
-        _keep_alive(self.transport)
+        keep_alive(self.transport)
         self._connector.made(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -291,15 +290,3 @@ class _Link(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(reason.value)
-
-
-def _keep_alive(transport: Any) -> None:
-    """Have the system find out about a server that vanished without a word."""
-    if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
-        return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    while isinstance(transport, Protocol):  # TLS lies over the transport with the socket
-        transport = transport.transport
-    for option, value in tcp_options():
-        transport.getHandle().setsockopt(socket.IPPROTO_TCP, option, value)

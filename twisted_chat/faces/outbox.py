@@ -7,7 +7,7 @@ import sys
 import termios
 from collections import deque
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -19,14 +19,16 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     ITransport,
 )
-from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
 from twisted_chat.core.events import Event, Skipped
+from twisted_chat.faces.format import Format
+from twisted_chat.transport import below, end_writing
 
 _PIECE = 16 * 1024
-"""Bytes that the transport is given at once; it asks for more when it has written them. What
-waits is shared by all who wait for it, but of this each has a copy."""
+"""Bytes that the transport is given at once; it asks for more when it has written them. Queued
+bytes are shared between outboxes, but each connection has its own copy of its piece, so it is
+small."""
 
 _TCP_INFO = struct.Struct("=120xQ")
 """The beginning of Linux's C{struct tcp_info}, since 4.1: up to C{tcpi_bytes_acked}."""
@@ -34,32 +36,24 @@ _TCP_INFO = struct.Struct("=120xQ")
 _COUNTS_ACKNOWLEDGED = sys.platform == "linux"
 
 _PLACE = 64
-"""Bytes that a place in the queue is counted as, besides what waits there."""
-
-
-class Format(Protocol):
-    """How events look on the wire."""
-
-    def encode(self, events: tuple[Event, ...], /) -> bytes:
-        """All the events, in lines that each end in a newline. Called for every reader, so the
-        same tuple again must cost next to nothing."""
+"""Bytes that an entry of the queue counts as, besides what it holds."""
 
 
 @implementer(IPullProducer, IPushProducer)
 class Outbox:
     """What waits to be written to one connection.
 
-    While nothing waits, bytes go straight to a plain TCP socket: one system call, where the
+    While nothing waits, bytes go straight to a plain TCP or UNIX socket: one system call, where the
     transport would need four. What the kernel does not take waits here, and the transport is given
-    a piece each time it has written the last one. More than C{limit} bytes never wait: lines
-    beyond that are skipped, counted, and told of once the rest has been written. A peer that takes
-    nothing for C{stuck_after} seconds while something waits is cut off.
+    a piece each time it has written the last one. At most C{limit} bytes wait: units beyond that
+    are skipped, counted, and reported once the rest has been written. A peer that takes nothing for
+    C{stuck_after} seconds while something waits is cut off.
 
-    A transport with TLS gets all, until it says that it has enough. As a pull producer it would be
-    fed from a buffer of its own, whose fill it does not tell, and which it does not empty at the
-    end.
+    A transport with TLS is given everything until it says that it has enough. As a pull producer
+    the outbox would be read into a buffer of Twisted's that does not tell how full it is and that
+    is not emptied at the end.
 
-    @ivar format: how events are written from now on.
+    @ivar format: encodes what is sent from now on.
     @ivar straight: the socket that may be written to at once; L{None} while something waits, and
         where there is none.
     """
@@ -109,59 +103,64 @@ class Outbox:
             transport.registerProducer(self, True)
 
     def send(self, events: tuple[Event, ...], /) -> bool:
-        """Write events, now if possible, or skip them if too much waits already.
+        """Write events, now if possible; skip them if too much waits already.
 
         @return: as L{write}.
         """
         return self.write(self.format.encode(events))
 
     def write(self, data: bytes) -> bool:
-        """Write whole lines, or a prompt.
+        """Write whole units of the format, or something that is no event, such as a prompt.
 
         @return: L{False} if some of it was skipped, or the connection is gone.
         """
+        sent = 0
         if self.straight is not None:
             try:
                 sent = self.straight.send(data)
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 return False  # the transport finds out by itself, by reading
             if sent == len(data):
                 return True
-            data = data[sent:]
         elif self._skipped:
-            self._skipped += data.count(b"\n")
+            self._skipped += self.format.count(data)
             return False
         if self._closed:
             return False
         if self._tls and not self._paused and self._waiting is None and len(data) <= _PIECE:
             self._transport.write(data)
             return True
-        return self._wait(data)
+        return self._wait(data, sent)
 
-    def write_rest(self, data: bytes) -> None:
-        """Let wait what the kernel did not take of something that was written straight."""
-        self._wait(data)
+    def write_rest(self, data: bytes, sent: int) -> None:
+        """Queue what the kernel did not take of data that was written straight.
+
+        @param sent: bytes of it that the kernel took.
+        """
+        self._wait(data, sent)
 
     def close(self, *, reading: bool = False) -> None:
         """End the connection when everything that waits has been written.
 
-        @param reading: only our end of it, if it has two, so that what is still read may be passed
-            over; the peer ends the other.
+        @param reading: end only our half, if the connection has two, and read on; the peer ends the
+            other half.
         """
         if self._closed:
             return
         self._closed = True
         self.straight = None
         if not self._tls:
-            half = reading and ITCPTransport.providedBy(self._transport)
-            (self._transport.loseWriteConnection if half else self._transport.loseConnection)()
+            if reading:
+                end_writing(self._transport)
+            else:
+                self._transport.loseConnection()
         elif self._waiting is None:
             self._end_tls(reading=reading)
 
     def drop(self) -> None:
-        """The connection is gone: let go of everything."""
+        """Let go of everything, as the connection is lost."""
         self._closed = True
         self._socket = self._below = self.straight = None
         self._waiting = deque()
@@ -170,22 +169,32 @@ class Outbox:
 
     @property
     def is_waiting(self) -> bool:
-        """Something has not been taken by the kernel yet."""
+        """Whether the kernel has not taken everything yet."""
         return self._waiting is not None
 
     @property
     def is_taken(self) -> bool:
-        """The peer's system has acknowledged all that was written."""
+        """Whether the peer's system has acknowledged everything that was written."""
         return self._waiting is None and not self._paused and not _queued(self._below)
 
-    def _wait(self, data: bytes) -> bool:
+    def _wait(self, data: bytes, sent: int) -> bool:
+        """Queue as many whole units behind C{sent} as there is room for.
+
+        @return: L{False} if that was not all.
+        """
         first = self._waiting is None
         self.straight = None
         if self._waiting is None:
             self._waiting = deque()
-        kept = self._fitting(data, begun=first)
-        self._skipped += data.count(b"\n", kept)
-        self._keep(data[:kept], self._waiting)
+        end = len(data)
+        room = self._limits.limit - self._waiting_bytes - self._in_transport - _PLACE
+        if end - sent > room:
+            end = self.format.cut(data, sent, room)
+            if end - sent > room and not first:
+                end = sent  # nothing of it has been sent
+            self._skipped += self.format.count(data[end:])
+        if end > sent:
+            self._keep(data[sent:end], self._waiting)
         if first:
             self._watch()
             if not self._tls:
@@ -193,26 +202,15 @@ class Outbox:
             elif not self._paused:
                 self.resumeProducing()
             self._taken = self._progress()
-        return kept == len(data)
+        return end == len(data)
 
     def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
         waiting.append(data)
         self._waiting_bytes += len(data) + _PLACE
         self._accepted += len(data) + _PLACE
 
-    def _fitting(self, data: bytes, *, begun: bool) -> int:
-        """How many bytes of the data may wait: whole lines.
-
-        @param begun: some of the first line may have been sent; it is not broken off.
-        """
-        room = self._limits.limit - self._waiting_bytes - self._in_transport - _PLACE
-        if len(data) <= room:
-            return len(data)
-        whole = data.rfind(b"\n", 0, max(0, room)) + 1
-        return whole or (data.find(b"\n") + 1 if begun else 0)
-
     def _progress(self) -> int:
-        """A number that is another one when the peer has taken something, as far as that can be
+        """Give a number that changes when the peer has taken something, as far as that can be
         seen."""
         if self._tls and self._below is not None and _COUNTS_ACKNOWLEDGED:
             return _acknowledged(self._below)
@@ -231,24 +229,25 @@ class Outbox:
             self._watch()
 
     def _end_tls(self, *, reading: bool = False) -> None:
-        """Take leave; a peer that takes nothing more of what is left is cut off."""
+        """End the connection with a close_notify (RFC 8446, section 6.1); cut the peer off if it
+        takes nothing more of what is left."""
         self._taken = self._progress()
         self._transport.unregisterProducer()
         self._transport.loseConnection()
         if not self._paused and not reading:
-            # All that there was is in the connection below. Its end need not wait for the peer's
-            # leave: some programs take none.
+            # Everything is in the connection below. It need not stay open until the peer's
+            # close_notify: some programs send none.
             self._transport.transport.loseConnection()
         self._watch()
 
     # IPullProducer, and IPushProducer for TLS
 
     def pauseProducing(self) -> None:
-        """The transport has enough for now."""
+        """Stop writing: the transport has enough for now."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """The transport has written all that it had: give it the next piece."""
+        """Give the transport the next piece: it has written all that it had."""
         self._paused = False
         self._give_piece()
         while self._tls and not self._paused and self._waiting is not None:
@@ -276,7 +275,7 @@ class Outbox:
         self._transport.write(piece)
 
     def stopProducing(self) -> None:
-        """The connection is gone."""
+        """Let go of everything: the connection is lost."""
         self.drop()
 
     def _next_piece(self, waiting: deque[bytes]) -> bytes:
@@ -301,13 +300,13 @@ class Outbox:
         self._stuck = None
 
 
-def fan_out(
-    outboxes: Iterable[Outbox], events: tuple[Event, ...], apart: Container[Outbox] = ()
-) -> None:
-    """Send the same events to many; a L{twisted_chat.core.ports.FanOut}.
+def fan_out(outboxes: Iterable[Any], events: tuple[Event, ...], apart: Container[Any] = ()) -> None:
+    """Send the same events to many outboxes; a L{twisted_chat.core.ports.FanOut}.
 
-    The innermost loop of the server: with a thousand readers it is where the time goes, and each
-    object that it touches for a reader is one more that is not in the processor's cache.
+    An outbox that has no C{straight}, such as a face's own, has its C{send} called.
+
+    This is the innermost loop of the server. With a thousand readers it is where the time goes, and
+    each object that it touches for a reader is one more that is not in the processor's cache.
     """
     format: Format | None = None
     data = b""
@@ -315,21 +314,25 @@ def fan_out(
     for outbox in outboxes:
         if outbox in apart:
             continue
+        try:
+            straight = outbox.straight
+        except AttributeError:
+            outbox.send(events)
+            continue
         if outbox.format is not format:
             format = outbox.format
             data = format.encode(events)
             size = len(data)
-        straight = outbox.straight
         if straight is None:
             outbox.write(data)
             continue
         try:
             sent = straight.send(data)
         except OSError:
-            outbox.write(data)  # which finds out what is the matter
+            outbox.write(data)  # which finds out what the matter is
             continue
         if sent != size:
-            outbox.write_rest(data[sent:])
+            outbox.write_rest(data, sent)
 
 
 class OutboxLimits:
@@ -351,7 +354,8 @@ class OutboxLimits:
 
 
 def _queued(handle: socket.socket | None) -> int:
-    """Bytes that were written to a socket and that the peer's system has not acknowledged."""
+    """Count the bytes that were written to a socket and that the peer's system has not
+    acknowledged."""
     if handle is None:
         return 0
     queued = fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4))  # tcp(7): SIOCOUTQ
@@ -359,27 +363,21 @@ def _queued(handle: socket.socket | None) -> int:
 
 
 def _acknowledged(handle: socket.socket) -> int:
-    """Bytes that the peer's system has acknowledged."""
+    """Count the bytes that the peer's system has acknowledged."""
     info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     return int(_TCP_INFO.unpack(info)[0])
 
 
-def below(transport: Any) -> Any:
-    """The transport with the socket, which TLS and PROXY lie over."""
-    while isinstance(transport, TwistedProtocol):
-        transport = transport.transport
-    return transport
-
-
 def _socket_below(transport: Any) -> socket.socket | None:
-    """The socket that everything is written to in the end, whatever lies over it."""
+    """Find the socket that everything is written to in the end, below TLS and PROXY."""
     lowest = below(transport)
     handle = lowest.getHandle() if ISystemHandle.providedBy(lowest) else None
     return handle if isinstance(handle, socket.socket) else None
 
 
 def _plain_socket(transport: ITransport) -> Any:
-    """The transport's socket, if what is written to the one may as well go to the other."""
+    """Find the socket that may be written to instead of the transport; L{None} if the transport
+    changes what is written, as TLS does."""
     if (
         ITCPTransport.providedBy(transport)
         and ISystemHandle.providedBy(transport)

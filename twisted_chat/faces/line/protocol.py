@@ -1,14 +1,12 @@
 """One connection of the line protocol, and the factory that all of them share."""
 
 import select
-import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -18,7 +16,6 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IReactorTime,
     ISSLTransport,
-    ISystemHandle,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -38,10 +35,11 @@ from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import Account
 from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.admission import Admission
-from twisted_chat.faces.outbox import Format, Outbox, OutboxLimits, below
+from twisted_chat.faces.format import Format, LineFormat
+from twisted_chat.faces.outbox import Outbox, OutboxLimits
 from twisted_chat.protocol import strangers
-from twisted_chat.protocol.alive import tcp_options
 from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
+from twisted_chat.transport import hang_ups, keep_alive
 
 from . import commands
 from .login import come_in
@@ -190,7 +188,8 @@ class ChatProtocol(LineReceiver):
         return self._source.trusted or self.accounts.is_trusted(account)
 
     def connectionMade(self) -> None:
-        _keep_alive(self.transport, self.factory.limits)
+        limits = self.factory.limits
+        keep_alive(self.transport, limits.keepalive, limits.stuck_after)
         self.outbox = Outbox(self.transport, self.factory.text, self.factory.outbox_limits)
         self.session = Session(self.outbox, self._source, self)
         self.session.landed = self._landed
@@ -294,7 +293,7 @@ class ChatProtocol(LineReceiver):
 
     def look(self) -> None:
         """Find out what has become of a peer that is not read from."""
-        events = _hang_ups(self.transport)
+        events = hang_ups(self.transport)
         if events & (select.POLLHUP | select.POLLERR):
             self.transport.abortConnection()
         else:
@@ -843,7 +842,7 @@ class ChatProtocol(LineReceiver):
         return True
 
 
-class _AbovePrompt:
+class _AbovePrompt(LineFormat):
     """A format for somebody who types a password: what comes is shown above the prompt for it.
 
     @ivar end: of a line. A telnet that does not echo needs the CR, too.
@@ -1048,29 +1047,3 @@ class _Refuser(Protocol):
         self._factory.refused(self)
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
-
-
-def _keep_alive(transport: Any, limits: Limits) -> None:
-    """Have the system find out about peers that vanished without a word."""
-    if not isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
-        return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    handle = below(transport).getHandle()
-    for option, value in tcp_options(limits.keepalive, limits.stuck_after):
-        handle.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-_FIN = getattr(select, "POLLRDHUP", 0)  # Linux only
-
-
-def _hang_ups(transport: Any) -> int:
-    """What poll(2) knows of the peer, though nothing is read: C{POLLRDHUP} after a FIN, C{POLLHUP}
-    and C{POLLERR} when the connection is no more."""
-    lowest = below(transport)
-    if not ISystemHandle.providedBy(lowest):
-        return 0
-    handle: Any = lowest.getHandle()
-    poll = select.poll()
-    poll.register(handle, _FIN)
-    return sum(events for _, events in poll.poll(0))

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
+from twisted_chat.faces.format import LineFormat
 
 PROTOCOL = 1
 """The version of the protocol; see C{docs/protocol.md}."""
@@ -19,7 +20,7 @@ _REMEMBERED = 1024
 """Messages that a format remembers the bytes of."""
 
 
-class _Format:
+class _Format(LineFormat):
     """Turns events into bytes, each of them once: the same go to many readers.
 
     The last tuple is remembered for those who hear the same, and single messages for those who
