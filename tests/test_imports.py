@@ -70,7 +70,7 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (core, "twisted_chat.store")
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
-        shared = ("admission", "face", "format", "intake", "outbox")
+        shared = ("admission", "connection", "face", "format", "intake", "outbox")
         chassis = (f"twisted_chat.faces.{each}" for each in shared)
         return (core, protocol, "twisted_chat.transport", face, *chassis)
     if _is_in(module, ("twisted_chat.client",)):
@@ -80,15 +80,12 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (protocol,)
     if module == "twisted_chat.tls":
         return (core, protocol, "twisted_chat.transport")
+    if module == "twisted_chat.service":
+        runs = ("faces", "passwords", "store", "tls")
+        return (core, *(f"twisted_chat.{each}" for each in runs))
     if module == "twisted_chat.tap":
-        return (
-            core,
-            "twisted_chat.__version__",
-            "twisted_chat.faces",
-            "twisted_chat.passwords",
-            "twisted_chat.store",
-            "twisted_chat.tls",
-        )
+        joins = ("__version__", "faces", "passwords", "service", "store")
+        return (core, *(f"twisted_chat.{each}" for each in joins))
     return (core,)
 
 

@@ -1,31 +1,20 @@
-"""What C{twistd chat} runs: its options, and the one place where the parts are joined."""
+"""The options of C{twistd chat}, and the one place where the parts are joined."""
 
-import atexit
 import difflib
 import getopt
-import ipaddress
-import os
 import re
 import resource
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
-from twisted.application.service import IService, MultiService, Service
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from twisted_chat import __version__
 from twisted_chat.core import names
@@ -37,11 +26,12 @@ from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.text import clean, printable
 from twisted_chat.faces.admission import Admission
-from twisted_chat.faces.line.protocol import ChatFactory, Settings
+from twisted_chat.faces.line.dialogue import LineFace, Settings
+from twisted_chat.faces.line.protocol import LineFactory
 from twisted_chat.faces.outbox import fan_out
 from twisted_chat.passwords import BcryptHasher
-from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
-from twisted_chat.tls import TlsEndpoint, tls_endpoint
+from twisted_chat.service import CannotStart, ChatService, now, read_motd, use_steady_clock
+from twisted_chat.store import SqlStore, StoreError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,24 +43,7 @@ DEFAULT_PORT = "5000"
 _RESERVED_DESCRIPTORS = 100
 """Open files that are kept for other things than connections."""
 
-_GRACE = 1.0
-"""Seconds in which everyone's last lines are written at the end."""
-
-_BACKLOG = 4096
-"""Connections that may wait in the kernel to be accepted; it allows fewer where it is set to."""
-
-_PRUNE_EVERY = 3600.0
-_DAY = 24 * 3600 * 1000
-
-_JUMP = 3600.0
-"""Seconds that the wall clock may be set by without being mistrusted."""
-
 _log = Logger()
-
-
-class CannotStart(SystemExit, Exception):
-    """The daemon cannot start: Python prints the sentence and exits with 1, and twistd, which
-    cleans up after an L{Exception}, does so."""
 
 
 def _number(option: str) -> Callable[[str], int]:
@@ -274,7 +247,10 @@ class Options(usage.Options):
         except Refusal as refusal:
             raise usage.UsageError(f"--trusted-accounts: {refusal.text}") from None
         if self["motd"] is not None:
-            self.motd = list(_motd(Path(self["motd"])))
+            try:
+                self.motd = read_motd(Path(self["motd"]))
+            except ValueError as error:
+                raise usage.UsageError(str(error)) from None
 
     @property
     def limits(self) -> Limits:
@@ -324,294 +300,6 @@ def _as_arguments(path: str, key: str, value: Any) -> Sequence[str]:
     return arguments
 
 
-def _motd(path: Path) -> Iterator[str]:
-    try:
-        for line in path.read_text("utf-8").splitlines():
-            yield clean(line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise usage.UsageError(f"cannot read the --motd file {path}: {error}") from None
-    except Refusal:
-        raise usage.UsageError(f"the --motd file {path} has control characters in it") from None
-
-
-def now() -> int:
-    """The time, in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def _wall_ahead() -> float:
-    """Seconds that the wall clock is ahead of the one that nobody sets. Constant, unless the wall
-    clock is set."""
-    # The monotonic clock of Linux stands still while the machine sleeps; this one does not.
-    steady = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.time() - time.clock_gettime(steady)
-
-
-def _exit_with_failure() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
-
-
-class Listening(Service):
-    """Accepts connections on one endpoint."""
-
-    def __init__(
-        self, reactor: Any, port: str, factory: ChatFactory, give_up: Callable[[str], None]
-    ) -> None:
-        """
-        @param give_up: takes the reason if an endpoint fails after the start.
-        """
-        description = f"tcp:{port}:backlog={_BACKLOG}" if port.isdecimal() else port
-        self._port = port
-        self._factory = factory
-        self._give_up = give_up
-        self._begun: Deferred[None] | None = None
-        self._listening: IListeningPort | None = None
-        self._tls: TlsEndpoint | None = None
-        try:
-            self._tls = tls_endpoint(reactor, description, _BACKLOG)
-            self._endpoint = self._tls or serverFromString(reactor, description)
-        except Exception as error:  # noqa: BLE001 - each endpoint's parser raises what it likes
-            raise CannotStart(f"twistd chat: cannot use the port {port}: {error}") from None
-
-    def privilegedStartService(self) -> None:
-        """Bind, while the process may still bind a low port.
-
-        @raise CannotStart: if that cannot be done.
-        """
-        failures: list[str] = []
-        self._fail = failures.append
-        self._begun = self._endpoint.listen(self._factory).addCallbacks(self._listens, self._fails)
-        if failures:
-            raise CannotStart(f"twistd chat: {failures[0]}")
-        self._fail = self._give_up  # some endpoints only fail later
-
-    def _listens(self, port: IListeningPort) -> None:
-        self._listening = port
-        self._factory.ports.append(port)
-        if self.running:
-            _log.info("ready on {port}", port=self)
-
-    def _fails(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, CancelledError):
-            return
-        cause = error.socketError if isinstance(error, CannotListenError) else error
-        self._fail(f"cannot listen on port {self._port}: {cause}")
-
-    @property
-    def is_ready(self) -> bool:
-        """It listens."""
-        return self._listening is not None
-
-    def startService(self) -> None:
-        """Log what the operator should know of the port."""
-        super().startService()
-        host = self._host()
-        if self._tls is not None:
-            self._tls.certificates.describe()
-        elif host is not None and not ipaddress.ip_address(host.host).is_loopback:
-            _log.warn(
-                "passwords cross the network in the clear on {port}; --port tls: encrypts",
-                port=self,
-            )
-
-    def reread(self) -> None:
-        """Take new certificates, if there are any."""
-        if self._tls is not None:
-            self._tls.certificates.reread()
-
-    def _host(self) -> IPv4Address | IPv6Address | None:
-        where = self._listening and self._listening.getHost()
-        return where if isinstance(where, (IPv4Address, IPv6Address)) else None
-
-    def __str__(self) -> str:
-        host = self._host()
-        where = self._port if host is None else f"port {host.port} of {host.host}"
-        return where if self._tls is None else f"{where} with TLS"
-
-    async def stop_listening(self) -> None:
-        """Accept nobody any more."""
-        if self._listening is not None:
-            await _maybe(self._listening.stopListening())
-        elif self._begun is not None:
-            self._begun.cancel()
-
-
-async def _maybe(result: Any) -> None:
-    if isinstance(result, Deferred):
-        await result
-
-
-class HangUp:
-    """SIGHUP, which has things read again.
-
-    In a terminal that goes away, which is what the signal was made for, it ends the process as it
-    does without us.
-    """
-
-    def __init__(self, reactor: Any, reread: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._reread = reread
-        self._before: Any = None
-        self._asked = False
-        self._in_terminal = False
-
-    def start(self) -> None:
-        """Begin to heed it."""
-        self._before = signal.signal(signal.SIGHUP, self._ask)
-        self._in_terminal = self._before is signal.SIG_DFL and _has_terminal()
-
-    def stop(self) -> None:
-        """Leave it to whom it was left to before."""
-        signal.signal(signal.SIGHUP, self._before)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if not self._asked:  # many at once are one
-            self._asked = True
-            self._reactor.callFromThread(self._answer)
-
-    def _answer(self) -> None:
-        self._asked = False
-        if self._in_terminal and not _has_terminal():
-            self._reactor.stop()
-        else:
-            self._reread()
-
-
-def _has_terminal() -> bool:
-    """The process belongs to a terminal that is still there."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
-
-
-class ChatService(MultiService):
-    """The running server: what starts and ends with the process."""
-
-    def __init__(
-        self,
-        reactor: Any,
-        ports: Sequence[str],
-        store: SqlStore,
-        hasher: BcryptHasher,
-        chat: Chat,
-        factory: ChatFactory,
-        history_days: int,
-        motd: Path | None = None,
-    ) -> None:
-        super().__init__()
-        self._listeners = [Listening(reactor, port, factory, self._give_up) for port in ports]
-        for listener in self._listeners:
-            listener.setServiceParent(self)
-        self._store = store
-        self._hasher = hasher
-        self._chat = chat
-        self._factory = factory
-        self._history_days = history_days
-        self._motd = motd
-        self._hang_up = HangUp(reactor, self._reread)
-        self._reactor = reactor
-        self._wall_ahead = _wall_ahead()
-        self._pruning = LoopingCall(self._prune)
-        self._pruning.clock = reactor
-
-    def startService(self) -> None:
-        """Open the database and let people in.
-
-        @raise CannotStart: if the database cannot be used.
-        """
-        try:
-            self._chat.open(self._store.open())
-        except (StoreError, DatabaseTooNew) as error:
-            raise CannotStart(f"twistd chat: {error}") from None
-        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
-        Deferred.fromCoroutine(self._chat.recall_labels()).addErrback(
-            lambda failure: _log.failure("reading the labels of the last minutes", failure)
-        )
-        self._hasher.start(self._store.password_hashes)
-        if self._history_days:
-            self._pruning.start(_PRUNE_EVERY).addErrback(
-                lambda failure: _log.failure("deleting old messages", failure)
-            )
-        self._hang_up.start()
-        super().startService()
-        ready = [str(listener) for listener in self._listeners if listener.is_ready]
-        if ready:
-            _log.info("ready on {ports}", ports=", ".join(ready))
-
-    def _give_up(self, why: str) -> None:
-        """Stop, and have the process end with 1: to go on would be wrong."""
-        _log.critical("twistd chat: {why}; stopping", why=why)
-        # twistd always exits with 0 after the reactor has stopped, unless by a signal. This comes
-        # after it has cleaned up.
-        atexit.register(_exit_with_failure)
-        try:
-            self._reactor.stop()
-        except ReactorNotRunning:
-            pass  # it is stopping already
-
-    def stopService(self) -> Deferred[None]:
-        """Commit what was accepted, say bye, and end."""
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        await _maybe(super().stopService())
-        for listener in self._listeners:
-            await listener.stop_listening()
-        if self._pruning.running:
-            self._pruning.stop()
-        self._factory.pause()
-        self._store.hasten()
-        await self._store.settle()
-        await self._factory.hang_up("the server is going down; bye", _GRACE)
-        await self._hasher.stop()
-        await self._store.close()
-        self._hang_up.stop()
-
-    def _reread(self) -> None:
-        """Take what has changed in the files that may."""
-        for listener in self._listeners:
-            listener.reread()
-        if self._motd is None:
-            return
-        try:
-            self._chat.motd = list(_motd(self._motd))
-        except usage.UsageError as error:
-            _log.error("the message of the day stays as it was: {error}", error=error)
-
-    async def _delete_old(self) -> None:
-        jump = _wall_ahead() - self._wall_ahead
-        if abs(jump) > _JUMP:
-            # What is old cannot be told any more; what is deleted wrongly would not come back.
-            self._pruning.stop()
-            _log.warn(
-                "the clock was set by {hours:+.0f} hours; no old messages are deleted until the"
-                " server is restarted",
-                hours=jump / 3600,
-            )
-            return
-        try:
-            # A clock that is wrong from the start on cannot be told from one that is right. What
-            # the log says is as late as the newest message, at least.
-            newest = await self._store.newest() or 0
-            before = min(now(), newest) - self._history_days * _DAY
-            deleted = await self._store.prune(before)
-        except Refusal:
-            return  # the store has told why; an hour later it may work
-        self._chat.forget(before)
-        if deleted:
-            _log.info("deleted {count} old messages", count=deleted)
-
-    def _prune(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._delete_old()).addErrback(
-            lambda failure: _log.failure("deleting old messages", failure)
-        )
-
-
 def makeService(options: Options) -> IService:
     """Join the parts.
 
@@ -621,10 +309,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    if not reactor.getDelayedCalls():  # those that there are go by the other clock
-        # Twisted's timers go by the wall clock: set back, none of them fires until it has caught
-        # up; set forward, all of them do at once.
-        reactor.seconds = time.monotonic
+    use_steady_clock(reactor)
     limits = _within_descriptors(options.limits)
     try:
         store = SqlStore(options["database"], reactor)
@@ -654,12 +339,12 @@ def makeService(options: Options) -> IService:
         allow_guests=not options["no-guests"],
         allow_registration=not options["no-registration"],
     )
-    factory = ChatFactory(chat, accounts, admission, settings, limits, reactor, now)
+    face = LineFace(chat, accounts, admission, settings, limits, reactor, now)
     # twistd goes to another directory before the file is read again.
     motd = Path(options["motd"]).absolute() if options["motd"] is not None else None
-    return ChatService(
-        reactor, options.ports, store, hasher, chat, factory, limits.history_days, motd
-    )
+    service = ChatService(reactor, store, hasher, chat, limits.history_days, motd)
+    service.add_face(face, LineFactory(face), options.ports)
+    return service
 
 
 def _within_descriptors(limits: Limits) -> Limits:

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from wcwidth import wcwidth
 
 from tests.naughty import NASTY, NAUGHTY, RAW
-from twisted_chat.tap import CannotStart, Options
+from twisted_chat.service import CannotStart
+from twisted_chat.tap import Options
 
 from .terminal import DaemonTestCase, Peer
 

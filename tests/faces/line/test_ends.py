@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IAddress, ISystemHandle
 from zope.interface import implementer
 
 from twisted_chat.core.limits import Limits
-from twisted_chat.faces.line.protocol import ChatProtocol
+from twisted_chat.faces.line.dialogue import Dialogue
 
-from .test_protocol import MemoryTransport, Peer, ServerTestCase
+from .server import MemoryTransport, Peer, ServerTestCase
 
 _QUEUED = 64
 """Lines that wait to be worked off before no more are read."""
@@ -190,15 +190,15 @@ class ClosedTests(EndsTestCase):
         self.store.hold()
         self.tell(alice, "one\n")
         alice.vanish()
-        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.chat.end_others(other.protocol.dialogue.session, "alice", "bye")
         self.let_go()
         self.assertEqual(self.admission._count, 1)
 
     def test_server_goes_down(self) -> None:
         """It does not wait for them."""
         self.flood(self.come("alice"))
-        self.factory.pause()
-        ended = self.factory.hang_up("bye", 1.0)
+        self.face.pause()
+        ended = self.face.hang_up("bye", 1.0)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(ended)))
         self.wait(_LONGEST)
 
@@ -225,7 +225,7 @@ class CutTests(EndsTestCase):
             self.tell(peer, "/login alice secret99\n")
         self.store.hold()
         self.tell(alice, "one\n/register carol secret99\n")
-        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.chat.end_others(other.protocol.dialogue.session, "alice", "bye")
         self.let_go()
         answer = self.say(self.peer(), "/login carol secret99\n")
         self.assertIn("wrong name or password", answer)
@@ -239,7 +239,7 @@ class CutTests(EndsTestCase):
         alice.send("x\n" * 60)
         self.settle()
         alice.hang_up()
-        self.chat.end_others(other.protocol.session, "alice", "bye")
+        self.chat.end_others(other.protocol.dialogue.session, "alice", "bye")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
@@ -362,7 +362,7 @@ class PausedTests(EndsTestCase):
         alice, bob = self.come("alice"), self.come("bob")
         self.flood(alice)
         looks: list[float] = []
-        self.patch(ChatProtocol, "look", lambda protocol: looks.append(self.clock.seconds()))
+        self.patch(Dialogue, "look", lambda dialogue: looks.append(self.clock.seconds()))
         self.clock.advance(1)
         alice.vanish()
         bob.protocol.pauseProducing()

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.faces.line.test_protocol import Peer, ServerTestCase
+from tests.faces.line.server import Peer, ServerTestCase
 
 _ENDED = "* your password was changed; log in with the new one\n"
 _CHANGED = "* your password is changed"

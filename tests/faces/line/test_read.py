@@ -1,6 +1,6 @@
 """What a connection has to do for the private messages that it was shown to count as read."""
 
-from .test_protocol import Peer, ServerTestCase
+from .server import Peer, ServerTestCase
 
 
 class ReadTests(ServerTestCase):

@@ -4,7 +4,7 @@ import json
 
 from twisted_chat.core.limits import Limits
 
-from .test_protocol import Peer, ServerTestCase
+from .server import Peer, ServerTestCase
 
 
 class ComingBackTests(ServerTestCase):
@@ -88,6 +88,6 @@ class ComingBackTests(ServerTestCase):
     def test_forgotten(self) -> None:
         """With the connection goes the token."""
         old, _ = self.bot()
-        self.assertEqual(len(self.factory.tokens), 1)
+        self.assertEqual(len(self.face.tokens), 1)
         old.vanish()
-        self.assertEqual(self.factory.tokens, {})
+        self.assertEqual(self.face.tokens, {})

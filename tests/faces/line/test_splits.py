@@ -2,7 +2,7 @@
 
 import re
 
-from tests.faces.line.test_protocol import ServerTestCase
+from tests.faces.line.server import ServerTestCase
 
 _SESSIONS = (
     b'/register alice "s3cret password"\nhello\n/who\n/quit\n',

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import ITCPTransport
 from zope.interface import alsoProvides
 
-from tests.faces.line.test_protocol import (
+from tests.faces.line.server import (
     MemoryTransport,
     Peer,
     ServerTestCase,
@@ -69,7 +69,7 @@ class StrangersTests(ServerTestCase):
         for piece in pieces:
             peer.send(piece)
         self.settle()
-        self.assertTrue(peer.protocol.session.closed)
+        self.assertTrue(peer.protocol.dialogue.session.closed)
         return peer.take_bytes()
 
     def check_nothing_came_of_it(self) -> None:
@@ -128,7 +128,7 @@ class StrangersTests(ServerTestCase):
         for before in b"no name\n", b"/login bob wrong\n", b"/json on\n", b"bob\n\n/nick\n/quux\n":
             peer = self.peer()
             self.tell(peer, before)
-            if peer.protocol.session.person is None:
+            if peer.protocol.dialogue.session.person is None:
                 self.assertEqual(self.ask(peer, _POST), _HTTP, before)
         self.assertEqual(self.store.messages, [])
 
@@ -466,7 +466,7 @@ class PaceTests(ServerTestCase):
         self.tell(peer, b"/guest bob\n")
         peer.send(b"\xff\xf1" * 30_000 + b"hello\n")
         self.settle()
-        self.factory.pause()
+        self.face.pause()
         self.clock.advance(600)
         self.settle()
         self.assertTrue(peer.paused)

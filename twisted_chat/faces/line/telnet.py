@@ -58,6 +58,12 @@ class Received:
     commands: int = field(default=0, compare=False)
 
 
+def is_plain(data: bytes, *, at_line_start: bool) -> bool:
+    """Whether a filter that has seen nothing but text so far would give this back as it is."""
+    ends = at_line_start and data.startswith(_EOT)
+    return not ends and _ANY_SPECIAL.search(data) is None
+
+
 class TelnetFilter:
     """Takes telnet's commands out of what a connection receives, however it is cut up.
 
@@ -82,14 +88,15 @@ class TelnetFilter:
         "spoken",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_line_start: bool = True) -> None:
+        """@param at_line_start: what came before ended in LF, or nothing came before."""
         self.spoken = False
         self.asked = False
         self.binary = False
         self._pending = b""  # an unfinished command, or CR that NUL may follow
         self._after_cr = False  # in BINARY mode: a CR ended the line, and its LF or NUL may follow
         self._skipped = -1  # bytes of the subnegotiation under way; -1 when there is none
-        self._line_start = True
+        self._line_start = at_line_start
         self._ended = False
 
     def ask(self) -> bytes:

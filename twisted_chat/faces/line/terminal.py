@@ -18,10 +18,12 @@ class Terminal(Protocol):
         there already, and for one with more behind it: these come from a script or a paste.
     """
 
-    chat: Chat
     session: Session
     current: str
     typed: bool
+
+    @property
+    def chat(self) -> Chat: ...
 
     @property
     def accounts(self) -> Accounts: ...

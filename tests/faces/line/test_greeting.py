@@ -1,0 +1,286 @@
+"""The greeting, the prompt for a name, and the time that somebody has to log in."""
+
+import socket
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+
+from twisted_chat.core.limits import Limits
+from twisted_chat.faces.line.dialogue import Settings
+
+from .server import (
+    GREETING,
+    Peer,
+    ServerTestCase,
+    TlsTransport,
+)
+
+
+class GreetingTests(ServerTestCase):
+    """The first that is seen, and what comes at the C{Name:} prompt."""
+
+    def test_greeting_and_prompt(self) -> None:
+        """A connection is greeted and asked for a name, and gets no byte besides."""
+        self.assertEqual(self.peer().take(), f"{GREETING}Name: ")
+
+    def test_prompt_comes_again_until_somebody_is_in(self) -> None:
+        """After each line that leads nowhere, and not once that has led in."""
+        peer = self.peer()
+        self.assertTrue(self.say(peer, "...\n").endswith("\nName: "))
+        self.assertTrue(self.say(peer, "/help help\n").endswith("\nName: "))
+        self.assertNotIn("Name: ", self.say(peer, "\n"))
+        self.assertNotIn("Name: ", self.say(peer, "hello\n/users\n/nonsense\n"))
+
+    def test_no_prompt_between_lines_that_came_together(self) -> None:
+        """Nobody is typing there."""
+        self.assertNotIn("Name: ", self.say(self.peer(), "/help help\n/help help\n\n"))
+
+    def test_enter_is_a_guest(self) -> None:
+        """Just Enter gives a generated name."""
+        self.assertIn(
+            "* Welcome, guest1. You are a guest; /register NAME makes a name yours.\n",
+            self.say(self.peer(), "\n"),
+        )
+
+    def test_new_name_and_password_registers(self) -> None:
+        """A new name is offered registration, and the password makes it an account."""
+        peer = self.peer()
+        offer = self.say(peer, "alice\n")
+        self.assertIn('* "alice" isn\'t registered yet. Choose a password', offer)
+        self.assertIn("New password: ", offer)
+        self.assertIn("Again: ", self.say(peer, "wonderland\n"))
+        self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
+        self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
+
+    def test_registered_name_is_asked_for_its_password(self) -> None:
+        """A wrong one is asked for again, Enter leads back; the right one leads in."""
+        self.register("alice", "wonderland")
+        peer = self.peer()
+        self.assertIn("Password: ", self.say(peer, "alice\n"))
+        answer = self.say(peer, "looking-glass\n")
+        self.assertIn("! wrong name or password\n", answer)
+        self.assertIn("Password: ", answer)
+        self.assertTrue(self.say(peer, "\n").endswith("Name: "))
+        self.tell(peer, "alice\n")
+        self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
+
+    def test_password_is_never_said(self) -> None:
+        """Not even one that looks like a command or a message; no new one looks like a command."""
+        bob = self.guest("bob")
+        for name, password in ("anna", "!users 123"), ("carla", "to everyone here"):
+            peer = self.peer()
+            self.tell(peer, f"{name}\n")
+            self.tell(peer, f"{password}\n")
+            self.assertIn(f"* Welcome, {name}.\n", self.say(peer, f"{password}\n"))
+            self.assertEqual(bob.take(), f"* {name} joined\n")
+        peer = self.peer()
+        self.tell(peer, "dora\n")
+        self.assertIn(
+            "! that looks like a command, not a password; just Enter skips this question\n",
+            self.say(peer, "/users 123\n"),
+        )
+        self.assertEqual(self.store.messages, [])
+
+    def test_connection_probes_a_peer_that_may_have_vanished(self) -> None:
+        """Over IP, keepalive is on, and small writes are not held back."""
+        peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertIn(("keepalive", True), peer.transport.options)
+        self.assertIn(("nodelay", True), peer.transport.options)
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), peer.transport.options)
+        self.assertEqual(self.peer().transport.options, [])
+
+    def test_peer_that_confirms_nothing_is_given_up(self) -> None:
+        """After two minutes, or less if signs of life come more often than once a minute; but not
+        before a reader counts as stuck, as it also holds for who has no room for more."""
+        for keepalive, stuck_after, seconds in (
+            (60, 60, 120),
+            (0, 60, 120),
+            (300, 60, 120),
+            (2, 60, 60),
+            (2, 1, 4),
+            (60, 3600, 3600),
+            (60, 10**9, 86400),
+        ):
+            self.serve(Limits(keepalive=keepalive, stuck_after=stuck_after))
+            options = self.peer(IPv4Address("TCP", "192.0.2.1", 4000)).transport.options
+            self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * seconds), options)
+
+    def test_connection_over_TLS_is_greeted(self) -> None:
+        """Options are set on the socket below."""
+        self.patch(Peer, "transport_class", TlsTransport)
+        peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertTrue(peer.take().startswith(GREETING))
+        self.assertIn(("keepalive", True), peer.transport.options)
+        assert isinstance(peer.transport, TlsTransport)
+        options = peer.transport.transport.options
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60), options)
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000), options)
+
+    def test_refused_over_TLS_is_cut_off(self) -> None:
+        """If it does not take its leave, or does not even end the handshake."""
+        self.serve(Limits(max_connections=1))
+        self.patch(Peer, "transport_class", TlsTransport)
+        self.guest("alice")
+        refused = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertEqual(refused.take(), "! this server is full; try again later\n")
+        self.assertTrue(refused.transport.disconnecting)
+        self.clock.advance(5)
+        self.assertTrue(refused.transport.disconnected)
+
+
+class ClosedServerTests(ServerTestCase):
+    """A server without guests and without registration."""
+
+    settings = Settings("chat", allow_guests=False, allow_registration=False)
+
+    def check_registry(self) -> None:
+        """Nobody ever came in."""
+
+    def test_forbidden(self) -> None:
+        """Each way in says what it does not take, and the prompt stays."""
+        peer = self.peer()
+        self.tell(peer, "/json on\n")
+        for line, command in (
+            ("", ""),
+            ("alice", ""),
+            ("/guest", "/guest"),
+            ("/guest alice", "/guest"),
+            ("/register alice wonderland", "/register"),
+        ):
+            (error,) = self.events(peer, f"{line}\n")
+            self.assertEqual((error["code"], error["command"]), ("forbidden", command))
+
+
+class AtTheDoorTests(ServerTestCase):
+    """How long somebody may take to come in, and how many of them there may be."""
+
+    limits = Limits(max_waiting=3, stuck_after=600)
+    far = IPv4Address("TCP", "192.0.2.1", 4000)
+
+    def late(self, before: str, after: str = "", address: IAddress | None = None) -> Peer:
+        """Somebody sends this, and a minute passes: then they see that, and are gone."""
+        peer = self.peer(address or self.far)
+        peer.send(before)
+        self.settle()
+        self.clock.advance(1)
+        peer.take_bytes()
+        self.clock.advance(60)
+        self.assertEqual(peer.take(), after)
+        self.settle()
+        self.assertTrue(peer.gone)
+        return peer
+
+    def test_a_minute_to_come_in(self) -> None:
+        """Wherever they come from, and whatever they typed; a password is not hidden any more."""
+        bye = "* you did not come in within 60 seconds; bye\n"
+        self.register("alice", "sesame123")
+        for before, after in (
+            ("", f"\n{bye}"),
+            ("ali", f"\n{bye}"),
+            ("/help\n", f"\n{bye}"),
+            ("alice\n", f"\x1b[0m\n{bye}"),
+            ("bob\n", f"\x1b[0m\n{bye}"),
+        ):
+            for address in self.far, UNIXAddress(None), IPv4Address("TCP", "192.0.2.129", 4000):
+                self.late(before, after, address)
+
+    def test_a_minute_from_each_line(self) -> None:
+        """A newcomer who reads the help is not sent away meanwhile; who ends no line is."""
+        newcomer, drip = self.peer(self.far), self.peer(self.far)
+        for _ in range(3):
+            self.clock.advance(25)
+            self.tell(newcomer, "/help\n")
+            self.tell(drip, "/help ")
+        self.assertFalse(newcomer.gone)
+        self.assertTrue(drip.transport.disconnecting)
+        self.assertIn("* Welcome, alice.", self.say(newcomer, "/guest alice\n"))
+
+    def test_in_JSON(self) -> None:
+        """An event like any other."""
+        peer = self.peer(self.far)
+        self.tell(peer, "/json on\n")
+        self.clock.advance(61)
+        [bye] = peer.take_events()
+        self.assertEqual(
+            (bye["event"], bye["text"]), ("bye", "you did not come in within 60 seconds; bye")
+        )
+
+    def test_who_is_in_has_time(self) -> None:
+        """Guests and accounts, whichever way they came."""
+        peers = [self.peer(self.far) for _ in range(3)]
+        for peer, hello in zip(
+            peers, ("\n", "bob\n\n", "/register alice sesame123\n"), strict=True
+        ):
+            self.tell(peer, hello)
+        self.clock.advance(1000)
+        self.settle()
+        self.assertEqual([peer.gone for peer in peers], [False] * 3)
+
+    def test_a_drip_is_not_somebody_who_comes_in(self) -> None:
+        """A byte a second that never ends a line."""
+        peer = self.peer(self.far)
+        for _ in range(59):
+            peer.send("x")
+            self.settle()
+            self.clock.advance(1)
+        self.assertFalse(peer.gone)
+        self.clock.advance(1)
+        self.settle()
+        self.assertTrue(peer.gone)
+
+    def test_who_does_not_read_goes_too(self) -> None:
+        """Though there is something that they have not taken, and they take a little of it."""
+        peer = self.peer(self.far)
+        peer.transport.reading = False
+        peer.send("/help\n" * 15)
+        self.settle()
+        self.clock.advance(60)
+        for _ in range(5):
+            self.assertFalse(peer.transport.disconnected)
+            self.clock.advance(1)
+            self.settle()
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_who_has_hung_up_and_does_not_read_goes_too(self) -> None:
+        """Also if what they wait for is the end."""
+        peer = self.peer(self.far)
+        peer.transport.reading = False
+        peer.send("/help\n" * 15)
+        peer.end()
+        self.settle()
+        self.clock.advance(60)
+        self.clock.advance(5)
+        self.settle()
+        self.assertTrue(peer.transport.disconnected)
+
+    def test_while_a_password_is_checked(self) -> None:
+        """The name is not held any more, and nobody is in, when it has been."""
+        self.hasher.held = True
+        peer = self.peer(self.far)
+        self.tell(peer, "/register alice sesame123\n")
+        self.clock.advance(61)
+        self.settle()
+        self.assertTrue(peer.gone)
+        self.let_go()
+        self.assertIn("wrong name or password", self.say(self.peer(), "/login alice sesame124\n"))
+        self.assertIn("Welcome, alice", self.say(self.peer(), "/login alice sesame123\n"))
+
+    def test_too_many(self) -> None:
+        """The oldest goes, with a sentence."""
+        peers = [self.peer(self.far) for _ in range(5)]
+        for number, peer in enumerate(peers):
+            said = peer.take()
+            self.assertEqual(
+                "\n* too many others want to come in, and you did not; bye\n" in said, number < 2
+            )
+        self.settle()
+        self.assertEqual([peer.gone for peer in peers], [True, True, False, False, False])
+
+    def test_connections_a_minute(self) -> None:
+        """One more is told when it may."""
+        self.serve(Limits(max_waiting=0))
+        peers = [self.peer(self.far) for _ in range(31)]
+        self.assertEqual(
+            peers[-1].take(), "! your address connects too often; try again in 2 seconds\n"
+        )
+        self.assertTrue(peers[-2].take().startswith(GREETING))

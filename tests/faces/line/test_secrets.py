@@ -1,0 +1,228 @@
+"""Passwords that are asked for, and hidden while they are typed."""
+
+from .server import (
+    CLEAR_LINE,
+    CONCEAL,
+    DO_BINARY,
+    REVEAL,
+    WILL_BINARY,
+    WILL_ECHO,
+    WONT_ECHO,
+    Peer,
+    ServerTestCase,
+)
+
+
+class PasswordTests(ServerTestCase):
+    """Passwords that are asked for."""
+
+    def answers(self, peer: Peer, *lines: str) -> str:
+        """What comes of lines that are typed one after the other."""
+        return "".join(self.say(peer, f"{line}\n") for line in lines)
+
+    def test_new_one_is_asked_for_twice(self) -> None:
+        """At the prompt; two different ones are asked for again."""
+        peer = self.peer()
+        said = self.answers(peer, "alice", "wonderland", "wonderlamd")
+        self.assertIn("! those were two different passwords; choose one again", said)
+        self.assertTrue(said.endswith("New password: " + CONCEAL.decode()))
+        self.assertEqual(self.store.registered, [])
+        said = self.answers(peer, "wonderland", "wonderland")
+        self.assertIn('* "alice" is now yours.', said)
+        self.assertIn("* Welcome, alice.", said)
+
+    def test_bad_one_is_refused_before_it_is_asked_for_again(self) -> None:
+        """Nobody types it twice for nothing."""
+        said = self.answers(self.peer(), "alice", "short")
+        self.assertIn("! a password has at least 8 characters", said)
+        self.assertNotIn("Again", said)
+
+    def test_talk_does_not_become_a_password(self) -> None:
+        """Whoever takes the prompt for a place to talk registers nothing."""
+        peer = self.peer()
+        self.answers(peer, "hello", "is anybody here?", "well then", "", "")
+        self.assertEqual(self.store.registered, [])
+
+    def test_script_is_asked_once(self) -> None:
+        """Its lines are there already; if it says the password twice, it is not said to all."""
+        for script in "alice\nwonderland\nhello\n", "alice\nwonderland\nwonderland\nhello\n":
+            self.serve()
+            said = self.say(self.peer(), script)
+            self.assertNotIn("Again", said)
+            self.assertEqual([m.text for m in self.store.messages], ["hello"])
+
+    def test_register_asks(self) -> None:
+        """As the prompt does, also a guest, for the own name or another."""
+        for before, name in ("", "alice"), ("/guest alice", "alice"), ("/guest bob", "alice"):
+            self.serve()
+            peer = self.peer()
+            if before:
+                self.tell(peer, f"{before}\n")
+            said = self.answers(peer, f"/register {name}")
+            self.assertTrue(said.endswith("New password: " + CONCEAL.decode()), said)
+            said = self.answers(peer, "wonderland", "wonderland")
+            self.assertIn('* "alice" is now yours.', said)
+            self.assertIn("* Welcome, alice.\n", said)
+            self.assertEqual(self.store.registered, ["alice"])
+            self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
+
+    def test_register_asks_for_no_name_that_is_not_to_be_had(self) -> None:
+        """A name that is refused is refused at once."""
+        self.register("alice", "wonderland")
+        for name in "alice", "admin", "a/b":
+            self.assertNotIn("password:", self.say(self.peer(), f"/register {name}\n"))
+
+    def test_login_asks(self) -> None:
+        """Until it is right, or empty; a guest becomes the account."""
+        self.register("alice", "wonderland")
+        for before in "", "/guest bob":
+            peer = self.peer()
+            if before:
+                self.tell(peer, f"{before}\n")
+            said = self.answers(peer, "/login alice", "looking-glass")
+            self.assertIn("Password: " + CONCEAL.decode(), said)
+            self.assertIn("! wrong name or password", said)
+            self.assertIn("* nothing was changed", self.answers(peer, ""))
+            self.assertIn("* Welcome, alice.", self.answers(peer, "/login alice", "wonderland"))
+
+    def test_passwd_asks(self) -> None:
+        """For the old one, the new one, and that again; Enter changes nothing."""
+        peer = self.peer()
+        self.tell(peer, "/register alice wonderland\n")
+        for lines in ("/passwd", ""), ("/passwd", "wonderland", ""), ("/passwd wonderland", ""):
+            self.assertIn("* nothing was changed", self.answers(peer, *lines))
+        said = self.answers(peer, "/passwd", "wonderland", "through-it", "through-it")
+        for prompt in "Old password: ", "New password: ", "Again: ":
+            self.assertIn(prompt + CONCEAL.decode(), said)
+        self.assertIn("* your password is changed", said)
+        self.assertIn("* Welcome", self.answers(self.peer(), "/login alice through-it"))
+
+    def test_empty_password_on_the_line_is_not_asked_for(self) -> None:
+        """A script whose variable is empty meant to give one."""
+        self.register("alice", "wonderland")
+        self.assertIn("! wrong name or password", self.say(self.peer(), '/login alice ""\n'))
+        self.assertIn("! a password is not empty", self.say(self.peer(), '/register bob ""\n'))
+
+    def test_in_JSON(self) -> None:
+        """The questions are remarks, and nothing is hidden."""
+        robot = self.peer()
+        self.tell(robot, "/json on\n")
+        texts = [
+            event.get("text")
+            for line in ("/register alice", "wonderland", "wonderland", "/passwd")
+            for event in self.events(robot, f"{line}\n")
+        ]
+        self.assertEqual(texts[:2], ["New password", "Again"])
+        self.assertEqual(texts[-1], "Old password")
+
+    def test_script_gives_it_in_the_next_line(self) -> None:
+        """After a command that lacks it."""
+        self.say(self.peer(), "/register alice\nwonderland\nhello\n")
+        self.say(self.peer(), "/login alice\nwonderland\nagain\n/passwd\nwonderland\nnew-one-9\n")
+        self.say(self.peer(), "/login alice\nnew-one-9\nand again\n")
+        self.assertEqual([m.text for m in self.store.messages], ["hello", "again", "and again"])
+
+    def test_script_that_is_refused_says_nothing_more(self) -> None:
+        """What it would have said is no name, no password and no talk, up to its end."""
+        self.register("bob", "builder-pw")
+        for script in (
+            "hello everybody\nsecond\nthird line here\n\nfourth\nfifth line here\n",
+            "bob\nwrong\nsecond\nthird line here\n",
+            "/login bob\nwrong\nsecond\nthird line here\n",
+            "carol\nshort\nsecond\nthird line here\n",
+        ):
+            said = self.say(self.peer(), script)
+            self.assertIn("! you haven't logged in yet, so nothing was sent", said)
+            self.assertEqual(self.store.registered, ["bob"], script)
+            self.assertNotIn("Welcome", said)
+
+    def test_somebody_who_mistypes_a_name_is_asked_again(self) -> None:
+        """A sentence is no name, and the next line may be one."""
+        peer = self.peer()
+        said = self.say(peer, "hello everybody\n")
+        self.assertIn("! names may contain only letters, digits", said)
+        self.assertTrue(said.endswith("Name: "))
+        self.assertIn("New password: ", self.say(peer, "alice\n"))
+
+    def test_what_others_say_meanwhile_can_be_seen(self) -> None:
+        """It is shown in colour, above the prompt; where telnet does not echo, with the CR that it
+        then needs."""
+        bob = self.guest("bob")
+        for end in b"\n", b"\r\n":
+            peer = self.peer()
+            self.tell(peer, "/register alice wonderland\n/login alice wonderland\n")
+            self.tell(peer, b"/passwd" + end)
+            self.tell(bob, "hello\n")
+            shown = peer.take_bytes()
+            self.assertTrue(shown.startswith(REVEAL + CLEAR_LINE), shown)
+            self.assertTrue(shown.endswith(b"bob: hello" + end + b"Old password: " + CONCEAL))
+            self.tell(peer, end)
+            self.tell(bob, "more\n")
+            self.assertNotIn(b"\x1b", peer.take_bytes())
+
+
+class HiddenPasswordTests(ServerTestCase):
+    """A password that is typed at a prompt does not show."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register("bob", "builder-pw")
+
+    def test_for_nc(self) -> None:
+        """A peer whose lines end in LF: written in no colour, and not a byte of telnet."""
+        peer = self.peer()
+        before = self.ask(peer, b"bob\n")
+        self.assertEqual(before, b"Password: " + CONCEAL)
+        after = self.ask(peer, b"builder-pw\n")
+        self.assertTrue(after.startswith(REVEAL + b"* Welcome, bob.\n"))
+        self.assertNotIn(b"\xff", before + after)
+
+    def test_for_telnet(self) -> None:
+        """A peer whose lines end in CR LF: telnet is told that its echo is done for it, and not
+        any more as soon as the password is there."""
+        peer = self.peer()
+        before = self.ask(peer, b"bob\r\n")
+        hide = WILL_ECHO + CLEAR_LINE + b"Password: " + CONCEAL
+        self.assertEqual(before, DO_BINARY + hide)
+        after = self.ask(peer, WILL_BINARY + b"\xff\xfd\x01wrong\n")
+        shown = REVEAL + WONT_ECHO + CLEAR_LINE
+        self.assertEqual(after, shown + b"! wrong name or password\r\n" + hide)
+        after = self.ask(peer, b"\xff\xfd\x01builder-pw\n")
+        self.assertTrue(after.startswith(shown + b"* Welcome, bob.\r\n"))
+        self.assertEqual(after.count(b"\xff"), 1)
+
+    def test_for_nc_that_ends_its_lines_as_telnet_does(self) -> None:
+        """It was asked whether it is telnet, and did not answer: not a byte of telnet more."""
+        peer = self.peer()
+        self.clock.advance(1)
+        before = self.ask(peer, b"bob\r\n")
+        self.assertEqual(before, b"Password: " + CONCEAL)
+        self.assertTrue(self.ask(peer, b"builder-pw\r\n").startswith(REVEAL + b"* Welcome"))
+
+    def test_new_password(self) -> None:
+        """Is hidden as well."""
+        peer = self.peer()
+        self.assertTrue(self.ask(peer, b"alice\n").endswith(b"New password: " + CONCEAL))
+        self.assertTrue(self.ask(peer, b"wonderland\n").startswith(REVEAL))
+
+    def test_is_shown_again_whatever_is_wrong_with_it(self) -> None:
+        """What is typed next can be seen."""
+        for line in b"wrong\r\n", b"\r\n", b"\xe9\r\n", b"x" * 4097 + b"\r\n":
+            peer = self.peer()
+            self.tell(peer, WILL_BINARY + b"bob\r\n")
+            after = self.ask(peer, line)
+            self.assertTrue(after.startswith(REVEAL + WONT_ECHO + CLEAR_LINE), line)
+            again = WILL_ECHO + CLEAR_LINE + b"Password: " + CONCEAL
+            self.assertTrue(after.endswith(b"Name: " if line == b"\r\n" else again), line)
+
+    def test_is_shown_again_before_it_is_checked(self) -> None:
+        """Checking takes a while, in which others are heard."""
+        peer = self.peer()
+        self.tell(peer, b"bob\r\n")
+        self.hasher.held = True
+        after = self.ask(peer, b"builder-pw\r\n")
+        self.assertEqual(after, REVEAL + WONT_ECHO + CLEAR_LINE)
+
+    def test_is_not_hidden_when_nobody_types(self) -> None:
+        """A pipe gets no escape sequence."""
+        self.assertNotIn(b"\x1b", self.ask(self.peer(), b"bob\nbuilder-pw\n"))

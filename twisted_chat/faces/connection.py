@@ -1,0 +1,166 @@
+"""What every connection of every face has: a session, an intake, and a way to its end."""
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from twisted_chat.core.addresses import Source
+from twisted_chat.core.people import Session
+from twisted_chat.core.ports import Outbox
+
+from .intake import Intake
+
+if TYPE_CHECKING:
+    from .face import Face
+
+
+class State(Enum):
+    """What still happens on a connection. See C{docs/developing.md}, "The life of a connection"."""
+
+    OPEN = "requests are read and carried out"
+    ENDING = "the input has ended; what is queued is carried out"
+    CLOSED = "the session has ended; nothing is carried out, and what waits is written"
+
+
+class Connection:
+    """One connection of a face. Each face derives its own from this.
+
+    @ivar face: what all connections of the face share.
+    @ivar session: what the core knows of the connection.
+    @ivar intake: the session's requests.
+    @ivar is_lost: the transport is gone. It may be, in any state.
+    @ivar token: by which the peer may end this session and take its place; empty if it has none.
+    """
+
+    __slots__ = ("face", "intake", "is_lost", "session", "state", "token")
+
+    def __init__(self, face: "Face", outbox: Outbox, source: Source) -> None:
+        self.face = face
+        self.session = Session(outbox, source, self)
+        self.intake: Intake[Any] = Intake(self, face)
+        self.state = State.OPEN
+        self.is_lost = False
+        self.token = ""
+        face.add(self)
+
+    # What each face does in its own way
+
+    async def take(self, item: Any, /) -> None:
+        """Carry out one request; see L{Taker}."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """End the transport once all is written. It leads to L{lost}."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """End the transport at once. It leads to L{lost}."""
+        self.disconnect()
+
+    def say_bye(self, farewell: str) -> None:
+        """Tell the peer why the session ends."""
+        raise NotImplementedError
+
+    def slow(self, item: Any, /) -> bool:
+        """Tell the peer that a request has to wait; see L{Taker}."""
+        return True
+
+    def more(self) -> None:
+        """Read on; see L{Taker}."""
+
+    def pause(self) -> None:
+        """Read nothing more: the server is going down."""
+
+    def keep_alive(self) -> None:
+        """Send a sign of life, if the peer can be sent one that no human sees."""
+
+    # While nothing is read; see Face.watch
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the transport is not read from, and so does not notice that the peer is gone."""
+        return False
+
+    def look(self) -> None:
+        """Find out whether the peer has ended the connection, without reading."""
+
+    def probe(self) -> None:
+        """Write something, which a peer that is gone answers with a reset."""
+
+    # The way to the end
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer may send more."""
+        return self.state is State.OPEN
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the limit on lines does not apply to the session."""
+        person = self.session.person
+        account = person.account if person is not None else None
+        return (
+            self.face.rate is None
+            or self.session.source.trusted
+            or self.face.accounts.is_trusted(account)
+        )
+
+    def finish(self) -> None:
+        """Say bye when all that was sent is carried out; see L{Taker}."""
+        self.hang_up()
+
+    def hang_up(self, farewell: str = "bye") -> None:
+        """Say bye, end the session, and end the transport once all is written."""
+        if self.state is State.CLOSED:
+            return
+        self.intake.cancel()
+        self.say_bye(farewell)
+        self.close()
+        self.disconnect()
+
+    def send_away(self, farewell: str) -> None:
+        """End a connection on which nobody is logged in; see L{twisted_chat.faces.admission}."""
+        self.hang_up(farewell)
+
+    def close(self) -> None:
+        """End the session: nothing more is carried out. Its posts in flight are not lost."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self.forget_token()
+        self.intake.cancel()
+        self.session.ended = self._leave
+        self.face.chat.end_session(self.session)
+
+    def lost(self) -> None:
+        """Note that the transport is gone. C{Admission} counts the connection until its session is
+        over too."""
+        self.is_lost = True
+        self.face.remove(self)
+        if self.session.is_over:
+            self._leave()
+
+    def _leave(self) -> None:
+        """The transport is gone or the session is over; if both, the connection is counted no
+        more."""
+        if self.is_lost:
+            self.face.left(self)
+
+    # Taking over
+
+    def give_token(self) -> str:
+        """Give the peer a token, by which another connection may end this session."""
+        if not self.token:
+            self.token = self.face.new_token(self)
+        return self.token
+
+    def forget_token(self) -> None:
+        """Have the token end nothing any more."""
+        self.face.tokens.pop(self.token, None)
+
+    def take_over(self, token: str) -> None:
+        """End the session that was given this token, if it is still there, with all that it has
+        sent and that was not carried out yet."""
+        other = self.face.tokens.get(token)
+        if other is not None and other is not self:
+            other.close()  # and its guest name is free
+            other.abort()

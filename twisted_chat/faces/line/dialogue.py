@@ -1,0 +1,561 @@
+"""What is said on a connection of the line protocol: prompts, questions, requests, answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from twisted_chat.core import text
+from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import Source
+from twisted_chat.core.chat import LOBBY, Chat
+from twisted_chat.core.errors import Refusal
+from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused, Talking
+from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import Account
+from twisted_chat.faces.admission import Admission
+from twisted_chat.faces.connection import Connection, State
+from twisted_chat.faces.face import Face
+from twisted_chat.faces.format import Format, LineFormat
+from twisted_chat.faces.outbox import Outbox
+from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
+
+from . import commands
+from .greeting import Greeting
+from .login import come_in
+from .telnet import NOP, WILL_ECHO, WONT_ECHO
+from .ways import sentence
+from .wire import JsonFormat, TelnetFormat, TextFormat
+
+if TYPE_CHECKING:
+    from .protocol import LineProtocol
+
+_NEWCOMER = 60.0
+"""Seconds after login in which C{help} or C{quit}, alone on a line, need no slash."""
+
+_SEARCH = 2
+"""Lines that a name which nobody has counts as, besides its own: similar names are looked for."""
+
+_PROMPT = b"Name: "
+_AGAIN = b"Command, or press Enter to pick a name: "
+
+_FAILED_LOGIN = frozenset(
+    {
+        "wrong-password",
+        "bad-password",
+        "bad-name",
+        "name-taken",
+        "name-registered",
+        "busy",
+        "throttled",
+        "internal",
+    }
+)
+"""The codes that a command to log in is refused with."""
+
+_ESCAPE = b"\x1b"
+_CLEAR_LINE = b"\r\x1b[K"
+_CONCEAL = b"\x1b[8m"
+_REVEAL = b"\x1b[0m"
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator chose for this face.
+
+    @ivar name: what the server calls itself.
+    """
+
+    name: str
+    allow_guests: bool = True
+    allow_registration: bool = True
+
+
+class LineFace(Face):
+    """What all connections of the line protocol share: a L{Face}, its settings and its formats."""
+
+    def __init__(
+        self,
+        chat: Chat,
+        accounts: Accounts,
+        admission: Admission,
+        settings: Settings,
+        limits: Limits,
+        clock: IReactorTime,
+        now: Callable[[], int],
+    ) -> None:
+        super().__init__(chat, accounts, admission, limits, clock, now)
+        self.settings = settings
+        self.text = TextFormat()
+        self.telnet = TelnetFormat()
+        self.json = JsonFormat(settings.name, limits.keepalive)
+
+
+class Dialogue(Connection):
+    """A connection of the line protocol: takes lines, and shows what its session is told.
+
+    It is the L{Terminal} that commands work on.
+
+    @ivar current: the name of the room that lines which are no commands go to.
+    @ivar typed: somebody typed the last line when it was asked for.
+    @ivar greeting: what happens before the peer's first words; L{None} after them.
+    """
+
+    face: LineFace
+
+    __slots__ = (
+        "_has_failed",
+        "_in_at",
+        "_is_prompted",
+        "_line",
+        "_remarked",
+        "_speaks_json",
+        "current",
+        "greeting",
+        "outbox",
+        "typed",
+    )
+
+    def __init__(
+        self,
+        face: LineFace,
+        line: "LineProtocol",
+        outbox: Outbox,
+        source: Source,
+        *,
+        is_tls: bool,
+    ) -> None:
+        """@param line: the bytes of the connection."""
+        self.outbox = outbox
+        self.current = LOBBY
+        self.typed = False
+        self.greeting: Greeting | None = Greeting(
+            face.clock, self._welcome, self._ask_for_binary, is_tls=is_tls
+        )
+        self._line = line
+        self._in_at: float | None = None  # when somebody logged in
+        self._is_prompted = False  # the last that was written is a prompt
+        self._has_failed = False  # a command to log in was refused
+        self._speaks_json = False
+        self._remarked: frozenset[str] = frozenset()
+        super().__init__(face, outbox, source)
+
+    @property
+    def chat(self) -> Chat:
+        return self.face.chat
+
+    @property
+    def accounts(self) -> Accounts:
+        return self.face.accounts
+
+    @property
+    def allow_guests(self) -> bool:
+        return self.face.settings.allow_guests
+
+    @property
+    def allow_registration(self) -> bool:
+        return self.face.settings.allow_registration
+
+    # The greeting
+
+    def greet(self) -> None:
+        """Say what this server is, once, before anything else is said."""
+        if self.greeting is not None:
+            self.greeting.say()
+
+    def _welcome(self) -> None:
+        self.notice(
+            f"Welcome to {self.face.settings.name}."
+            " Type a name, or just Enter to be a guest; /help helps."
+        )
+        self.outbox.write(_PROMPT)
+        self._is_prompted = True
+
+    def _ask_for_binary(self) -> None:
+        """Ask a person's telnet to send all letters as they are (RFC 856).
+
+        On a screen that is not telnet's nothing is left of the question.
+        """
+        self.outbox.write(self._line.telnet.ask() + _CLEAR_LINE + _PROMPT)
+
+    def stop_greeting(self) -> None:
+        """Greet nobody any more."""
+        if self.greeting is not None:
+            self.greeting.stop()
+
+    # Requests, which are lines
+
+    def put(self, line: bytes) -> None:
+        """Queue a line."""
+        if self._in_at is None:
+            self.face.admission.is_trying(self)
+        self.intake.put(line)
+
+    async def take(self, line: bytes, /) -> None:
+        """Carry out a line."""
+        if self.greeting is not None:
+            answer = self.greeting.answer(line, self.intake.waiting)
+            if answer:
+                self._line.turn_away(answer)
+                return
+            self.greeting.say()
+        typed = ""
+        self.typed = not self.intake.has_more
+        try:
+            read = self._decoded(line)
+            parsed = parse(read, newcomer=self._is_newcomer)
+            if isinstance(parsed, Speech):
+                if self.session.person is None:
+                    await self._come_in(parsed.text)
+                elif parsed.text:
+                    if self.session.in_flight > self.face.limits.max_in_flight:
+                        await self.intake.until_landed(self.face.limits.max_in_flight)
+                    self._say(parsed)
+            else:
+                typed = parsed.typed
+                command = commands.find(typed, parsed.word)
+                if command.has_secret:
+                    _refuse_escapes(line)
+                await self._perform(command, parsed.rest)
+        except Refusal as refusal:
+            self._refuse(refusal, typed)
+            if refusal.code in ("no-such-person", "no-such-room"):
+                self.charge(_SEARCH)
+            if self.session.person is None and refusal.code in _FAILED_LOGIN:
+                self._has_failed |= bool(typed) or not self.typed
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the session
+            _log.failure("carrying out a command")
+            reason = "something went wrong here, and it has been logged; try again"
+            self._refuse(Refusal("internal", reason), typed)
+        if self.session.person is None:
+            self._prompt()
+            return
+        self._is_prompted = False
+        if self._in_at is None:
+            self._in_at = self.face.clock.seconds()
+            self.face.admission.is_in(self)
+        if self.greeting is not None and self.greeting.has_spoken:
+            self.greeting.stop()
+            self.greeting = None
+
+    @property
+    def _is_newcomer(self) -> bool:
+        """Whether somebody types who has not logged in, or has just done so."""
+        return not self._speaks_json and (
+            self._in_at is None or self.face.clock.seconds() < self._in_at + _NEWCOMER
+        )
+
+    def _say(self, speech: Speech) -> None:
+        self.chat.say(self.session, self.current, speech.text)
+        if speech.unquoted and not self.session.echo:
+            self._remark('the quotes around that were left out; ""double"" them to keep them')
+
+    async def _come_in(self, typed: str) -> None:
+        """Take a line at the prompt.
+
+        After a C{/login} that failed, or a name that a script sent ahead, it is no name: it is what
+        a script would have said if that had not failed.
+
+        @raise Refusal: C{not-logged-in}, or as L{come_in}.
+        """
+        if self._has_failed and typed.strip():
+            raise Refusal(
+                "not-logged-in",
+                "you haven't logged in yet, so nothing was sent; try /login NAME PASSWORD, or press"
+                " Enter to pick a name",
+            )
+        if self._has_failed:
+            self._has_failed = not self.typed
+        else:
+            await come_in(self, typed)
+
+    async def _perform(self, command: commands.Command, rest: str) -> None:
+        if self.session.person is None and not command.anyone:
+            raise Refusal("not-logged-in", "come in first: type a name, or just Enter")
+        arguments = command.arguments(rest)
+        self.charge(command.cost - 1)
+        await self.intake.until_landed(self.face.limits.max_in_flight if command.posts else 0)
+        result = command.run(self, *arguments)
+        if result is not None:
+            await result
+
+    def _decoded(self, line: bytes) -> str:
+        if len(line) > MAX_LINE:
+            raise Refusal(
+                "too-long", f"a line has at most {MAX_LINE} bytes; that one has {len(line)}"
+            )
+        read = text.decode(line)
+        if _ESCAPE in line and "\x1b" not in read:
+            self._remark(
+                "arrow keys and other escape sequences are left out of what you type;"
+                " twisted-chat and rlwrap can edit a line"
+            )
+        return read
+
+    def slow(self, line: bytes, /) -> bool:
+        """Tell somebody who is saying something that it has to wait; others do not notice."""
+        try:
+            parsed = parse(self._decoded(line))
+            if not (isinstance(parsed, Speech) or commands.find(parsed.typed, parsed.word).posts):
+                return False
+        except Refusal:
+            return False
+        self.greet()
+        self.notice(
+            f"you're sending fast: taking {self.face.limits.line_rate} lines a second"
+            " now, nothing is lost"
+        )
+        return True
+
+    def more(self) -> None:
+        """Read on."""
+        self._line.more()
+
+    async def _read(self, *, secret: bool = False) -> str:
+        """Wait for the next line.
+
+        @raise CancelledError: if none will come.
+        @raise Refusal: if it cannot be read.
+        """
+        self.typed = self.intake.is_empty()
+        line: bytes = await self.intake.next()
+        self.typed &= not self.intake.has_more
+        if secret:
+            _refuse_escapes(line)
+        return self._decoded(line)
+
+    # What is shown
+
+    def _prompt(self) -> None:
+        if not (self._speaks_json or self.intake.has_more or self.state is State.CLOSED):
+            self.outbox.write(_AGAIN if self._has_failed else _PROMPT)
+            self._is_prompted = True
+
+    def use_text(self) -> None:
+        """Write text from now on; for telnet, with the end of line that it needs."""
+        self.outbox.format = self._text
+
+    def telnet_spoke(self) -> None:
+        """Take note that the peer is telnet."""
+        self.greet()
+        if self.outbox.format is self.face.text:
+            self.use_text()
+
+    @property
+    def _text(self) -> Format:
+        return self.face.telnet if self._line.speaks_telnet else self.face.text
+
+    @property
+    def _newline(self) -> bytes:
+        return b"\r\n" if self._line.speaks_telnet else b"\n"
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Say what was wrong, and go on."""
+        self._refuse(refusal, "")
+
+    def _refuse(self, refusal: Refusal, command: str) -> None:
+        now, shown = self.face.now(), sentence(refusal)
+        self.session.tell(Refused(now, refusal.code, shown, command, fields=refusal.fields))
+
+    def notice(self, text: str) -> None:
+        """Make a remark."""
+        self.session.tell(Notice(self.face.now(), text))
+
+    def _remark(self, text: str) -> None:
+        """Make a remark that is made once in a session."""
+        if text not in self._remarked:
+            self._remarked |= {text}
+            self.notice(text)
+
+    def help(self, entries: Sequence[HelpEntry]) -> None:
+        """Answer with these commands."""
+        self.session.tell(Help(self.face.now(), tuple(entries)))
+
+    def talk_in(self, room: str, *, is_new: bool = False) -> None:
+        """Have lines that are no commands go to another room; see L{Terminal}."""
+        self.current = room
+        if not is_new or self._speaks_json:
+            self.session.tell(Talking(self.face.now(), room))
+
+    def charge(self, lines: float) -> None:
+        """Count so many more lines, for what was a lot to answer."""
+        self.intake.charge(lines)
+
+    def speak_json(self, on: bool) -> None:
+        """Write JSON Lines from now on, or text."""
+        self._speaks_json = self.session.echo = on
+        if not on:
+            self.use_text()
+            self.notice("text from now on")
+            return
+        self.outbox.format = self.face.json
+        hello = self.face.json.hello(self.face.now(), self.give_token())
+        self.outbox.write(self._newline + hello if self._is_prompted else hello)
+        self._is_prompted = False
+
+    def renew(self, account: Account, password: str) -> None:
+        """Renew the hash of a password if it is outdated; see L{Terminal}."""
+        source = self.session.source
+        Deferred.fromCoroutine(self.accounts.renew(account, password, source)).addErrback(
+            lambda failure: _log.failure("renewing the hash of a password", failure)
+        )
+
+    # Questions
+
+    async def ask(self, question: str) -> str:
+        """Ask a question, and wait for the next line."""
+        self.notice(question)
+        return (await self._read()).strip(" ")
+
+    async def ask_secret(self, prompt: str) -> str:
+        """Ask for a password, hidden while it is typed; see L{Terminal}."""
+        if self.intake.waiting:
+            return await self._read(secret=True)  # it is here already: nobody is typing
+        if self._speaks_json:
+            self.notice(prompt.strip(": "))
+            return await self._read(secret=True)
+        # Telnet stops echoing when we say that we will (RFC 857). Others have no such means, but
+        # their terminal can write in no colour. Lines in CR LF, from somebody who was not asked
+        # yet and so cannot have shown what they are, may be telnet's.
+        line = self._line
+        hidden_by_telnet = line.speaks_telnet or (line.ends_in_crlf and not line.telnet.asked)
+        before = line.telnet.ask() + WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+        concealed = prompt.encode() + _CONCEAL
+        self.outbox.write(before + concealed)
+        end = b"\r\n" if hidden_by_telnet else b"\n"
+        self.outbox.format = _AbovePrompt(self.face.text, end, concealed)
+        self._is_prompted = not hidden_by_telnet
+        try:
+            answer = await self._read(secret=True)
+            self._is_prompted = False
+            return answer
+        finally:
+            self.use_text()
+            after = WONT_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
+            self.outbox.write(_REVEAL + after)
+
+    async def ask_again(self, secret: str) -> bool:
+        """Ask for the last secret again if it was typed; see L{Terminal}."""
+        if self.typed:
+            return await self.ask_secret("Again: ") == secret
+        waiting = self.intake.waiting
+        if waiting and waiting[0] == secret.encode():
+            self.intake.skip()
+        return True
+
+    # While nothing happens
+
+    def keep_alive(self) -> None:
+        """Send a ping to a program, and a NOP to telnet; C{nc} would show either."""
+        if self.outbox.is_waiting or self.state is State.CLOSED:
+            return
+        if self._speaks_json:
+            self.session.tell(Ping(self.face.now()))
+        elif self._line.speaks_telnet:
+            self.outbox.write(NOP)
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the transport is not read from."""
+        return self._line.is_deaf
+
+    def look(self) -> None:
+        """Find out whether the peer has ended the connection, without reading."""
+        self._line.look()
+
+    def probe(self) -> None:
+        """Write something to a peer that is not read from, as there is no other way to find out
+        whether it is there.
+
+        After a FIN it may read the answers, as C{nc -N} does. Before one it may be gone all the
+        same: its kernel keeps the FIN behind what there is no room for in ours.
+        """
+        if self._speaks_json or self._line.speaks_telnet:
+            self.keep_alive()
+        elif self.state is not State.CLOSED and not self.outbox.is_waiting:
+            ended = "your input has ended; the lines that are left are still taken"
+            self.notice(
+                ended
+                if self._line.is_half_closed
+                else "still taking what you sent; nothing is lost"
+            )
+
+    # The end
+
+    def finish(self) -> None:
+        """Say bye, after why if a line was too long."""
+        self.greet()
+        if self._line.is_endless:
+            most = self._line.MAX_LENGTH
+            self.refuse(Refusal("too-long", f"a line of over {most} bytes ends the session"))
+        self.hang_up()
+
+    def hang_up(self, farewell: str = "bye") -> None:
+        """Say bye and end the connection. A prompt that nobody has answered gets a line of its
+        own."""
+        self._is_prompted = self._is_prompted and self.intake.is_waited_for
+        super().hang_up(farewell)
+
+    def say_bye(self, farewell: str) -> None:
+        """Tell the peer why the session ends."""
+        if self._is_prompted:
+            self.outbox.write(self._newline)
+        self.session.tell(Bye(self.face.now(), farewell))
+
+    def send_away(self, farewell: str) -> None:
+        """Hang up on somebody who has not logged in, also if they do not read."""
+        self.hang_up(farewell)
+        self._line.cut_soon()
+
+    def close(self) -> None:
+        """End the session."""
+        self.stop_greeting()
+        super().close()
+        self._line.closed()
+
+    def disconnect(self) -> None:
+        """End the transport once all is written."""
+        self.outbox.close()
+
+    def abort(self) -> None:
+        """End the transport at once."""
+        self._line.transport.abortConnection()
+
+    def pause(self) -> None:
+        """Read nothing more."""
+        self._line.pauseProducing()
+
+
+class _AbovePrompt(LineFormat):
+    """A format for somebody who types a password: lines are shown above the prompt for it."""
+
+    def __init__(self, format: Format, end: bytes, prompt: bytes) -> None:
+        """@param end: of a line. A telnet that does not echo needs the CR, too."""
+        self._format = format
+        self._end = end
+        self._prompt = prompt
+
+    def encode(self, events: tuple[Event, ...], /) -> bytes:
+        """Encode the events, and show the prompt again."""
+        lines = self._format.encode(events).replace(b"\n", self._end)
+        return _REVEAL + _CLEAR_LINE + lines + self._prompt
+
+
+def _refuse_escapes(line: bytes) -> None:
+    """Refuse a line with an escape sequence in it: without an arrow key a password would be another
+    one than was meant.
+
+    @raise Refusal: C{bad-password}.
+    """
+    if _ESCAPE in line:
+        raise Refusal(
+            "bad-password",
+            "that has an arrow key or another escape sequence in it; type the password again",
+        )
