@@ -139,7 +139,8 @@ class OutboxTests(SynchronousTestCase):
 
     def waiting(self) -> int:
         """Bytes that wait, in the outbox and in the transport."""
-        return self.outbox._waiting_bytes + len(self.transport.waiting)
+        backlog = self.outbox._backlog
+        return (backlog.size if backlog is not None else 0) + len(self.transport.waiting)
 
     def test_events_are_written_in_the_format(self) -> None:
         """At once, if nothing waits."""

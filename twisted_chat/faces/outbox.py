@@ -59,47 +59,26 @@ class Outbox:
     """
 
     __slots__ = (
-        "_accepted",
-        "_below",
-        "_closed",
-        "_in_transport",
+        "_backlog",
+        "_is_closed",
+        "_is_paused",
+        "_is_tls",
         "_limits",
-        "_paused",
-        "_skipped",
-        "_socket",
-        "_stuck",
-        "_taken",
-        "_tls",
         "_transport",
-        "_waiting",
-        "_waiting_bytes",
         "format",
         "straight",
     )
 
-    def __init__(
-        self,
-        transport: Any,
-        format: Format,
-        limits: "OutboxLimits",
-    ) -> None:
+    def __init__(self, transport: Any, format: Format, limits: "OutboxLimits") -> None:
         self.format = format
+        self.straight = _plain_socket(transport)
         self._transport = transport
         self._limits = limits
-        self._socket = _plain_socket(transport)
-        self.straight = self._socket
-        self._below = _socket_below(transport)
-        self._waiting: deque[bytes] | None = None
-        self._waiting_bytes = 0
-        self._in_transport = 0
-        self._skipped = 0
-        self._accepted = 0  # bytes, since something had to wait
-        self._taken = 0  # the progress at the last check
-        self._stuck: IDelayedCall | None = None
-        self._closed = False
-        self._paused = False
-        self._tls = bool(ISSLTransport.providedBy(transport))
-        if self._tls:
+        self._backlog: _Backlog | None = None
+        self._is_closed = False
+        self._is_paused = False  # the transport with TLS has enough
+        self._is_tls = bool(ISSLTransport.providedBy(transport))
+        if self._is_tls:
             transport.registerProducer(self, True)
 
     def send(self, events: tuple[Event, ...], /) -> bool:
@@ -124,12 +103,12 @@ class Outbox:
                 return False  # the transport finds out by itself, by reading
             if sent == len(data):
                 return True
-        elif self._skipped:
-            self._skipped += self.format.count(data)
+        elif self._backlog is not None and self._backlog.skipped:
+            self._backlog.skipped += self.format.count(data)
             return False
-        if self._closed:
+        if self._is_closed:
             return False
-        if self._tls and not self._paused and self._waiting is None and len(data) <= _PIECE:
+        if self._is_tls and not self._is_paused and self._backlog is None and len(data) <= _PIECE:
             self._transport.write(data)
             return True
         return self._wait(data, sent)
@@ -147,157 +126,195 @@ class Outbox:
         @param reading: end only our half, if the connection has two, and read on; the peer ends the
             other half.
         """
-        if self._closed:
+        if self._is_closed:
             return
-        self._closed = True
+        self._is_closed = True
         self.straight = None
-        if not self._tls:
+        if not self._is_tls:
             if reading:
                 end_writing(self._transport)
             else:
                 self._transport.loseConnection()
-        elif self._waiting is None:
+        elif self._backlog is None:
             self._end_tls(reading=reading)
 
     def drop(self) -> None:
         """Let go of everything, as the connection is lost."""
-        self._closed = True
-        self._socket = self._below = self.straight = None
-        self._waiting = deque()
-        self._waiting_bytes = 0
-        self._cancel_stuck()
+        self._is_closed = True
+        self.straight = None
+        self._stop_watching()
+        self._backlog = _Backlog()
 
     @property
     def is_waiting(self) -> bool:
         """Whether the kernel has not taken everything yet."""
-        return self._waiting is not None
+        return self._backlog is not None
 
     @property
     def is_taken(self) -> bool:
         """Whether the peer's system has acknowledged everything that was written."""
-        return self._waiting is None and not self._paused and not _queued(self._below)
+        if self._backlog is not None or self._is_paused:
+            return False
+        return not _queued(_socket_below(self._transport))
 
     def _wait(self, data: bytes, sent: int) -> bool:
         """Queue as many whole units behind C{sent} as there is room for.
 
         @return: L{False} if that was not all.
         """
-        first = self._waiting is None
         self.straight = None
-        if self._waiting is None:
-            self._waiting = deque()
+        first = self._backlog is None
+        backlog = self._backlog = self._backlog or _Backlog()
         end = len(data)
-        room = self._limits.limit - self._waiting_bytes - self._in_transport - _PLACE
+        room = self._limits.limit - backlog.size - backlog.in_transport - _PLACE
         if end - sent > room:
             end = self.format.cut(data, sent, room)
             if end - sent > room and not first:
                 end = sent  # nothing of it has been sent
-            self._skipped += self.format.count(data[end:])
+            backlog.skipped += self.format.count(data[end:])
         if end > sent:
-            self._keep(data[sent:end], self._waiting)
+            backlog.add(data[sent:end])
         if first:
-            self._watch()
-            if not self._tls:
+            self._watch(backlog)
+            if not self._is_tls:
                 self._transport.registerProducer(self, False)
-            elif not self._paused:
+            elif not self._is_paused:
                 self.resumeProducing()
-            self._taken = self._progress()
+            backlog.taken = self._progress(backlog)
         return end == len(data)
 
-    def _keep(self, data: bytes, waiting: deque[bytes]) -> None:
-        waiting.append(data)
-        self._waiting_bytes += len(data) + _PLACE
-        self._accepted += len(data) + _PLACE
-
-    def _progress(self) -> int:
+    def _progress(self, backlog: "_Backlog") -> int:
         """Give a number that changes when the peer has taken something, as far as that can be
         seen."""
-        if self._tls and self._below is not None and _COUNTS_ACKNOWLEDGED:
-            return _acknowledged(self._below)
-        waiting = self._waiting_bytes + self._in_transport + _queued(self._socket)
-        return self._accepted - waiting
+        below = _socket_below(self._transport)
+        if self._is_tls and below is not None and _COUNTS_ACKNOWLEDGED:
+            return _acknowledged(below)
+        waiting = backlog.size + backlog.in_transport
+        if not self._is_tls:
+            waiting += _queued(_plain_socket(self._transport))
+        return backlog.accepted - waiting
 
-    def _watch(self) -> None:
-        self._stuck = self._limits.clock.callLater(self._limits.stuck_after, self._check)
+    def _watch(self, backlog: "_Backlog") -> None:
+        backlog.stuck = self._limits.clock.callLater(self._limits.stuck_after, self._check, backlog)
 
-    def _check(self) -> None:
-        taken = self._progress()
-        if taken == self._taken:
+    def _check(self, backlog: "_Backlog") -> None:
+        taken = self._progress(backlog)
+        if taken == backlog.taken:
             self._transport.abortConnection()
         else:
-            self._taken = taken
-            self._watch()
+            backlog.taken = taken
+            self._watch(backlog)
+
+    def _stop_watching(self) -> None:
+        if self._backlog is not None:
+            self._backlog.stop()
 
     def _end_tls(self, *, reading: bool = False) -> None:
         """End the connection with a close_notify (RFC 8446, section 6.1); cut the peer off if it
         takes nothing more of what is left."""
-        self._taken = self._progress()
+        backlog = self._backlog = _Backlog()
+        backlog.taken = self._progress(backlog)
         self._transport.unregisterProducer()
         self._transport.loseConnection()
-        if not self._paused and not reading:
+        if not self._is_paused and not reading:
             # Everything is in the connection below. It need not stay open until the peer's
             # close_notify: some programs send none.
             self._transport.transport.loseConnection()
-        self._watch()
+        self._watch(backlog)
 
     # IPullProducer, and IPushProducer for TLS
 
     def pauseProducing(self) -> None:
         """Stop writing: the transport has enough for now."""
-        self._paused = True
+        self._is_paused = True
 
     def resumeProducing(self) -> None:
         """Give the transport the next piece: it has written all that it had."""
-        self._paused = False
+        self._is_paused = False
+        backlog = self._backlog
         self._give_piece()
-        while self._tls and not self._paused and self._waiting is not None:
-            self._give_piece()
+        if self._is_tls and backlog is not None:
+            while self._backlog is backlog and not self._is_paused:
+                self._give_piece()
 
     def _give_piece(self) -> None:
-        if self._waiting is None:
+        backlog = self._backlog
+        if backlog is None:
             return
-        self._in_transport = 0
-        if not self._waiting and self._skipped:
-            lines, self._skipped = self._skipped, 0
-            told = self.format.encode((Skipped(self._limits.now(), lines),))
-            self._keep(told, self._waiting)
-        if not self._waiting:
-            self._waiting = None
-            self.straight = None if self._closed else self._socket
-            self._cancel_stuck()
-            if not self._tls:
+        backlog.in_transport = 0
+        if not backlog.queue and backlog.skipped:
+            units, backlog.skipped = backlog.skipped, 0
+            backlog.add(self.format.encode((Skipped(self._limits.now(), units),)))
+        if not backlog.queue:
+            self._stop_watching()
+            self._backlog = None
+            self.straight = None if self._is_closed else _plain_socket(self._transport)
+            if not self._is_tls:
                 self._transport.unregisterProducer()
-            elif self._closed:
+            elif self._is_closed:
                 self._end_tls()
             return
-        piece = self._next_piece(self._waiting)
-        self._in_transport = 0 if self._tls else len(piece)
+        piece = backlog.next_piece()
+        backlog.in_transport = 0 if self._is_tls else len(piece)
         self._transport.write(piece)
 
     def stopProducing(self) -> None:
         """Let go of everything: the connection is lost."""
         self.drop()
 
-    def _next_piece(self, waiting: deque[bytes]) -> bytes:
+
+class _Backlog:
+    """What waits in an outbox. There is one only while something waits, so that an idle connection
+    is small.
+
+    @ivar queue: the bytes that wait, in the chunks in which they came.
+    @ivar size: their number, and L{_PLACE} for each chunk.
+    @ivar in_transport: bytes that a plain transport was given and has not written.
+    @ivar skipped: units that were left out, and that the peer has not been told of.
+    @ivar accepted: bytes that were ever queued here.
+    @ivar taken: the progress at the last check.
+    @ivar stuck: the next check.
+    """
+
+    __slots__ = ("accepted", "in_transport", "queue", "size", "skipped", "stuck", "taken")
+
+    def __init__(self) -> None:
+        self.queue: deque[bytes] = deque()
+        self.size = 0
+        self.in_transport = 0
+        self.skipped = 0
+        self.accepted = 0
+        self.taken = 0
+        self.stuck: IDelayedCall | None = None
+
+    def add(self, data: bytes) -> None:
+        """Queue a chunk."""
+        self.queue.append(data)
+        self.size += len(data) + _PLACE
+        self.accepted += len(data) + _PLACE
+
+    def next_piece(self) -> bytes:
+        """Remove the bytes that the transport is given next."""
         parts: list[bytes] = []
         size = 0
-        while waiting and size < _PIECE:
-            part = waiting.popleft()
+        while self.queue and size < _PIECE:
+            part = self.queue.popleft()
             fits = _PIECE - size
             if len(part) > fits:
-                waiting.appendleft(part[fits:])
+                self.queue.appendleft(part[fits:])
                 part = part[:fits]
             else:
-                self._waiting_bytes -= _PLACE
+                self.size -= _PLACE
             parts.append(part)
             size += len(part)
-            self._waiting_bytes -= len(part)
+            self.size -= len(part)
         return b"".join(parts)
 
-    def _cancel_stuck(self) -> None:
-        if self._stuck is not None and self._stuck.active():
-            self._stuck.cancel()
-        self._stuck = None
+    def stop(self) -> None:
+        """Check the progress no more."""
+        if self.stuck is not None and self.stuck.active():
+            self.stuck.cancel()
+        self.stuck = None
 
 
 def fan_out(outboxes: Iterable[Any], events: tuple[Event, ...], apart: Container[Any] = ()) -> None:

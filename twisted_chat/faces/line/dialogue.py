@@ -142,7 +142,7 @@ class Dialogue(Connection):
         self._is_prompted = False  # the last that was written is a prompt
         self._has_failed = False  # a command to log in was refused
         self._speaks_json = False
-        self._remarked: frozenset[str] = frozenset()
+        self._remarked: tuple[str, ...] = ()
         super().__init__(face, outbox, source)
 
     @property
@@ -371,7 +371,7 @@ class Dialogue(Connection):
     def _remark(self, text: str) -> None:
         """Make a remark that is made once in a session."""
         if text not in self._remarked:
-            self._remarked |= {text}
+            self._remarked += (text,)
             self.notice(text)
 
     def help(self, entries: Sequence[HelpEntry]) -> None:
