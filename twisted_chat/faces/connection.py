@@ -26,21 +26,36 @@ class Connection:
 
     @ivar face: what all connections of the face share.
     @ivar session: what the core knows of the connection.
-    @ivar intake: the session's requests.
     @ivar is_lost: the transport is gone. It may be, in any state.
     @ivar token: by which the peer may end this session and take its place; empty if it has none.
     """
 
-    __slots__ = ("face", "intake", "is_lost", "session", "state", "token")
+    __slots__ = ("_full_at", "_intake", "face", "is_lost", "session", "state", "token")
 
     def __init__(self, face: "Face", outbox: Outbox, source: Source) -> None:
         self.face = face
         self.session = Session(outbox, source, self)
-        self.intake: Intake[Any] = Intake(self, face)
+        self._intake: Intake[Any] | None = None
+        self._full_at = 0.0  # the state of the rate while there is no intake
         self.state = State.OPEN
         self.is_lost = False
         self.token = ""
         face.add(self)
+
+    @property
+    def intake(self) -> Intake[Any]:
+        """The session's requests. It is made when something comes, and dropped when all of that has
+        been carried out, so an idle connection is small."""
+        if self._intake is None:
+            self._intake = Intake(self, self.face, self._full_at)
+            if self.state is State.CLOSED:
+                self._intake.cancel()
+        return self._intake
+
+    def rest(self, full_at: float, /) -> None:
+        """Drop the intake; see L{Taker}."""
+        self._intake = None
+        self._full_at = full_at
 
     # What each face does in its own way
 

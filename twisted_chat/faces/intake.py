@@ -38,6 +38,9 @@ class Taker(Protocol[T_contra]):
     def is_free(self) -> bool:
         """Whether the limit on lines does not apply to the session."""
 
+    def rest(self, full_at: float, /) -> None:
+        """Drop the intake: nothing is queued or under way. The next one begins with C{full_at}."""
+
     async def take(self, item: T_contra, /) -> None:
         """Carry out one request, and answer it, also if something goes wrong.
 
@@ -69,8 +72,8 @@ class _Stage(Enum):
 class Intake(Generic[T]):
     """Takes one session's requests off a queue, one after the other, at the session's pace.
 
-    It knows nothing of lines and transports: a request is an item that a face understands. While
-    nothing is queued there is no coroutine, so an idle session is small.
+    It knows nothing of lines and transports: a request is an item that a face understands. An idle
+    session has none, as there are thousands: when nothing is left to do, the L{Taker} drops it.
 
     All that an intake waits for (the pace, posts in flight, an answer) is one L{Deferred}, which
     C{cancel} cancels. An operation of the core that has begun is not interrupted: it may have
@@ -88,13 +91,14 @@ class Intake(Generic[T]):
         "_wait",
     )
 
-    def __init__(self, taker: Taker[T], face: "Face") -> None:
+    def __init__(self, taker: Taker[T], face: "Face", full_at: float = 0.0) -> None:
+        """@param full_at: the state of the session's rate; see L{Rate}."""
         self._taker = taker
         self._face = face
         self._items: deque[T] | None = None
         self._stage = _Stage.IDLE
         self._wait: Deferred[T] | Deferred[None] | None = None
-        self._full_at = 0.0  # the state of the rate, see Rate
+        self._full_at = full_at
         self._is_slow = False
         self._is_ended = False
 
@@ -241,8 +245,8 @@ class Intake(Generic[T]):
         finally:
             if self._stage is not _Stage.OVER:
                 self._stage = _Stage.IDLE
-            if not self._items:
-                self._items = None
+                if not (self._items or self._is_slow or self._is_ended):
+                    self._taker.rest(self._full_at)
 
     async def _carry_out(self) -> None:
         done = 0

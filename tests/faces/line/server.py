@@ -121,7 +121,7 @@ class Peer:
         self.transport = self.transport_class(address)
         built = factory.buildProtocol(address)
         assert built is not None
-        self.built: Protocol = built
+        self.built: Any = built
         self.gone = False
         self._arriving: deque[bytes] = deque()
         self._ended = False

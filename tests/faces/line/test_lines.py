@@ -1,6 +1,7 @@
 """How bytes become lines; idle connections; signs of life."""
 
 import json
+import sys
 
 from twisted_chat.core.limits import Limits
 
@@ -83,12 +84,18 @@ class LineTests(ServerTestCase):
 class SizeTests(ServerTestCase):
     """Thousands of sessions are idle."""
 
-    def test_few_attributes(self) -> None:
-        """A dict of more than 21 takes twice the memory."""
+    def test_idle_session_is_small(self) -> None:
+        """What it is made of has no dict, and there is no more of it than needed."""
         for end in b"\n", b"\r\n":
             alice = self.peer()
             self.tell(alice, b"/guest" + end)
-            self.assertLessEqual(len(vars(alice.protocol)), 21)
+            dialogue = alice.protocol.dialogue
+            parts = (alice.protocol, dialogue, dialogue.session, dialogue.outbox)
+            self.assertFalse([part for part in parts if hasattr(part, "__dict__")])
+            self.assertLessEqual(sum(map(sys.getsizeof, parts)), 620)
+            self.assertIsNone(dialogue.greeting)
+            self.assertIsNone(dialogue._intake)
+            self.assertIsNone(alice.protocol._telnet)
 
 
 class KeepaliveTests(ServerTestCase):

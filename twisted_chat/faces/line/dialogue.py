@@ -117,7 +117,6 @@ class Dialogue(Connection):
         "_speaks_json",
         "current",
         "greeting",
-        "outbox",
         "typed",
     )
 
@@ -131,7 +130,6 @@ class Dialogue(Connection):
         is_tls: bool,
     ) -> None:
         """@param line: the bytes of the connection."""
-        self.outbox = outbox
         self.current = LOBBY
         self.typed = False
         self.greeting: Greeting | None = Greeting(
@@ -144,6 +142,13 @@ class Dialogue(Connection):
         self._speaks_json = False
         self._remarked: tuple[str, ...] = ()
         super().__init__(face, outbox, source)
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits to be written."""
+        outbox = self.session.outbox
+        assert isinstance(outbox, Outbox)
+        return outbox
 
     @property
     def chat(self) -> Chat:

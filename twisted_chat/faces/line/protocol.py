@@ -9,10 +9,11 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
     ISSLTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.basic import LineReceiver
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -33,19 +34,19 @@ _COMMANDS = 512
 text as it stands, are looked at in one turn of the reactor."""
 
 
-@implementer(IHalfCloseableProtocol, IHandshakeListener)
-class LineProtocol(LineReceiver):
+@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
+class LineProtocol:
     """Turns the bytes of a connection into lines for its L{Dialogue}.
 
-    An idle connection is small: it has no dict but LineReceiver's, and a telnet filter only if it
-    has needed one.
+    There are thousands of idle connections, so this has slots, where a LineReceiver would have a
+    dict, and a telnet filter only once it has needed one.
 
+    @ivar is_paused: the transport is not read from.
     @ivar ends_in_crlf: the last line ended in CR LF.
     @ivar is_endless: a line over L{MAX_LENGTH} ended the input.
     @ivar is_half_closed: the kernel has a FIN of the peer, perhaps behind what is not read.
     """
 
-    delimiter = b"\n"
     MAX_LENGTH = 64 * 1024
     """A line over L{MAX_LINE} is refused; this much without an end of line ends the session."""
 
@@ -58,6 +59,7 @@ class LineProtocol(LineReceiver):
         "_last_word",
         "_parting",
         "_reading",
+        "_rest",
         "_source",
         "_telnet",
         "_unread",
@@ -65,6 +67,8 @@ class LineProtocol(LineReceiver):
         "ends_in_crlf",
         "is_endless",
         "is_half_closed",
+        "is_paused",
+        "transport",
     )
 
     def __init__(self, face: LineFace, source: Source) -> None:
@@ -73,12 +77,18 @@ class LineProtocol(LineReceiver):
         self._telnet: TelnetFilter | None = None
         self._at_line_start = True
         self._unread = b""  # what has arrived and was not looked at yet
+        self._rest = b""  # what was looked at, and is no line yet, or not while nothing is read
         self._reading: IDelayedCall | None = None  # when what is owed has been paid
         self._parting: IDelayedCall | None = None  # the end of a session that is lost
         self._last_word: LastWord | None = None
         self.ends_in_crlf = False
         self.is_endless = False
         self.is_half_closed = False
+        self.is_paused = False
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         face = self._face
@@ -143,7 +153,8 @@ class LineProtocol(LineReceiver):
             received.replies += self.telnet.ask()
         if received.replies:
             dialogue.outbox.write(received.replies)
-        super().dataReceived(received.data)
+        self._rest += received.data
+        self._cut_lines()
         if received.interrupted and not dialogue.intake.is_asking:
             dialogue.notice("/quit leaves")
         if received.ended:
@@ -153,16 +164,21 @@ class LineProtocol(LineReceiver):
         dialogue.intake.go_on()
         return received.commands
 
-    def lineReceived(self, line: bytes) -> None:
-        self.ends_in_crlf = line.endswith(b"\r")
-        self.dialogue.put(line.removesuffix(b"\r"))
-        if self.dialogue.intake.is_full or len(line) > MAX_LINE + 1:  # with its CR
-            self.pauseProducing()
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """End the input. The lines before this one are carried out first."""
-        self.is_endless = True
-        self._end_input()
+    def _cut_lines(self) -> None:
+        """Take the lines that have ended, as long as the transport is read from."""
+        while not self.is_paused and self.dialogue.state is not State.CLOSED:
+            line, end, rest = self._rest.partition(b"\n")
+            if len(line) > self.MAX_LENGTH:
+                self._rest = b""
+                self.is_endless = True  # the lines before this one are carried out first
+                self._end_input()
+            if not end:
+                return
+            self._rest = rest
+            self.ends_in_crlf = line.endswith(b"\r")
+            self.dialogue.put(line.removesuffix(b"\r"))
+            if self.dialogue.intake.is_full or len(line) > MAX_LINE + 1:  # with its CR
+                self.pauseProducing()
 
     def _end_input(self) -> None:
         if self.dialogue.state is State.OPEN:
@@ -217,7 +233,7 @@ class LineProtocol(LineReceiver):
 
     def _next_bytes(self) -> None:
         """Read on, unless there is a reason not to."""
-        if self.paused and self._reading is None and self._takes_more:
+        if self.is_paused and self._reading is None and self._takes_more:
             self.resumeProducing()
 
     @property
@@ -235,14 +251,14 @@ class LineProtocol(LineReceiver):
 
     def more(self) -> None:
         """Read on if all lines are carried out; at the end take a line that was not ended, too."""
-        intake = self.dialogue.intake
         is_ending = self.dialogue.state is State.ENDING
         if is_ending:
             self._stop_waiting_to_read()
-        if not intake.waiting:
+        if not self.dialogue.intake.waiting:
             self._next_bytes()
-        if is_ending and not self.paused:
-            rest = self.clearLineBuffer()
+        intake = self.dialogue.intake
+        if is_ending and not self.is_paused:
+            rest, self._rest = self._rest, b""
             if rest:
                 intake.put(rest)
             intake.end()
@@ -252,14 +268,22 @@ class LineProtocol(LineReceiver):
     # While nothing is read
 
     def pauseProducing(self) -> None:
-        super().pauseProducing()
+        """Stop reading, and have the peer looked after."""
+        self.is_paused = True
+        self.transport.pauseProducing()
         self._face.watch(self.dialogue)
+
+    def resumeProducing(self) -> None:
+        """Read on, beginning with what was read already."""
+        self.is_paused = False
+        self.transport.resumeProducing()
+        self.dataReceived(b"")
 
     @property
     def is_deaf(self) -> bool:
         """Whether the transport is not read from, and so does not notice that the peer is gone."""
         dialogue = self.dialogue
-        return not dialogue.is_lost and (self.paused or dialogue.state is not State.OPEN)
+        return not dialogue.is_lost and (self.is_paused or dialogue.state is not State.OPEN)
 
     def look(self) -> None:
         """Find out whether the peer has ended the connection, without reading."""
@@ -320,8 +344,7 @@ class LineProtocol(LineReceiver):
     def turn_away(self, answer: bytes) -> None:
         """Answer a peer that speaks another protocol, and end the connection."""
         self.dialogue.close()
-        self.clearLineBuffer()
-        self._unread = b""
+        self._unread = self._rest = b""
         self._last_word = LastWord(self.transport, self._face.clock)
         self.dialogue.outbox.write(answer)
         self.dialogue.outbox.close(reading=True)
@@ -333,17 +356,22 @@ class LineProtocol(LineReceiver):
             self._last_word = LastWord(self.transport, self._face.clock)
 
 
-class LineFactory(Factory):
+@implementer(IProtocolFactory)
+class LineFactory:
     """Accepts connections for a L{LineFace}."""
-
-    noisy = False
 
     def __init__(self, face: LineFace) -> None:
         self.face = face
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
         source = self.face.admission.source(addr)
         sentence = self.face.refusal(source)
         if sentence is None:
             return LineProtocol(self.face, source)
         return self.face.refuse(f"! {sentence}\n".encode())
+
+    def doStart(self) -> None:
+        """Do nothing: a port begins to listen."""
+
+    def doStop(self) -> None:
+        """Do nothing: a port no longer listens."""
