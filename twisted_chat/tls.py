@@ -1,5 +1,5 @@
-"""Ports with TLS: their certificates, which may change while the server runs, and handshakes, which
-have to end."""
+"""Ports with TLS: certificates that may change while the server runs, and handshakes with a
+deadline."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -47,18 +47,18 @@ HANDSHAKE = 10.0
 """Seconds that a handshake may take."""
 
 SILENCE = 5.0
-"""Seconds until somebody who says nothing is told that the port speaks TLS. A TLS client speaks at
+"""Seconds until a peer that sends nothing is told that the port speaks TLS. A TLS client sends at
 once; this leaves time to send its first packet again, twice (RFC 6298)."""
 
 _LOOK_EVERY = 0.5
-"""Seconds in which the files are looked at once at most."""
+"""Seconds between two looks at the files, at least."""
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2; those of later versions are all good."""
+"""For TLS 1.2; all ciphers of TLS 1.3 are good (RFC 8446, section 9.1)."""
 
 _POSITIONS = {"ssl": ["port"], "tls": ["path", "port"]}
 _FIELDS = {
@@ -70,15 +70,18 @@ _log = Logger()
 
 
 class CertificateError(Exception):
-    """Certificates that cannot be used; says why, in a sentence."""
+    """The certificates cannot be used; the text is a sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate with its key, to be served.
+    """A certificate with its key.
 
-    @ivar context: what serves it.
-    @ivar names: whom it is of: host names, in lower case, and addresses.
+    @ivar context: serves it.
+    @ivar names: the host names, in lower case, and the addresses that it is for.
+    @ivar since: when it becomes valid.
+    @ivar until: when it expires.
+    @ivar fingerprint: its SHA-256.
     """
 
     context: SSL.Context
@@ -89,10 +92,10 @@ class Certificate:
 
 
 def load(paths: Sequence[Path]) -> Sequence[Certificate]:
-    """All keys in these PEM files, each with its certificate and the chain of those above it. Which
-    of the files has which of them does not matter.
+    """Load all keys from PEM files, each with its certificate and the chain of certificates above
+    it. It does not matter which file has which of them.
 
-    @raise CertificateError: if that cannot be done, or there is none.
+    @raise CertificateError: if a file cannot be used, a key has no certificate, or there is no key.
     """
     keys: list[tuple[Path, Any]] = []
     found: list[x509.Certificate] = []
@@ -101,7 +104,7 @@ def load(paths: Sequence[Path]) -> Sequence[Certificate]:
             data = path.read_bytes()
             if b"-----" in _BLOCK.sub(b"", data):
                 raise ValueError("it is cut short")
-            # What checking an RSA key takes is long, and says no more than that it is of use.
+            # Validating an RSA key takes long, and the handshake finds out as much.
             keys += (
                 (path, load_pem_private_key(m[0], None, unsafe_skip_rsa_key_validation=True))
                 for m in _KEY.finditer(data)
@@ -148,7 +151,7 @@ def _public_bytes(key: Any) -> bytes:
 
 
 def _above(leaf: x509.Certificate, found: Sequence[x509.Certificate]) -> Iterator[x509.Certificate]:
-    """Those that a client needs besides, up to the root, which it has to have itself."""
+    """Find the certificates that a client needs besides, up to the root, which it has itself."""
     rest = [each for each in found if each.issuer != each.subject]
     above: x509.Certificate | None = leaf
     while above is not None:
@@ -170,7 +173,8 @@ def _names(leaf: x509.Certificate) -> Iterator[str]:
 
 
 def _context() -> SSL.Context:
-    """TLS 1.2 and up, with forward secrecy, and neither compression, sessions nor tickets."""
+    """Make a context for TLS 1.2 and newer, with forward secrecy, without compression, sessions and
+    tickets."""
     context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
     context.set_cipher_list(_CIPHERS)
     context.set_info_callback(_note)
@@ -180,7 +184,7 @@ def _context() -> SSL.Context:
 
 
 def _note(connection: SSL.Connection, where: int, result: int) -> None:
-    """OpenSSL tells of each step of a handshake."""
+    """Call what waits for the end of a handshake. OpenSSL calls this after each step."""
     if where & SSL.SSL_CB_HANDSHAKE_DONE:
         done = connection.get_app_data()
         if done is not None:
@@ -188,8 +192,8 @@ def _note(connection: SSL.Connection, where: int, result: int) -> None:
 
 
 def _no_protocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
-    """Agree on none of the protocols that a browser or curl offers (RFC 7301), and go on: what it
-    says is answered later. What Twisted puts here ends the handshake with an internal error."""
+    """Agree on none of the protocols that a browser or curl offers (RFC 7301), and go on: its
+    request is answered later. Twisted's own callback ends the handshake with an internal error."""
     return SSL.NO_OVERLAPPING_PROTOCOLS
 
 
@@ -198,7 +202,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenSSL says, without where in its source it says so."""
+    """Give OpenSSL's reason for an error, without the place in its source."""
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return str(error.args[0][-1][-1])
     return _first_line(error)
@@ -206,31 +210,31 @@ def _reason(error: Exception) -> str:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """The certificates of a port. A client is shown the one for the name that it asks for, else
-    the first one.
+    """The certificates of a port. A client is shown the one for the name that it asks for (RFC
+    6066, section 3), or the first one.
 
-    The files are looked at when somebody connects. If they have changed, who connects from then on
-    is shown the new certificate; if those are of no use, the ones before stay.
+    When a client connects, the files are looked at. If they have changed, this client and later
+    ones are shown the new certificates; if those cannot be used, the old ones stay.
     """
 
     def __init__(self, find: Callable[[], Sequence[Path]], clock: IReactorTime) -> None:
         """
-        @param find: the files.
+        @param find: finds the files.
         @raise CertificateError: if they cannot be used.
         """
         self._find = find
         self._clock = clock
         self._looked = 0.0
         self._broken = False
-        # Every connection begins with this one, and OpenSSL goes on asking it for the name when the
-        # connection has been given another. To what it calls it has but a pointer.
+        # Connections start on this context. OpenSSL keeps calling its callback after set_context(),
+        # through a raw pointer, so this object must outlive them.
         self._first = _context()
         self._first.set_tlsext_servername_callback(self._choose)
         self._seen = self._state()
         self._take(load(find()))
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection with the certificate of now."""
+        """Make a connection with the certificates as they are now."""
         now = self._clock.seconds()
         if not 0 <= now - self._looked < _LOOK_EVERY:  # clocks are set back, too
             self._looked = now
@@ -241,12 +245,12 @@ class Certificates:
         return connection
 
     def reread(self) -> None:
-        """Look at the files now, and try again those that were of no use."""
+        """Look at the files now; try again those that could not be used."""
         if self._broken or self._state() != self._seen:
             self._reload()
 
     def describe(self) -> None:
-        """Log what is served."""
+        """Log the certificates that are served."""
         now = datetime.now(timezone.utc)
         for each in self._certificates:
             names, until = ", ".join(each.names), each.until.date()
@@ -264,7 +268,7 @@ class Certificates:
         return [(path, _state(path)) for path in self._find()]
 
     def _reload(self) -> None:
-        self._seen = self._state()  # before they are read: what is written meanwhile is seen later
+        self._seen = self._state()  # first, so that a change while they are read is seen later
         try:
             loaded = load(self._find())
         except CertificateError as error:
@@ -279,12 +283,12 @@ class Certificates:
 
     def _take(self, loaded: Sequence[Certificate]) -> None:
         self._certificates = loaded
-        # Of two for one name the one that is valid for longer.
+        # Of two for one name, the one that is valid for longer is served.
         by_time = sorted(loaded, key=lambda each: each.until)
         self._by_name = {name: each for each in by_time for name in each.names}
 
     def _choose(self, connection: SSL.Connection) -> None:
-        """The client has said whom it wants to talk to, or that it does not mind."""
+        """Choose the certificate for the name that the client asks for, if it asks for one."""
         name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
         wildcard = f"*.{name.partition('.')[2]}"
         chosen = self._by_name.get(name) or self._by_name.get(wildcard)
@@ -293,7 +297,7 @@ class Certificates:
 
 
 def _state(path: Path) -> object:
-    """What is another when the file is another."""
+    """Give a value that changes when the file does; L{None} if it cannot be read."""
     try:
         now = path.stat()
     except OSError:
@@ -350,7 +354,7 @@ class _Door(BufferingTLSTransport):
 
 
 class _DeadlineFactory(TLSMemoryBIOFactory):
-    """Cuts off who does not end the handshake in time."""
+    """Cuts a peer off that does not end the handshake in time."""
 
     protocol = _Door
 
@@ -391,16 +395,20 @@ class TlsEndpoint:
         self._clock = clock
 
     def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
-        """Begin to listen."""
+        """Begin to listen.
+
+        @return: fires with the port.
+        """
         return self._endpoint.listen(_DeadlineFactory(self.certificates, factory, self._clock))
 
 
 def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | None:
-    """The endpoint for C{ssl:PORT:privateKey=FILE} or C{tls:DIR:PORT}; L{None} for any other.
+    """Make the endpoint for C{ssl:PORT:privateKey=FILE} or C{tls:DIR:PORT}.
 
     @param backlog: connections that may wait to be accepted, if the description says nothing.
+    @return: L{None} for any other description.
     @raise CertificateError: if the certificate cannot be used.
-    @raise ValueError: if the description makes no sense.
+    @raise ValueError: if the description makes no sense; the text says why.
     """
     kind, *parts = _split(description)
     if kind == "haproxy" and parts and parts[0] in _FIELDS:
@@ -420,7 +428,7 @@ def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | 
             raise ValueError(f"{kind}: needs a {name}")
     if not fields["port"].isdecimal() or int(fields["port"]) > 65535:
         raise ValueError(f"there is no port {fields['port']}; ports go up to 65535")
-    # As without us: tls: listens on IPv6, ssl: on IPv4.
+    # As Twisted's own endpoints: tls: listens on IPv6, ssl: on IPv4.
     interface = fields.get("interface", "::" if kind == "tls" else "")
     tcp = "tcp6" if ":" in interface else "tcp"
     endpoint = serverFromString(
@@ -432,7 +440,11 @@ def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | 
 
 
 def _finder(fields: dict[str, str]) -> Callable[[], Sequence[Path]]:
-    """Which files there are. The process may go to another directory later."""
+    """Make what finds the files. Their paths are absolute, as the process may change its directory
+    later.
+
+    @raise CertificateError: if the directory does not exist.
+    """
     if "path" not in fields:
         names = [fields.get(name) for name in ("privateKey", "certKey", "extraCertChain")]
         paths = [Path(name).absolute() for name in dict.fromkeys(names) if name]
@@ -444,7 +456,7 @@ def _finder(fields: dict[str, str]) -> Callable[[], Sequence[Path]]:
 
 
 def _split(description: str) -> list[str]:
-    """Cut a description at its colons, but not at those behind a backslash."""
+    """Split a description at its colons, except those behind a backslash."""
     return re.findall(r"((?:[^\\:]|\\.)*)(?::|$)", description)[:-1] or [""]
 
 

@@ -1,6 +1,6 @@
 """The wall clock jumps ten years ahead and back while people talk.
 
-C{tests.test_tap.ClockTests} shows that running timers go on.
+C{tests.test_service.ClockTests} shows that running timers go on.
 """
 
 import itertools

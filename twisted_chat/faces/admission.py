@@ -1,4 +1,4 @@
-"""Who may connect, and for how long without coming in."""
+"""Who may connect, and for how long without logging in."""
 
 from collections import Counter
 from functools import lru_cache
@@ -14,7 +14,7 @@ from twisted_chat.core.throttle import Rate, Rates, spoken
 _MINUTE = 60.0
 
 _TRIES = 5
-"""How many times the usual time somebody has to come in who types meanwhile."""
+"""How many times the usual time somebody who types has to log in."""
 
 _REMEMBERED = 1024
 """Addresses whose sources are remembered."""
@@ -24,14 +24,14 @@ _AT_ONCE = 20
 
 
 class Arrival(Protocol):
-    """A connection on which nobody is logged in yet."""
+    """A connection on which nobody has logged in yet."""
 
     def send_away(self, farewell: str, /) -> None:
-        """Say why, and end the connection, soon also if that is not read."""
+        """Say why, and end the connection; cut it off soon if that is not read."""
 
 
 class Admission:
-    """Counts the connections of all faces, by where they come from."""
+    """Counts the connections of all faces, by the network that they come from."""
 
     def __init__(self, limits: Limits, networks: Networks, clock: IReactorTime) -> None:
         self._limits = limits
@@ -42,20 +42,26 @@ class Admission:
         self._by_network: Counter[str] = Counter()
         per_minute = limits.connections_per_minute
         self._new = Rates(Rate(per_minute, per_minute / _MINUTE)) if per_minute else None
-        # Who is not in yet, when their time is up and until when it may be extended; whose time is
-        # up first comes first. The crowd are those among them that are counted, and where they come
-        # from; the oldest comes first.
+        # Connections on which nobody has logged in -> when their time is up, and until when it may
+        # be extended; the next one first. Those of them that --max-waiting counts -> their network;
+        # the oldest first.
         self._waiting: dict[Arrival, tuple[float, float]] = {}
         self._crowd: dict[Arrival, str] = {}
         self._timeout: IDelayedCall | None = None
 
     def source(self, address: IAddress | None) -> Source:
-        """What a peer's address counts as."""
+        """Tell what limits apply to a peer's address.
+
+        @param address: L{None} if there is none; as one without a host, it is shared by many.
+        """
         host: str | None = getattr(address, "host", None)
         return SHARED if host is None else self._source(host)
 
     def refusal(self, source: Source) -> str | None:
-        """Why nobody may connect from there now, as a sentence, if so."""
+        """Say in a sentence why nobody may connect from there now.
+
+        @return: L{None} if they may, which counts as one of the connections a minute.
+        """
         most = self._limits.max_connections
         if most and self._count >= most:
             return "this server is full; try again later"
@@ -71,7 +77,7 @@ class Admission:
         return None
 
     def came(self, arrival: Arrival, source: Source) -> None:
-        """Somebody has connected; their time to come in runs."""
+        """Count a new connection. Its time to log in begins."""
         self._count += 1
         if source.network:
             self._by_network[source.network] += 1
@@ -89,16 +95,16 @@ class Admission:
             oldest.send_away("too many others want to come in, and you did not; bye")
 
     def is_trying(self, arrival: Arrival) -> None:
-        """They have typed a line: if they are not in yet, their time to come in begins anew, up to
-        five times as long as usual in all."""
+        """Begin the time to log in anew, as the peer has sent a line; up to five times as long as
+        usual in all. Does nothing once somebody has logged in."""
         now = self._clock.seconds()
         _, until = self._waiting.get(arrival, (0, now - 1))
         if now <= until:
-            del self._waiting[arrival]  # to the end, where those are who have longest
+            del self._waiting[arrival]  # it goes to the end, as it has the longest time
             self._waiting[arrival] = now + self._limits.login_timeout, until
 
     def is_in(self, arrival: Arrival) -> None:
-        """They have logged in, or been sent away: they wait no longer."""
+        """Note that somebody has logged in there, or is being sent away. Their time ends."""
         self._waiting.pop(arrival, None)
         self._crowd.pop(arrival, None)
         if not self._waiting and self._timeout is not None:
@@ -106,7 +112,7 @@ class Admission:
             self._timeout = None
 
     def went(self, arrival: Arrival, source: Source) -> None:
-        """The connection is gone, and its session is over."""
+        """Count a connection no more: it is lost, and its session is over. To be called once."""
         self.is_in(arrival)
         self._count -= 1
         if source.network:
@@ -115,8 +121,8 @@ class Admission:
                 del self._by_network[source.network]
 
     def _oldest(self) -> Arrival:
-        """The oldest in the crowd, of those whose address has most of them: whoever fills it from
-        one address does not push out the others."""
+        """Choose whom to send away: the oldest connection of the address that has most of them, so
+        that one address does not push out the others."""
         by_network = Counter(self._crowd.values())
         most = max(by_network.values())
         return next(a for a, network in self._crowd.items() if by_network[network] == most)

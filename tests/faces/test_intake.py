@@ -1,0 +1,317 @@
+"""One session's requests, in order, at its pace."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import RecordingOutbox
+from twisted_chat.core.people import Session
+from twisted_chat.core.throttle import Rate
+from twisted_chat.faces.intake import QUEUE, Intake
+
+
+class Shared:
+    """What an intake needs of a face."""
+
+    def __init__(self, rate: Rate | None) -> None:
+        self.clock = Clock()
+        self.rate = rate
+        self.chat = self
+        self.seen_by: list[Session] = []
+
+    def seen(self, session: Session) -> None:
+        self.seen_by.append(session)
+
+
+class Desk:
+    """A taker that notes what it is given.
+
+    @ivar taken: the requests that were carried out or begun.
+    @ivar ready: what is put when the intake asks for more.
+    @ivar does: what a request does, besides being noted.
+    """
+
+    def __init__(self, rate: Rate | None = None) -> None:
+        self.face: Any = Shared(rate)
+        self.session = Session(RecordingOutbox())
+        self.is_open = True
+        self.is_free = rate is None
+        self.taken: list[object] = []
+        self.told: list[object] = []
+        self.ready: list[object] = []
+        self.does: dict[object, Callable[[], Awaitable[None]]] = {}
+        self.finished = 0
+        self.rests: list[float] = []
+        self.intake: Intake[object] = Intake(self, cast(Any, self.face))
+
+    async def take(self, item: object, /) -> None:
+        self.taken.append(item)
+        if item in self.does:
+            await self.does[item]()
+
+    def slow(self, item: object, /) -> bool:
+        self.told.append(item)
+        return True
+
+    def more(self) -> None:
+        ready, self.ready = self.ready, []
+        for item in ready:
+            self.intake.put(item)
+
+    def rest(self, full_at: float, /) -> None:
+        self.rests.append(full_at)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def put(self, *items: object) -> None:
+        for item in items:
+            self.intake.put(item)
+        self.intake.go_on()
+
+    def end(self) -> None:
+        self.is_open = False
+        self.intake.end()
+        self.intake.go_on()
+
+
+class IntakeTests(SynchronousTestCase):
+    def turn(self, desk: Desk, seconds: float = 0) -> None:
+        desk.face.clock.advance(seconds)
+
+    def test_in_order_and_one_at_a_time(self) -> None:
+        """The next request begins when the one before has ended."""
+        desk, gate = Desk(), Deferred[None]()
+
+        async def wait() -> None:
+            await gate
+
+        desk.does["one"] = wait
+        desk.put("one", "two")
+        desk.put("three")
+        self.assertEqual(desk.taken, ["one"])
+        gate.callback(None)
+        self.assertEqual(desk.taken, ["one", "two", "three"])
+
+    def test_nothing_is_left_of_it(self) -> None:
+        """When all is carried out, it can be dropped; each time."""
+        desk = Desk()
+        desk.put("one")
+        desk.put("two", "three")
+        self.assertEqual(desk.rests, [0.0, 0.0])
+
+    def test_more_is_asked_for(self) -> None:
+        """When nothing is queued any more, what was not read yet is."""
+        desk = Desk()
+        desk.ready = ["two", "three"]
+        desk.put("one")
+        self.assertEqual(desk.taken, ["one", "two", "three"])
+
+    def test_others_have_their_turn(self) -> None:
+        """After so many requests."""
+        desk = Desk()
+        desk.put(*range(QUEUE + 1))
+        self.assertEqual(len(desk.taken), QUEUE)
+        self.turn(desk)
+        self.assertEqual(len(desk.taken), QUEUE + 1)
+
+    def test_full(self) -> None:
+        """With as many items as are carried out in one turn."""
+        desk = Desk()
+        for number in range(QUEUE):
+            self.assertFalse(desk.intake.is_full)
+            desk.intake.put(number)
+        self.assertTrue(desk.intake.is_full)
+
+    def test_pace(self) -> None:
+        """Beyond the burst each waits; the session is told once in a flood."""
+        desk = Desk(Rate(2, 1))
+        desk.put(*range(5))
+        self.assertEqual((desk.taken, desk.told), ([0, 1], [2]))
+        for seconds in range(3):
+            self.turn(desk, 1)
+            self.assertEqual(len(desk.taken), 3 + seconds)
+        self.assertEqual(desk.told, [2])
+        self.turn(desk, 10)
+        desk.put(*range(5, 9))
+        self.assertEqual(desk.told, [2, 7])
+
+    def test_charge(self) -> None:
+        """The next request waits for what was a lot."""
+        desk = Desk(Rate(2, 1))
+        desk.intake.charge(5)
+        desk.put("one")
+        self.assertEqual(desk.taken, [])
+        self.turn(desk, 4)
+        self.assertEqual(desk.taken, ["one"])
+
+    def test_question(self) -> None:
+        """Is answered by the next item, whether it is there or not, and no other is taken."""
+        for at_once in True, False:
+            desk, answers = Desk(), list[object]()
+
+            async def ask(desk: Desk = desk, answers: list[object] = answers) -> None:
+                answers.append(await desk.intake.next())
+
+            desk.does["ask"] = ask
+            if at_once:
+                desk.put("ask", "answer", "three")
+            else:
+                desk.put("ask")
+                self.assertTrue(desk.intake.is_asking)
+                desk.put("answer", "three")
+            self.assertEqual((desk.taken, answers), (["ask", "three"], ["answer"]))
+
+    def test_question_without_an_answer(self) -> None:
+        """The input ends: the request is given up, and the rest of the end follows."""
+        desk = Desk()
+
+        async def ask() -> None:
+            await desk.intake.next()
+            self.fail("there is no answer")
+
+        desk.does["ask"] = ask
+        desk.put("ask")
+        desk.end()
+        self.assertEqual(desk.finished, 1)
+
+    def test_end_waits_for_posts(self) -> None:
+        """And for what is queued."""
+        desk = Desk()
+        desk.session.in_flight = 1
+        desk.put("one")
+        desk.end()
+        self.assertEqual((desk.taken, desk.finished), (["one"], 0))
+        desk.session.in_flight = 0
+        desk.session.landed()
+        self.assertEqual(desk.finished, 1)
+
+    def test_until_landed(self) -> None:
+        """Half of what may be in flight lands before a request goes on."""
+        desk = Desk()
+        before = desk.session.landed
+        desk.does["post"] = lambda: desk.intake.until_landed(4)
+        for in_flight, waits in (4, False), (5, True):
+            desk.session.in_flight = in_flight
+            desk.put("post", "next")
+            self.assertEqual(desk.taken[-1] == "post", waits)
+        for in_flight in 4, 3, 2:
+            self.assertEqual(desk.taken[-1], "post")
+            desk.session.in_flight = in_flight
+            desk.session.landed()
+        self.assertEqual(desk.taken[-1], "next")
+        self.assertIs(desk.session.landed, before)
+
+    def test_cancel(self) -> None:
+        """Whatever it waits for is given up, and nothing is carried out any more."""
+        for rate, does in (
+            (Rate(1, 1), None),
+            (None, lambda desk: desk.intake.next()),
+            (None, lambda desk: desk.intake.until_landed(0)),
+        ):
+            desk = Desk(rate)
+            gave_up: list[object] = []
+            desk.session.in_flight = 1
+
+            async def wait(
+                desk: Desk = desk, does: Any = does, gave_up: list[object] = gave_up
+            ) -> None:
+                try:
+                    if does is not None:
+                        await does(desk)
+                except CancelledError:
+                    gave_up.append(does)
+                    raise
+
+            desk.does["one"] = wait
+            desk.put("one")
+            if rate is not None:
+                desk.put("two")
+            desk.intake.cancel()
+            desk.put("three")
+            desk.end()
+            self.turn(desk, 100)
+            desk.session.landed()
+            self.assertEqual((desk.taken, desk.intake.waiting), (["one"], ()))
+            self.assertEqual(len(gave_up), does is not None)
+            self.assertEqual(desk.finished, 0)
+            self.assertEqual(desk.face.clock.getDelayedCalls(), [])
+
+    def test_cancel_by_the_request_under_way(self) -> None:
+        """It goes on to its end, and is the last; it can wait for nothing."""
+        desk = Desk()
+        done: list[str] = []
+
+        async def quit() -> None:
+            desk.intake.cancel()
+            done.append("goes on")
+            await desk.intake.until_landed(0)
+            self.fail("nothing can be waited for")
+
+        desk.session.in_flight = 1
+        desk.does["quit"] = quit
+        desk.put("quit", "more")
+        self.assertEqual((desk.taken, done), (["quit"], ["goes on"]))
+
+    def test_operation_under_way_is_not_interrupted(self) -> None:
+        """What it waits for outside comes, and is dealt with; then it is over."""
+        desk, store, done = Desk(), Deferred[None](), list[str]()
+
+        async def change() -> None:
+            await store
+            done.append("changed")
+
+        desk.does["change"] = change
+        desk.put("change", "more")
+        desk.intake.cancel()
+        store.callback(None)
+        self.assertEqual((done, desk.taken), (["changed"], ["change"]))
+
+    def test_seen(self) -> None:
+        """Only who sends something while nothing waits has seen what they were shown."""
+        desk, gate = Desk(), Deferred[None]()
+
+        async def wait() -> None:
+            await gate
+
+        desk.does["one"] = wait
+        desk.put("one")
+        desk.put("two")
+        self.assertEqual(len(desk.face.seen_by), 1)
+        gate.callback(None)
+        desk.put("three")
+        self.assertEqual(len(desk.face.seen_by), 2)
+
+    def test_defect_of_a_request(self) -> None:
+        """Is logged, and the next is carried out when something comes."""
+        desk = Desk()
+
+        async def fail() -> None:
+            raise ZeroDivisionError
+
+        desk.does["one"] = fail
+        desk.put("one", "two")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        desk.put("three")
+        self.assertEqual(desk.taken, ["one", "two", "three"])
+
+    @given(st.lists(st.one_of(st.integers(1, 30), st.just("turn"), st.just("land"))), st.booleans())
+    def test_any_pieces(self, steps: Iterable[int | str], paced: bool) -> None:
+        """However requests arrive, all are carried out once, in order."""
+        desk = Desk(Rate(3, 10) if paced else None)
+        sent = 0
+        for step in steps:
+            if isinstance(step, int):
+                desk.put(*range(sent, sent + step))
+                sent += step
+            else:
+                self.turn(desk, 0.1)
+        desk.end()
+        desk.face.clock.pump([0.1] * (sent + 10))
+        self.assertEqual(desk.taken, [*range(sent)])
+        self.assertEqual(desk.finished, 1)
