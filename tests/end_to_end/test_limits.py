@@ -82,7 +82,7 @@ class StrangersTest(SynchronousTestCase):
         alice, silent, drip = self.guest("alice"), self.connect(), self.connect()
         drip.send("/gue")
         for peer in silent, drip:
-            self.assertTrue(peer.rest().endswith("\n* you did not come in within 1 second; bye\n"))
+            self.assertTrue(peer.rest().endswith("\n* you did not log in within 1 second; bye\n"))
         alice.send("/users\n")
         alice.see("* 1 person is in the lobby: alice (guest)\n")
 
@@ -92,9 +92,7 @@ class StrangersTest(SynchronousTestCase):
         lonely = self.connect("127.0.1.2")
         many = [self.connect() for _ in range(4)]
         for peer in many[:2]:
-            self.assertTrue(
-                peer.rest().endswith("* too many others want to come in, and you did not; bye\n")
-            )
+            self.assertTrue(peer.rest().endswith("* too many others are waiting to log in; bye\n"))
         lonely.send("/guest lonely\n")
         lonely.see("* Welcome, lonely.")
 

@@ -147,7 +147,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual({arrival.farewell for arrival in early}, {""})
         self.clock.advance(0.5)
         self.assertEqual(
-            {arrival.farewell for arrival in early}, {"you did not come in within 60 seconds; bye"}
+            {arrival.farewell for arrival in early}, {"you did not log in within 60 seconds; bye"}
         )
         self.clock.advance(29)
         self.assertEqual(late.farewell, "")
@@ -230,7 +230,7 @@ class TimeTests(AdmissionTestCase):
 class CrowdTests(AdmissionTestCase):
     """Those who are not in yet."""
 
-    farewell = "too many others want to come in, and you did not; bye"
+    farewell = "too many others are waiting to log in; bye"
 
     def gone(self, arrivals: list[Arrival]) -> list[int]:
         """Which of them were sent away."""

@@ -169,7 +169,7 @@ class ToyFaceTests(ServerTestCase):
         self.store.hold()
         self.say_by_udp(self.bob, "one")
         self.clock.advance(61)
-        self.assertIn("you did not come in within 60 seconds", self.network.sent[-1][1])
+        self.assertIn("you did not log in within 60 seconds", self.network.sent[-1][1])
 
     def test_server_goes_down(self) -> None:
         """Each face says bye to its own."""

@@ -92,7 +92,7 @@ class Admission:
         if self._limits.max_waiting and len(self._crowd) > self._limits.max_waiting:
             oldest = self._oldest()
             self.is_in(oldest)
-            oldest.send_away("too many others want to come in, and you did not; bye")
+            oldest.send_away("too many others are waiting to log in; bye")
 
     def is_trying(self, arrival: Arrival) -> None:
         """Begin the time to log in anew, as the peer has sent a line; up to five times as long as
@@ -135,7 +135,7 @@ class Admission:
                 break
             self.is_in(arrival)
             arrival.send_away(
-                f"you did not come in within {spoken(self._limits.login_timeout)}; bye"
+                f"you did not log in within {spoken(self._limits.login_timeout)}; bye"
             )
         if self._waiting:
             wait = max(0.0, next(iter(self._waiting.values()))[0] - now)

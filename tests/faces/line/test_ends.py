@@ -14,7 +14,7 @@ from twisted_chat.faces.line.dialogue import Dialogue
 from .server import MemoryTransport, Peer, ServerTestCase
 
 _QUEUED = 64
-"""Lines that wait to be worked off before no more are read."""
+"""Lines that wait to be carried out before no more are read."""
 
 _LONGEST = 15
 """Seconds that a session outlasts its connection at most."""

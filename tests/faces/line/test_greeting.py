@@ -172,7 +172,7 @@ class AtTheDoorTests(ServerTestCase):
 
     def test_a_minute_to_come_in(self) -> None:
         """Wherever they come from, and whatever they typed; a password is not hidden any more."""
-        bye = "* you did not come in within 60 seconds; bye\n"
+        bye = "* you did not log in within 60 seconds; bye\n"
         self.register("alice", "sesame123")
         for before, after in (
             ("", f"\n{bye}"),
@@ -202,7 +202,7 @@ class AtTheDoorTests(ServerTestCase):
         self.clock.advance(61)
         [bye] = peer.take_events()
         self.assertEqual(
-            (bye["event"], bye["text"]), ("bye", "you did not come in within 60 seconds; bye")
+            (bye["event"], bye["text"]), ("bye", "you did not log in within 60 seconds; bye")
         )
 
     def test_who_is_in_has_time(self) -> None:
@@ -270,9 +270,7 @@ class AtTheDoorTests(ServerTestCase):
         peers = [self.peer(self.far) for _ in range(5)]
         for number, peer in enumerate(peers):
             said = peer.take()
-            self.assertEqual(
-                "\n* too many others want to come in, and you did not; bye\n" in said, number < 2
-            )
+            self.assertEqual("\n* too many others are waiting to log in; bye\n" in said, number < 2)
         self.settle()
         self.assertEqual([peer.gone for peer in peers], [True, True, False, False, False])
 

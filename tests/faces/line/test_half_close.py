@@ -49,7 +49,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertTrue(heard.endswith("] alice: two\n* alice left\n"), heard)
 
     def test_whole_close_behind_many_lines(self) -> None:
-        """More than are worked off in one turn: those that were not looked at yet count too."""
+        """More than are carried out in one turn: those that were not looked at yet count too."""
         alice = self.guest("alice")
         alice.send("".join(f"line {n}\n" for n in range(3 * SEVERAL)))
         alice.read()

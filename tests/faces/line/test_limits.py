@@ -174,7 +174,7 @@ class LineRateTests(ServerTestCase):
         self.assertIn("1 person is in the lobby", self.say(bob, "/users\n"))
 
     def test_sent_away_in_a_flood(self) -> None:
-        """What waited for its turn is not worked off any more."""
+        """What waited for its turn is not carried out any more."""
         alice = self.peer(self.far)
         alice.send("/json on\n" * 30 + "/register alice sesame123\n")
         self.settle()

@@ -12,7 +12,7 @@ from .server import (
 
 
 class OrderTests(ServerTestCase):
-    """Lines are worked off one after the other, however long each takes."""
+    """Lines are carried out one after the other, however long each takes."""
 
     limits = Limits(max_in_flight=10, line_rate=0)
 
@@ -21,7 +21,7 @@ class OrderTests(ServerTestCase):
         return [message.text for message in self.store.messages]
 
     def test_lines_that_arrive_while_a_password_is_checked(self) -> None:
-        """They wait, and are worked off in order."""
+        """They wait, and are carried out in order."""
         self.register("alice", "wonderland")
         self.hasher.held = True
         peer = self.peer()
@@ -144,7 +144,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(session.in_flight, 0)
 
     def test_flood_does_not_hold_up_others(self) -> None:
-        """More than 64 lines in one chunk are worked off over several turns of the reactor."""
+        """More than 64 lines in one chunk are carried out over several turns of the reactor."""
         alice, bob = self.guest("alice"), self.guest("bob")
         lines = [f"line {number}" for number in range(3 * SEVERAL)]
         alice.send("".join(f"{line}\n" for line in lines))
@@ -180,7 +180,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts(), [f"line {number}" for number in range(accepted)])
 
     def test_quit_ends_what_came_with_it(self) -> None:
-        """Lines after it are not worked off."""
+        """Lines after it are not carried out."""
         alice = self.guest("alice")
         answer = self.say(alice, "one\n/quit\ntwo\n")
         self.assertEqual(answer, "* bye\n")
@@ -188,7 +188,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts(), ["one"])
 
     def test_factory_pause_stops_reading(self) -> None:
-        """Nothing more is read, not even from somebody whose lines are being worked off."""
+        """Nothing more is read, not even from somebody whose lines are being carried out."""
         alice, bob = self.guest("alice"), self.guest("bob")
         self.store.hold()
         alice.send("one\n/users\n")

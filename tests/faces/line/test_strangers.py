@@ -450,7 +450,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone_behind_a_long_line(self) -> None:
-        """Which stops the reading for a moment, and is worked off at once: nothing is left."""
+        """Which stops the reading for a moment, and is carried out at once: nothing is left."""
         peer = self.newcomer(self.far)
         self.tell(peer, b"/guest bob\n")
         self.tell(peer, b"x" * 5000)

@@ -283,7 +283,7 @@ class Dialogue(Connection):
 
     async def _perform(self, command: commands.Command, rest: str) -> None:
         if self.session.person is None and not command.anyone:
-            raise Refusal("not-logged-in", "come in first: type a name, or just Enter")
+            raise Refusal("not-logged-in", "log in first: type a name, or just Enter")
         arguments = command.arguments(rest)
         self.charge(command.cost - 1)
         await self.intake.until_landed(self.face.limits.max_in_flight if command.posts else 0)
