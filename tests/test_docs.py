@@ -11,8 +11,9 @@ from tests.support import NOW
 from twisted_chat.core import events as e
 from twisted_chat.core.errors import CODES
 from twisted_chat.core.model import DirectMessage, Message
-from twisted_chat.faces.line import wire
 from twisted_chat.faces.line.commands import COMMANDS, Command
+from twisted_chat.faces.line.wire import JsonFormat
+from twisted_chat.protocol import jsonlines
 
 _TOP = Path(__file__).parent.parent
 
@@ -86,11 +87,11 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_samples_are_of_every_kind(self) -> None:
         """So that the next test leaves none out."""
-        self.assertEqual({type(event) for event in _SAMPLES}, set(wire._JSON))
+        self.assertEqual({type(event) for event in _SAMPLES}, set(jsonlines._OBJECTS))
 
     def test_json_events(self) -> None:
         """Every kind of object, and every field that it can have."""
-        json_format = wire.JsonFormat("chat")
+        json_format = JsonFormat("chat")
         lines = [json_format.hello(NOW), *(json_format.encode((event,)) for event in _SAMPLES)]
         kinds = set()
         for line in b"".join(lines).splitlines():

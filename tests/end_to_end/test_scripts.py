@@ -33,7 +33,7 @@ class PipeTest(DaemonTestCase):
             [event["event"] for event in events],
             ["hello", "notice", "welcome", "history", "message", "dm", "away", "bye"],
         )
-        self.assertEqual(events[0]["protocol"], 1)
+        self.assertEqual(events[0]["protocol"], 2)
         for event in events:
             self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 

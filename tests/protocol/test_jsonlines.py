@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, get_args
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,6 +36,8 @@ from twisted_chat.protocol.jsonlines import (
     objects,
     safe,
 )
+
+fuzzed = settings(deadline=None, max_examples=200, derandomize=True)
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
@@ -128,6 +130,7 @@ def line(**fields: object) -> bytes:
 class RequestTests(SynchronousTestCase):
     """Requests to lines and back."""
 
+    @fuzzed
     @given(_requests())
     def test_round_trip(self, request: Request) -> None:
         """What one end encodes the other decodes, whatever is in it."""
@@ -136,6 +139,7 @@ class RequestTests(SynchronousTestCase):
         self.assertTrue(is_request(encoded))
         self.assertEqual(decode_request(encoded[:-1]), request)
 
+    @fuzzed
     @given(_both())
     def test_same_as_typed(self, both: tuple[str, Request]) -> None:
         """A typed line and an object give the same request."""
@@ -336,11 +340,13 @@ class RequestTests(SynchronousTestCase):
         places.popitem()
         decode_request(line(do="since", places=places))
 
+    @fuzzed
     @given(st.binary(max_size=100), st.sampled_from([b"", b"{", b'{"do":', b'{"do":"bc",']))
     def test_anything_is_decoded_or_refused(self, data: bytes, start: bytes) -> None:
         """No line raises anything but the refusal, whose text can be shown."""
         self.decode(start + data)
 
+    @fuzzed
     @given(
         st.dictionaries(
             st.sampled_from(["do", "label", "name", "message", "places", "count"]) | _short,
@@ -406,14 +412,13 @@ def _said(draw: st.DrawFn) -> str:
         return "refused"
 
 
+_labels = st.just("") | st.from_regex(r"[!-~]{1,64}", fullmatch=True)
 _messages = st.builds(Message, _ids, _names, _ids, _names, _times, _said(), st.booleans())
 _directs = st.builds(DirectMessage, st.none() | _ids, _names, _names, _times, _said())
-_labels = st.just("") | st.from_regex(r"[!-~]{1,64}", fullmatch=True)
 _said_events = st.builds(e.Said, _times, _messages, st.booleans(), _labels)
 _told_events = st.builds(e.Told, _times, _directs, st.booleans(), st.booleans(), _labels)
-_crowds = st.lists(_names, min_size=1, max_size=8).map(tuple)
 _people = st.lists(st.tuples(_names, st.booleans()), min_size=1, max_size=8).map(tuple)
-_fields = st.dictionaries(st.sampled_from(["room", "name", "nearest"]), _names)
+_limits = st.fixed_dictionaries({}, optional={"room": _names, "nearest": _names, "limit": _ids})
 
 _events: dict[type, st.SearchStrategy[Any]] = {
     e.Welcome: st.builds(e.Welcome, _times, _names, st.booleans(), _names, _ids),
@@ -421,44 +426,41 @@ _events: dict[type, st.SearchStrategy[Any]] = {
     e.Said: _said_events,
     e.Told: _told_events,
     e.Joined: st.builds(e.Joined, _times, _names, _people),
-    e.Left: st.builds(e.Left, _times, _names, _crowds),
+    e.Left: st.builds(e.Left, _times, _names, st.lists(_names, min_size=1, max_size=8).map(tuple)),
     e.Renamed: st.builds(e.Renamed, _times, _names, _names),
     e.Topic: st.builds(e.Topic, _times, _names, _said(), _names, st.booleans()),
-    e.Users: st.builds(
-        e.Users, _times, _names, st.lists(st.tuples(_names, st.booleans())).map(tuple)
-    ),
+    e.Users: st.builds(e.Users, _times, _names, _people),
     e.Crowd: st.builds(e.Crowd, _times, _names, _ids),
+    e.Rooms: st.builds(e.Rooms, _times, st.lists(st.tuples(_names, _ids, _said())).map(tuple)),
+    e.History: st.builds(
+        e.History, _times, _names, st.lists(_said_events) | st.lists(_told_events)
+    ),
     e.Unread: st.builds(e.Unread, _times, _ids, st.booleans(), st.booleans()),
     e.Omitted: st.builds(e.Omitted, _times, _names, st.booleans()),
     e.Away: st.builds(e.Away, _times, _names, st.booleans()),
     e.NotKept: st.builds(e.NotKept, _times),
     e.Talking: st.builds(e.Talking, _times, _names),
-    e.Done: st.builds(e.Done, _times, st.just("7"), _names, _ids, _ids)
-    | st.builds(e.Done, _times, st.just("7"), id=st.none() | _ids, to=_names)
-    | st.builds(e.Done, _times, st.just("7")),
-    e.Answer: st.builds(e.Answer, st.builds(e.Away, _times, _names, st.booleans()), st.just("7")),
-    e.Rooms: st.builds(e.Rooms, _times, st.lists(st.tuples(_names, _ids, _said())).map(tuple)),
-    e.History: st.builds(
-        e.History, _times, _names, st.lists(_said_events) | st.lists(_told_events)
-    ),
     e.Help: st.builds(e.Help, _times, st.just(tuple(row.entry for row in COMMANDS))),
     e.Skipped: st.builds(e.Skipped, _times, _ids),
     e.Refused: st.builds(
-        e.Refused, _times, st.sampled_from(sorted(CODES)), _said(), _names, _labels, _fields
+        e.Refused, _times, st.sampled_from(sorted(CODES)), _said(), _names, _labels, _limits
     ),
+    e.Done: st.builds(e.Done, _times, st.just("7"))
+    | st.builds(e.Done, _times, st.just("7"), _names, _ids, _ids)
+    | st.builds(e.Done, _times, st.just("7"), id=st.none() | _ids, to=_names),
     e.Notice: st.builds(e.Notice, _times, _said()),
     e.Ping: st.builds(e.Ping, _times),
     e.Bye: st.builds(e.Bye, _times, _said()),
 }
+_events[e.Answer] = st.builds(e.Answer, st.one_of(*_events.values()), st.just("7"))
 
 
 _OPTIONAL = {
-    "joined": ("name", "account", "count"),
-    "left": ("name", "count"),
-    "error": ("room", "name", "nearest", "limit"),
-    "done": ("room", "seq", "to", "id"),
+    "joined": {"name", "account", "count"},
+    "left": {"name", "count"},
+    "error": {"room", "name", "nearest", "limit"},
+    "done": {"room", "seq", "to", "id"},
 }
-"""Fields that an event may have or lack, besides the label."""
 
 
 class EventTests(SynchronousTestCase):
@@ -468,6 +470,7 @@ class EventTests(SynchronousTestCase):
         """Each event that a session can be told has an object."""
         self.assertEqual(set(_events), set(get_args(e.Event)))
 
+    @fuzzed
     @given(st.one_of(*_events.values()))
     def test_round_trip(self, event: e.Event) -> None:
         """What the server encodes the client decodes, with every field of the table in it and no
@@ -476,9 +479,9 @@ class EventTests(SynchronousTestCase):
             line = encode(fields)
             self.assertEqual(line.count(b"\n"), 1)
             self.assertEqual(decode_event(line), json.loads(line))
-            optional = {"label", *_OPTIONAL.get(fields["event"], ())}
-            known = {"event", "time", *FIELDS[fields["event"]]}
-            self.assertEqual(known - optional, set(fields) - optional)
+            every = {"event", "time", *FIELDS[fields["event"]]}
+            self.assertEqual(set(fields) - every - {"label"}, set())
+            self.assertEqual(every - set(fields) - _OPTIONAL.get(fields["event"], set()), set())
 
     def test_hello(self) -> None:
         """The first object has the protocol's version."""
@@ -511,6 +514,53 @@ class EventTests(SynchronousTestCase):
         event = e.History(NOW, "dev", [e.Said(NOW - 1000, message, replay=True)])
         kinds = [(fields["event"], fields["time"]) for fields in objects(event)]
         self.assertEqual(kinds, [("message", "2023-11-14T22:13:19.123Z"), ("history", STAMP)])
+
+    def test_accounts(self) -> None:
+        """Whoever joins is said to be an account or a guest."""
+        people = (("alice", True), ("zoe", False))
+        told = [(x["name"], x["account"]) for x in objects(e.Joined(NOW, "dev", people))]
+        self.assertEqual(told, [("alice", True), ("zoe", False)])
+
+    def test_refusal(self) -> None:
+        """An error has what it is about, and the label of the request if it had one."""
+        refused = e.Refused(NOW, "no-such-room", "no", "join", "7", {"name": "x", "nearest": "y"})
+        (fields,) = objects(refused)
+        self.assertEqual(
+            fields,
+            {
+                "event": "error",
+                "time": STAMP,
+                "code": "no-such-room",
+                "text": "no",
+                "command": "join",
+                "name": "x",
+                "nearest": "y",
+                "label": "7",
+            },
+        )
+        self.assertNotIn("label", next(objects(e.Refused(NOW, "busy", "no", "join"))))
+
+    def test_done(self) -> None:
+        """What is done says where the message is, if it was one."""
+        done = {"event": "done", "time": STAMP, "label": "7"}
+        for event, wanted in (
+            (e.Done(NOW, "7"), done),
+            (e.Done(NOW, "7", "dev", 3, 9), {**done, "room": "dev", "seq": 3, "id": 9}),
+            (e.Done(NOW, "7", id=9, to="bob"), {**done, "to": "bob", "id": 9}),
+            (e.Done(NOW, "7", to="zoe"), {**done, "to": "zoe", "id": None}),
+        ):
+            self.assertEqual(list(objects(event)), [wanted])
+
+    def test_answer(self) -> None:
+        """What answers a request has its label, but for messages: theirs is their author's."""
+        own = Message(7, "dev", 3, "alice", NOW, "hi", False)
+        other = Message(8, "dev", 4, "bob", NOW, "ho", False)
+        told = (e.Said(NOW, own, replay=True, label="mine"), e.Said(NOW, other, replay=True))
+        answer = objects(e.Answer(e.History(NOW, "dev", told), "7"))
+        labels = [(fields["event"], fields.get("label")) for fields in answer]
+        self.assertEqual(labels, [("message", "mine"), ("message", None), ("history", "7")])
+        (notice,) = objects(e.Answer(e.Notice(NOW, "hm"), "7"))
+        self.assertEqual(notice, {"event": "notice", "time": STAMP, "text": "hm", "label": "7"})
 
     def test_safe_to_show(self) -> None:
         """No string in a decoded event has a control character or an override, wherever it is."""
@@ -553,6 +603,7 @@ class EventTests(SynchronousTestCase):
         ):
             self.assertEqual(decode_event(json.dumps(fields).encode()), fields)
 
+    @fuzzed
     @given(st.binary())
     @example(b'"event":"x"}')
     def test_anything(self, line: bytes) -> None:

@@ -53,7 +53,8 @@ def encode(fields: Mapping[str, Any]) -> bytes:
 class BadRequest(Refusal):
     """A line that holds no request that can be carried out.
 
-    @ivar do: the first 40 printable characters of its C{do}; empty if it has none.
+    @ivar do: the main word of its command; if there is none, the first 40 printable characters of
+        its C{do}; empty if it has none.
     @ivar label: its label; empty if it has no valid one.
     """
 
@@ -111,6 +112,7 @@ def decode_request(line: bytes) -> Request:
         if not isinstance(do, str):
             raise _bad('a request has a field "do", a string, which names the command')
         command = commands.requested(do)
+        named = command.word
         _check(command, fields)
     except Refusal as refusal:
         raise BadRequest(refusal, named, label) from None
@@ -259,7 +261,15 @@ FIELDS: dict[str, Fields] = {
         "to": (str, None),
         "id": (int, None),
     },
-    "error": {"code": str, "text": str, "command": str},
+    "error": {
+        "code": str,
+        "text": str,
+        "command": str,
+        "room": (str, None),
+        "name": (str, None),
+        "nearest": (str, None),
+        "limit": (int, None),
+    },
     "notice": {"text": str},
     "ping": {},
     "bye": {"text": str},
@@ -298,26 +308,54 @@ def rfc3339(time: int) -> str:
 _Make = Callable[[Any], Iterator[Fields]]
 
 
-def _one(kind: str, *values: str | Callable[[Any], Any], time: str = "time") -> _Make:
+def _one(kind: str, *values: str | Callable[[Any], Any]) -> _Make:
     """Make the function that turns an event into its one object.
 
     @param values: for each of the kind's L{FIELDS}, in order, the attribute of the event that has
         its value, or a function that gets it.
-    @param time: the attribute that has the time.
     """
     getters = {
         name: attrgetter(value) if isinstance(value, str) else value
         for name, value in zip(FIELDS[kind], values, strict=True)
     }
-    when = attrgetter(time)
 
     def make(event: Any) -> Iterator[Fields]:
-        fields = {"event": kind, "time": rfc3339(when(event))}
+        fields = {"event": kind, "time": rfc3339(event.time)}
         for name, get in getters.items():
             fields[name] = get(event)
         yield fields
 
     return make
+
+
+def _said(event: e.Said) -> Iterator[Fields]:
+    message = event.message
+    fields = {
+        "event": "message",
+        "time": rfc3339(message.time),
+        "id": message.id,
+        "room": message.room,
+        "seq": message.seq,
+        "from": message.author,
+        "text": message.text,
+        "action": message.action,
+        "replay": event.replay,
+    }
+    yield _labelled(fields, event.label)
+
+
+def _told(event: e.Told) -> Iterator[Fields]:
+    message = event.message
+    fields = {
+        "event": "dm",
+        "time": rfc3339(message.time),
+        "id": message.id,
+        "from": message.sender,
+        "to": message.recipient,
+        "text": message.text,
+        "replay": event.replay,
+    }
+    yield _labelled(fields, event.label)
 
 
 def _history(event: e.History) -> Iterator[Fields]:
@@ -327,33 +365,27 @@ def _history(event: e.History) -> Iterator[Fields]:
 
 
 def _joined(event: e.Joined) -> Iterator[Fields]:
-    people = [{"name": name, "account": account} for name, account in event.people]
-    return _presence("joined", event, people)
+    told = {"event": "joined", "time": rfc3339(event.time)}
+    if len(event.people) > MOST_NAMED:
+        yield {**told, "count": len(event.people), "room": event.room}
+        return
+    for name, account in event.people:
+        yield {**told, "name": name, "account": account, "room": event.room}
 
 
 def _left(event: e.Left) -> Iterator[Fields]:
-    return _presence("left", event, [{"name": name} for name in event.names])
-
-
-def _presence(kind: str, event: e.Joined | e.Left, people: list[Fields]) -> Iterator[Fields]:
-    told = {"event": kind, "time": rfc3339(event.time)}
-    for each in people if len(people) <= MOST_NAMED else [{"count": len(people)}]:
-        yield {**told, **each, "room": event.room}
-
-
-def _labelled(make: _Make) -> _Make:
-    """Add the label that an event has, if it has one."""
-
-    def labelled(event: Any) -> Iterator[Fields]:
-        for fields in make(event):
-            yield {**fields, "label": event.label} if event.label else fields
-
-    return labelled
+    told = {"event": "left", "time": rfc3339(event.time)}
+    if len(event.names) > MOST_NAMED:
+        yield {**told, "count": len(event.names), "room": event.room}
+        return
+    for name in event.names:
+        yield {**told, "name": name, "room": event.room}
 
 
 def _refused(event: e.Refused) -> Iterator[Fields]:
-    for fields in _error(event):
-        yield {**fields, **event.fields}
+    told: Fields = {"event": "error", "time": rfc3339(event.time)}
+    told |= {"code": event.code, "text": event.text, "command": event.command}
+    yield _labelled({**told, **event.fields}, event.label)
 
 
 def _done(event: e.Done) -> Iterator[Fields]:
@@ -367,8 +399,11 @@ def _done(event: e.Done) -> Iterator[Fields]:
 
 def _answer(event: e.Answer) -> Iterator[Fields]:
     for fields in objects(event.event):
-        fields.setdefault("label", event.label)  # a message has its own
-        yield fields
+        yield fields if fields["event"] in _LABELLED_BY_AUTHOR else {**fields, "label": event.label}
+
+
+def _labelled(fields: Fields, label: str) -> Fields:
+    return {**fields, "label": label} if label else fields
 
 
 def _people(event: e.Users) -> list[Fields]:
@@ -387,36 +422,17 @@ def _commands(event: e.Help) -> list[Fields]:
     ]
 
 
-_error = _one("error", "code", "text", "command")
+_LABELLED_BY_AUTHOR = frozenset({"message", "dm"})
+"""Events whose label is always that which their author gave the post, also if they are part of the
+answer to a request."""
+
 _end_of_history = _one("history", "of", lambda event: len(event.messages))
 
 _OBJECTS: dict[type, _Make] = {
     e.Welcome: _one("welcome", "name", "account", "room"),
-    e.Motd: _one("motd", lambda event: list(event.lines)),
-    e.Said: _labelled(
-        _one(
-            "message",
-            "message.id",
-            "message.room",
-            "message.seq",
-            "message.author",
-            "message.text",
-            "message.action",
-            "replay",
-            time="message.time",
-        )
-    ),
-    e.Told: _labelled(
-        _one(
-            "dm",
-            "message.id",
-            "message.sender",
-            "message.recipient",
-            "message.text",
-            "replay",
-            time="message.time",
-        )
-    ),
+    e.Motd: _one("motd", "lines"),
+    e.Said: _said,
+    e.Told: _told,
     e.Joined: _joined,
     e.Left: _left,
     e.Renamed: _one("renamed", "name", "to"),
@@ -432,7 +448,7 @@ _OBJECTS: dict[type, _Make] = {
     e.Talking: _one("talking", "room"),
     e.Help: _one("help", _commands),
     e.Skipped: _one("skipped", "lines"),
-    e.Refused: _labelled(_refused),
+    e.Refused: _refused,
     e.Done: _done,
     e.Answer: _answer,
     e.Notice: _one("notice", "text"),

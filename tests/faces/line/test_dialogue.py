@@ -212,7 +212,7 @@ class JsonTests(ServerTestCase):
             {
                 "event": "hello",
                 "time": "2023-11-14T22:13:20.000Z",
-                "protocol": 1,
+                "protocol": 2,
                 "server": "chat",
                 "keepalive": 60,
             },

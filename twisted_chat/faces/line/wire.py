@@ -1,20 +1,15 @@
 """Events in, lines out. No socket, no clock."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
 from twisted_chat.faces.format import LineFormat
-
-PROTOCOL = 1
-"""The version of the protocol; see C{docs/protocol.md}."""
-
-MOST_NAMED = 5
-"""Of more people who come or go at once only the number is told."""
+from twisted_chat.protocol import jsonlines
+from twisted_chat.protocol.jsonlines import MOST_NAMED
 
 _REMEMBERED = 1024
 """Messages that a format remembers the bytes of."""
@@ -81,23 +76,14 @@ class JsonFormat(_Format):
         self._keepalive = keepalive
 
     def _lines(self, event: e.Event) -> bytes:
-        return b"".join(map(_json_line, _JSON[type(event)](event)))
+        return b"".join(map(jsonlines.encode, jsonlines.objects(event)))
 
     def hello(self, now: int, session: str = "") -> bytes:
-        """The first object of a JSON session.
+        """Make the first object of a JSON session.
 
-        @param session: by which the client may take it over; see C{/since}.
+        @param session: the token by which another session can take this one over; see C{since}.
         """
-        return _json_line(
-            {
-                "event": "hello",
-                "time": _rfc3339(now),
-                "protocol": PROTOCOL,
-                "server": self._server,
-                "session": session,
-                "keepalive": self._keepalive,
-            }
-        )
+        return jsonlines.encode(jsonlines.hello(now, self._server, session, self._keepalive))
 
 
 # As text
@@ -260,159 +246,4 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Notice: lambda event: iter([f"* {event.text}"]),
     e.Ping: lambda event: iter(()),
     e.Bye: lambda event: iter([f"* {event.text}"]),
-}
-
-
-# As JSON
-
-Fields = dict[str, Any]
-
-
-def _said_json(event: e.Said) -> Iterator[Fields]:
-    m = event.message
-    fields = {
-        "event": "message",
-        "time": _rfc3339(m.time),
-        "id": m.id,
-        "room": m.room,
-        "seq": m.seq,
-        "from": m.author,
-        "text": m.text,
-        "action": m.action,
-        "replay": event.replay,
-    }
-    if event.label:
-        fields["label"] = event.label
-    yield fields
-
-
-def _told_json(event: e.Told) -> Iterator[Fields]:
-    m = event.message
-    fields = {
-        "event": "dm",
-        "time": _rfc3339(m.time),
-        "id": m.id,
-        "from": m.sender,
-        "to": m.recipient,
-        "text": m.text,
-        "replay": event.replay,
-    }
-    if event.label:
-        fields["label"] = event.label
-    yield fields
-
-
-def _history_json(event: e.History) -> Iterator[Fields]:
-    for entry in event.messages:
-        yield from _said_json(entry) if isinstance(entry, e.Said) else _told_json(entry)
-    yield _object("history", event.time, room=event.of, count=len(event.messages))
-
-
-def _joined_json(event: e.Joined) -> Iterator[Fields]:
-    if len(event.people) > MOST_NAMED:
-        yield _object("joined", event.time, count=len(event.people), room=event.room)
-        return
-    for name, account in event.people:
-        yield _object("joined", event.time, name=name, account=account, room=event.room)
-
-
-def _left_json(event: e.Left) -> Iterator[Fields]:
-    if len(event.names) > MOST_NAMED:
-        yield _object("left", event.time, count=len(event.names), room=event.room)
-        return
-    for name in event.names:
-        yield _object("left", event.time, name=name, room=event.room)
-
-
-def _refused_json(event: e.Refused) -> Fields:
-    fields = {**event.fields, "code": event.code, "text": event.text, "command": event.command}
-    if event.label:
-        fields["label"] = event.label
-    return _object("error", event.time, **fields)
-
-
-def _done_json(event: e.Done) -> Fields:
-    fields: Fields = {"label": event.label}
-    if event.room:
-        fields |= {"room": event.room, "seq": event.seq, "id": event.id}
-    elif event.to:
-        fields |= {"to": event.to, "id": event.id}
-    return _object("done", event.time, **fields)
-
-
-def _answer_json(event: e.Answer) -> Iterator[Fields]:
-    for fields in _JSON[type(event.event)](event.event):
-        fields.setdefault("label", event.label)  # a message has its own
-        yield fields
-
-
-def _object(kind: str, time: int, **fields: Any) -> Fields:
-    return {"event": kind, "time": _rfc3339(time), **fields}
-
-
-def _one(make: Callable[[Any], Fields]) -> Callable[[Any], Iterator[Fields]]:
-    return lambda event: iter([make(event)])
-
-
-def _rfc3339(time: int) -> str:
-    moment = datetime.fromtimestamp(time / 1000, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def _json_line(fields: Fields) -> bytes:
-    return f"{_encoder.encode(fields)}\n".encode()
-
-
-_JSON: dict[type, Callable[[Any], Iterator[Fields]]] = {
-    e.Welcome: _one(
-        lambda x: _object("welcome", x.time, name=x.name, account=x.account, room=x.room)
-    ),
-    e.Motd: _one(lambda x: _object("motd", x.time, lines=x.lines)),
-    e.Said: _said_json,
-    e.Told: _told_json,
-    e.Joined: _joined_json,
-    e.Left: _left_json,
-    e.Renamed: _one(lambda x: _object("renamed", x.time, name=x.name, to=x.to)),
-    e.Topic: _one(
-        lambda x: _object("topic", x.time, **{"room": x.room, "topic": x.topic, "from": x.by})
-    ),
-    e.Users: _one(
-        lambda x: _object(
-            "users",
-            x.time,
-            room=x.room,
-            users=[{"name": name, "account": account} for name, account in x.people],
-        )
-    ),
-    e.Rooms: _one(
-        lambda x: _object(
-            "rooms",
-            x.time,
-            rooms=[{"room": name, "members": m, "topic": topic} for name, m, topic in x.rooms],
-        )
-    ),
-    e.Crowd: _one(lambda x: _object("crowd", x.time, room=x.room, count=x.count)),
-    e.History: _history_json,
-    e.Unread: _one(lambda x: _object("unread", x.time, count=x.count, more=x.more)),
-    e.Omitted: _one(lambda x: _object("omitted", x.time, of=x.of, later=x.later)),
-    e.Away: _one(lambda x: _object("away", x.time, name=x.name, kept=x.kept)),
-    e.NotKept: _one(lambda x: _object("not-kept", x.time)),
-    e.Talking: _one(lambda x: _object("talking", x.time, room=x.room)),
-    e.Help: _one(
-        lambda x: _object(
-            "help",
-            x.time,
-            commands=[{"usage": h.usage, "also": h.also, "text": h.summary} for h in x.entries],
-        )
-    ),
-    e.Skipped: _one(lambda x: _object("skipped", x.time, lines=x.lines)),
-    e.Refused: _one(_refused_json),
-    e.Done: _one(_done_json),
-    e.Answer: _answer_json,
-    e.Notice: _one(lambda x: _object("notice", x.time, text=x.text)),
-    e.Ping: _one(lambda x: _object("ping", x.time)),
-    e.Bye: _one(lambda x: _object("bye", x.time, text=x.text)),
 }
