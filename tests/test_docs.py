@@ -11,11 +11,13 @@ from tests.support import NOW
 from twisted_chat.core import events as e
 from twisted_chat.core.errors import CODES
 from twisted_chat.core.model import DirectMessage, Message
-from twisted_chat.faces.line.commands import COMMANDS, Command
 from twisted_chat.faces.line.wire import JsonFormat
 from twisted_chat.protocol import jsonlines
+from twisted_chat.protocol.commands import COMMANDS, Command
 
 _TOP = Path(__file__).parent.parent
+
+_TYPED = [command for command in COMMANDS if command.in_text]
 
 _BLOCK = re.compile(r"^ *```.*?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _SAID = e.Said(NOW, Message(1, "lobby", 1, "alice", NOW, "hello", action=False))
@@ -65,7 +67,7 @@ def _names(page: str, name: str) -> bool:
 
 
 def _typed(command: Command, word: str) -> str:
-    return word if word == command.word and word[0].isupper() else f"/{word}"
+    return word if not command.in_text or word[0].isupper() else f"/{word}"
 
 
 class ProtocolTests(SynchronousTestCase):
@@ -113,7 +115,7 @@ class ReadmeTests(SynchronousTestCase):
     def test_commands(self) -> None:
         """Every command with a slash has a row in the table, with its parameters and with every
         other word for it; the bare words are named."""
-        for command in COMMANDS:
+        for command in _TYPED:
             if command.word[0].isupper():
                 self.assertTrue(_names(self.page, command.word), command.word)
                 continue
@@ -121,14 +123,14 @@ class ReadmeTests(SynchronousTestCase):
             self.assertEqual(len(rows), 1, command.word)
             for word in command.also:
                 self.assertTrue(_names(rows[0][1], f"/{word}"), word)
-            for parameter in re.findall(r"[A-Z]+", command.usage):
+            for parameter in re.findall(r"\b[A-Z]+\b", command.synopsis):
                 self.assertIn(parameter, rows[0][0], command.word)
 
     def test_no_other_commands(self) -> None:
         """Every row of the table is a command that there is."""
         known = {
             f"/{word}"
-            for command in COMMANDS
+            for command in _TYPED
             for word in (command.word, *command.also)
             if not word[0].isupper()
         }

@@ -70,7 +70,7 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (core, "twisted_chat.store")
     if module.startswith("twisted_chat.faces."):
         face = ".".join(module.split(".")[:3])
-        shared = ("admission", "connection", "face", "format", "intake", "outbox")
+        shared = ("admission", "connection", "face", "format", "intake", "outbox", "perform")
         chassis = (f"twisted_chat.faces.{each}" for each in shared)
         return (core, protocol, "twisted_chat.transport", face, *chassis)
     if _is_in(module, ("twisted_chat.client",)):

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_chat.client import lines
 from twisted_chat.client.lines import Refused
 from twisted_chat.core.text import clean
-from twisted_chat.faces.line import commands
 from twisted_chat.protocol import grammar
+from twisted_chat.protocol.jsonlines import is_request
 
 _HIDDEN = [
     f"{unseen}{text}"
@@ -36,7 +36,7 @@ class SayTests(SynchronousTestCase):
         for word in ("/bc", "/me"):
             parsed = grammar.parse(f"{word} {lines.literally(said)}")
             assert isinstance(parsed, grammar.Command)
-            (argument,) = commands.find(word, parsed.word).arguments(parsed.rest)
+            (argument,) = grammar.request(parsed).fields.values()
             self.assertEqual(clean(argument), said)
 
     def test_examples(self) -> None:
@@ -52,11 +52,14 @@ class SayTests(SynchronousTestCase):
             "  x",
             "! x",
             "!!!",
+            '{"do":"quit"}',
             *_HIDDEN,
         ):
-            parsed = grammar.parse(lines.literally(text))
+            line = lines.literally(text)
+            parsed = grammar.parse(line)
             assert isinstance(parsed, grammar.Speech)
             self.assertEqual(clean(parsed.text), text)
+            self.assertFalse(is_request(line.encode()))
 
     def test_nothing_to_say(self) -> None:
         """Refused here, with the codes of the protocol."""
@@ -85,7 +88,9 @@ class SayTests(SynchronousTestCase):
             word = lines.word(password)
         except Refused:
             return
-        self.assertEqual(commands.find("/login", "login").arguments(f"a {word}"), ["a", password])
+        parsed = grammar.parse(f"/login a {word}")
+        assert isinstance(parsed, grammar.Command)
+        self.assertEqual(grammar.request(parsed).fields, {"name": "a", "password": password})
 
 
 class EventTests(SynchronousTestCase):

@@ -11,9 +11,7 @@ from twisted_chat.client.connection import Refused
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean
-from twisted_chat.faces.line import commands
-from twisted_chat.protocol import grammar
-from twisted_chat.protocol.commands import WITH_PASSWORD
+from twisted_chat.protocol import commands, grammar
 from twisted_chat.protocol.grammar import Speech, named
 
 from .test_connection import BOT, Server
@@ -69,10 +67,11 @@ def meant(lines: Iterable[str]) -> list[tuple[str, ...]]:
                 done += [("said", room, text)] if (text := clean(parsed.text)) else []
                 continue
             command = commands.find(parsed.typed, parsed.word)
-            given = command.arguments(parsed.rest)
+            request = grammar.request(parsed)
+            given = list(request.fields.values())
             if command.word in ("json", "PM", "DM", "r"):
                 continue  # of the client's own; questions; nobody has written yet
-            if command.word in WITH_PASSWORD and len(given) < len(command.usage.split()):
+            if not request.is_complete:
                 continue  # it is asked for
             if command.word in ("bc", "me"):
                 kind, to = ("did", room) if command.word == "me" else ("said", "lobby")

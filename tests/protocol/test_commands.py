@@ -91,7 +91,7 @@ class TableTests(SynchronousTestCase):
     def test_cost(self) -> None:
         """A command counts as one line, but for those that give the server more to do."""
         costs = {row.word: row.cost for row in COMMANDS if row.cost != 1}
-        self.assertEqual(costs, {"users": 2, "join": 2, "rooms": 2, "history": 5, "since": 5})
+        self.assertEqual(costs, {"users": 2, "join": 2, "rooms": 2, "history": 5})
 
     def test_secrets(self) -> None:
         """Passwords are the parameters that are asked for."""

@@ -27,7 +27,7 @@ Event = dict[str, Any]
 _PLACES = 20
 """Places that /since takes at once; they fit into a line, as a room's name is 32 characters."""
 
-_PLAIN = re.compile(r'[^\s/!"].*')
+_PLAIN = re.compile(r'[^\s/!"{].*')
 _ENDS = re.compile(r"[\r\n\x04]")
 
 OWN = frozenset({"connected", "disconnected", "reconnecting", "gap"})

@@ -275,7 +275,7 @@ class Chat:
         room = self._shared.rooms[place]
         messages, _ = await self._store.catch_up(room.record, last, None, None, limit)
         if session in room.members:
-            session.tell(self._past.room_history(room, messages, person))
+            session.answer(self._past.room_history(room, messages, person))
         return len(messages)
 
     # Rooms
@@ -304,7 +304,7 @@ class Chat:
             person = _person(session)
             room.add(session, person)
             joined = Joined(self._now(), room.name, ((person.name, person.is_account),))
-            session.tell(joined, *self._past.entrance(person, room, missed))
+            session.answer(joined, *self._past.entrance(person, room, missed))
             shown = len(missed) if missed is not None else len(room.recent or ())
             return shown + min(len(room.people), LISTED)
 
@@ -321,7 +321,7 @@ class Chat:
             person = _person(session)
             room.remove(session)
             session.rooms = tuple(r for r in session.rooms if r is not room)
-            session.tell(Left(self._now(), room.name, (person.name,)))
+            session.answer(Left(self._now(), room.name, (person.name,)))
             if room.discount(person):
                 room.went(person.name)
 
@@ -380,10 +380,12 @@ class Chat:
         """Say something to the person who wrote to this session in private last.
 
         @param label: as in L{say}.
-        @return: their name.
+        @return: their name; empty if the label says that it was said before.
         @raise Refusal: C{no-such-person}, or as L{direct}.
         """
         with self._operation(session, "write privately"):
+            if label and self._is_repeated(session, label):
+                return ""
             wrote = session.wrote
             if isinstance(wrote, Session):
                 wrote = wrote.person.name if wrote.person is not None else ""
@@ -554,7 +556,7 @@ class Chat:
         person.sessions += (session,)
         self._lobby.add(session, person)
         motd = (Motd(self._now(), tuple(self.motd)),) if self.motd else ()
-        session.tell(
+        session.answer(
             self._welcome(person, LOBBY),
             *motd,
             *self._past.entrance(person, self._lobby, missed),
@@ -572,10 +574,12 @@ class Chat:
             self._pass_on(session, guest, account)
         else:
             self._rename(session, guest, account)
-        session.tell(self._welcome(account, room))
+        session.answer(self._welcome(account, room))
         if was_here:
             if not self._gone(guest.name, session.rooms):
-                session.tell(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as being here
+                session.answer(
+                    Left(self._now(), LOBBY, (guest.name,))
+                )  # it was shown as being here
             for each in new_to:
                 each.came(account.name)
 
@@ -657,7 +661,7 @@ class Chat:
         shown = [told for e in events if isinstance(e, History) for told in e.messages]
         session.shown = after or 0
         session.has_gap = is_cut and after is not None  # then the oldest are missing
-        whole = session.tell(*events) if events else True
+        whole = session.answer(*events) if events else True
         session.note_shown(shown, whole=whole)
         session.has_gap |= is_cut
         for event in shown:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import names
 from .addresses import SHARED, Source
 from .errors import Refusal
-from .events import Event, Told
+from .events import Answer, Event, Told
 from .model import Account
 from .ports import Face, Outbox
 
@@ -111,13 +111,15 @@ def _nothing() -> None:
 class Session:
     """One live connection.
 
-    The face that made it sets C{landed} and C{ended}; all else is the core's.
+    The face that made it sets C{landed}, C{ended}, C{echo} and C{label}; all else is the core's.
 
     @ivar source: where it comes from.
     @ivar face: what can end the session; L{None} if nothing can.
     @ivar landed: called when some of its posts are in the log and delivered, or are lost.
     @ivar ended: called once, when the session is over: nothing of it is in flight any more.
     @ivar echo: it is told its own messages too.
+    @ivar label: the label of the request that is being carried out, which its answers are told
+        with; empty if it has none.
     @ivar person: who it is; L{None} before login, and after the session has ended.
     @ivar rooms: the rooms that it is in, in the order in which it joined them.
     @ivar closed: it has ended, and is told nothing more. Some of its posts may be in flight.
@@ -143,6 +145,7 @@ class Session:
         "has_gap",
         "in_flight",
         "is_busy",
+        "label",
         "landed",
         "outbox",
         "person",
@@ -167,6 +170,7 @@ class Session:
         self.landed: Callable[[], None] = _nothing
         self.ended: Callable[[], None] = _nothing
         self.echo = False
+        self.label = ""
         self.closed = False
         self.is_busy = False
         self.person: Person | None = None
@@ -189,6 +193,15 @@ class Session:
 
         @return: as L{Outbox.send}.
         """
+        return self.outbox.send(events)
+
+    def answer(self, *events: Event) -> bool:
+        """Tell the session these events in answer to the request that is being carried out.
+
+        @return: as L{Outbox.send}.
+        """
+        if self.label:
+            return self.outbox.send(tuple(Answer(event, self.label) for event in events))
         return self.outbox.send(events)
 
     def begin(self) -> None:

@@ -79,6 +79,8 @@ class Command:
         other command waits until what was said before it is in the log.
     @ivar private: what it says is for one person.
     @ivar cost: how many lines it counts as.
+    @ivar instead: the command that does the same without asking, for one that asks for all that it
+        needs; otherwise empty.
     @ivar in_text: it can be typed.
     @ivar in_json: it can be called by a JSON request.
     """
@@ -91,6 +93,7 @@ class Command:
     posts: bool = False
     private: bool = False
     cost: int = 1
+    instead: str = ""
     in_text: bool = True
     in_json: bool = True
 
@@ -117,6 +120,17 @@ class Command:
         return any(parameter.kind is Kind.SECRET for parameter in self.parameters)
 
     @property
+    def incomplete(self) -> Refusal:
+        """The refusal of a request that lacks what a person would be asked for."""
+        if self.instead:
+            return BY_WORD[self.instead].misused
+        synopsis = self.synopsis
+        for parameter in self.parameters:
+            if not parameter.optional:
+                synopsis = synopsis.replace(parameter.usage, parameter.usage.strip("[]"))
+        return Refusal("bad-arguments", f"usage: {synopsis}")
+
+    @property
     def misused(self) -> Refusal:
         """The refusal of a typed line whose parameters are wrong."""
         return Refusal("bad-arguments", f"usage: {self.synopsis}")
@@ -137,6 +151,14 @@ class Request:
     fields: Mapping[str, Any]
     label: str = ""
     typed: str = field(default="", compare=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all that its command needs, so that a person need not be asked."""
+        command = BY_WORD[self.do]
+        return not command.instead and all(
+            parameter.optional or parameter.name in self.fields for parameter in command.parameters
+        )
 
 
 _NAME = Parameter("name", Kind.WORD, "NAME")
@@ -245,7 +267,6 @@ COMMANDS: Sequence[Command] = (
         ),
         "show what was missed, for programs",
         anyone=True,
-        cost=5,
     ),
     Command("nick", (), (_NAME,), "change your name as a guest"),
     Command(
@@ -266,8 +287,8 @@ COMMANDS: Sequence[Command] = (
         anyone=True,
     ),
     Command("quit", ("logout", "exit", "bye"), (), "leave the chat", anyone=True),
-    Command("PM", (), (), "alone: asks for a message to everyone", in_json=False),
-    Command("DM", (), (), "alone: asks for a person and a message", in_json=False),
+    Command("PM", (), (), "alone: asks for a message to everyone", instead="bc", in_json=False),
+    Command("DM", (), (), "alone: asks for a person and a message", instead="dm", in_json=False),
     Command("EX", (), (), "alone: leave the chat; so does exit", anyone=True, in_json=False),
     Command(
         "type",

@@ -4,7 +4,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted_chat.core.errors import Refusal
@@ -129,6 +129,20 @@ def request(called: Command) -> Request:
     if fields is None:
         raise command.misused
     return Request(command.word, fields, typed=called.typed)
+
+
+def typed(line: str, *, label: str = "") -> Request:
+    """Read the request that typing a line would be, if nothing has to be asked for.
+
+    @raise Refusal: C{unknown-command}; C{bad-arguments}, with the usage.
+    """
+    parsed = parse(line)
+    if isinstance(parsed, Speech):
+        return Request("say", {"message": parsed.text}, label)
+    called = request(parsed)
+    if not called.is_complete:
+        raise commands.BY_WORD[called.do].incomplete
+    return replace(called, label=label)
 
 
 def _fields(parameters: Iterable[Parameter], rest: str) -> dict[str, Any] | None:

@@ -5,8 +5,8 @@ from string import Formatter
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core.errors import WAYS, Refusal
-from twisted_chat.faces.line.commands import COMMANDS
 from twisted_chat.faces.line.ways import _WAYS, sentence
+from twisted_chat.protocol.commands import COMMANDS
 
 
 class WayTests(SynchronousTestCase):

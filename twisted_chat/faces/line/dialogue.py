@@ -1,8 +1,8 @@
 """What is said on a connection of the line protocol: prompts, questions, requests, answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +13,7 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import Source
 from twisted_chat.core.chat import LOBBY, Chat
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Bye, Event, Help, HelpEntry, Notice, Ping, Refused, Talking
+from twisted_chat.core.events import Bye, Event, Notice, Ping, Refused, Talking
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import Account
 from twisted_chat.faces.admission import Admission
@@ -21,11 +21,14 @@ from twisted_chat.faces.connection import Connection, State
 from twisted_chat.faces.face import Face
 from twisted_chat.faces.format import Format, LineFormat
 from twisted_chat.faces.outbox import Outbox
-from twisted_chat.protocol.grammar import MAX_LINE, Speech, parse
+from twisted_chat.faces.perform import perform, refuse_stranger, remark
+from twisted_chat.protocol import commands, grammar
+from twisted_chat.protocol.grammar import MAX_LINE, Command, Speech, parse
+from twisted_chat.protocol.jsonlines import BadRequest, decode_request, is_request
 
-from . import commands
 from .greeting import Greeting
 from .login import come_in
+from .questions import asking
 from .telnet import NOP, WILL_ECHO, WONT_ECHO
 from .ways import sentence
 from .wire import JsonFormat, TelnetFormat, TextFormat
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
 
 _NEWCOMER = 60.0
 """Seconds after login in which C{help} or C{quit}, alone on a line, need no slash."""
-
-_SEARCH = 2
-"""Lines that a name which nobody has counts as, besides its own: similar names are looked for."""
 
 _PROMPT = b"Name: "
 _AGAIN = b"Command, or press Enter to pick a name: "
@@ -99,7 +99,7 @@ class LineFace(Face):
 class Dialogue(Connection):
     """A connection of the line protocol: takes lines, and shows what its session is told.
 
-    It is the L{Terminal} that commands work on.
+    It is the L{Terminal} that requests are carried out for.
 
     @ivar current: the name of the room that lines which are no commands go to.
     @ivar typed: somebody typed the last line when it was asked for.
@@ -159,6 +159,13 @@ class Dialogue(Connection):
         return self.face.accounts
 
     @property
+    def limits(self) -> Limits:
+        return self.face.limits
+
+    def now(self) -> int:
+        return self.face.now()
+
+    @property
     def allow_guests(self) -> bool:
         return self.face.settings.allow_guests
 
@@ -209,36 +216,11 @@ class Dialogue(Connection):
                 self._line.turn_away(answer)
                 return
             self.greeting.say()
-        typed = ""
         self.typed = not self.intake.has_more
-        try:
-            read = self._decoded(line)
-            parsed = parse(read, newcomer=self._is_newcomer)
-            if isinstance(parsed, Speech):
-                if self.session.person is None:
-                    await self._come_in(parsed.text)
-                elif parsed.text:
-                    if self.session.in_flight > self.face.limits.max_in_flight:
-                        await self.intake.until_landed(self.face.limits.max_in_flight)
-                    self._say(parsed)
-            else:
-                typed = parsed.typed
-                command = commands.find(typed, parsed.word)
-                if command.has_secret:
-                    _refuse_escapes(line)
-                await self._perform(command, parsed.rest)
-        except Refusal as refusal:
-            self._refuse(refusal, typed)
-            if refusal.code in ("no-such-person", "no-such-room"):
-                self.charge(_SEARCH)
-            if self.session.person is None and refusal.code in _FAILED_LOGIN:
-                self._has_failed |= bool(typed) or not self.typed
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - a defect of ours must not end the session
-            _log.failure("carrying out a command")
-            reason = "something went wrong here, and it has been logged; try again"
-            self._refuse(Refusal("internal", reason), typed)
+        if self._speaks_json and is_request(line):
+            await self._take_request(line)
+        else:
+            await self._take_line(line)
         if self.session.person is None:
             self._prompt()
             return
@@ -250,6 +232,47 @@ class Dialogue(Connection):
             self.greeting.stop()
             self.greeting = None
 
+    async def _take_request(self, line: bytes) -> None:
+        try:
+            request = decode_request(line)
+        except BadRequest as refusal:
+            self._refuse(refusal, refusal.do, refusal.label)
+            return
+        await self._carry_out(perform(self, request), request.do, request.label)
+
+    async def _take_line(self, line: bytes) -> None:
+        try:
+            parsed = parse(self._decoded(line), newcomer=self._is_newcomer)
+        except Refusal as refusal:
+            self._refuse(refusal, "")
+            return
+        if isinstance(parsed, Command):
+            await self._carry_out(self._call(parsed, line), parsed.typed)
+        elif self.session.person is None:
+            await self._carry_out(self._come_in(parsed.text), "")
+        elif parsed.text:
+            await self._carry_out(self._say(parsed), "")
+
+    async def _carry_out(
+        self, work: Coroutine[Any, Any, None], command: str, label: str = ""
+    ) -> None:
+        """Carry out what a line asks for, and tell the session if it is refused.
+
+        @param command: what is refused; empty for a message.
+        """
+        try:
+            await work
+        except Refusal as refusal:
+            self._refuse(refusal, command, label)
+            if self.session.person is None and refusal.code in _FAILED_LOGIN:
+                self._has_failed |= bool(command) or not self.typed
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the session
+            _log.failure("carrying out a command")
+            reason = "something went wrong here, and it has been logged; try again"
+            self._refuse(Refusal("internal", reason), command, label)
+
     @property
     def _is_newcomer(self) -> bool:
         """Whether somebody types who has not logged in, or has just done so."""
@@ -257,10 +280,20 @@ class Dialogue(Connection):
             self._in_at is None or self.face.clock.seconds() < self._in_at + _NEWCOMER
         )
 
-    def _say(self, speech: Speech) -> None:
+    async def _say(self, speech: Speech) -> None:
+        if self.session.in_flight > self.face.limits.max_in_flight:
+            await self.intake.until_landed(self.face.limits.max_in_flight)
         self.chat.say(self.session, self.current, speech.text)
         if speech.unquoted and not self.session.echo:
             self._remark('the quotes around that were left out; ""double"" them to keep them')
+
+    async def _call(self, called: Command, line: bytes) -> None:
+        command = commands.find(called.typed, called.word)
+        refuse_stranger(self.session, command)
+        if command.has_secret:
+            _refuse_escapes(line)
+        request = grammar.request(called)
+        await perform(self, request, asking(request))
 
     async def _come_in(self, typed: str) -> None:
         """Take a line at the prompt.
@@ -281,16 +314,6 @@ class Dialogue(Connection):
         else:
             await come_in(self, typed)
 
-    async def _perform(self, command: commands.Command, rest: str) -> None:
-        if self.session.person is None and not command.anyone:
-            raise Refusal("not-logged-in", "log in first: type a name, or just Enter")
-        arguments = command.arguments(rest)
-        self.charge(command.cost - 1)
-        await self.intake.until_landed(self.face.limits.max_in_flight if command.posts else 0)
-        result = command.run(self, *arguments)
-        if result is not None:
-            await result
-
     def _decoded(self, line: bytes) -> str:
         if len(line) > MAX_LINE:
             raise Refusal(
@@ -307,8 +330,7 @@ class Dialogue(Connection):
     def slow(self, line: bytes, /) -> bool:
         """Tell somebody who is saying something that it has to wait; others do not notice."""
         try:
-            parsed = parse(self._decoded(line))
-            if not (isinstance(parsed, Speech) or commands.find(parsed.typed, parsed.word).posts):
+            if not self._posts(line):
                 return False
         except Refusal:
             return False
@@ -318,6 +340,19 @@ class Dialogue(Connection):
             " now, nothing is lost"
         )
         return True
+
+    def _posts(self, line: bytes) -> bool:
+        """Tell whether a line says something.
+
+        @raise Refusal: it will be refused.
+        """
+        if self._speaks_json and is_request(line):
+            request = decode_request(line)
+            if request.do == "type":
+                request = grammar.typed(request.fields["line"])
+            return commands.BY_WORD[request.do].posts
+        parsed = parse(self._decoded(line))
+        return isinstance(parsed, Speech) or commands.find(parsed.typed, parsed.word).posts
 
     def more(self) -> None:
         """Read on."""
@@ -365,12 +400,12 @@ class Dialogue(Connection):
         """Say what was wrong, and go on."""
         self._refuse(refusal, "")
 
-    def _refuse(self, refusal: Refusal, command: str) -> None:
+    def _refuse(self, refusal: Refusal, command: str, label: str = "") -> None:
         now, shown = self.face.now(), sentence(refusal)
-        self.session.tell(Refused(now, refusal.code, shown, command, fields=refusal.fields))
+        self.session.tell(Refused(now, refusal.code, shown, command, label, refusal.fields))
 
     def notice(self, text: str) -> None:
-        """Make a remark."""
+        """Make a remark that answers no request."""
         self.session.tell(Notice(self.face.now(), text))
 
     def _remark(self, text: str) -> None:
@@ -379,15 +414,11 @@ class Dialogue(Connection):
             self._remarked += (text,)
             self.notice(text)
 
-    def help(self, entries: Sequence[HelpEntry]) -> None:
-        """Answer with these commands."""
-        self.session.tell(Help(self.face.now(), tuple(entries)))
-
     def talk_in(self, room: str, *, is_new: bool = False) -> None:
-        """Have lines that are no commands go to another room; see L{Terminal}."""
+        """Have lines that are no commands go to another room; see L{Seat}."""
         self.current = room
         if not is_new or self._speaks_json:
-            self.session.tell(Talking(self.face.now(), room))
+            self.session.answer(Talking(self.face.now(), room))
 
     def charge(self, lines: float) -> None:
         """Count so many more lines, for what was a lot to answer."""
@@ -398,7 +429,7 @@ class Dialogue(Connection):
         self._speaks_json = self.session.echo = on
         if not on:
             self.use_text()
-            self.notice("text from now on")
+            remark(self, "text from now on")
             return
         self.outbox.format = self.face.json
         hello = self.face.json.hello(self.face.now(), self.give_token())

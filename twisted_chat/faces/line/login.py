@@ -3,11 +3,10 @@
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.people import Hold
+from twisted_chat.faces import perform
+from twisted_chat.faces.perform import REGISTERED, remark
 
 from .terminal import Terminal
-
-REGISTERED = '"{name}" is now yours. Next time you\'ll be asked for this password.'
-"""What is remarked when somebody has made an account."""
 
 
 async def come_in(at: Terminal, typed: str) -> None:
@@ -38,12 +37,10 @@ async def log_in(at: Terminal, name: str) -> bool:
     # shown.
     while password := await ask(at, "Password: "):
         try:
-            account = await at.accounts.authenticate(name, password, at.session.source)
+            await perform.log_in(at, name, password)
         except Refusal as refusal:
             _go_on(at, refusal)
         else:
-            await at.chat.log_in(at.session, account, room=at.current)
-            at.renew(account, password)
             return True
     return False
 
@@ -66,9 +63,10 @@ async def _new(at: Terminal, name: str) -> None:
     with await at.accounts.hold(name) as hold:
         if at.allow_registration:
             otherwise = "join as a guest" if at.allow_guests else "go back"
-            at.notice(
+            remark(
+                at,
                 f'"{hold.name}" isn\'t registered yet. Choose a password to register it, or press'
-                f" Enter to {otherwise}."
+                f" Enter to {otherwise}.",
             )
             if await _enter_registered(at, hold):
                 return
@@ -93,7 +91,7 @@ async def _enter_registered(at: Terminal, hold: Hold) -> bool:
                 raise
             _go_on(at, refusal)
         else:
-            at.notice(REGISTERED.format(name=name))
+            remark(at, REGISTERED.format(name=name))
             await at.chat.log_in(at.session, account, room=at.current)
             return True
     return False
