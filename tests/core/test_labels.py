@@ -258,6 +258,16 @@ class RepeatTests(LabelTestCase):
             self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
         self.assertEqual(len(self.store.direct), 2)
 
+    def test_reply_of_another_session(self) -> None:
+        """It is answered, also where nobody has written to."""
+        self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+        self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
+        desk = self.account("alice", echo=True)
+        desk.outbox.take()
+        self.assertEqual(self.run_now(self.chat.reply(desk, "what?", label=LABEL)), "")
+        self.assertEqual([type(event) for event in desk.outbox.take()], [Done])
+        self.assertEqual(len(self.store.direct), 2)
+
     def test_labels_of_others(self) -> None:
         """Two people may use the same label."""
         for session in self.alice, self.bob:

@@ -301,8 +301,9 @@ async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> No
 
 def _help(seat: Seat, command: str = "") -> None:
     if command:
-        word = command.lstrip("/!")
-        rows = [find(printable(command), word if word in BY_WORD else word.lower())]
+        typed = printable(command)
+        word = typed.lstrip("/!")
+        rows = [find(typed, word if word in BY_WORD else word.lower())]
     else:
         rows = [row for row in COMMANDS if row.in_text]
     seat.session.answer(Help(seat.now(), tuple(row.entry for row in rows)))
