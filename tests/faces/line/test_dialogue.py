@@ -113,6 +113,34 @@ class SlipTests(ServerTestCase):
         self.assertEqual((said["event"], said["text"]), ("message", "bye"))
 
 
+class SayTests(ServerTestCase):
+    """Saying something in a room by name."""
+
+    def test_in_a_room(self) -> None:
+        """In any room that one is in; lines go where they went."""
+        zoe, bob = self.guest("zoe"), self.guest("bob")
+        for peer in zoe, bob:
+            self.tell(peer, "/join tea\n/join dev\n")
+        self.assertEqual(self.say(zoe, '/say tea "hi"  there\n/say #Lobby "/quit"\nhere\n'), "")
+        said = [(message.room, message.text) for message in self.store.messages]
+        self.assertEqual(said, [("tea", '"hi"  there'), ("lobby", "/quit"), ("dev", "here")])
+        self.assertIn("#tea zoe: ", bob.take())
+
+    def test_not_in_it(self) -> None:
+        """Nor where there is no such room."""
+        zoe = self.guest("zoe")
+        self.tell(self.guest("bob"), "/join tea\n")
+        told = self.say(zoe, "/say tea hi\n/say toa hi\n/say tea\n").splitlines()
+        self.assertEqual(
+            told,
+            [
+                "! you are not in #tea; /join tea first",
+                '! there is no room "toa"; did you mean tea?',
+                "! usage: /say ROOM MESSAGE",
+            ],
+        )
+
+
 class ReplyTests(ServerTestCase):
     """Answering the last private message."""
 

@@ -17,6 +17,7 @@ from twisted_chat.core.model import DirectMessage, Message
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import wire
 from twisted_chat.faces.line.wire import JsonFormat, TextFormat
+from twisted_chat.protocol.commands import COMMANDS
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
@@ -239,6 +240,17 @@ class TextFormatTests(InUTC):
         (line,) = self.lines(e.Help(NOW, (entry,)))
         for part in ("/users [ROOM]", "/who", "who is here"):
             self.assertIn(part, line)
+
+    def test_help_fits_a_screen(self) -> None:
+        """Every command does, in 80 columns; many other words for it get a line of their own."""
+        lines = self.lines(e.Help(NOW, tuple(row.entry for row in COMMANDS)))
+        self.assertEqual([line for line in lines if len(line) > 80], [])
+        entry = e.HelpEntry("/dm NAME MESSAGE", tuple(f"/word{n}" for n in range(5)), "send a message")
+        self.check(
+            e.Help(NOW, (entry,)),
+            f"*   {'/dm NAME MESSAGE':<28} send a message",
+            f"*   {'':<28} (also /word0 /word1 /word2 /word3 /word4)",
+        )
 
     def test_skipped(self) -> None:
         """What was dropped is counted, with the way to see it."""

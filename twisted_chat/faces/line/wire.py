@@ -11,6 +11,9 @@ from twisted_chat.faces.format import LineFormat
 from twisted_chat.protocol import jsonlines
 from twisted_chat.protocol.jsonlines import MOST_NAMED
 
+_SCREEN = 80
+"""Columns of a terminal, as far as is known."""
+
 _REMEMBERED = 1024
 """Messages that a format remembers the bytes of."""
 
@@ -180,8 +183,13 @@ def _rooms_text(event: e.Rooms) -> Iterator[str]:
 
 def _help_text(event: e.Help) -> Iterator[str]:
     for entry in event.entries:
-        also = f" (also {' '.join(entry.also)})" if entry.also else ""
-        yield f"*   {entry.usage:<28} {entry.summary}{also}"
+        row = f"*   {entry.usage:<28} {entry.summary}"
+        also = f"(also {' '.join(entry.also)})"
+        if entry.also and len(row) + len(also) < _SCREEN:
+            row = f"{row} {also}"
+        yield row
+        if entry.also and also not in row:
+            yield f"*   {'':<28} {also}"
 
 
 def _answer_text(event: e.Answer) -> Iterator[str]:
