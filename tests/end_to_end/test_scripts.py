@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from typing import Any
 
 from .terminal import DaemonTestCase, Peer, pipe
 
@@ -72,6 +73,48 @@ class PipeTest(DaemonTestCase):
         answer = pipe(self.daemon.port, "fred\n/guest fred\n")
         self.assertIn("! that looks like a command", answer)
         self.assertNotIn("Welcome, fred", answer)
+
+
+class RequestTest(DaemonTestCase):
+    """Programs that speak JSON in both directions."""
+
+    def ask(self, *requests: dict[str, Any], end: str = "\n") -> list[dict[str, Any]]:
+        """What a pipe of requests is answered with."""
+        script = "/json on\n" + "".join(json.dumps(fields) + end for fields in requests)
+        lines = pipe(self.daemon.port, script).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def test_every_label_is_answered(self) -> None:
+        """With exactly one done or error, whichever end the lines have."""
+        requests: list[dict[str, Any]] = [
+            {"do": "guest", "name": "zoe"},
+            {"do": "join", "room": "tea"},
+            {"do": "say", "room": "tea", "message": "/quit \u00e9" + "x" * 4000},
+            {"do": "frob"},
+            {"do": "say", "room": "nowhere", "message": "hi"},
+            {"do": "quit"},
+        ]
+        for number, fields in enumerate(requests):
+            fields["label"] = str(number)
+        for end in ("\n", "\r\n"):
+            answers = self.ask(*requests, end=end)
+            ends = [(x["label"], x["event"]) for x in answers if x["event"] in ("done", "error")]
+            wanted = ["done", "done", "done", "error", "error", "done"]
+            self.assertEqual(sorted(ends), [(str(n), kind) for n, kind in enumerate(wanted)])
+            (said,) = [x for x in answers if x["event"] == "message" and not x["replay"]]
+            self.assertEqual(said["text"], requests[2]["message"])
+
+    def test_repeated_after_kill_9(self) -> None:
+        """What has a long label is not said again by a server that was started again."""
+        login = {"do": "register", "name": "bot", "password": "s3cret-pw"}
+        post = {"do": "bc", "message": "deployed", "label": "deploy-2026-11-21"}
+        first = self.ask(login, post)
+        self.daemon.kill()
+        self.daemon.start()
+        again = self.ask({**login, "do": "login"}, post, {**post, "label": "x"})
+        done = [x for x in (*first, *again) if x["event"] == "done"]
+        self.assertEqual([x["seq"] for x in done], [1, 1, 2])
+        self.assertEqual(done[0]["id"], done[1]["id"])
 
 
 class GoneTest(DaemonTestCase):

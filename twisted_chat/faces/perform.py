@@ -35,8 +35,10 @@ class Seat(Protocol):
     """
 
     session: Session
-    intake: Intake[Any]
     current: str
+
+    @property
+    def intake(self) -> Intake[Any]: ...
 
     @property
     def chat(self) -> Chat: ...

@@ -245,7 +245,8 @@ class TextFormatTests(InUTC):
         """Every command does, in 80 columns; many other words for it get a line of their own."""
         lines = self.lines(e.Help(NOW, tuple(row.entry for row in COMMANDS)))
         self.assertEqual([line for line in lines if len(line) > 80], [])
-        entry = e.HelpEntry("/dm NAME MESSAGE", tuple(f"/word{n}" for n in range(5)), "send a message")
+        words = tuple(f"/word{number}" for number in range(5))
+        entry = e.HelpEntry("/dm NAME MESSAGE", words, "send a message")
         self.check(
             e.Help(NOW, (entry,)),
             f"*   {'/dm NAME MESSAGE':<28} send a message",
