@@ -77,8 +77,11 @@ class ProtocolTests(SynchronousTestCase):
         self.page = _page("docs", "protocol.md")
 
     def test_commands(self) -> None:
-        """Every command and every other word for it, and its parameters."""
+        """Every command and every other word for it, and the fields of a request."""
         for command in COMMANDS:
+            if command.in_json:
+                for field in (command.word, *(each.name for each in command.parameters)):
+                    self.assertTrue(_names(self.page, field), (command.word, field))
             for word in (command.word, *command.also):
                 self.assertTrue(_names(self.page, _typed(command, word)), word)
 

@@ -3,6 +3,9 @@
 import json
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from .terminal import DaemonTestCase, Peer, pipe
@@ -103,6 +106,28 @@ class RequestTest(DaemonTestCase):
             self.assertEqual(sorted(ends), [(str(n), kind) for n, kind in enumerate(wanted)])
             (said,) = [x for x in answers if x["event"] == "message" and not x["replay"]]
             self.assertEqual(said["text"], requests[2]["message"])
+
+    def test_the_bot_of_the_page(self) -> None:
+        """The bot in docs/protocol.md answers, in the lobby and in private."""
+        page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+        code = page.rpartition("```python\n")[2].partition("```")[0]
+        self.assertIn("5000", code)
+        bot = subprocess.Popen(
+            [sys.executable, "-uc", code.replace("5000", str(self.daemon.port))],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(bot.wait)
+        self.addCleanup(bot.kill)
+        assert bot.stdout is not None
+        self.addCleanup(bot.stdout.close)
+        self.assertEqual(bot.stdout.readline(), "login done\n")
+        zoe = self.guest("zoe")
+        zoe.send("ping\n/dm pingbot ping\n")
+        zoe.see("pingbot: pong, zoe\n")
+        zoe.see("pingbot -> you: pong\n")
+        self.assertRegex(bot.stdout.readline(), r"^pong-\d+ done$")
+        self.assertEqual(bot.stdout.readline(), "pong done\n")
 
     def test_repeated_after_kill_9(self) -> None:
         """What has a long label is not said again by a server that was started again."""

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core.errors import Refusal
-from twisted_chat.protocol import commands
+from twisted_chat.protocol import commands, grammar
 from twisted_chat.protocol.commands import COMMANDS, WITH_PASSWORD, Request
 from twisted_chat.protocol.grammar import (
     Command,
@@ -285,6 +285,35 @@ class RequestTests(SynchronousTestCase):
             self.assertIn("usage: /since ROOM=SEQ @=ID", self.refused(f"/since {rest}"))
         typed("/since " + "a=1 " * 20)
         self.assertIn("20 places", self.refused("/since " + "a=1 " * 21))
+
+    def test_control_characters_do_not_come_back(self) -> None:
+        """An arrow key or an override behind the slash is not shown."""
+        for line in ("/\x1b[A", "/\x00", "/who\x07", "/\u202ejoin", "/\x9bm"):
+            refusal = self.assertRaises(Refusal, typed, line)
+            self.assertTrue(refusal.text.isprintable(), ascii(line))
+
+    def test_of_a_line(self) -> None:
+        """A line is a request too: what is said, and commands that need not ask."""
+        for line, do, fields in (
+            ("hello", "say", {"message": "hello"}),
+            ('"/quit"', "say", {"message": "/quit"}),
+            ("/who tea", "users", {"room": "tea"}),
+            ("/passwd old new", "passwd", {"old": "old", "new": "new"}),
+            ("exit", "quit", {}),
+        ):
+            self.assertEqual(grammar.typed(line, label="7"), Request(do, fields, "7"))
+
+    def test_of_a_line_that_lacks_something(self) -> None:
+        """What would be asked for is named in the usage."""
+        for line, usage in (
+            ("/login bob", "/login NAME PASSWORD"),
+            ("/register bob", "/register NAME PASSWORD"),
+            ("/passwd --keep old", "/passwd [--keep] OLD NEW"),
+            ("PM", "/bc MESSAGE"),
+            ("DM", "/dm NAME MESSAGE"),
+        ):
+            refusal = self.assertRaises(Refusal, grammar.typed, line)
+            self.assertEqual((refusal.code, refusal.text), ("bad-arguments", f"usage: {usage}"))
 
     def test_missing_argument(self) -> None:
         """A parameter without brackets has to be there."""
