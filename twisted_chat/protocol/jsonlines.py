@@ -12,10 +12,11 @@ from typing import Any
 from twisted_chat.core import events as e
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.text import clean, printable
+from twisted_chat.core.text import clean, printable, unindented
 
 from . import commands
 from .commands import Command, Kind, Request
+from .grammar import LITERALLY
 
 PROTOCOL = 2
 """The version of the protocol; see C{docs/protocol.md}."""
@@ -67,6 +68,13 @@ class BadRequest(Refusal):
 def is_request(line: bytes) -> bool:
     """Tell whether a line is meant as a request: a brace is its first character but for spaces."""
     return line.removeprefix(_BOM).lstrip(b" ").startswith(b"{")
+
+
+def looks_like_request(text: str) -> bool:
+    """Tell whether a typed line looks like a request, so that it must not be said: a brace is the
+    first character of it that can be seen. A word joiner in front of it has it said all the same.
+    """
+    return unindented(text).startswith("{") and not text.startswith(LITERALLY)
 
 
 def encode_request(request: Request) -> bytes:

@@ -223,6 +223,11 @@ class AnswerTests(RequestTestCase):
         (message,) = self.events(self.alice, '{"do":"quit"}\n')
         self.assertEqual(message["text"], '{"do":"quit"}')
 
+    def test_behind_a_word_joiner(self) -> None:
+        """A line with a brace is said there, too."""
+        (message,) = self.events(self.alice, '\u2060{"do":"quit"}\n')
+        self.assertEqual(message["text"], '{"do":"quit"}')
+
     def test_in_text_mode(self) -> None:
         """A line with a brace is no request there."""
         zoe = self.guest("zoe")
@@ -340,7 +345,7 @@ class ByteTests(RequestTestCase):
 
     def refused(self, line: str | bytes) -> str:
         """The code that a line is refused with."""
-        (error,) = self.events(self.alice, line)
+        *_, error = self.events(self.alice, line)
         self.assertEqual(error["event"], "error")
         self.assertEqual(self.store.messages, [])
         return str(error["code"])
@@ -352,6 +357,10 @@ class ByteTests(RequestTestCase):
             '{"do":"login","name":"bob","password":"s3cret-pw"} x\n',
             "{login bob s3cret-pw}\n",
             "  {\n",
+            '\u3000{"do":"login","name":"bob","password":"s3cret-pw"}\n',
+            '\u200b{"do":"quit"}\n',
+            '\x1b[A{"do":"quit"}\n',
+            'x\x7f{"do":"quit"}\n',
             "\ufeff{}\n",
             '{"do":"say","message":"a\tb"}\n',
             '{"do":"say","message":"a\x08\x08\x08b"}\n',
@@ -390,7 +399,7 @@ class ByteTests(RequestTestCase):
     @given(st.binary(max_size=60), st.sampled_from([b"{", b'{"do":', b'{"do":"dm",', b' {"']))
     def test_garbage(self, data: bytes, start: bytes) -> None:
         """Nothing ends the session or is said; the next request is answered."""
-        garbage = start + data.replace(b"\n", b"").replace(b"\xff", b"") + b"\n"
+        garbage = start + data.translate(None, b"\r\n\xff") + b"\n"
         self.tell(self.alice, garbage)
         self.assertEqual(self.store.messages, [])
         self.assertEqual(self.store.direct, [])

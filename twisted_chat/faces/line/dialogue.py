@@ -24,7 +24,12 @@ from twisted_chat.faces.outbox import Outbox
 from twisted_chat.faces.perform import perform, refuse_stranger, remark
 from twisted_chat.protocol import commands, grammar
 from twisted_chat.protocol.grammar import MAX_LINE, Command, Speech, parse
-from twisted_chat.protocol.jsonlines import BadRequest, decode_request, is_request
+from twisted_chat.protocol.jsonlines import (
+    BadRequest,
+    decode_request,
+    is_request,
+    looks_like_request,
+)
 
 from .greeting import Greeting
 from .login import come_in
@@ -242,7 +247,10 @@ class Dialogue(Connection):
 
     async def _take_line(self, line: bytes) -> None:
         try:
-            parsed = parse(self._decoded(line), newcomer=self._is_newcomer)
+            read = self._decoded(line)
+            if self._speaks_json and looks_like_request(read):
+                raise Refusal("bad-arguments", "something stands before the brace of that request")
+            parsed = parse(read, newcomer=self._is_newcomer)
         except Refusal as refusal:
             self._refuse(refusal, "")
             return
