@@ -193,9 +193,9 @@ class ServiceTests(TestCase):
         first.send(b"/register lab wonderland\n")
         await first.see(b'! the name "lab" is reserved; choose another\n')
         first.send(b"/guest alice\n")
-        await first.see(b"! this server takes no guests")
+        await first.see(b"! this server admits no guests")
         first.send(b"/register alice wonderland\n")
-        await first.see(b"! a password has at least 12 characters\n")
+        await first.see(b"! a password needs at least 12 characters\n")
         second = await self.connect(self.port(service))
         await second.ended
         self.assertEqual(second.received, b"! this server is full; try again later\n")
@@ -334,7 +334,7 @@ class ClockTests(TestCase):
             clock.pump([3600] * 3)
             self.assertEqual(len(asked), 2)
             self.assertEqual(len(said), 1)
-            self.assertIn("the clock was set", said[0])
+            self.assertIn("the clock jumped by", said[0])
             await service.stopService()
 
     async def test_clock_that_is_wrong_from_the_start_deletes_nothing(self) -> None:

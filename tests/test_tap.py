@@ -132,7 +132,7 @@ class OptionsTests(SynchronousTestCase):
         )
         for cost in "3", "32":
             self.assertEqual(
-                self.refuse("--password-cost", cost), "--password-cost goes from 4 to 31"
+                self.refuse("--password-cost", cost), "--password-cost must be between 4 and 31"
             )
         self.assertIn("--name", self.refuse("--name", "a\x1b[2Jb"))
         self.assertIn("--name", self.refuse("--name", "two\nlines"))
@@ -285,13 +285,16 @@ class ConfigTests(SynchronousTestCase):
             ("max-rooms = [1]", "max-rooms needs a whole number"),
             ('no-guests = "yes"', "no-guests needs true or false"),
             ("no-guests = 1", "no-guests needs true or false"),
-            ("name = 5", "name needs a text in quotes"),
-            ('name = ["x"]', "name needs a text in quotes"),
+            ("name = 5", "name needs a string in quotes"),
+            ('name = ["x"]', "name needs a string in quotes"),
             ("port = true", "port needs a port, or a list of ports"),
             ("port = []", "port needs a port, or a list of ports"),
             ("port = [5000, 1.5]", "port needs a port, or a list of ports"),
-            ("trusted-networks = 5", "trusted-networks needs a text in quotes, or a list of them"),
-            ("trusted-accounts = [[]]", "trusted-accounts needs a text in quotes, or a list of"),
+            (
+                "trusted-networks = 5",
+                "trusted-networks needs a string in quotes, or a list of them",
+            ),
+            ("trusted-accounts = [[]]", "trusted-accounts needs a string in quotes, or a list of"),
         ):
             self.assertIn(f": {needed}", self.refuse(line), line)
 

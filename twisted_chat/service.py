@@ -177,7 +177,7 @@ class Listening(Service):
             self._tls.certificates.describe()
         elif host is not None and not ipaddress.ip_address(host.host).is_loopback:
             _log.warn(
-                "passwords cross the network in the clear on {port}; --port tls: encrypts",
+                "passwords cross the network unencrypted on {port}; --port tls: encrypts them",
                 port=self,
             )
 
@@ -402,7 +402,7 @@ class ChatService(MultiService):
         try:
             self._chat.motd = read_motd(self._motd)
         except ValueError as error:
-            _log.error("the message of the day stays as it was: {error}", error=error)
+            _log.error("keeping the old message of the day: {error}", error=error)
 
     # Deleting old messages
 
@@ -417,7 +417,7 @@ class ChatService(MultiService):
             # Which messages are old cannot be told any more, and what is deleted is lost.
             self._pruning.stop()
             _log.warn(
-                "the clock was set by {hours:+.0f} hours; no old messages are deleted until the"
+                "the clock jumped by {hours:+.0f} hours; no old messages are deleted until the"
                 " server is restarted",
                 hours=jump / 3600,
             )

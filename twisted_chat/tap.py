@@ -229,7 +229,7 @@ class Options(usage.Options):
             if port.isdecimal() and not 0 <= int(port) <= 65535:
                 raise usage.UsageError(f"there is no port {port}; ports go up to 65535")
         if not 4 <= self["password-cost"] <= 31:
-            raise usage.UsageError("--password-cost goes from 4 to 31")
+            raise usage.UsageError("--password-cost must be between 4 and 31")
         try:
             self["name"] = clean(self["name"])
         except Refusal:
@@ -268,7 +268,7 @@ def _read_config(path: str) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise usage.UsageError(f"cannot read the --config file {path}: {error}") from None
     except ValueError as error:
-        raise usage.UsageError(f"the --config file {path} is not in TOML: {error}") from None
+        raise usage.UsageError(f"the --config file {path} is not valid TOML: {error}") from None
     return read
 
 
@@ -290,10 +290,10 @@ def _as_arguments(path: str, key: str, value: Any) -> Sequence[str]:
         needed = "a port, or a list of ports"
         arguments = [f"--{key}={each}" for each in listed]
     elif key in _LISTS:
-        fits, needed = are_texts, "a text in quotes, or a list of them"
+        fits, needed = are_texts, "a string in quotes, or a list of them"
         arguments = [f"--{key}={','.join(map(str, listed))}"]
     else:
-        fits, needed = are_texts and listed is not value, "a text in quotes"
+        fits, needed = are_texts and listed is not value, "a string in quotes"
         arguments = [f"--{key}={value}"]
     if not fits:
         raise usage.UsageError(f"in the --config file {path}: {key} needs {needed}")
@@ -353,7 +353,7 @@ def _within_descriptors(limits: Limits) -> Limits:
     possible = max(1, soft - _RESERVED_DESCRIPTORS)
     if limits.max_connections > possible:
         _log.warn(
-            "--max-connections {wanted} is over the open-file limit; {possible} it is",
+            "--max-connections {wanted} is over the open-file limit; using {possible}",
             wanted=limits.max_connections,
             possible=possible,
         )

@@ -103,7 +103,7 @@ def load(paths: Sequence[Path]) -> Sequence[Certificate]:
         try:
             data = path.read_bytes()
             if b"-----" in _BLOCK.sub(b"", data):
-                raise ValueError("it is cut short")
+                raise ValueError("it is truncated")
             # Validating an RSA key takes long, and the handshake finds out as much.
             keys += (
                 (path, load_pem_private_key(m[0], None, unsafe_skip_rsa_key_validation=True))
@@ -125,7 +125,7 @@ def _certificate(path: Path, key: Any, found: Sequence[x509.Certificate]) -> Cer
     public = _public_bytes(key.public_key())
     own = [each for each in found if _public_bytes(each.public_key()) == public]
     if not own:
-        raise CertificateError(f"no certificate belongs to the key in {path}")
+        raise CertificateError(f"the key in {path} has no certificate")
     leaf = max(own, key=lambda each: each.not_valid_after_utc)
     try:
         context = _context()
@@ -273,7 +273,7 @@ class Certificates:
             loaded = load(self._find())
         except CertificateError as error:
             self._broken = True
-            _log.error("the certificate stays as it was: {error}", error=error)
+            _log.error("keeping the old certificate: {error}", error=error)
             return
         self._broken = False
         before = [each.fingerprint for each in self._certificates]

@@ -30,7 +30,7 @@ _PATIENCE = 20.0
 
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && cd "$2" && shift 2 && exec "$@"'
 
-_NOT_KEPT = "that could not be kept, so it was not sent; try again later"
+_NOT_KEPT = "that could not be stored, so it was not sent; try again later"
 
 _CANNOT = (
     "the server can't write to its database right now, so nothing was changed; try again later"

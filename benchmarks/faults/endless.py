@@ -59,13 +59,13 @@ def _caps(port: int, outcome: Outcome) -> None:
     """Check that input just under a cap goes through, and input just over it does not."""
     with Peer(port) as peer:
         peer.send(_ENTER + b"x" * _LINE + b"\n/users\n")
-        peer.see(b"! a line has at most")
+        peer.see(b"! a line may have at most")
         peer.see(b"* 1 person is in the lobby")
     with Peer(port) as peer:
         peer.send(_ENTER + b"x" * (_LINE + 1))
         rest = peer.rest()
         outcome.promise(
-            b"! a line of over 65536 bytes ends the session\n" in rest and b"* bye\n" in rest,
+            b"! a line of more than 65536 bytes ends the session\n" in rest and b"* bye\n" in rest,
             "whoever sent too long a line was not told why",
         )
     with Peer(port) as peer:

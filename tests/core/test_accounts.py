@@ -416,7 +416,7 @@ class GuestTests(AccountsTestCase):
         mine = self.take("bob")
         for name in ("bob", "b0b"):
             refusal = self.refusal(self.accounts.hold(name, mine=mine))
-            self.assertEqual((refusal.code, refusal.text), ("name-taken", 'you are "bob" already'))
+            self.assertEqual((refusal.code, refusal.text), ("name-taken", 'you are already "bob"'))
 
     def test_generated_names_differ_and_cannot_be_chosen(self) -> None:
         """No two guests get one name, and nobody else can take it."""

@@ -103,7 +103,11 @@ class WrongPasswordTests(GuardTestCase):
             self.assertEqual(self.outcome(self.log_in(ATTACKER, PASSWORD)), "throttled")
             self.assertIn("too many wrong passwords from your address", self.said)
             self.assertEqual(len(self.hasher.verified), looked_at)
-            waits.append(self.log[-1].removeprefix("wrong passwords from 192.0.2.1: it waits "))
+            waits.append(
+                self.log[-1].removeprefix(
+                    "wrong passwords from 192.0.2.1: logins from there are refused for "
+                )
+            )
             for _ in range(2 * 600 + 1):
                 if self.outcome(self.log_in(ATTACKER, PASSWORD)) != "throttled":
                     break
@@ -407,7 +411,7 @@ class RegistrationTests(GuardTestCase):
         """One more, when a third of the hour is over."""
         self.assertEqual([self.registered(ATTACKER) for _ in range(4)], [*["in"] * 3, "throttled"])
         self.assertEqual(
-            self.said, "your address has registered many names lately; try again in 20 minutes"
+            self.said, "your address has registered too many names; try again in 20 minutes"
         )
         self.assertEqual(self.registered(OWNER), "in")
         self.clock.advance(1200)
@@ -418,7 +422,7 @@ class RegistrationTests(GuardTestCase):
         sources = [Source(f"203.0.113.{number}") for number in range(7)]
         self.assertEqual([*map(self.registered, sources)], [*["in"] * 6, "throttled"])
         self.assertEqual(
-            self.said, "many names are being registered just now; try again in 10 minutes"
+            self.said, "too many names are being registered right now; try again in 10 minutes"
         )
 
     def test_who_is_refused_takes_nothing_from_the_others(self) -> None:
@@ -480,9 +484,7 @@ class RoomTests(GuardTestCase):
     def test_from_one_address(self) -> None:
         """20, and then one every three minutes."""
         self.assertEqual(self.made(ATTACKER, 50), 20)
-        self.assertEqual(
-            self.said, "your address has made many rooms lately; try again in 3 minutes"
-        )
+        self.assertEqual(self.said, "your address has made too many rooms; try again in 3 minutes")
         self.assertEqual(self.made(OWNER, 50), 20)
         self.clock.advance(181)
         self.assertEqual(self.made(ATTACKER, 50), 1)

@@ -72,9 +72,9 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         ):
             tmux.see(question)
             tmux.type(answer)
-        tmux.see("* your password is changed")
+        tmux.see("* your password was changed")
         tmux.type("/login alice typed-s3cret")
-        tmux.see("! you are logged in as alice already")
+        tmux.see("! you are already logged in as alice")
         tmux.press("Up")
         tmux.see("> hello")
         screen = tmux.screen()

@@ -44,12 +44,12 @@ class StrangersTest(SynchronousTestCase):
     def test_connections_at_once(self) -> None:
         """A sentence, in nc and telnet too; another address is let in; who goes makes room."""
         self.serve("--max-per-address", "2")
-        sentence = "! your address has 2 connections already; close one first\n"
+        sentence = "! your address already has 2 connections; close one first\n"
         here = [self.guest("alice", "127.0.0.1"), self.guest("bob", "127.0.0.1")]
         self.assertEqual(self.connect("127.0.0.1").rest(), sentence)
         for program in "nc", "telnet":
             with self.terminal(program) as terminal:
-                terminal.see("! your address has 2 connections already; close one first\r\n")
+                terminal.see("! your address already has 2 connections; close one first\r\n")
         self.guest("carol")
         here[0].send("/quit\n")
         here[0].rest()
@@ -113,7 +113,10 @@ class StrangersTest(SynchronousTestCase):
         owner = self.connect("127.0.1.2")
         owner.send("/login alice sesame123\n")
         owner.see("* Welcome, alice.")
-        self.assertIn("wrong passwords from 127.0.0.1: it waits 1 second", "".join(self.daemon.log))
+        self.assertIn(
+            "wrong passwords from 127.0.0.1: logins from there are refused for 1 second",
+            "".join(self.daemon.log),
+        )
 
     def test_registrations(self) -> None:
         """For an address and for all."""
@@ -132,9 +135,9 @@ class StrangersTest(SynchronousTestCase):
             )
         ]
         self.assertIn("* Welcome, ann.", said[0])
-        self.assertIn("! your address has registered many names lately; try again in 60", said[1])
+        self.assertIn("! your address has registered too many names; try again in 60", said[1])
         self.assertIn("* Welcome, cyd.", said[2])
-        self.assertIn("! many names are being registered just now; try again in 30", said[3])
+        self.assertIn("! too many names are being registered right now; try again in 30", said[3])
 
     def test_lines(self) -> None:
         """A script that says more than that at once is slowed, and all of it is said."""

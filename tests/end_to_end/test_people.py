@@ -9,7 +9,7 @@ from .tmux import Tmux
 def register(terminal: Terminal, name: str, password: str) -> None:
     terminal.see("Name: ")
     terminal.type(name)
-    terminal.see(f'* "{name}" isn\'t registered yet.')
+    terminal.see(f'* "{name}" is new. Choose a password')
     for prompt in "New password: ", "Again: ":
         terminal.see(prompt)
         terminal.type(password)
@@ -87,7 +87,7 @@ class PeopleTest(DaemonTestCase):
         for prompt, typed in (
             ("New password: ", "wonderland"),
             ("Again: ", "wonderlamd"),
-            ("! those were two different passwords", ""),
+            ("! the passwords don't match", ""),
         ):
             alice.see(prompt)
             alice.type(typed)
@@ -106,7 +106,7 @@ class PeopleTest(DaemonTestCase):
         alice.type("/pm bob secret")
         alice.see("/dm NAME MESSAGE is private")
         alice.type("he\x1b[Dllo")
-        alice.see("* arrow keys and other escape sequences are left out")
+        alice.see("* arrow keys and other escape sequences are removed")
         self.assertNotIn("secret", bob.see("] alice: hello"))
         alice.type("/w bob: psst")
         bob.see("] alice -> you: psst")
@@ -116,7 +116,7 @@ class PeopleTest(DaemonTestCase):
         bob.type("PM")
         bob.see("* Message to everyone, not private")
         bob.type("/login bob builder-pw")
-        bob.see("say it all the same? (y/N)")
+        bob.see("say it anyway? (y/N)")
         bob.type("")
 
         alice.type("/passwd")
@@ -127,7 +127,7 @@ class PeopleTest(DaemonTestCase):
         for typed, seen in (
             ("wonderland", "New password: "),
             ("looking-glass", "Again: "),
-            ("looking-glass", "* your password is changed"),
+            ("looking-glass", "* your password was changed"),
         ):
             alice.type(typed)
             self.assertNotIn(typed, alice.see(seen))
@@ -154,7 +154,7 @@ class PeopleTest(DaemonTestCase):
         again = self.nc()
         again.see("Name: ")
         again.type("carol")
-        again.see('! "carol" is taken by somebody who is here')
+        again.see('! "carol" is in use; choose another')
         again.see("Name: ")
 
     def test_wrong_password_is_asked_for_again(self) -> None:
@@ -178,7 +178,7 @@ class PeopleTest(DaemonTestCase):
         alice = self.nc()
         register(alice, "alice", "wonderland")
         alice.type("/passwd wonderland looking-glass")
-        alice.see("* your password is changed")
+        alice.see("* your password was changed")
         alice.type("something private")
         leave(alice)
         self.daemon.stop()
@@ -230,7 +230,7 @@ class HiddenPasswordTest(DaemonTestCase):
         """nc, which ends its lines in LF, gets no byte of telnet."""
         alice = self.nc()
         register(alice, "alice", "wonderland")
-        self.assertNotIn("\ufffd", alice.see("/users lists"))
+        self.assertNotIn("\ufffd", alice.see("/help lists"))
 
 
 class LettersTest(DaemonTestCase):
@@ -283,7 +283,7 @@ class LettersTest(DaemonTestCase):
         screen = Tmux("nc", "localhost", str(self.daemon.port))
         self.addCleanup(screen.close)
         screen.has_written(b"\x1b[KName: ")
-        greeting = "* Welcome to chat. Type a name, or just Enter to be a guest; /help helps."
+        greeting = "* Welcome to chat. Type a name or /help, or press Enter to be a guest."
         screen.see(greeting, "Name:")
         self.assertEqual(screen.rows(), [greeting, "Name:"])
         screen.type("/guest нина")

@@ -32,7 +32,7 @@ _NAME = r"[\w.\-]+"
 _SPOKEN = re.compile(r"\[\d\d:\d\d\] (?:mallory: |mallory -> you: |\* mallory )")
 _BY_THE_SERVER = re.compile(
     r"\* (?:mallory set the topic of the lobby: |mallory cleared the topic of the lobby$"
-    r"|topic of the lobby, by mallory: |private messages with a guest are not kept: )"
+    r"|topic of the lobby, by mallory: |private messages to or from a guest are not kept)"
 )
 _CAME_OR_WENT = re.compile(
     r"\* (?:\d+ people (?:joined|left)|(?P<who>.+? is now .+|.+?)(?: joined| left)?)"

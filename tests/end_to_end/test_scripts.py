@@ -66,7 +66,7 @@ class PipeTest(DaemonTestCase):
         script = "/login alice wrong-one\nhello\nthe build is broken\n/users\n"
         answer = pipe(self.daemon.port, script)
         self.assertIn("! wrong name or password\n", answer)
-        self.assertEqual(answer.count("! you haven't logged in yet, so nothing was sent"), 2)
+        self.assertEqual(answer.count("! you are not logged in, so nothing was sent"), 2)
         self.assertNotIn("Welcome, ", answer)
         answer = pipe(self.daemon.port, "/login alice wrong-one\n\nbob\nthe build is broken\n")
         self.assertNotIn("Welcome, ", answer)
@@ -182,7 +182,7 @@ class ClosedTest(DaemonTestCase):
     def test_nobody_new(self) -> None:
         """Without guests and registration a new name is refused with a sentence."""
         answer = pipe(self.daemon.port, "\nalice\n/guest bob\n/register bob builder-pw\n")
-        self.assertIn("! this server takes no guests; type a name to register it\n", answer)
-        self.assertIn("! this server takes no guests and registers no new names\n", answer)
-        self.assertIn("! this server takes no guests; register a name\n", answer)
+        self.assertIn("! this server admits no guests; type a name to register it\n", answer)
+        self.assertIn("! this server admits no guests and registers no new names\n", answer)
+        self.assertIn("! this server admits no guests; register a name\n", answer)
         self.assertIn("! this server does not register new names\n", answer)

@@ -236,7 +236,7 @@ class ChangeTest(TlsTestCase):
         key = make_key()
         broken = key_pem(make_key()) + certificate_pem(key, "broken.example")
         (self.certificates / "chat.pem").write_bytes(broken)
-        self.hang_up("the certificate stays as it was: no certificate belongs to the key in ")
+        self.hang_up("keeping the old certificate: the key in ")
         self.trusted = lambda: trusted  # type: ignore[method-assign]
         self.assertEqual(self.shown(), "new.example")
         alice.send("/users\n")
@@ -248,12 +248,12 @@ class ChangeTest(TlsTestCase):
         self.motd.write_text("Be brief.\n")
         # No line in the log says that all is well, so it comes from a file that is not.
         (self.certificates / "chat.pem").write_bytes(b"")
-        self.hang_up("the certificate stays as it was: ")
+        self.hang_up("keeping the old certificate: ")
         with Peer(self.daemon.port) as peer:
             peer.send("/guest bob\n")
             peer.see("* Be brief.\n")
         self.motd.write_bytes(b"\xff")
-        self.hang_up("the message of the day stays as it was: cannot read ")
+        self.hang_up("keeping the old message of the day: cannot read ")
         with Peer(self.daemon.port) as peer:
             peer.send("/guest carol\n")
             peer.see("* Be brief.\n")
@@ -281,7 +281,7 @@ class StartTest(DaemonTestCase):
 
     def test_loopback(self) -> None:
         """Is nothing to warn of, and a UNIX socket is not either."""
-        self.assertNotIn("in the clear", "".join(self.daemon.log))
+        self.assertNotIn("unencrypted", "".join(self.daemon.log))
 
     def test_beyond_loopback(self) -> None:
         """One line for each port."""
@@ -289,6 +289,6 @@ class StartTest(DaemonTestCase):
             log = "".join(daemon.log)
         for host in r"0\.0\.0\.0", "::":
             self.assertRegex(
-                log, rf"passwords cross the network in the clear on port \d+ of {host};"
+                log, rf"passwords cross the network unencrypted on port \d+ of {host};"
             )
-        self.assertEqual(log.count("in the clear"), 2)
+        self.assertEqual(log.count("unencrypted"), 2)

@@ -77,7 +77,7 @@ class ConnectionsTests(AdmissionTestCase):
         self.limited(max_per_address=5, connections_per_minute=0)
         arrivals = self.connect(FAR, 9)
         self.assertEqual(len(arrivals), 5)
-        self.assertEqual(self.said, "your address has 5 connections already; close one first")
+        self.assertEqual(self.said, "your address already has 5 connections; close one first")
         self.assertEqual(len(self.connect(FARTHER, 9)), 5)
         arrivals[2].go()
         self.assertEqual(len(self.connect(FAR, 9)), 1)

@@ -157,7 +157,7 @@ class ToyFaceTests(ServerTestCase):
         self.say_by_udp(self.bob, "one")
         self.store.hold()
         self.say_by_udp(self.carol, "two")
-        full = ["your address has 2 connections already; close one first"]
+        full = ["your address already has 2 connections; close one first"]
         self.assertEqual(self.say_by_udp(self.dave, "three"), full)
         self.echo.echoes[self.carol].hang_up()
         self.assertEqual(self.say_by_udp(self.dave, "three"), full)

@@ -162,12 +162,12 @@ class FindTests(SynchronousTestCase):
             self.assertIn("/help", sentence)
             self.assertNotIn("did you mean", sentence)
         for typed in ("/tmp", "/etc/passwd"):
-            self.assertIn(f'"/{typed} ..." says it', self.refused(typed))
+            self.assertIn(f'to say it, type "/{typed} ..."', self.refused(typed))
 
     def test_what_may_hold_a_password_is_not_to_be_said(self) -> None:
         """For a command that signs in elsewhere no way to say the line is offered."""
         for typed in ("/signin", "/identify", "/loginn", "/pwd"):
-            self.assertNotIn("says it", self.refused(typed))
+            self.assertNotIn("to say it", self.refused(typed))
             self.assertTrue(confides(typed[1:]))
 
     def test_what_is_confided(self) -> None:

@@ -166,7 +166,7 @@ class Accounts:
         """
         name = names.chosen(raw, self._off_limits)
         if mine is not None and mine.keeps(name):
-            raise Refusal("name-taken", f'you are "{mine.name}" already', name=mine.name)
+            raise Refusal("name-taken", f'you are already "{mine.name}"', name=mine.name)
         self._refuse_held(name)
         hold = self._hold(name)
         try:
@@ -190,8 +190,8 @@ class Accounts:
         if holder is None:
             return
         if holder.name == name:
-            raise Refusal("name-taken", f'"{name}" is taken by somebody who is here', name=name)
-        sentence = f'"{name}" looks too much like "{holder.name}", who is here'
+            raise Refusal("name-taken", f'"{name}" is in use; choose another', name=name)
+        sentence = f'"{name}" looks too much like "{holder.name}", a name in use; choose another'
         raise Refusal("name-taken", sentence, name=name, nearest=holder.name)
 
     async def _refuse_look_alike(self, name: str) -> None:
@@ -199,13 +199,13 @@ class Accounts:
         if other == name:
             raise _registered(name)
         if other is not None:
-            sentence = f'"{name}" looks too much like the registered name "{other}"'
+            sentence = f'"{name}" looks too much like the registered name "{other}"; choose another'
             raise Refusal("name-registered", sentence, name=name, nearest=other)
 
     def _new_password(self, password: str) -> str:
         password = _normal(password)
         if len(password) < self._min_password:
-            sentence = f"a password has at least {self._min_password} characters"
+            sentence = f"a password needs at least {self._min_password} characters"
             raise Refusal("bad-password", sentence, limit=self._min_password)
         return password
 
@@ -224,7 +224,7 @@ def _normal(password: str) -> str:
         normal = str(_opaque.enforce(password))
     except ValueError:
         raise Refusal(
-            "bad-password", "a password is not empty and has no control characters"
+            "bad-password", "a password must not be empty or contain control characters"
         ) from None
     if len(normal.encode()) > MAX_PASSWORD_BYTES:
         raise _too_long()
@@ -232,5 +232,5 @@ def _normal(password: str) -> str:
 
 
 def _too_long() -> Refusal:
-    sentence = f"a password has at most {MAX_PASSWORD_BYTES} bytes"
+    sentence = f"a password may have at most {MAX_PASSWORD_BYTES} bytes"
     return Refusal("bad-password", sentence, limit=MAX_PASSWORD_BYTES)

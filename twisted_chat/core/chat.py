@@ -149,7 +149,7 @@ class Chat:
                 return
             if self._accounts.changes(account.name) != changes:
                 raise Refusal(
-                    "wrong-password", "the password was changed just now; use the new one"
+                    "wrong-password", "the password has just been changed; use the new one"
                 )
             person = self._directory.here(account.name)
             if person is None or person.account is None:
@@ -181,9 +181,9 @@ class Chat:
         with self._operation(session, "rename"):
             guest = _person(session)
             if guest.account is not None:
-                raise Refusal("forbidden", "an account keeps its name", "be-somebody-else")
+                raise Refusal("forbidden", "registered names can't be changed", "be-somebody-else")
             if session.renamed >= self._limits.max_names:
-                sentence = f"you have had {session.renamed} names here; that one stays"
+                sentence = f"you have used {session.renamed} names, the most allowed; keep this one"
                 raise Refusal("forbidden", sentence, limit=self._limits.max_names)
             with await self._accounts.hold(raw, mine=guest.hold) as hold:
                 if session.closed:
@@ -252,7 +252,8 @@ class Chat:
                 known = session.resume or {}
                 most = self._limits.max_joined
                 if len(known.keys() | later) > most + 2:
-                    raise Refusal("full", f"a session is in {most} rooms at most", limit=most)
+                    sentence = f"you can be in {most} rooms at most; resume in fewer"
+                    raise Refusal("full", sentence, limit=most)
                 session.resume = {**known, **later}
             shown = 0
             for place in now_due:
@@ -295,7 +296,8 @@ class Chat:
                 if session in room.members:
                     return 0
             if len(session.rooms) >= self._limits.max_joined:
-                sentence = f"you are in {len(session.rooms)} rooms; leave one first"
+                count = len(session.rooms)
+                sentence = f"you are in {count} rooms, the most allowed; leave one first"
                 raise Refusal("full", sentence, limit=self._limits.max_joined)
             room = room or await self._make_room(session, name)
             missed = await self._past.missed(session, room)
@@ -317,7 +319,7 @@ class Chat:
         with self._operation(session, "leave"):
             room = self._room(session, "leave", raw)
             if room is self._lobby:
-                raise Refusal("forbidden", "everyone is in the lobby", "end-session")
+                raise Refusal("forbidden", "nobody can leave the lobby", "end-session")
             person = _person(session)
             room.remove(session)
             session.rooms = tuple(r for r in session.rooms if r is not room)
@@ -337,7 +339,7 @@ class Chat:
             topic = clean(text).strip()
             most = self._limits.max_topic
             if len(topic) > most:
-                raise Refusal("too-long", f"a topic has at most {most} characters", limit=most)
+                raise Refusal("too-long", f"a topic may have at most {most} characters", limit=most)
             await self._store.set_topic(room.record.id, topic, by)
             room.topic, room.topic_by = topic, by
             room.tell(Topic(self._now(), room.name, topic, by, changed=True))
@@ -524,10 +526,10 @@ class Chat:
     def _sayable(self, text: str) -> str:
         text = clean(text)
         if not text:
-            raise Refusal("bad-arguments", "there is nothing in that to say")
+            raise Refusal("bad-arguments", "that message is empty")
         most = self._limits.max_message
         if len(text) > most:
-            sentence = f"a message has at most {most} characters; that one has {len(text)}"
+            sentence = f"a message may have at most {most} characters; that one has {len(text)}"
             raise Refusal("too-long", sentence, limit=most)
         return text
 
@@ -673,7 +675,7 @@ class Chat:
         skeleton = names.skeleton(name)
         self._directory.refuse_look_alike(name, skeleton)
         if len(self._directory) + self._rooms_in_making >= self._limits.max_rooms:
-            sentence = "there are as many rooms as there may be; join one of them"
+            sentence = "no more rooms can be made; join an existing one"
             raise Refusal("full", sentence, limit=self._limits.max_rooms)
         self._guard.before_room(session.source)
         self._rooms_in_making += 1
@@ -699,7 +701,7 @@ def refuse_account(session: Session) -> None:
 
 def already_in(person: Person) -> Refusal:
     """Make the refusal for somebody who logs in, registers or comes as a guest once more."""
-    sentence = f"you are logged in as {person.name} already"
+    sentence = f"you are already logged in as {person.name}"
     return Refusal("already-logged-in", sentence, "be-somebody-else", name=person.name)
 
 
@@ -719,5 +721,5 @@ def _is_due(session: Session, place: str) -> bool:
 
 
 def _not_kept(way: Way | None = None) -> Refusal:
-    sentence = "private messages with a guest are not kept: they are gone when you leave"
+    sentence = "private messages to or from a guest are not kept"
     return Refusal("forbidden", sentence, way)

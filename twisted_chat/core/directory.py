@@ -78,9 +78,8 @@ class Directory:
         """
         other = self._skeletons.get(skeleton, name)
         if other != name:
-            raise Refusal(
-                "bad-name", f'"{name}" looks too much like the room "{other}"', nearest=other
-            )
+            sentence = f'"{name}" looks too much like the room "{other}"; choose another name'
+            raise Refusal("bad-name", sentence, nearest=other)
 
     def here(self, name: str) -> Person | None:
         """The person of this canonical name, if they are here."""

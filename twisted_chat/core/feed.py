@@ -59,7 +59,7 @@ class Feed:
         answers = [(post.label, self._end(post, None, in_flight)) for post in posts]
         try:
             for label, sessions in answers:
-                sentence = "that could not be kept, so it was not sent; try again later"
+                sentence = "that could not be stored, so it was not sent; try again later"
                 for session in sessions:
                     session.tell(Refused(now, "internal", sentence, "", label))
         finally:

@@ -142,7 +142,10 @@ class Guard:
             return
         wait = self._guessers.add(source.network, now)
         if wait:
-            self._log(f"wrong passwords from {source.network}: it waits {spoken(wait)}")
+            self._log(
+                f"wrong passwords from {source.network}:"
+                f" logins from there are refused for {spoken(wait)}"
+            )
 
     @contextmanager
     def registration(self, source: Source) -> Iterator[None]:
@@ -154,8 +157,8 @@ class Guard:
             yield
             return
         from_address = self._registrations if source.network else None
-        mine = "your address has registered many names lately"
-        everybodys = "many names are being registered just now"
+        mine = "your address has registered too many names"
+        everybodys = "too many names are being registered right now"
         with (
             self._unless_it_fails(from_address, source.network, mine),
             self._unless_it_fails(self._all_registrations, _EVERYBODY, everybodys),
@@ -168,7 +171,7 @@ class Guard:
         @raise Refusal: C{throttled}.
         """
         if _is_counted(source):
-            self._take(self._rooms, source.network, "your address has made many rooms lately")
+            self._take(self._rooms, source.network, "your address has made too many rooms")
 
     @contextmanager
     def _unless_it_fails(self, rates: Rates | None, key: str, sentence: str) -> Iterator[None]:

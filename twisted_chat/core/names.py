@@ -78,7 +78,7 @@ def chosen(raw: str, reserved: Container[str] = ()) -> str:
     if shape.startswith(skeleton(GUEST)):
         raise Refusal(
             "bad-name",
-            f'names that begin with "{GUEST}" are given by the server; choose another',
+            f'only the server gives out names that begin with "{GUEST}"; choose another',
         )
     return name
 
@@ -175,13 +175,12 @@ def _is_name_character(character: str) -> bool:
 def _bad_shape() -> Refusal:
     return Refusal(
         "bad-name",
-        "names may contain only letters, digits, . _ and - (no spaces) and must start with a letter"
-        " or digit",
+        "names may contain only letters, digits, . _ - and begin with a letter or digit",
     )
 
 
 def _too_long() -> Refusal:
-    return Refusal("bad-name", f"a name has at most {MAX_LENGTH} characters")
+    return Refusal("bad-name", f"a name may have at most {MAX_LENGTH} characters")
 
 
 @lru_cache(maxsize=4096)

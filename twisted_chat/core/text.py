@@ -65,7 +65,7 @@ def decode(line: bytes) -> str:
     except UnicodeDecodeError:
         raise Refusal(
             "bad-encoding",
-            "that line is not UTF-8, so it was not read; set your terminal to UTF-8",
+            "that line is not UTF-8, so it was ignored; set your terminal to UTF-8",
         ) from None
     return _edited(without_escapes(text)) if _EDITING.search(text) else text
 

@@ -69,7 +69,7 @@ class Admission:
             return None
         most = self._limits.max_per_address
         if most and self._by_network[source.network] >= most:
-            return f"your address has {most} connections already; close one first"
+            return f"your address already has {most} connections; close one first"
         new = self._new
         wait = 0.0 if new is None else new.take(source.network, self._clock.seconds())
         if wait:

@@ -186,10 +186,10 @@ async def _guest(seat: Seat, name: str = "") -> None:
     if seat.session.person is not None:
         raise Refusal(
             "already-logged-in",
-            f"you are {seat.session.person.name} already; /nick NAME gives you another name",
+            f"you are already {seat.session.person.name}; /nick NAME changes your name",
         )
     if not seat.allow_guests:
-        raise Refusal("forbidden", "this server takes no guests; register a name")
+        raise Refusal("forbidden", "this server admits no guests; register a name")
     hold = await seat.accounts.hold(name) if name else seat.accounts.hold_guest_number()
     await seat.chat.come_as_guest(seat.session, hold)
 
@@ -203,8 +203,8 @@ async def change_password(seat: Seat, old: str, new: str, keep: bool = False) ->
     name = account_of(seat).name
     await seat.accounts.change_password(name, old, new, seat.session.source)
     ended = 0 if keep else seat.chat.end_others(seat.session, name, _PASSWORD_CHANGED)
-    told = f"; {ended} other session{' was' if ended == 1 else 's were'} ended" if ended else ""
-    remark(seat, f"your password is changed{told}")
+    told = f"; {ended} other session{' has' if ended == 1 else 's have'} ended" if ended else ""
+    remark(seat, f"your password was changed{told}")
 
 
 async def _nick(seat: Seat, name: str) -> None:
@@ -284,7 +284,7 @@ def _rooms(seat: Seat) -> None:
 async def _history(seat: Seat, count: int | None = None, of: str = "") -> None:
     history = await seat.chat.history(seat.session, of or seat.current, count)
     if not history.messages:
-        remark(seat, "nothing has been said there yet")
+        remark(seat, "nobody has said anything there yet")
     seat.session.answer(history)
     seat.intake.charge(len(history.messages) // _ENTRIES)
 

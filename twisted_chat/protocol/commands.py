@@ -396,7 +396,7 @@ def _way_out(typed: str, word: str) -> str:
     if near := _nearest(word, _TYPED):
         return f"did you mean /{near}?"
     if typed.startswith("/") and len(typed) <= 40 and not confides(word):
-        return f'/help lists them, "/{typed} ..." says it'
+        return f'/help lists them; to say it, type "/{typed} ..."'
     return "/help lists them"
 
 

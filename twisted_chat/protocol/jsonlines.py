@@ -216,7 +216,7 @@ def _bad(text: str) -> Refusal:
 
 
 def _too_long(size: int) -> Refusal:
-    text = f"a request has at most {MAX_REQUEST:,} bytes; that one has {size:,}"
+    text = f"a request may have at most {MAX_REQUEST:,} bytes; that one has {size:,}"
     return Refusal("too-long", text)
 
 

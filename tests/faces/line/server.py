@@ -31,7 +31,7 @@ TURN = 0.001
 SEVERAL = 64
 """Lines of one connection that are carried out in one turn, and that wait for it."""
 
-GREETING = "* Welcome to chat. Type a name, or just Enter to be a guest; /help helps.\n"
+GREETING = "* Welcome to chat. Type a name or /help, or press Enter to be a guest.\n"
 CLEAR_LINE = b"\r\x1b[K"
 CONCEAL = b"\x1b[8m"
 REVEAL = b"\x1b[0m"

@@ -20,7 +20,7 @@ class SlipTests(ServerTestCase):
     def test_arrow_keys(self) -> None:
         """Are left out of a line, with a remark once in a session."""
         alice, bob = self.guest("alice"), self.guest("bob")
-        remark = "* arrow keys and other escape sequences are left out of what you type"
+        remark = "* arrow keys and other escape sequences are removed from what you type"
         self.assertIn(remark, self.say(alice, "he\x1b[Dllo\x1bOA\n"))
         self.assertEqual(self.say(alice, "\x1b[31mred\x1b[0m\n"), "")
         self.assertEqual(self.texts(), ["hello", "red"])
@@ -29,7 +29,7 @@ class SlipTests(ServerTestCase):
     def test_arrow_key_before_a_command(self) -> None:
         """It does not say the password behind it to all."""
         alice = self.guest("alice")
-        self.assertIn("! that has an arrow key", self.say(alice, "\x1b[A/login alice pw\n"))
+        self.assertIn("! that contains an arrow key", self.say(alice, "\x1b[A/login alice pw\n"))
         self.assertIn("U+001B", self.say(alice, "\x1b/login alice pw\n"))
         self.assertEqual(self.texts(), [])
 
@@ -38,7 +38,7 @@ class SlipTests(ServerTestCase):
         peer = self.peer()
         self.tell(peer, "alice\n")
         said = self.say(peer, "wonderl\x1b[Dand\n")
-        self.assertIn("! that has an arrow key", said)
+        self.assertIn("! that contains an arrow key", said)
         self.assertIn("New password: ", said)
         self.tell(peer, "wonderland\n")
         self.assertIn("* Welcome, alice.", self.say(peer, "wonderland\n"))
@@ -73,7 +73,7 @@ class SlipTests(ServerTestCase):
             self.assertIn("alice -> you: hi\n", zoe.take(), line)
         self.register("zoe", "wonderland")
         self.tell(alice, "/register alice wonderland\n")
-        self.assertIn("nothing has been said there", self.say(alice, "/history @zoe:\n"))
+        self.assertIn("nobody has said anything there", self.say(alice, "/history @zoe:\n"))
         self.assertIn('called "nobody"', self.say(alice, "/dm @nobody: hi\n"))
         self.assertIn('called "@"', self.say(alice, "/dm @ hi\n"))
 
@@ -82,7 +82,7 @@ class SlipTests(ServerTestCase):
         alice = self.guest("alice")
         self.assertEqual(
             self.say(alice, '"one"\n'),
-            '* the quotes around that were left out; ""double"" them to keep them\n',
+            '* the quotes around your message were removed; to keep them, type ""hi""\n',
         )
         self.assertEqual(self.say(alice, '"two"\n""three""\n'), "")
         self.assertEqual(self.texts(), ["one", "two", '"three"'])
@@ -195,7 +195,7 @@ class QuestionTests(ServerTestCase):
                     for part in question.splitlines():
                         self.tell(peer, f"{part}\n")
                     asked = self.say(peer, f"{line}\n")
-                    self.assertIn("is a command; say it all the same? (y/N)", asked)
+                    self.assertIn("is a command; say it anyway? (y/N)", asked)
                     self.assertIn("that was not said", self.say(peer, "\n"))
         self.assertEqual(self.store.messages, [])
 
@@ -216,7 +216,9 @@ class QuestionTests(ServerTestCase):
         """A command behind PM or DM is refused, and what follows is no answer."""
         alice = self.guest("alice")
         said = self.say(alice, "PM\n/login x pw\ny\nDM\nalice\n/quit\nthen\n")
-        self.assertIn('! "/login" is a command, so it was not said; in double quotes it is', said)
+        self.assertIn(
+            '! "/login" is a command, so it was not said; to say it, put it in double quotes', said
+        )
         self.assertIn('! "/quit" is a command, so it was not said', said)
         self.assertEqual([m.text for m in self.store.messages], ["y", "then"])
         self.tell(alice, 'PM\n"/quit"\n/users\n')
@@ -301,7 +303,7 @@ class JsonTests(ServerTestCase):
             [(event["event"], event.get("text")) for event in events],
             [("hello", None), ("message", "in JSON"), ("message", "seen")],
         )
-        self.assertEqual(self.say(alice, "/json off\nin text\n"), "* text from now on\n")
+        self.assertEqual(self.say(alice, "/json off\nin text\n"), "* text output from now on\n")
         self.tell(bob, "seen\n")
         self.assertRegex(alice.take(), r"^\[\d\d:\d\d\] bob: seen\n$")
         again = self.events(alice, "/json on\n/users\n")
@@ -311,7 +313,7 @@ class JsonTests(ServerTestCase):
         """The prompt comes back."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
-        self.assertEqual(self.say(peer, "/json off\n"), "* text from now on\nName: ")
+        self.assertEqual(self.say(peer, "/json off\n"), "* text output from now on\nName: ")
 
     def test_the_same_message_in_both_formats(self) -> None:
         """Each reader has the format that it asked for."""
@@ -331,10 +333,10 @@ class CurrentRoomTests(ServerTestCase):
         """One that they have just joined speaks for itself."""
         alice = self.guest("alice")
         self.assertNotIn("you are talking", self.say(alice, "/join tea\n"))
-        self.assertEqual(self.say(alice, "/join lobby\n"), "* you are talking in the lobby now\n")
-        self.assertEqual(self.say(alice, "/join #TEA\n"), "* you are talking in #tea now\n")
+        self.assertEqual(self.say(alice, "/join lobby\n"), "* now talking in the lobby\n")
+        self.assertEqual(self.say(alice, "/join #TEA\n"), "* now talking in #tea\n")
         self.assertEqual(
-            self.say(alice, "/leave\n"), "* alice left #tea\n* you are talking in the lobby now\n"
+            self.say(alice, "/leave\n"), "* alice left #tea\n* now talking in the lobby\n"
         )
 
     def test_programs_are_told_each_time(self) -> None:

@@ -157,7 +157,7 @@ class ClosedTests(EndsTestCase):
         refused = []
         for number in range(90):
             peer = self.peer(self.far)
-            if "already; close one first" in peer.take():
+            if "connections; close one first" in peer.take():
                 refused.append(number)
                 continue
             self.tell(peer, f"/guest ghost{number}\n")
@@ -291,7 +291,7 @@ class PausedTests(EndsTestCase):
         self.wait(30)
         self.assertFalse(alice.gone)
         self.assertEqual(
-            alice.take(), "* your input has ended; the lines that are left are still taken\n" * 3
+            alice.take(), "* your input has ended; the remaining lines are still being read\n" * 3
         )
         self.assertEqual(self.said(), 20 + 35 * 5)
         alice.vanish()
@@ -306,7 +306,7 @@ class PausedTests(EndsTestCase):
         self.flood(program)
         alice.take()
         self.wait(31)
-        self.assertEqual(alice.take().count("* still taking what you sent; nothing is lost\n"), 3)
+        self.assertEqual(alice.take().count("* still reading what you sent; nothing is lost\n"), 3)
         self.assertGreaterEqual(program.take().count('"event":"ping"'), 3)
         alice.vanish()
         program.vanish()

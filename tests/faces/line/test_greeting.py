@@ -46,7 +46,7 @@ class GreetingTests(ServerTestCase):
         """A new name is offered registration, and the password makes it an account."""
         peer = self.peer()
         offer = self.say(peer, "alice\n")
-        self.assertIn('* "alice" isn\'t registered yet. Choose a password', offer)
+        self.assertIn('* "alice" is new. Choose a password', offer)
         self.assertIn("New password: ", offer)
         self.assertIn("Again: ", self.say(peer, "wonderland\n"))
         self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
@@ -76,7 +76,7 @@ class GreetingTests(ServerTestCase):
         peer = self.peer()
         self.tell(peer, "dora\n")
         self.assertIn(
-            "! that looks like a command, not a password; just Enter skips this question\n",
+            "! that looks like a command, not a password; press Enter to skip this question\n",
             self.say(peer, "/users 123\n"),
         )
         self.assertEqual(self.store.messages, [])

@@ -48,7 +48,7 @@ class LimitsTests(ServerTestCase):
         """One more is refused with a sentence, another address is not; who goes makes room."""
         self.serve(Limits(max_per_address=2))
         first, _ = self.peer(self.far), self.peer(self.far)
-        sentence = "your address has 2 connections already; close one first"
+        sentence = "your address already has 2 connections; close one first"
         for _ in range(2):
             self.check_refused(self.peer(self.far), sentence)
         self.check_greeted(self.peer(self.farther))
@@ -152,7 +152,7 @@ class LineRateTests(ServerTestCase):
         self.assertLess(waiting, 200_000)
         alice.take()
         self.wait(21)
-        self.assertEqual(alice.take().count("! a line has at most 4096 bytes"), 100)
+        self.assertEqual(alice.take().count("! a line may have at most 4096 bytes"), 100)
 
     def test_half_close_in_a_flood(self) -> None:
         """All of it is said, and then it ends: C{nc -N} with a long file."""
@@ -296,7 +296,8 @@ class SessionLimitsTests(ServerTestCase):
         bob = self.guest("bob")
         self.tell(bob, "/nick bill\n/nick no one\n/nick bill\n/nick ben\n")
         self.assertEqual(
-            self.say(bob, "/nick bert\n"), "! you have had 2 names here; that one stays\n"
+            self.say(bob, "/nick bert\n"),
+            "! you have used 2 names, the most allowed; keep this one\n",
         )
         self.assertIn("ben (guest)", self.say(bob, "/users\n"))
 
@@ -304,7 +305,10 @@ class SessionLimitsTests(ServerTestCase):
         """The lobby among them; leaving one makes room."""
         bob = self.guest("bob")
         self.tell(bob, "/join one\n/join two\n")
-        self.assertEqual(self.say(bob, "/join three\n"), "! you are in 3 rooms; leave one first\n")
+        self.assertEqual(
+            self.say(bob, "/join three\n"),
+            "! you are in 3 rooms, the most allowed; leave one first\n",
+        )
         self.tell(bob, "/leave one\n/join three\n")
         self.assertIn("2 people are in #three", self.say(self.guest("carol"), "/join three\n"))
 
@@ -316,6 +320,6 @@ class SessionLimitsTests(ServerTestCase):
         self.tell(carol, "/guest carol\n/join two\n/join one\n")
         self.assertEqual(
             self.say(bob, "/join three\n"),
-            "! your address has made many rooms lately; try again in 30 minutes\n",
+            "! your address has made too many rooms; try again in 30 minutes\n",
         )
         self.assertIn("2 people are in #two", self.say(bob, "/join two\n"))

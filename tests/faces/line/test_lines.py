@@ -20,7 +20,7 @@ class LineTests(ServerTestCase):
         bob, alice = self.guest("bob"), self.guest("alice")
         bob.take()
         answer = self.say(alice, "x" * 70_000 + "\nhello\n", size=1000)
-        self.assertEqual(answer, "! a line of over 65536 bytes ends the session\n* bye\n")
+        self.assertEqual(answer, "! a line of more than 65536 bytes ends the session\n* bye\n")
         self.assertTrue(alice.gone)
         self.assertEqual(bob.take(), "* alice left\n")
 
@@ -29,7 +29,7 @@ class LineTests(ServerTestCase):
         peer = self.peer()
         peer.take()
         answer = self.say(peer, "x" * 70_000, size=65536)
-        self.assertEqual(answer, "! a line of over 65536 bytes ends the session\n* bye\n")
+        self.assertEqual(answer, "! a line of more than 65536 bytes ends the session\n* bye\n")
         self.assertTrue(peer.gone)
 
     def test_64_KiB_at_the_password_are_cut_off(self) -> None:
@@ -37,7 +37,8 @@ class LineTests(ServerTestCase):
         peer = self.peer()
         self.tell(peer, "alice\n")
         self.assertIn(
-            "! a line of over 65536 bytes ends the session\n* bye\n", self.say(peer, "x" * 70_000)
+            "! a line of more than 65536 bytes ends the session\n* bye\n",
+            self.say(peer, "x" * 70_000),
         )
         self.assertTrue(peer.gone)
         self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))

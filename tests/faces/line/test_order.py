@@ -121,7 +121,7 @@ class OrderTests(ServerTestCase):
         self.store.release()
         heard = [e["text"] for e in bob.take_events() if e["event"] in ("message", "dm")]
         self.assertEqual(heard, ["one", "two", "three", "five", "six"])
-        self.assertIn("* carol is not here and was not shown that", alice.take())
+        self.assertIn("* carol is not here and did not see that", alice.take())
 
     def test_flood_is_slowed_by_not_reading(self) -> None:
         """Over C{max_in_flight} posts the connection is not read from; nothing is lost."""

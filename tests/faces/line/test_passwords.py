@@ -5,7 +5,7 @@ import re
 from tests.faces.line.server import Peer, ServerTestCase
 
 _ENDED = "* your password was changed; log in with the new one\n"
-_CHANGED = "* your password is changed"
+_CHANGED = "* your password was changed"
 
 
 class PasswdTests(ServerTestCase):
@@ -28,7 +28,7 @@ class PasswdTests(ServerTestCase):
         for other in self.others:
             other.take()
         answer = self.say(self.alice, "/passwd wonderland looking-glass\n")
-        self.assertEqual(answer, f"{_CHANGED}; 2 other sessions were ended\n")
+        self.assertEqual(answer, f"{_CHANGED}; 2 other sessions have ended\n")
         for other in self.others:
             self.assertEqual(other.take(), _ENDED)
             self.assertTrue(other.gone)
@@ -40,7 +40,7 @@ class PasswdTests(ServerTestCase):
         """One is not several."""
         self.others[0].vanish()
         answer = self.say(self.alice, "/passwd wonderland looking-glass\n")
-        self.assertEqual(answer, f"{_CHANGED}; 1 other session was ended\n")
+        self.assertEqual(answer, f"{_CHANGED}; 1 other session has ended\n")
 
     def test_no_other_session(self) -> None:
         """Then there is nothing to say of it."""
@@ -93,7 +93,7 @@ class PasswdTests(ServerTestCase):
         answers = "wonderland\nlooking-glass\nlooking-glass\n"
         self.assertIn(_CHANGED + "\n", self.say(self.alice, f"/passwd --keep\n{answers}"))
         answers = "looking-glass\nwonderland\nwonderland\n"
-        self.assertIn("; 2 other sessions were", self.say(self.alice, f"/passwd\n{answers}"))
+        self.assertIn("; 2 other sessions have", self.say(self.alice, f"/passwd\n{answers}"))
 
     def test_programs_are_told(self) -> None:
         """A C{bye} event."""
@@ -142,7 +142,7 @@ class PasswdTests(ServerTestCase):
             peer.send("/passwd wonderland looking-glass\n")
         self.settle()
         self.let_go()
-        self.assertIn("; 2 other sessions were ended\n", self.alice.take())
+        self.assertIn("; 2 other sessions have ended\n", self.alice.take())
         self.assertTrue(all(other.gone for other in self.others))
 
 

@@ -53,7 +53,7 @@ class RefusalTests(ServerTestCase):
         """Says how to find them all, and how to say it."""
         sentence = self.refuse(self.robot("alice"), "/tmp is full", "unknown-command", "/tmp")
         self.assertEqual(
-            sentence, 'there is no command "/tmp"; /help lists them, "//tmp ..." says it'
+            sentence, 'there is no command "/tmp"; /help lists them; to say it, type "//tmp ..."'
         )
 
     def test_slip_with_a_password_behind_it(self) -> None:
@@ -111,7 +111,8 @@ class RefusalTests(ServerTestCase):
         for line in ("/login alice wonderland", "/register bob builder-pw", "/guest bob"):
             sentence = self.refuse(peer, line, "already-logged-in", line.split()[0])
             self.assertEqual(
-                sentence, "you are logged in as alice already; /quit first to be somebody else"
+                sentence,
+                "you are already logged in as alice; /quit first to log in as somebody else",
             )
         sentence = self.refuse(peer, "/nick bob", "forbidden", "/nick")
         self.assertIn("/quit", sentence)
@@ -182,7 +183,7 @@ class RefusalTests(ServerTestCase):
         """A line of 4,097 bytes is refused and not said; one of 4,096 is said."""
         alice = self.robot("alice")
         sentence = self.refuse(alice, "x" * 4097, "too-long")
-        self.assertEqual(sentence, "a line has at most 4096 bytes; that one has 4097")
+        self.assertEqual(sentence, "a line may have at most 4096 bytes; that one has 4097")
         self.assertEqual([m.text for m in self.store.messages], ["and on"])
         (said,) = self.events(alice, "y" * 4096 + "\r\n")
         self.assertEqual(said["text"], "y" * 4096)

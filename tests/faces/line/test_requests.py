@@ -117,7 +117,7 @@ class AnswerTests(RequestTestCase):
         told = self.say(self.alice, encode({"do": "json", "switch": "off", "label": "7"}))
         done, text = told.splitlines()
         self.assertEqual(json.loads(done)["event"], "done")
-        self.assertEqual(text, "* text from now on")
+        self.assertEqual(text, "* text output from now on")
 
     def test_without_a_label(self) -> None:
         """Answered as a line is, without done."""

@@ -24,7 +24,7 @@ class PasswordTests(ServerTestCase):
         """At the prompt; two different ones are asked for again."""
         peer = self.peer()
         said = self.answers(peer, "alice", "wonderland", "wonderlamd")
-        self.assertIn("! those were two different passwords; choose one again", said)
+        self.assertIn("! the passwords don't match; choose one again", said)
         self.assertTrue(said.endswith("New password: " + CONCEAL.decode()))
         self.assertEqual(self.store.registered, [])
         said = self.answers(peer, "wonderland", "wonderland")
@@ -34,7 +34,7 @@ class PasswordTests(ServerTestCase):
     def test_bad_one_is_refused_before_it_is_asked_for_again(self) -> None:
         """Nobody types it twice for nothing."""
         said = self.answers(self.peer(), "alice", "short")
-        self.assertIn("! a password has at least 8 characters", said)
+        self.assertIn("! a password needs at least 8 characters", said)
         self.assertNotIn("Again", said)
 
     def test_talk_does_not_become_a_password(self) -> None:
@@ -94,14 +94,14 @@ class PasswordTests(ServerTestCase):
         said = self.answers(peer, "/passwd", "wonderland", "through-it", "through-it")
         for prompt in "Old password: ", "New password: ", "Again: ":
             self.assertIn(prompt + CONCEAL.decode(), said)
-        self.assertIn("* your password is changed", said)
+        self.assertIn("* your password was changed", said)
         self.assertIn("* Welcome", self.answers(self.peer(), "/login alice through-it"))
 
     def test_empty_password_on_the_line_is_not_asked_for(self) -> None:
         """A script whose variable is empty meant to give one."""
         self.register("alice", "wonderland")
         self.assertIn("! wrong name or password", self.say(self.peer(), '/login alice ""\n'))
-        self.assertIn("! a password is not empty", self.say(self.peer(), '/register bob ""\n'))
+        self.assertIn("! a password must not be empty", self.say(self.peer(), '/register bob ""\n'))
 
     def test_in_JSON(self) -> None:
         """The questions are remarks, and nothing is hidden."""
@@ -132,7 +132,7 @@ class PasswordTests(ServerTestCase):
             "carol\nshort\nsecond\nthird line here\n",
         ):
             said = self.say(self.peer(), script)
-            self.assertIn("! you haven't logged in yet, so nothing was sent", said)
+            self.assertIn("! you are not logged in, so nothing was sent", said)
             self.assertEqual(self.store.registered, ["bob"], script)
             self.assertNotIn("Welcome", said)
 

@@ -32,7 +32,7 @@ _POST = (
 
 _HTTP = strangers.http_answer(tls=False)
 _IRC = strangers.irc_answer(tls=False)
-_GREETING = b"* Welcome to chat. Type a name, or just Enter to be a guest; /help helps.\nName: "
+_GREETING = b"* Welcome to chat. Type a name or /help, or press Enter to be a guest.\nName: "
 _ASKED = b"\xff\xfd\x00\r\x1b[KName: "
 _TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n/guest mallory\nhello\n"
 
@@ -146,7 +146,7 @@ class StrangersTests(ServerTestCase):
     def test_irc_later(self) -> None:
         """A script that goes on after a refusal speaks no IRC."""
         said = self.say(self.peer(), "/login bob wrong\nUSER a b c d\n")
-        self.assertIn("! you haven't logged in yet, so nothing was sent", said)
+        self.assertIn("! you are not logged in, so nothing was sent", said)
 
     def test_tls(self) -> None:
         """Is answered at its second byte; nothing in it is a line."""
@@ -289,7 +289,7 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(answer.count(b"\n"), answer.count(b"\r\n"))
         self.assertEqual(self.ask(self.newcomer_, b"\xff\xfd\x00"), b"\xff\xfc\x00")
         self.assertNotIn(b"\r", self.ask(self.newcomer_, b"/json on\n"))
-        self.assertEqual(self.ask(self.newcomer_, b"/json off\n"), b"* text from now on\r\n")
+        self.assertEqual(self.ask(self.newcomer_, b"/json off\n"), b"* text output from now on\r\n")
 
     def test_lines_that_end_in_a_bare_CR(self) -> None:
         """PuTTY's do, once it has agreed to BINARY."""

@@ -297,18 +297,19 @@ class TextFormatTests(InUTC):
     def test_away(self) -> None:
         """Whether the message is shown to them later."""
         self.check(
-            e.Away(NOW, "bob", kept=True), "* bob is away and will be shown that at the next login"
+            e.Away(NOW, "bob", kept=True), "* bob is away and will see that at the next login"
         )
         self.check(
             e.Away(NOW, "bob", kept=False),
-            "* bob is not here and was not shown that: private messages with guests are not kept",
+            "* bob is not here and did not see that;"
+            " private messages to or from a guest are not kept",
         )
 
     def test_not_kept(self) -> None:
         """Private messages with guests."""
         self.check(
             e.NotKept(NOW),
-            "* private messages with a guest are not kept: they are gone when you leave",
+            "* private messages to or from a guest are not kept",
         )
 
     def test_crowd(self) -> None:
@@ -317,12 +318,12 @@ class TextFormatTests(InUTC):
 
     def test_talking(self) -> None:
         """Where lines go to."""
-        self.check(e.Talking(NOW, "lobby"), "* you are talking in the lobby now")
-        self.check(e.Talking(NOW, "tea"), "* you are talking in #tea now")
+        self.check(e.Talking(NOW, "lobby"), "* now talking in the lobby")
+        self.check(e.Talking(NOW, "tea"), "* now talking in #tea")
 
     def test_answer(self) -> None:
         """It is shown as its event; that something is done is for programs."""
-        self.check(e.Answer(e.Talking(NOW, "tea"), "7"), "* you are talking in #tea now")
+        self.check(e.Answer(e.Talking(NOW, "tea"), "7"), "* now talking in #tea")
         self.check(e.Done(NOW, "7"))
 
     def test_several_events_in_order(self) -> None:

@@ -188,7 +188,7 @@ class Dialogue(Connection):
     def _welcome(self) -> None:
         self.notice(
             f"Welcome to {self.face.settings.name}."
-            " Type a name, or just Enter to be a guest; /help helps."
+            " Type a name or /help, or press Enter to be a guest."
         )
         self.outbox.write(_PROMPT)
         self._is_prompted = True
@@ -278,7 +278,7 @@ class Dialogue(Connection):
             raise
         except Exception:  # noqa: BLE001 - a defect of ours must not end the session
             _log.failure("carrying out a command")
-            reason = "something went wrong here, and it has been logged; try again"
+            reason = "something went wrong on the server and was logged; try again"
             self._refuse(Refusal("internal", reason), command, label)
 
     @property
@@ -293,7 +293,7 @@ class Dialogue(Connection):
             await self.intake.until_landed(self.face.limits.max_in_flight)
         self.chat.say(self.session, self.current, speech.text)
         if speech.unquoted and not self.session.echo:
-            self._remark('the quotes around that were left out; ""double"" them to keep them')
+            self._remark('the quotes around your message were removed; to keep them, type ""hi""')
 
     async def _call(self, called: Command, line: bytes) -> None:
         command = commands.find(called.typed, called.word)
@@ -314,8 +314,7 @@ class Dialogue(Connection):
         if self._has_failed and typed.strip():
             raise Refusal(
                 "not-logged-in",
-                "you haven't logged in yet, so nothing was sent; try /login NAME PASSWORD, or press"
-                " Enter to pick a name",
+                "you are not logged in, so nothing was sent; type /login NAME, or press Enter",
             )
         if self._has_failed:
             self._has_failed = not self.typed
@@ -325,12 +324,12 @@ class Dialogue(Connection):
     def _decoded(self, line: bytes) -> str:
         if len(line) > MAX_LINE:
             raise Refusal(
-                "too-long", f"a line has at most {MAX_LINE} bytes; that one has {len(line)}"
+                "too-long", f"a line may have at most {MAX_LINE} bytes; that one has {len(line)}"
             )
         read = text.decode(line)
         if _ESCAPE in line and "\x1b" not in read:
             self._remark(
-                "arrow keys and other escape sequences are left out of what you type;"
+                "arrow keys and other escape sequences are removed from what you type;"
                 " twisted-chat and rlwrap can edit a line"
             )
         return read
@@ -387,7 +386,7 @@ class Dialogue(Connection):
             self._is_prompted = True
 
     def use_text(self) -> None:
-        """Write text from now on; for telnet, with the end of line that it needs."""
+        """Write text output from now on; for telnet, with the end of line that it needs."""
         self.outbox.format = self._text
 
     def telnet_spoke(self) -> None:
@@ -437,7 +436,7 @@ class Dialogue(Connection):
         self._speaks_json = self.session.echo = on
         if not on:
             self.use_text()
-            remark(self, "text from now on")
+            remark(self, "text output from now on")
             return
         self.outbox.format = self.face.json
         hello = self.face.json.hello(self.face.now(), self.give_token())
@@ -524,11 +523,11 @@ class Dialogue(Connection):
         if self._speaks_json or self._line.speaks_telnet:
             self.keep_alive()
         elif self.state is not State.CLOSED and not self.outbox.is_waiting:
-            ended = "your input has ended; the lines that are left are still taken"
+            ended = "your input has ended; the remaining lines are still being read"
             self.notice(
                 ended
                 if self._line.is_half_closed
-                else "still taking what you sent; nothing is lost"
+                else "still reading what you sent; nothing is lost"
             )
 
     # The end
@@ -538,7 +537,7 @@ class Dialogue(Connection):
         self.greet()
         if self._line.is_endless:
             most = self._line.MAX_LENGTH
-            self.refuse(Refusal("too-long", f"a line of over {most} bytes ends the session"))
+            self.refuse(Refusal("too-long", f"a line of more than {most} bytes ends the session"))
         self.hang_up()
 
     def hang_up(self, farewell: str = "bye") -> None:
@@ -601,5 +600,5 @@ def _refuse_escapes(line: bytes) -> None:
     if _ESCAPE in line:
         raise Refusal(
             "bad-password",
-            "that has an arrow key or another escape sequence in it; type the password again",
+            "that contains an arrow key or another escape sequence; type the password again",
         )

@@ -17,7 +17,7 @@ async def come_in(at: Terminal, typed: str) -> None:
     typed = typed.strip()
     if not typed:
         if not at.allow_guests:
-            raise Refusal("forbidden", "this server takes no guests; type a name to register it")
+            raise Refusal("forbidden", "this server admits no guests; type a name to register it")
         await at.chat.come_as_guest(at.session, at.accounts.hold_guest_number())
         return
     name = names.canonical(typed)
@@ -62,18 +62,18 @@ async def register(at: Terminal, name: str, mine: Hold | None) -> bool:
 async def _new(at: Terminal, name: str) -> None:
     with await at.accounts.hold(name) as hold:
         if at.allow_registration:
-            otherwise = "join as a guest" if at.allow_guests else "go back"
+            otherwise = "be a guest" if at.allow_guests else "go back"
             remark(
                 at,
-                f'"{hold.name}" isn\'t registered yet. Choose a password to register it, or press'
-                f" Enter to {otherwise}.",
+                f'"{hold.name}" is new. Choose a password to register,'
+                f" or press Enter to {otherwise}.",
             )
             if await _enter_registered(at, hold):
                 return
         if at.allow_guests:
             await at.chat.come_as_guest(at.session, hold)
         elif not at.allow_registration:
-            raise Refusal("forbidden", "this server takes no guests and registers no new names")
+            raise Refusal("forbidden", "this server admits no guests and registers no new names")
 
 
 async def _enter_registered(at: Terminal, hold: Hold) -> bool:
@@ -113,13 +113,11 @@ async def ask_new(at: Terminal) -> str:
             if password.startswith("/"):
                 raise Refusal(
                     "bad-password",
-                    "that looks like a command, not a password; just Enter skips this question",
+                    "that looks like a command, not a password; press Enter to skip this question",
                 )
             at.accounts.check_new_password(password)
             if not await at.ask_again(password):
-                raise Refusal(
-                    "bad-password", "those were two different passwords; choose one again"
-                )
+                raise Refusal("bad-password", "the passwords don't match; choose one again")
         except Refusal as refusal:
             _go_on(at, refusal)
         else:

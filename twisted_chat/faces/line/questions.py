@@ -80,9 +80,10 @@ async def _is_meant(at: Terminal, message: str) -> bool:
     if not at.typed:
         raise Refusal(
             "bad-arguments",
-            f'"{line.typed[:40]}" is a command, so it was not said; in double quotes it is',
+            f'"{line.typed[:40]}" is a command, so it was not said;'
+            " to say it, put it in double quotes",
         )
-    answer = await at.ask(f'"{line.typed[:40]}" is a command; say it all the same? (y/N)')
+    answer = await at.ask(f'"{line.typed[:40]}" is a command; say it anyway? (y/N)')
     if answer.lower() in ("y", "yes"):
         return True
     remark(at, "that was not said")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from twisted_chat.core.errors import Refusal, Way
 
 _WAYS: Mapping[Way, str] = {
-    "be-somebody-else": "{text}; /quit first to be somebody else",
+    "be-somebody-else": "{text}; /quit first to log in as somebody else",
     "end-session": "{text}; /quit ends the session",
     "fewer-messages": "/history shows 1 to {limit} messages",
     "join-first": "{text}; /join {room} first",

@@ -97,7 +97,7 @@ def _welcome_text(event: e.Welcome) -> Iterator[str]:
     yield f"* Welcome, {event.name}.{kind}"
     room = _place(event.room)
     company = {0: "nobody else is", 1: "1 other is"}.get(event.others, f"{event.others} others are")
-    yield f"* You are in {room}; {company} here. /users lists who, /help the commands."
+    yield f"* You are in {room}; {company} here. /help lists the commands."
 
 
 def _said_text(event: e.Said, today: int | None = None) -> Iterator[str]:
@@ -167,16 +167,16 @@ def _omitted_text(event: e.Omitted) -> Iterator[str]:
 
 def _away_text(event: e.Away) -> Iterator[str]:
     if event.kept:
-        yield f"* {event.name} is away and will be shown that at the next login"
+        yield f"* {event.name} is away and will see that at the next login"
     else:
         yield (
-            f"* {event.name} is not here and was not shown that:"
-            " private messages with guests are not kept"
+            f"* {event.name} is not here and did not see that;"
+            " private messages to or from a guest are not kept"
         )
 
 
 def _rooms_text(event: e.Rooms) -> Iterator[str]:
-    yield f"* {_count(len(event.rooms), 'room', 'rooms')}; /join ROOM goes into one or makes it"
+    yield f"* {_count(len(event.rooms), 'room', 'rooms')}; /join ROOM joins or makes one"
     for name, members, topic in event.rooms:
         yield f"*   {name} ({members}){': ' if topic else ''}{topic}"
 
@@ -240,10 +240,8 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Unread: _unread_text,
     e.Omitted: _omitted_text,
     e.Away: _away_text,
-    e.NotKept: lambda event: iter(
-        ["* private messages with a guest are not kept: they are gone when you leave"]
-    ),
-    e.Talking: lambda event: iter([f"* you are talking in {_place(event.room)} now"]),
+    e.NotKept: lambda event: iter(["* private messages to or from a guest are not kept"]),
+    e.Talking: lambda event: iter([f"* now talking in {_place(event.room)}"]),
     e.Help: _help_text,
     e.Skipped: lambda event: iter(
         [f"… {_count(event.lines, 'line', 'lines')} skipped; /history shows them"]
