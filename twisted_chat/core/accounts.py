@@ -53,6 +53,10 @@ class Accounts:
         self._changes: Counter[str] = Counter()  # of passwords, by account
 
     async def is_registered(self, name: str) -> bool:
+        """Whether this canonical name is an account's.
+
+        @raise Refusal: C{internal}.
+        """
         return await self._store.find_account(name) is not None
 
     def is_trusted(self, account: Account | None) -> bool:

@@ -54,6 +54,9 @@ class Chat:
     A session carries out one operation at a time: while one of them awaits something, any other
     operation or query of the session is refused with C{busy}. A session that is nobody may call
     L{log_in}, L{come_as_guest} and L{since}, and nothing else.
+
+    Where an operation may raise C{internal}, the store cannot be used at the moment; after it was
+    closed, the code is C{closed} instead.
     """
 
     def __init__(
@@ -97,7 +100,8 @@ class Chat:
 
     async def recall_labels(self) -> None:
         """Take up the labels that were used lately from the log. To be called before the first
-        session begins: as the store answers in order, the labels are known before anybody is in.
+        session begins: as the store answers in order, the labels are known before anybody has
+        logged in.
 
         @raise Refusal: C{internal}.
         """

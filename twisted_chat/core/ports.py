@@ -16,14 +16,14 @@ class Outbox(Protocol):
         """Whether the peer has taken all that was sent, as far as can be seen."""
 
     def send(self, events: tuple[Event, ...], /) -> bool:
-        """Tell the session these events. Readers who hear the same get the same tuple.
+        """Tell the session these events. Sessions that hear the same events get the same tuple.
 
-        @return: L{False} if some of it was skipped, so that the session is never shown it.
+        @return: L{False} if some of the events were skipped, so that the session never sees them.
         """
 
 
 class Face(Protocol):
-    """What shows a session to somebody."""
+    """The connection of a session, as far as the core knows it."""
 
     def hang_up(self, farewell: str, /) -> None:
         """Say this farewell and end the session."""
@@ -35,18 +35,15 @@ class FanOut(Protocol):
     def __call__(
         self, outboxes: Iterable[Any], events: tuple[Event, ...], apart: Container[Any], /
     ) -> None:
-        """@param apart: those among the outboxes that are left out."""
+        """@param apart: those of the outboxes that are left out."""
 
 
 class Store(Protocol):
-    """Accounts, rooms and the log, made durable.
+    """Stores accounts, rooms and the log durably.
 
-    Answers arrive in the order of the questions, and in order with the feed: what the feed
-    handed over before an answer arrived was committed before the question was put to the
-    database, and what it hands over later was committed after.
-
-    Whatever returns an awaitable may raise a L{Refusal} with C{internal} there: the database
-    cannot be read, or cannot be written, at the moment.
+    Answers arrive in the order of the questions, and in order with the feed: posts that the feed
+    handed over before an answer arrived were committed before the question was put to the
+    database, and posts that it hands over later were committed after.
     """
 
     def append(self, post: Post, /) -> None:
@@ -54,17 +51,29 @@ class Store(Protocol):
 
     def mark_read(self, account_id: int, message_id: int, /) -> None:
         """Remember, some time soon, that the account has seen its private messages up to this id,
-        or up to the newest that there is. A mark never moves back."""
+        or up to the newest one if that is older. A mark never moves back."""
 
-    def find_account(self, name: str, /) -> Awaitable[Account | None]: ...
+    def find_account(self, name: str, /) -> Awaitable[Account | None]:
+        """Look up the account that has this canonical name.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
     def find_look_alike(self, skeleton: str, /) -> Awaitable[str | None]:
-        """The name of the account that has this skeleton."""
+        """Look up the name of the account that has this skeleton.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
     def add_account(
         self, name: str, skeleton: str, password_hash: bytes, time: int, /
     ) -> Awaitable[Account | None]:
-        """Add an account; L{None} if one has this name or skeleton already."""
+        """Add an account.
+
+        @param time: in UTC milliseconds.
+        @return: L{None} if an account has this name or skeleton already.
+        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
+        """
 
     def set_password(
         self, account_id: int, before: bytes, password_hash: bytes, /
@@ -72,24 +81,45 @@ class Store(Protocol):
         """Replace the hash of an account's password, if it still is C{before}.
 
         @return: whether it was.
+        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
         """
 
     def add_room(self, name: str, skeleton: str, time: int, /) -> Awaitable[RoomRecord | None]:
-        """Add a room; L{None} if one has this name or skeleton already."""
+        """Add a room.
 
-    def set_topic(self, room_id: int, topic: str, by: str, /) -> Awaitable[None]: ...
+        @param time: in UTC milliseconds.
+        @return: L{None} if a room has this name or skeleton already.
+        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
+        """
+
+    def set_topic(self, room_id: int, topic: str, by: str, /) -> Awaitable[None]:
+        """Set the topic of a room.
+
+        @param topic: empty for none.
+        @param by: the name of the person who sets it.
+        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
+        """
 
     def history(self, room: RoomRecord, limit: int, /) -> Awaitable[Sequence[Message]]:
-        """The last messages of a room, oldest first."""
+        """Read the last messages of a room, oldest first.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
     def conversation(
         self, account_id: int, other_id: int, limit: int, /
     ) -> Awaitable[Sequence[DirectMessage]]:
-        """The last private messages between two accounts, oldest first."""
+        """Read the last private messages between two accounts, oldest first.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
     def unread(self, account_id: int, limit: int, /) -> Awaitable[Sequence[DirectMessage]]:
-        """The first private messages to an account after the last one that it has seen, oldest
-        first. Marks that are set after the question do not count."""
+        """Read the first private messages to an account after its read mark, oldest first. Marks
+        that are set after the question do not count.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
     def catch_up(
         self,
@@ -100,42 +130,58 @@ class Store(Protocol):
         limit: int,
         /,
     ) -> Awaitable[tuple[Sequence[Message], Sequence[DirectMessage]]]:
-        """Messages of both kinds as they are at one moment, oldest first. What was accepted before
-        the question is among them.
+        """Read messages of both kinds as they are at one moment, oldest first. Posts that were
+        accepted before the question are among them.
 
-        @param room: the room whose last messages after the C{seq} C{after} are wanted, if any.
-        @param account_id: the account whose private messages are wanted, if any: the last ones
-            that it sent or got after the id C{direct_after}; without that, the L{unread} ones.
-        @param limit: how many of each kind, at most.
+        @param room: the room whose last messages after the C{seq} C{after} are wanted; L{None} for
+            no room.
+        @param account_id: the account whose private messages are wanted: the last ones that it sent
+            or got after the id C{direct_after}, or its L{unread} ones if that is L{None}. L{None}
+            for no private messages.
+        @param limit: the most messages of each kind.
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
 
     def labels(self, since: int, /) -> Awaitable[Sequence[Stored]]:
-        """The messages and private messages with a label that were said at this time or later, in
-        the order of the log."""
+        """Read the messages and private messages that have a label and were said at this time or
+        later, in the order of the log.
+
+        @param since: in UTC milliseconds.
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
 
 
 class Turn(Protocol):
-    """What one coroutine awaits until another lets it go on. It may be cancelled."""
+    """What one coroutine awaits until another one lets it go on. It may be cancelled."""
 
     def __await__(self) -> Generator[Any, None, None]: ...
 
     def callback(self, result: None, /) -> None:
-        """Let it go on, at once."""
+        """Let the coroutine go on, at once."""
 
 
 class PasswordHasher(Protocol):
-    """Slow, salted hashing, away from the reactor's thread.
+    """Hashes and checks passwords, slowly and with a salt, away from the reactor's thread.
 
-    C{network} is where a request comes from: networks take turns, so that nobody waits behind all
-    the requests of another one. Both raise L{Refusal} with C{busy} when too many wait already.
+    C{network} is where a request comes from. Networks take turns, so that nobody waits behind all
+    requests of another network.
     """
 
-    def hash(self, password: str, network: str, /) -> Awaitable[bytes]: ...
+    def hash(self, password: str, network: str, /) -> Awaitable[bytes]:
+        """Hash a new password.
+
+        @raise Refusal: C{busy} if too many requests wait, C{closed} after the hasher was stopped.
+        """
 
     def verify(
         self, password: str, password_hash: bytes | None, network: str, /
     ) -> Awaitable[bool]:
-        """Whether this is the password. Without a hash it is not, which takes as long to say."""
+        """Check a password.
+
+        @param password_hash: L{None} if there is no account. The password is wrong then, and
+            finding out takes as long as for an account.
+        @raise Refusal: C{busy} if too many requests wait, C{closed} after the hasher was stopped.
+        """
 
     def is_outdated(self, password_hash: bytes, /) -> bool:
-        """Whether a new hash would make it more work to guess the password."""
+        """Whether a hash made now would take more work to guess the password from."""

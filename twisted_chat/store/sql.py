@@ -285,6 +285,7 @@ class SqlStore:
         return await self._read(work)
 
     async def labels(self, since: int, /) -> Sequence[Stored]:
+        """@raise Refusal: C{internal} if nothing can be read, C{closed} after L{close}."""
         return await self._read(_labelled, since)
 
     async def prune(self, before: int) -> int:
