@@ -1,4 +1,4 @@
-"""What is said on a connection of the line protocol: prompts, questions, requests, answers."""
+"""The dialogue on a connection of the line protocol: prompts, questions, requests, answers."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from twisted_chat.protocol.jsonlines import (
 )
 
 from .greeting import Greeting
-from .login import come_in
+from .login import enter
 from .questions import asking
 from .telnet import NOP, WILL_ECHO, WONT_ECHO
 from .ways import sentence
@@ -106,9 +106,9 @@ class Dialogue(Connection):
 
     It is the L{Terminal} that requests are carried out for.
 
-    @ivar current: the name of the room that lines which are no commands go to.
-    @ivar typed: somebody typed the last line when it was asked for.
-    @ivar greeting: what happens before the peer's first words; L{None} after them.
+    @ivar current: the name of the current room: plain lines are said there.
+    @ivar typed: see L{Terminal}.
+    @ivar greeting: waits for the peer's first words; L{None} after them.
     """
 
     face: LineFace
@@ -142,7 +142,7 @@ class Dialogue(Connection):
         )
         self._line = line
         self._in_at: float | None = None  # when somebody logged in
-        self._is_prompted = False  # the last that was written is a prompt
+        self._is_prompted = False  # the cursor stands behind a prompt
         self._has_failed = False  # a command to log in was refused
         self._speaks_json = False
         self._remarked: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ class Dialogue(Connection):
 
     @property
     def outbox(self) -> Outbox:
-        """What waits to be written."""
+        """The session's outbox."""
         outbox = self.session.outbox
         assert isinstance(outbox, Outbox)
         return outbox
@@ -181,7 +181,7 @@ class Dialogue(Connection):
     # The greeting
 
     def greet(self) -> None:
-        """Say what this server is, once, before anything else is said."""
+        """Greet the peer, if that has not been done yet."""
         if self.greeting is not None:
             self.greeting.say()
 
@@ -196,12 +196,12 @@ class Dialogue(Connection):
     def _ask_for_binary(self) -> None:
         """Ask a person's telnet to send all letters as they are (RFC 856).
 
-        On a screen that is not telnet's nothing is left of the question.
+        On the screen of another program the prompt replaces the bytes of the question.
         """
         self.outbox.write(self._line.telnet.ask() + _CLEAR_LINE + _PROMPT)
 
     def stop_greeting(self) -> None:
-        """Greet nobody any more."""
+        """Cancel the greeting, if it has not been said."""
         if self.greeting is not None:
             self.greeting.stop()
 
@@ -257,16 +257,16 @@ class Dialogue(Connection):
         if isinstance(parsed, Command):
             await self._carry_out(self._call(parsed, line), parsed.typed)
         elif self.session.person is None:
-            await self._carry_out(self._come_in(parsed.text), "")
+            await self._carry_out(self._enter(parsed.text), "")
         elif parsed.text:
             await self._carry_out(self._say(parsed), "")
 
     async def _carry_out(
         self, work: Coroutine[Any, Any, None], command: str, label: str = ""
     ) -> None:
-        """Carry out what a line asks for, and tell the session if it is refused.
+        """Carry out a request, and tell the session if it is refused.
 
-        @param command: what is refused; empty for a message.
+        @param command: the command that the refusal names; empty for a message.
         """
         try:
             await work
@@ -283,7 +283,8 @@ class Dialogue(Connection):
 
     @property
     def _is_newcomer(self) -> bool:
-        """Whether somebody types who has not logged in, or has just done so."""
+        """Whether a person is typing who has not logged in yet, or has done so within the last
+        minute."""
         return not self._speaks_json and (
             self._in_at is None or self.face.clock.seconds() < self._in_at + _NEWCOMER
         )
@@ -303,13 +304,13 @@ class Dialogue(Connection):
         request = grammar.request(called)
         await perform(self, request, asking(request))
 
-    async def _come_in(self, typed: str) -> None:
-        """Take a line at the prompt.
+    async def _enter(self, typed: str) -> None:
+        """Take a line at the C{Name:} prompt.
 
-        After a C{/login} that failed, or a name that a script sent ahead, it is no name: it is what
-        a script would have said if that had not failed.
+        After a C{/login} that failed, or a name that a script sent ahead and that was refused, the
+        line is not taken for a name: it is what a script meant to say once it was logged in.
 
-        @raise Refusal: C{not-logged-in}, or as L{come_in}.
+        @raise Refusal: C{not-logged-in}, or as L{enter}.
         """
         if self._has_failed and typed.strip():
             raise Refusal(
@@ -319,7 +320,7 @@ class Dialogue(Connection):
         if self._has_failed:
             self._has_failed = not self.typed
         else:
-            await come_in(self, typed)
+            await enter(self, typed)
 
     def _decoded(self, line: bytes) -> str:
         if len(line) > MAX_LINE:
@@ -335,7 +336,8 @@ class Dialogue(Connection):
         return read
 
     def slow(self, line: bytes, /) -> bool:
-        """Tell somebody who is saying something that it has to wait; others do not notice."""
+        """Tell the peer that its lines have to wait, if this line says something: only then does
+        anybody notice. See L{Taker}."""
         try:
             if not self._posts(line):
                 return False
@@ -351,7 +353,7 @@ class Dialogue(Connection):
     def _posts(self, line: bytes) -> bool:
         """Tell whether a line says something.
 
-        @raise Refusal: it will be refused.
+        @raise Refusal: if the line will be refused.
         """
         if self._speaks_json and is_request(line):
             request = decode_request(line)
@@ -366,10 +368,11 @@ class Dialogue(Connection):
         self._line.more()
 
     async def _read(self, *, secret: bool = False) -> str:
-        """Wait for the next line.
+        """Wait for the next line, and read it.
 
-        @raise CancelledError: if none will come.
-        @raise Refusal: if it cannot be read.
+        @raise CancelledError: if no line will come.
+        @raise Refusal: C{too-long} or C{bad-encoding}; C{bad-password} if a secret contains an
+            escape sequence.
         """
         self.typed = self.intake.is_empty()
         line: bytes = await self.intake.next()
@@ -386,7 +389,7 @@ class Dialogue(Connection):
             self._is_prompted = True
 
     def use_text(self) -> None:
-        """Write text output from now on; for telnet, with the end of line that it needs."""
+        """Switch to text output; for telnet, with the end of line that it needs."""
         self.outbox.format = self._text
 
     def telnet_spoke(self) -> None:
@@ -404,7 +407,7 @@ class Dialogue(Connection):
         return b"\r\n" if self._line.speaks_telnet else b"\n"
 
     def refuse(self, refusal: Refusal) -> None:
-        """Say what was wrong, and go on."""
+        """Tell the session what was wrong; see L{Terminal}."""
         self._refuse(refusal, "")
 
     def _refuse(self, refusal: Refusal, command: str, label: str = "") -> None:
@@ -416,23 +419,23 @@ class Dialogue(Connection):
         self.session.tell(Notice(self.face.now(), text))
 
     def _remark(self, text: str) -> None:
-        """Make a remark that is made once in a session."""
+        """Make a remark, at most once in a session."""
         if text not in self._remarked:
             self._remarked += (text,)
             self.notice(text)
 
     def talk_in(self, room: str, *, is_new: bool = False) -> None:
-        """Have lines that are no commands go to another room; see L{Seat}."""
+        """Make another room the current one; see L{Seat}."""
         self.current = room
         if not is_new or self._speaks_json:
             self.session.answer(Talking(self.face.now(), room))
 
     def charge(self, lines: float) -> None:
-        """Count so many more lines, for what was a lot to answer."""
+        """Charge for a request as for this many more lines."""
         self.intake.charge(lines)
 
     def speak_json(self, on: bool) -> None:
-        """Write JSON Lines from now on, or text."""
+        """Switch to JSON Lines, or back to text; see L{Seat}."""
         self._speaks_json = self.session.echo = on
         if not on:
             self.use_text()
@@ -444,7 +447,7 @@ class Dialogue(Connection):
         self._is_prompted = False
 
     def renew(self, account: Account, password: str) -> None:
-        """Renew the hash of a password if it is outdated; see L{Terminal}."""
+        """Renew the hash of a password if it is outdated; see L{Seat}."""
         source = self.session.source
         Deferred.fromCoroutine(self.accounts.renew(account, password, source)).addErrback(
             lambda failure: _log.failure("renewing the hash of a password", failure)
@@ -453,20 +456,26 @@ class Dialogue(Connection):
     # Questions
 
     async def ask(self, question: str) -> str:
-        """Ask a question, and wait for the next line."""
+        """Ask a question, and wait for the next line; see L{Terminal}.
+
+        @raise Refusal: C{too-long}, C{bad-encoding}.
+        """
         self.notice(question)
         return (await self._read()).strip(" ")
 
     async def ask_secret(self, prompt: str) -> str:
-        """Ask for a password, hidden while it is typed; see L{Terminal}."""
+        """Ask for a password, hidden while it is typed; see L{Terminal}.
+
+        @raise Refusal: C{too-long}, C{bad-encoding}, C{bad-password}.
+        """
         if self.intake.waiting:
-            return await self._read(secret=True)  # it is here already: nobody is typing
+            return await self._read(secret=True)  # the answer is here already: nobody is typing
         if self._speaks_json:
             self.notice(prompt.strip(": "))
             return await self._read(secret=True)
-        # Telnet stops echoing when we say that we will (RFC 857). Others have no such means, but
-        # their terminal can write in no colour. Lines in CR LF, from somebody who was not asked
-        # yet and so cannot have shown what they are, may be telnet's.
+        # Telnet stops echoing when the server says that it will echo (RFC 857). Other programs
+        # cannot be told, but their terminal can conceal what is typed. A peer whose lines end in
+        # CR LF, and that was not asked for an option yet, may be telnet.
         line = self._line
         hidden_by_telnet = line.speaks_telnet or (line.ends_in_crlf and not line.telnet.asked)
         before = line.telnet.ask() + WILL_ECHO + _CLEAR_LINE if hidden_by_telnet else b""
@@ -485,7 +494,10 @@ class Dialogue(Connection):
             self.outbox.write(_REVEAL + after)
 
     async def ask_again(self, secret: str) -> bool:
-        """Ask for the last secret again if it was typed; see L{Terminal}."""
+        """Ask for a new password a second time; see L{Terminal}.
+
+        @raise Refusal: as L{ask_secret}.
+        """
         if self.typed:
             return await self.ask_secret("Again: ") == secret
         waiting = self.intake.waiting
@@ -514,11 +526,11 @@ class Dialogue(Connection):
         self._line.look()
 
     def probe(self) -> None:
-        """Write something to a peer that is not read from, as there is no other way to find out
-        whether it is there.
+        """Write something to a peer that is not read from: there is no other way to find out
+        whether it is still there.
 
-        After a FIN it may read the answers, as C{nc -N} does. Before one it may be gone all the
-        same: its kernel keeps the FIN behind what there is no room for in ours.
+        A peer that has sent a FIN may still read the answers, as C{nc -N} does. A peer that has
+        sent none may be gone: its kernel cannot send the FIN while our receive buffer is full.
         """
         if self._speaks_json or self._line.speaks_telnet:
             self.keep_alive()
@@ -533,7 +545,7 @@ class Dialogue(Connection):
     # The end
 
     def finish(self) -> None:
-        """Say bye, after why if a line was too long."""
+        """Say bye, and before that what was wrong if a line was too long."""
         self.greet()
         if self._line.is_endless:
             most = self._line.MAX_LENGTH
@@ -553,7 +565,8 @@ class Dialogue(Connection):
         self.session.tell(Bye(self.face.now(), farewell))
 
     def send_away(self, farewell: str) -> None:
-        """Hang up on somebody who has not logged in, also if they do not read."""
+        """Hang up on a peer that has not logged in. If it does not read the farewell, it is cut
+        off; see L{Arrival}."""
         self.hang_up(farewell)
         self._line.cut_soon()
 
@@ -577,10 +590,10 @@ class Dialogue(Connection):
 
 
 class _AbovePrompt(LineFormat):
-    """A format for somebody who types a password: lines are shown above the prompt for it."""
+    """A format while a password is typed: events are shown above the prompt."""
 
     def __init__(self, format: Format, end: bytes, prompt: bytes) -> None:
-        """@param end: of a line. A telnet that does not echo needs the CR, too."""
+        """@param end: the end of a line: with CR for a telnet that does not echo."""
         self._format = format
         self._end = end
         self._prompt = prompt
@@ -592,8 +605,8 @@ class _AbovePrompt(LineFormat):
 
 
 def _refuse_escapes(line: bytes) -> None:
-    """Refuse a line with an escape sequence in it: without an arrow key a password would be another
-    one than was meant.
+    """Refuse a password in which an escape sequence, such as an arrow key, was typed: without it
+    the password would not be the one that was meant.
 
     @raise Refusal: C{bad-password}.
     """

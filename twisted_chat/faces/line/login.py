@@ -1,4 +1,4 @@
-"""The dialogue at the C{Name:} prompt, and asking for passwords."""
+"""The dialogue at the C{Name:} prompt, and the questions for passwords."""
 
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
@@ -9,10 +9,11 @@ from twisted_chat.faces.perform import REGISTERED, remark
 from .terminal import Terminal
 
 
-async def come_in(at: Terminal, typed: str) -> None:
-    """Let somebody in who typed this at the prompt: a name, or nothing for a guest name.
+async def enter(at: Terminal, typed: str) -> None:
+    """Log in the person who answered the C{Name:} prompt, or register them, or make them a guest.
 
-    @raise Refusal: if they have to type something else.
+    @param typed: the answer: a name, or nothing for a guest name that the server chooses.
+    @raise Refusal: if the answer cannot be used; the prompt is shown again.
     """
     typed = typed.strip()
     if not typed:
@@ -28,13 +29,14 @@ async def come_in(at: Terminal, typed: str) -> None:
 
 
 async def log_in(at: Terminal, name: str) -> bool:
-    """Log in with a password that is asked for until it is right or empty; gives back whether it
-    was right.
+    """Log in to a registered name: ask for its password until the answer is right or empty.
 
-    @raise Refusal: if the wrong one was not typed. What a script says next is no password.
+    @return: L{False} if the answer was empty, and nobody has logged in.
+    @raise Refusal: as L{twisted_chat.faces.perform.log_in}, if the password came from a script: its
+        next line is not another try.
     """
-    # Whoever mistyped a password types it once more, and it must not be taken for a name then, or
-    # shown.
+    # A person who mistyped a password types it again at once. So the password is asked for again:
+    # at the Name: prompt it would be taken for a name, and shown.
     while password := await ask(at, "Password: "):
         try:
             await perform.log_in(at, name, password)
@@ -46,15 +48,15 @@ async def log_in(at: Terminal, name: str) -> bool:
 
 
 async def register(at: Terminal, name: str, mine: Hold | None) -> bool:
-    """Register a name with a password that is asked for, and log in.
+    """Register a name with a password that is asked for, and log in to it.
 
-    @param mine: the hold on the name of the guest who asks; L{None} if nobody is logged in.
-    @return: whether a password was chosen.
-    @raise Refusal: as L{Accounts.register}.
+    @param mine: the hold on the name of the guest who registers; L{None} if nobody is logged in.
+    @return: L{False} if no password was chosen, and nothing has changed.
+    @raise Refusal: as L{Accounts.hold}, L{Accounts.register} and L{Chat.log_in}.
     """
     if mine is not None and names.canonical(name) == mine.name:
         return await _enter_registered(at, mine)
-    # Held from here on, so that nobody else takes it while a password is chosen.
+    # The name is held from here on, so that nobody else takes it while a password is chosen.
     with await at.accounts.hold(name, mine=mine) as hold:
         return await _enter_registered(at, hold)
 
@@ -77,10 +79,10 @@ async def _new(at: Terminal, name: str) -> None:
 
 
 async def _enter_registered(at: Terminal, hold: Hold) -> bool:
-    """Register a name that is held for the person who asks, and log in, unless no password is
-    chosen.
+    """Ask for a new password, register the held name with it, and log in.
 
-    @return: whether one was chosen.
+    @return: L{False} if no password was chosen, and nothing has changed.
+    @raise Refusal: as L{Accounts.register} and L{Chat.log_in}.
     """
     name = hold.name
     while password := await ask_new(at):
@@ -98,7 +100,10 @@ async def _enter_registered(at: Terminal, hold: Hold) -> bool:
 
 
 async def ask(at: Terminal, prompt: str) -> str:
-    """Ask for a password until what is typed can be read."""
+    """Ask for a password, again and again until the answer can be read.
+
+    @raise Refusal: if an answer that cannot be read came from a script.
+    """
     while True:
         try:
             return await at.ask_secret(prompt)
@@ -107,7 +112,11 @@ async def ask(at: Terminal, prompt: str) -> str:
 
 
 async def ask_new(at: Terminal) -> str:
-    """Ask for a new password, twice where somebody types it, until it is good or empty."""
+    """Ask for a new password until the answer is acceptable or empty. A person types it twice.
+
+    @return: the password; empty if none was chosen.
+    @raise Refusal: C{bad-password}, or as L{ask}, if the answer came from a script.
+    """
     while password := await ask(at, "New password: "):
         try:
             if password.startswith("/"):
@@ -126,9 +135,10 @@ async def ask_new(at: Terminal) -> str:
 
 
 def _go_on(at: Terminal, refusal: Refusal) -> None:
-    """Say what was wrong, and ask again, if somebody is there to be asked.
+    """Tell a person what was wrong with an answer, so that the question can be asked again.
 
-    @raise Refusal: this one, if the answer came from a script: what it says next is no answer.
+    @raise Refusal: the same one, if the answer came from a script: its next line is not another
+        answer.
     """
     if not at.typed:
         raise refusal

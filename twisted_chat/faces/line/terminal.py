@@ -1,4 +1,4 @@
-"""What the dialogue asks questions on."""
+"""What questions are asked on."""
 
 from typing import Protocol
 
@@ -7,33 +7,36 @@ from twisted_chat.faces.perform import Seat
 
 
 class Terminal(Seat, Protocol):
-    """A L{Seat} where somebody can be asked.
+    """A L{Seat} whose person can be asked questions.
 
-    @ivar typed: somebody typed the last line when it was asked for. False for a line that was
-        there already, and for one with more behind it: these come from a script or a paste.
+    @ivar typed: whether a person typed the last line after the server had asked for it. L{False}
+        for a line that had come before, and for one with others right behind it: these come from a
+        script or a paste.
     """
 
     typed: bool
 
     def refuse(self, refusal: Refusal) -> None:
-        """Say what was wrong, and go on."""
+        """Tell the person what was wrong. The dialogue goes on."""
 
     async def ask(self, question: str) -> str:
-        """Ask a question.
+        """Ask a question, and wait for the next line.
 
-        @return: the next line.
+        @return: the line, without the spaces around it.
+        @raise Refusal: C{too-long} or C{bad-encoding}, if the line cannot be read.
         """
 
     async def ask_secret(self, prompt: str) -> str:
-        """Ask for a password, and hide it while it is typed.
+        """Ask for a password, hidden while it is typed, and wait for the next line.
 
-        @return: the next line.
-        @raise Refusal: if the line cannot be read, or has an escape sequence in it.
+        @return: the line, as it was typed.
+        @raise Refusal: as L{ask}, and C{bad-password} if the line contains an escape sequence.
         """
 
     async def ask_again(self, secret: str) -> bool:
-        """Ask for the last secret again, if it was typed. A script is not asked, but may have sent
-        the same line twice.
+        """Ask for a new password a second time, if a person typed it. A script is not asked; if it
+        has sent the same line twice, the second one is removed.
 
-        @return: whether it was the same.
+        @return: whether the answer was the same, or was not asked for.
+        @raise Refusal: as L{ask_secret}.
         """
