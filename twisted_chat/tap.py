@@ -41,7 +41,7 @@ else:
 DEFAULT_PORT = "5000"
 
 _RESERVED_DESCRIPTORS = 100
-"""Open files that are kept for other things than connections."""
+"""Open files that are reserved for other things than connections."""
 
 _log = Logger()
 
@@ -102,7 +102,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
         "password-queue",
     ),
 }
-"""Heading -> its options, in the order of the help. All other options come last."""
+"""Heading -> its options, in the order of the help. All other options are shown last."""
 
 _FLAGS = frozenset({"no-guests", "no-registration"})
 _NUMBERS = frozenset(_option(f.name) for f in fields(Limits))
@@ -157,7 +157,7 @@ class Options(usage.Options):
         self.trusted_accounts: Sequence[str] = ()
 
     def opt_port(self, port: str) -> None:
-        """Where to listen: a port number or an endpoint string; may be repeated. [default: 5000]"""
+        """Port number or endpoint string to listen on; may be repeated. [default: 5000]"""
         self.ports.append(port)
 
     opt_p = opt_port
@@ -176,7 +176,7 @@ class Options(usage.Options):
             raise usage.UsageError(f'"{arguments[0]}" is not an option; see twistd chat --help')
 
     def getUsage(self, width: int | None = None) -> str:
-        """The help: each option as Twisted shows it, under headings."""
+        """Give the help: each option as Twisted shows it, under headings."""
         _, *shown = re.split(r"^(?= {2}(?:-\w,| {3}) --)", super().getUsage(width), flags=re.M)
         last, _, description = shown.pop().partition("\n\n")
         shown.append(f"{last}\n")
@@ -188,7 +188,10 @@ class Options(usage.Options):
         return "\n".join([*parts, "Other options:\n" + "".join(by_name.values()), description])
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse the command line; one sentence, not the whole of the help, if it is wrong."""
+        """Parse the command line.
+
+        @raise CannotStart: if it is wrong, with one sentence instead of the whole help.
+        """
         given = list(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions([*self._configured(given), *given])
@@ -196,16 +199,18 @@ class Options(usage.Options):
             raise CannotStart(f"twistd chat: {error}") from None
 
     def _configured(self, given: Sequence[str]) -> Iterator[str]:
-        """What the file that C{--config} names says, as the command line would say it. Standing
-        before what is given there, it is overridden by it; ports would add up, so they are left
-        out if any are given.
+        """Read the files that C{--config} names, and give their options as arguments.
 
-        @raise usage.UsageError: if the file cannot be used.
+        The arguments are placed before those of the command line, which so override them. Ports
+        would add up instead, so a file's ports are left out if the command line has any.
+
+        @param given: the arguments of the command line.
+        @raise usage.UsageError: if a file cannot be used.
         """
         try:
             named, _ = getopt.getopt(list(given), self.shortOpt, self.longOpt)
         except getopt.error:
-            return  # the command line is refused in a moment
+            return  # usage.Options refuses the command line next
         known = {name.rstrip("=") for name in self.longOpt} - _NOT_IN_A_FILE
         has_ports = any(option in ("-p", "--port") for option, _ in named)
         for path in (value for option, value in named if option == "--config"):
@@ -220,9 +225,9 @@ class Options(usage.Options):
                     yield from arguments
 
     def postOptions(self) -> None:
-        """Check what can be checked before anything is started.
+        """Check the options before anything is started.
 
-        @raise usage.UsageError: for what is wrong.
+        @raise usage.UsageError: if one of them is wrong.
         """
         self.ports = self.ports or [DEFAULT_PORT]
         for port in self.ports:
@@ -273,9 +278,9 @@ def _read_config(path: str) -> Mapping[str, Any]:
 
 
 def _as_arguments(path: str, key: str, value: Any) -> Sequence[str]:
-    """An option from a file, as the command line has it.
+    """Give the command-line arguments for one option of a file.
 
-    @raise usage.UsageError: if its type is the wrong one.
+    @raise usage.UsageError: if the value has the wrong type.
     """
     listed = value if isinstance(value, list) else [value]
     are_texts = all(isinstance(each, str) for each in listed)
@@ -301,11 +306,11 @@ def _as_arguments(path: str, key: str, value: Any) -> Sequence[str]:
 
 
 def makeService(options: Options) -> IService:
-    """Join the parts.
+    """Make all parts of the server, and join them.
 
     @raise CannotStart: if an option cannot be used.
     """
-    # Only now: importing the reactor installs it, and twistd has a --reactor option.
+    # Importing the reactor installs it, so it is imported only after twistd's --reactor option.
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
@@ -340,7 +345,7 @@ def makeService(options: Options) -> IService:
         allow_registration=not options["no-registration"],
     )
     face = LineFace(chat, accounts, admission, settings, limits, reactor, now)
-    # twistd goes to another directory before the file is read again.
+    # A relative path would not do: twistd changes its directory before the file is read again.
     motd = Path(options["motd"]).absolute() if options["motd"] is not None else None
     service = ChatService(reactor, store, hasher, chat, limits.history_days, motd)
     service.add_face(face, LineFactory(face), options.ports)
@@ -348,7 +353,7 @@ def makeService(options: Options) -> IService:
 
 
 def _within_descriptors(limits: Limits) -> Limits:
-    """The limits, with no more connections than there can be open files."""
+    """Reduce the number of connections to what the open-file limit allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = max(1, soft - _RESERVED_DESCRIPTORS)
     if limits.max_connections > possible:

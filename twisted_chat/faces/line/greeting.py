@@ -1,4 +1,4 @@
-"""The beginning of a connection, until it is clear that a person or a program of ours has it."""
+"""The beginning of a connection, until the peer's first words show whether it means this server."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,19 +7,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted_chat.protocol import strangers
 
 _PEER_FIRST = 0.05
-"""Seconds for which a peer may speak first. A browser or an IRC client does, and is answered in its
-own protocol, which has no place for a greeting."""
+"""Seconds for which the server waits for the peer to speak first. Browsers and IRC clients do; they
+are answered in their own protocol, which has no place for a greeting."""
 
 _PERSON = 0.2
-"""Seconds of silence, after the greeting, that tell a person from a program."""
+"""Seconds of silence after the greeting that show that the peer is a person, not a program."""
 
 
 class Greeting:
-    """When to greet a peer, and whether it speaks another protocol. Dropped after its first words.
+    """Decides when to greet a peer, and recognises clients of other protocols. It is dropped after
+    the peer's first words.
 
     @ivar is_said: the peer has been greeted.
-    @ivar has_begun: something has come from the peer.
-    @ivar has_spoken: a line that is not empty has come, and was none of another protocol.
+    @ivar has_begun: bytes have come from the peer.
+    @ivar has_spoken: a line has come that is not empty and does not belong to another protocol.
     """
 
     __slots__ = (
@@ -42,8 +43,8 @@ class Greeting:
         is_tls: bool,
     ) -> None:
         """
-        @param welcome: called once, to say what this server is.
-        @param ask_person: called when a person seems to have read it.
+        @param welcome: called once, to greet the peer.
+        @param ask_person: called when the peer seems to be a person.
         @param is_tls: the connection has TLS.
         """
         self._clock = clock
@@ -60,7 +61,7 @@ class Greeting:
         self._call = self._clock.callLater(_PEER_FIRST, self.say)
 
     def say(self) -> None:
-        """Greet the peer now, if it was not greeted."""
+        """Greet the peer now, if that has not been done yet."""
         if self.is_said:
             return
         self.is_said = True
@@ -74,10 +75,10 @@ class Greeting:
         self._ask_person()
 
     def begin(self, data: bytes) -> bytes | None:
-        """Look at the first bytes that come.
+        """Look at the first bytes from the peer.
 
-        @return: the answer if they begin a TLS handshake, else nothing; L{None} if that cannot be
-            told before more has come.
+        @return: the answer if they begin a TLS handshake, otherwise nothing; L{None} if more bytes
+            are needed to decide.
         """
         if data == strangers.HANDSHAKE:
             return None
@@ -89,10 +90,10 @@ class Greeting:
         return b""
 
     def answer(self, line: bytes, behind: Iterable[bytes]) -> bytes:
-        """Look at one of the first lines.
+        """Look at one of the first lines from the peer.
 
         @param behind: the lines that have come after it. Empty lines may stand before a request.
-        @return: the answer if the peer speaks HTTP or IRC, else nothing.
+        @return: the answer if the peer speaks HTTP or IRC, otherwise nothing.
         """
         first = line or next(filter(None, behind), b"")
         if strangers.is_http(first):
@@ -103,7 +104,7 @@ class Greeting:
         return b""
 
     def stop(self) -> None:
-        """Give up what was to happen later."""
+        """Cancel the greeting, or the question, that is due later."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None

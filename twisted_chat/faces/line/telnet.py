@@ -1,4 +1,4 @@
-"""The part of telnet that a line protocol needs. Bytes in, bytes out; no socket."""
+"""The part of telnet that a line protocol needs: bytes in, bytes out. Pure."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ WILL_ECHO = bytes([IAC, _WILL, _ECHO])
 WONT_ECHO = bytes([IAC, _WONT, _ECHO])
 NOP = bytes([IAC, 0xF1])
 
-# What telnet asks to be done to the line being typed, as the key that does it.
+# Commands that edit the line being typed -> the key that does the same.
 _KEYS = {_IP: 0x15, _EL: 0x15, _EC: 0x7F}
 
 _EOT = b"\x04"
 _LF = 0x0A
 
-# Runs of the commands that a peer may send most of are one match each. What the end of the data
-# cuts off is matched too, but for a subnegotiation.
+# A run of silent commands, or of negotiations, is one match: a peer may send many. A command that
+# the end of the data cuts off is matched too, unless it is a subnegotiation.
 _SPECIAL = (
     rb"((?:\xff[^\xf4\xf6-\xf8\xfa-\xff])+)|((?:\xff[\xfb-\xfe].)+)|\xff([\xf4\xf6-\xf8])"
     rb"|\xff(\xff)|(\xff\xfa)|(\xff[\xfb-\xfe]?\Z)|(\n\x04)"
@@ -29,26 +29,27 @@ _SPECIAL = (
 _SILENT, _NEGOTIATIONS, _KEY, _DATA, _BEGIN, _CUT_OFF, _END_OF_INPUT, _END_OF_LINE = range(1, 9)
 _USUAL = re.compile(_SPECIAL + rb"|(\r(?:\x00|\Z))", re.DOTALL)
 _BINARY_MODE = re.compile(_SPECIAL + rb"|(\r[\n\x00]?)", re.DOTALL)
-_ANY_SPECIAL = re.compile(rb"\xff|\r(?:\x00|\Z)|\n\x04")  # is found much faster
+# The same, found much faster, as far as the first match begins.
+_ANY_SPECIAL = re.compile(rb"\xff|\r(?:\x00|\Z)|\n\x04")
 _ANY_SPECIAL_IN_BINARY_MODE = re.compile(rb"\xff|\r|\n\x04")
 
 MAX_SUBNEGOTIATION = 4096
-"""Bytes in one subnegotiation, or the peer is cut off."""
+"""Bytes in one subnegotiation; a peer that sends more is cut off."""
 
 
 class TelnetAbuse(Exception):
-    """The peer sends a subnegotiation without end."""
+    """The peer sends a subnegotiation of more than L{MAX_SUBNEGOTIATION} bytes."""
 
 
 @dataclass(slots=True)
 class Received:
-    """What a chunk of bytes came to.
+    """What the filter made of a chunk of bytes.
 
-    @ivar data: the bytes without telnet commands; CR NUL has become CR LF.
-    @ivar replies: what telnet wants answered.
+    @ivar data: the bytes without telnet commands, and with CR LF for CR NUL.
+    @ivar replies: the bytes to send back to telnet.
     @ivar interrupted: Ctrl-C was typed in telnet.
-    @ivar ended: Ctrl-D was typed at the beginning of a line: nothing more will come.
-    @ivar commands: how many of the bytes were telnet commands.
+    @ivar ended: Ctrl-D was typed at the beginning of a line: the input has ended.
+    @ivar commands: the number of bytes that were telnet commands.
     """
 
     data: bytes
@@ -59,19 +60,22 @@ class Received:
 
 
 def is_plain(data: bytes, *, at_line_start: bool) -> bool:
-    """Whether a filter that has seen nothing but text so far would give this back as it is."""
+    """Whether a filter that has received only text so far would give back these bytes unchanged.
+
+    @param at_line_start: see L{TelnetFilter}.
+    """
     ends = at_line_start and data.startswith(_EOT)
     return not ends and _ANY_SPECIAL.search(data) is None
 
 
 class TelnetFilter:
-    """Takes telnet's commands out of what a connection receives, however it is cut up.
+    """Takes telnet commands out of the bytes that a connection receives, wherever these are cut.
 
-    Offers nothing by itself and refuses what it is asked for, so that to nc it is not there. Only
-    BINARY is agreed to in the peer's direction (RFC 856): without it, telnet takes the byte 9D,
-    which many letters have in UTF-8, for its escape character.
+    It offers nothing by itself, so that C{nc} shows no telnet, and refuses what the peer asks for.
+    It agrees only to BINARY in the peer's direction (RFC 856): without it, telnet takes the byte
+    9D, which many letters contain in UTF-8, for its escape character.
 
-    @ivar spoken: the peer has negotiated an option, so it is telnet and nothing else.
+    @ivar spoken: the peer has negotiated an option, so it is telnet.
     @ivar asked: the peer has been asked for BINARY, or has offered it.
     @ivar binary: the peer sends in BINARY mode. Its lines end in LF, CR LF, CR NUL or CR: telnet
         programs do not agree on which.
@@ -89,25 +93,28 @@ class TelnetFilter:
     )
 
     def __init__(self, *, at_line_start: bool = True) -> None:
-        """@param at_line_start: what came before ended in LF, or nothing came before."""
+        """@param at_line_start: the bytes before ended in LF, or there were none."""
         self.spoken = False
         self.asked = False
         self.binary = False
-        self._pending = b""  # an unfinished command, or CR that NUL may follow
-        self._after_cr = False  # in BINARY mode: a CR ended the line, and its LF or NUL may follow
-        self._skipped = -1  # bytes of the subnegotiation under way; -1 when there is none
+        self._pending = b""  # an unfinished command, or a CR that a NUL may follow
+        self._after_cr = False  # in BINARY mode: a CR ended the line; an LF or NUL may follow it
+        self._skipped = -1  # bytes of the subnegotiation under way; -1: there is none
         self._line_start = at_line_start
         self._ended = False
 
     def ask(self) -> bytes:
-        """What asks the peer for BINARY mode; nothing if it has been asked."""
+        """Give the bytes that ask the peer for BINARY mode; none if it has been asked."""
         if self.asked:
             return b""
         self.asked = True
         return DO_BINARY
 
     def receive(self, data: bytes) -> Received:
-        """@raise TelnetAbuse: if a subnegotiation is too long."""
+        """Take the telnet commands out of the next bytes.
+
+        @raise TelnetAbuse: if a subnegotiation is too long.
+        """
         if self._ended:
             return Received(b"", ended=True, commands=len(data))
         if self._pending:
@@ -123,8 +130,11 @@ class TelnetFilter:
         return self._filter(data)
 
     def first_special(self, data: bytes) -> int:
-        """Where in what comes next is the first byte that is more than text, and that takes time to
-        look at; its length if there is none."""
+        """Find the first byte of the next bytes that is not just text, and so takes time to
+        handle.
+
+        @return: its position; the number of bytes if there is none.
+        """
         if self._skipped >= 0 or self._pending or self._after_cr or self._is_end(data, 0):
             return 0
         any_special = _ANY_SPECIAL_IN_BINARY_MODE if self.binary else _ANY_SPECIAL
@@ -132,7 +142,7 @@ class TelnetFilter:
         return special.start() if special else len(data)
 
     def _is_end(self, data: bytes, at: int) -> bool:
-        """Is there a Ctrl-D that begins a line?"""
+        """Whether there is a Ctrl-D that begins a line."""
         return self._line_start and data[at : at + 1] == _EOT
 
     def _filter(self, data: bytes) -> Received:
@@ -184,7 +194,7 @@ class TelnetFilter:
         return received
 
     def _press(self, command: int, kept: bytearray, replies: bytearray, received: Received) -> None:
-        """What a key of telnet's stands for."""
+        """Carry out a command that stands for a key, or is answered at once."""
         if command == _AYT:
             replies += b"\r\n[yes]\r\n"
             return
@@ -194,7 +204,11 @@ class TelnetFilter:
         received.interrupted |= command == _IP
 
     def _skip(self, data: bytes, at: int) -> int:
-        """Pass over a subnegotiation; gives back where it ends, or the end of the data."""
+        """Skip a subnegotiation.
+
+        @return: the position after its end, or after the data.
+        @raise TelnetAbuse: if it is too long.
+        """
         while True:
             end = data.find(IAC, at)
             if end < 0 or end + 1 == len(data):
@@ -213,10 +227,11 @@ class TelnetFilter:
                 return at
 
     def _answer(self, command: int, option: int) -> bytes:
-        """Agree to BINARY from the peer, and refuse all else that is asked for (RFC 854).
+        """Agree to BINARY from the peer, and refuse all other options (RFC 854).
 
-        DO ECHO confirms our own offer and needs no answer, and neither does what is so already. A
-        DO TIMING-MARK is answered, or telnet shows nothing more after Ctrl-C (RFC 860).
+        DO ECHO confirms the server's own offer and needs no answer, and neither does an option that
+        is in effect already. DO TIMING-MARK is answered, because otherwise telnet shows nothing
+        more after Ctrl-C (RFC 860).
         """
         if option == _BINARY and command in (_WILL, _WONT):
             was, self.binary = self.binary, command == _WILL

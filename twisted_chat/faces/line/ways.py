@@ -15,11 +15,11 @@ _WAYS: Mapping[Way, str] = {
     "register": "{text}; /register to have a history",
     "write-privately": "{text}; /dm NAME MESSAGE is private",
 }
-"""For each way out the whole sentence, with C{text} and the fields of the refusal."""
+"""Way out -> the whole sentence, with C{text} and the fields of the refusal."""
 
 
 def sentence(refusal: Refusal) -> str:
-    """What is shown for a refusal: what was wrong and what to type."""
+    """Give the sentence that is shown for a refusal: what was wrong, and what to type."""
     if refusal.way is None:
         return refusal.text
     return _WAYS[refusal.way].format(text=refusal.text, **refusal.fields)

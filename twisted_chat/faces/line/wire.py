@@ -1,4 +1,4 @@
-"""Events in, lines out. No socket, no clock."""
+"""The formats of the line protocol: events in, lines out. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -12,17 +12,17 @@ from twisted_chat.protocol import jsonlines
 from twisted_chat.protocol.jsonlines import MOST_NAMED
 
 _SCREEN = 80
-"""Columns of a terminal, as far as is known."""
+"""Columns of a terminal; how many a peer's terminal has is not known."""
 
 _REMEMBERED = 1024
-"""Messages that a format remembers the bytes of."""
+"""Messages whose bytes a format remembers."""
 
 
 class _Format(LineFormat):
-    """Turns events into bytes, each of them once: the same go to many readers.
+    """Turns events into bytes, and each event only once, as the same bytes go to many readers.
 
-    The last tuple is remembered for those who hear the same, and single messages for those who
-    hear some of them.
+    The last tuple is remembered for readers who are told the same, and single messages for readers
+    who are told only some of them.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class _Format(LineFormat):
         self._messages: dict[int, tuple[e.Event, bytes]] = {}
 
     def encode(self, events: tuple[e.Event, ...], /) -> bytes:
-        """All the events, in lines that each end in a newline."""
+        """Encode the events as lines, each with a newline at its end."""
         if events is not self._events:
             self._bytes = b"".join(map(self._encoded, events))
             self._events = events
@@ -46,7 +46,7 @@ class _Format(LineFormat):
         if len(self._messages) >= _REMEMBERED:
             self._messages.clear()
         data = self._lines(event)
-        self._messages[id(event)] = event, data  # with the event, whose id stays its own so
+        self._messages[id(event)] = event, data  # the event is kept, so its id is not reused
         return data
 
     def _lines(self, event: e.Event) -> bytes:
@@ -54,25 +54,27 @@ class _Format(LineFormat):
 
 
 class TextFormat(_Format):
-    """Events as lines for people: one line an event, in the server's time zone."""
+    """Events as lines for people: one line for most events, in the server's time zone."""
 
     def _lines(self, event: e.Event) -> bytes:
         return "".join(f"{line}\n" for line in _TEXT[type(event)](event)).encode()
 
 
 class TelnetFormat(TextFormat):
-    """The same for telnet, whose lines end in CR LF (RFC 854): in BINARY mode it adds no CR."""
+    """The same for telnet, with lines that end in CR LF (RFC 854): in BINARY mode telnet adds no CR
+    itself."""
 
     def _lines(self, event: e.Event) -> bytes:
         return super()._lines(event).replace(b"\n", b"\r\n")
 
 
 class JsonFormat(_Format):
-    """Events as JSON Lines (RFC 8259, one object a line) for programs."""
+    """Events as JSON Lines for programs: one object (RFC 8259) on each line."""
 
     def __init__(self, server: str, keepalive: int = 0) -> None:
         """
-        @param keepalive: seconds between signs of life; 0: there are none.
+        @param server: what the server calls itself.
+        @param keepalive: seconds between keepalives; 0: there are none.
         """
         super().__init__()
         self._server = server
@@ -84,7 +86,7 @@ class JsonFormat(_Format):
     def hello(self, now: int, session: str = "") -> bytes:
         """Make the first object of a JSON session.
 
-        @param session: the token by which another session can take this one over; see C{since}.
+        @param session: the token with which another session can take over this one; see C{since}.
         """
         return jsonlines.encode(jsonlines.hello(now, self._server, session, self._keepalive))
 
@@ -205,7 +207,10 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def _stamp(time: int, today: int | None = None) -> str:
-    """The time of day; for a replay also the date, unless it is today's."""
+    """Give the time of day; in a replay with the date, unless it is today's.
+
+    @param today: a time of today, in UTC milliseconds, for a replay; L{None} for a live message.
+    """
     if today is not None and _local_date(time) != _local_date(today):
         return f"[{_local_date(time)} {_local_minute(time // 60_000)}]"
     return f"[{_local_minute(time // 60_000)}]"
