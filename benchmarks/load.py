@@ -62,7 +62,7 @@ class Crowd:
             batch = min(count, at_a_time)
             before = len(self.sockets)
             self.connect(batch)
-            self._come_in(before, self.server.idle if idle else self.server.hello)
+            self._log_in(before, self.server.idle if idle else self.server.hello)
             count -= batch
         self.quiet()
 
@@ -79,7 +79,7 @@ class Crowd:
             self._by_fd[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)
 
-    def _come_in(self, first: int, hello: Callable[[int], Sequence[tuple[bytes, bytes]]]) -> None:
+    def _log_in(self, first: int, hello: Callable[[int], Sequence[tuple[bytes, bytes]]]) -> None:
         """Log in the clients from this index on, and wait until all have logged in."""
         steps = {
             sock.fileno(): list(hello(number))
@@ -91,7 +91,7 @@ class Crowd:
         deadline = time.perf_counter() + PATIENCE
         while waiting:
             if time.perf_counter() > deadline:
-                raise TimeoutError(f"{len(waiting)} were not let in")
+                raise TimeoutError(f"{len(waiting)} were not logged in")
             for fd, data in self._received():
                 if fd not in waiting:
                     continue
@@ -110,7 +110,7 @@ class Crowd:
         @return: seconds until all have logged in.
         """
         began = time.perf_counter()
-        self._come_in(0, self.server.hello)
+        self._log_in(0, self.server.hello)
         return time.perf_counter() - began
 
     def quiet(self, seconds: float = 0.3) -> None:

@@ -168,7 +168,7 @@ class TalkTest(WindowTestCase):
         peer.see("* alice joined #tea")
 
     def test_refusals(self) -> None:
-        """Stand where the line was typed, which is there to be mended."""
+        """A refusal is shown beside the line that was typed, and the line can be corrected."""
         window = self.window_of("alice")
         window.type("/nonsense")
         window.see('! there is no command "/nonsense"')

@@ -38,7 +38,7 @@ class FaultTest(SynchronousTestCase):
         self.survive("resets")
 
     def test_no_descriptors(self) -> None:
-        """Who is there chats on, and others come in again when they can."""
+        """People who are here go on chatting, and others can log in again later."""
         self.survive("descriptors")
 
     def test_handshakes_that_stop_on_the_way(self) -> None:
@@ -66,11 +66,11 @@ class FaultTest(SynchronousTestCase):
         self.survive("fuzz")
 
     def test_lines_and_subnegotiations_without_an_end(self) -> None:
-        """Each is cut off at its cap, and whoever sent too long a line is told why."""
+        """Each is cut off at its cap, and the peer that sent too long a line is told why."""
         self.survive("endless")
 
     def test_telnet_commands_without_end(self) -> None:
-        """Who talks meanwhile has every receipt, and newcomers come in."""
+        """People who talk meanwhile get every receipt, and newcomers can log in."""
         self.survive("telnet")
 
     def test_many_register_one_name_at_once(self) -> None:
@@ -86,7 +86,7 @@ class FaultTest(SynchronousTestCase):
         self.survive("unread")
 
     def test_people_and_rooms_that_are_not_there(self) -> None:
-        """Whoever asks for them holds up nobody else."""
+        """A session that asks for them holds up nobody else."""
         self.survive("nearest")
 
     def test_ghosts(self) -> None:

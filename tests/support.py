@@ -1,4 +1,4 @@
-"""Small stand-ins for what the core needs from outside."""
+"""Stand-ins in memory for the ports of the core."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -25,16 +25,16 @@ NOW = 1_700_000_000_000
 
 T = TypeVar("T")
 
-_Entry = Post | Callable[[], None]  # what waits in a store: to be committed, or to be answered
+_Entry = Post | Callable[[], None]  # what a store has queued: a post to commit, or a question
 
 
 def now() -> int:
-    """A clock that stands still."""
+    """Give the time, which stands still, in UTC milliseconds."""
     return NOW
 
 
 def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
-    """A guard with a clock that stands still unless it is moved."""
+    """Make a guard whose clock stands still unless the test advances it."""
     still = clock or Clock()
     return Guard(
         limits or Limits(),
@@ -48,7 +48,13 @@ def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
 class MemoryStore:
     """A L{twisted_chat.core.ports.Store} in memory, which keeps the order that the port promises.
 
-    It answers at once; after L{hold}, on L{step}, L{commit} and L{fail} only, until L{release}.
+    It answers at once. Between L{hold} and L{release} it answers only when the test calls L{step},
+    L{commit}, L{answer} or L{fail}.
+
+    @ivar messages: the log of all rooms.
+    @ivar direct: the private messages that are kept, with their posts.
+    @ivar read: account id -> the id up to which its private messages are marked as read.
+    @ivar topics: room id -> topic, and who set it.
     """
 
     def __init__(self) -> None:
@@ -80,21 +86,21 @@ class MemoryStore:
         return list(self._accounts)
 
     def hold(self) -> None:
-        """Let everything wait from now on."""
+        """Queue everything from now on."""
         self._held = True
 
     def release(self) -> None:
-        """Answer at once again, beginning with what waits."""
+        """Carry out all that is queued, and answer at once again."""
         self._held = False
         self.commit()
 
     @property
     def waiting(self) -> bool:
-        """Something waits to be worked off."""
+        """Whether anything is queued."""
         return bool(self._queue)
 
     def commit(self) -> None:
-        """Work off all that waits; posts with no question between them make one batch."""
+        """Carry out all that is queued. Posts with no question between them make one batch."""
         if self._busy:
             return
         self._busy = True
@@ -105,7 +111,7 @@ class MemoryStore:
             self._busy = False
 
     def step(self) -> None:
-        """Work off the next batch of posts, or the next question."""
+        """Carry out the next batch of posts, or the next question."""
         entry = self._queue.popleft()
         if not isinstance(entry, RoomPost | DirectPost):
             entry()
@@ -117,13 +123,13 @@ class MemoryStore:
         self._feed([(post, self._stored(post)) for post in posts])
 
     def answer(self) -> None:
-        """Answer the questions that wait ahead of the posts, which wait for the next commit."""
+        """Answer the queued questions before the queued posts, which stay queued."""
         for question in self._take(lambda entry: not isinstance(entry, RoomPost | DirectPost)):
             assert not isinstance(question, RoomPost | DirectPost)
             question()
 
     def fail(self) -> None:
-        """Lose the posts that wait."""
+        """Lose the queued posts."""
         lost = self._take(lambda entry: isinstance(entry, RoomPost | DirectPost))
         self._lost([post for post in lost if isinstance(post, RoomPost | DirectPost)])
 
@@ -288,11 +294,11 @@ def _last(entries: list[T], limit: int) -> Sequence[T]:
 
 
 class RecordingOutbox:
-    """A L{twisted_chat.core.ports.Outbox} that remembers what it was told.
+    """A L{twisted_chat.core.ports.Outbox} that records the events sent to it.
 
-    @ivar sends: the tuples of events, as they came.
-    @ivar is_full: it skips what it is told.
-    @ivar is_taken: the peer has taken all that it was told.
+    @ivar sends: the tuples of events, in order.
+    @ivar is_full: whether it skips events.
+    @ivar is_taken: whether the peer has taken all that was sent.
     """
 
     def __init__(self) -> None:
@@ -310,31 +316,32 @@ class RecordingOutbox:
         return [event for events in self.sends for event in events]
 
     def take(self) -> list[Event]:
-        """All events so far, which are forgotten."""
+        """Give all events so far, and forget them."""
         events = self.events
         self.sends.clear()
         return events
 
     def of(self, kind: type[T]) -> list[T]:
-        """The events of one kind."""
+        """Give the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def heard(self) -> list[str]:
-        """What was said in rooms and private, live."""
+        """Give the texts of live messages, private ones included."""
         return [e.message.text for e in self.events if isinstance(e, Said | Told)]
 
     def replayed(self) -> list[str]:
-        """What was said before and is shown again."""
+        """Give the texts of replayed messages, private ones included."""
         return [said.message.text for history in self.of(History) for said in history.messages]
 
 
 class PlainHasher:
     """A L{twisted_chat.core.ports.PasswordHasher} that hashes nothing.
 
-    It answers at once; while C{held}, on L{release}.
+    It answers at once, or at L{release} while it is C{held}.
 
+    @ivar refusal: raised for every request; L{None}: nothing is refused.
     @ivar verified: the hashes that passwords were checked against.
-    @ivar outdated: hashes that are to be renewed.
+    @ivar outdated: the hashes that should be renewed.
     """
 
     def __init__(self) -> None:
@@ -346,11 +353,11 @@ class PlainHasher:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of requests that wait."""
         return sum(not each.called for each in self._waiting)
 
     def release(self) -> None:
-        """Answer whoever waits."""
+        """Answer all requests that wait."""
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)
@@ -381,7 +388,7 @@ class PlainHasher:
 def fan_out(
     outboxes: Iterable[RecordingOutbox], events: tuple[Event, ...], apart: Container[object]
 ) -> None:
-    """Send to one after the other."""
+    """Send the events to one outbox after the other."""
     for outbox in outboxes:
         if outbox not in apart:
             outbox.send(events)

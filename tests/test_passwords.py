@@ -113,7 +113,7 @@ class BcryptHasherTests(TestCase):
             self.assertEqual([each[4:6].decode() for each in checked], costs)
 
     async def test_right_password_takes_the_effort_of_its_own_hash(self) -> None:
-        """Whoever has it learns nothing from the time."""
+        """The time of an answer tells nothing about the password."""
         await self.restart(cost=4, hashes=[b"$2b$06$"])
         right = await self.hasher.hash("secret", "")
         checked = self.checks()
@@ -230,7 +230,7 @@ class FairnessTests(TestCase):
         self.done: list[str] = []
 
     def ask(self, network: str) -> "Deferred[None]":
-        """A password is to be checked, for somebody from there."""
+        """Request the check of a password, from this network."""
 
         async def check() -> None:
             try:

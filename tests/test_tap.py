@@ -86,7 +86,7 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(f"[default: {field.default}]", usage_text)
 
     def test_flags(self) -> None:
-        """Those who are not let in."""
+        """Options by which newcomers are refused."""
         options = _parsed("--no-guests", "--no-registration")
         self.assertTrue(options["no-guests"])
         self.assertTrue(options["no-registration"])

@@ -228,7 +228,7 @@ class CertificatesTests(SynchronousTestCase):
         self.assertEqual(self.shown(certificates), "new")
 
     def test_broken_new_certificate(self) -> None:
-        """The old one stays, and the log says so once, until it is mended."""
+        """The old certificate stays in use, and the log says so once, until the file is fixed."""
         self.write("a.pem", pem("old"))
         certificates = self.serve()
         new = pem("new")
@@ -498,7 +498,8 @@ class HandshakeTests(TestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     async def test_client_that_negotiates_a_protocol(self) -> None:
-        """As browsers and curl do (RFC 7301). There is none in common, and it comes in."""
+        """A client that offers protocols by ALPN (RFC 7301), as browsers and curl do, can
+        connect."""
         client = _End(b"hi")
         server = await self.connect(client, over_tls=True, acceptableProtocols=[b"h2"])
         self.assertEqual(await server.heard, b"hi")

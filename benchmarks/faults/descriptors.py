@@ -30,7 +30,7 @@ def run(short: bool) -> Outcome:
         full = sum(text == b"! this server is full; try again later\n" for text in told)
         outcome.figures[f"{room} are in; of 150 more, told that it is full"] = str(full)
         outcome.promise(full >= _REFUSALS, f"only {full} were told that it is full")
-        outcome.promise(all(t in (b"", told[0]) for t in told), "somebody else was let in")
+        outcome.promise(all(t in (b"", told[0]) for t in told), "another connection was accepted")
         people.chat(seconds, 5)
         outcome.promise(not people.lost, "people could not chat on when it was full")
 

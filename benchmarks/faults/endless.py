@@ -66,7 +66,7 @@ def _caps(port: int, outcome: Outcome) -> None:
         rest = peer.rest()
         outcome.promise(
             b"! a line of more than 65536 bytes ends the session\n" in rest and b"* bye\n" in rest,
-            "whoever sent too long a line was not told why",
+            "the peer that sent too long a line was not told why",
         )
     with Peer(port) as peer:
         peer.send(_ENTER + _SB + b"x" * (_SUBNEGOTIATION - 3) + b"\xff\xf0/users\n")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from tests.daemon import Daemon
 
 from .outcome import Outcome
-from .people import PATIENCE, People, attackers, come_in, ratio
+from .people import PATIENCE, People, attackers, log_in, ratio
 
 _SAID = re.compile(rb"(bounded\d+): line (\d+)\n")
 
@@ -61,7 +61,7 @@ def flood(port: int, name: str, count: int, seconds: float) -> int:
     poll = select.epoll()
     by_fd = {}
     for n in range(count):
-        sock = come_in(port, f"flood{name}x{n}", f"127.2.{n // 25}.{1 + n % 25}", "talk")
+        sock = log_in(port, f"flood{name}x{n}", f"127.2.{n // 25}.{1 + n % 25}", "talk")
         sock.setblocking(False)
         by_fd[sock.fileno()] = sock
         poll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
@@ -84,8 +84,8 @@ def flood(port: int, name: str, count: int, seconds: float) -> int:
 
 def _paste(port: int) -> float:
     """Paste twenty lines as a newcomer. Returns the seconds until somebody else has all."""
-    writer = come_in(port, "paster", "127.3.0.1", "talk")
-    reader = come_in(port, "reader", "127.1.0.1", "talk")
+    writer = log_in(port, "paster", "127.3.0.1", "talk")
+    reader = log_in(port, "reader", "127.1.0.1", "talk")
     time.sleep(1)  # until the lines of the login do not count any more
     began = time.perf_counter()
     writer.sendall(b"".join(b"pasted %d\n" % n for n in range(20)))
@@ -106,8 +106,8 @@ def _bounded(port: int, count: int, lines: int) -> int:
 
     @return: how many of them lost a line, or had one doubled or out of order.
     """
-    witness = come_in(port, "witness", "127.1.0.1", "talk")
-    flooders = [come_in(port, f"bounded{n}", f"127.4.0.{1 + n}", "talk") for n in range(count)]
+    witness = log_in(port, "witness", "127.1.0.1", "talk")
+    flooders = [log_in(port, f"bounded{n}", f"127.4.0.{1 + n}", "talk") for n in range(count)]
     for sock in flooders:
         sock.sendall(b"".join(b"line %d\n" % n for n in range(lines)))
         sock.shutdown(socket.SHUT_WR)

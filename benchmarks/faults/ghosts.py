@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .outcome import Outcome
-from .people import come_in, connect, reset, see
+from .people import connect, log_in, reset, see
 from .tls import TlsDaemon, client_context
 
 _SAID = re.compile(rb"\] ([a-z]+)\d+: x\n")
@@ -43,7 +43,7 @@ def run(short: bool) -> Outcome:
         patient = _half_closed(daemon.port, lines)
         ways: dict[str, Callable[[str], socket.socket]] = {
             "tls": lambda name: _over_tls(daemon, name),
-            "tcp": lambda name: come_in(daemon.port, name, "127.8.0.1"),
+            "tcp": lambda name: log_in(daemon.port, name, "127.8.0.1"),
             "proxy": lambda name: _behind_proxy(proxied, name),
         }
         ghosts = {
@@ -85,7 +85,7 @@ def run(short: bool) -> Outcome:
                 outcome.target(not present[kind], f"{present[kind]} of {kind} after 2 s")
         if not left:
             for name in ghosts:
-                come_in(daemon.port, name, _OBSERVER).close()  # else it ends with an error
+                log_in(daemon.port, name, _OBSERVER).close()  # else it ends with an error
         heard = _rest(patient)
         observer.watch(0.1)
         outcome.figures[f"half-closed with {lines} lines"] = (
@@ -103,7 +103,7 @@ def run(short: bool) -> Outcome:
 def _stuff(port: int, observer: "_Observer", outcome: Outcome) -> None:
     """Send more than the buffers on the way can hold, read everything, and close. The FIN has to
     wait behind the data."""
-    sock = come_in(port, "tcpstuffed0", "127.8.0.1")
+    sock = log_in(port, "tcpstuffed0", "127.8.0.1")
     sock.setblocking(False)
     sent = 0
     try:
@@ -134,7 +134,7 @@ class _Observer:
     def __init__(self, port: int) -> None:
         self.said: Counter[str] = Counter()
         self.last_seen: dict[str, float] = {}
-        self._socket = come_in(port, "observer", _OBSERVER)
+        self._socket = log_in(port, "observer", _OBSERVER)
         self._rest = b""
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ def _behind_proxy(port: int, name: str) -> socket.socket:
 
 
 def _half_closed(port: int, lines: int) -> socket.socket:
-    sock = come_in(port, "patient0", "127.8.0.2")
+    sock = log_in(port, "patient0", "127.8.0.2")
     sock.sendall(b"x\n" * lines)
     sock.shutdown(socket.SHUT_WR)
     return sock

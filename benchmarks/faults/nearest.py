@@ -7,7 +7,7 @@ import time
 from tests.daemon import Daemon
 
 from .outcome import Outcome
-from .people import attackers, come_in
+from .people import attackers, log_in
 from .pulse import Pulse
 
 _GUESTS = 49
@@ -62,7 +62,7 @@ def _figures(pulse: Pulse) -> str:
 def _ask(port: int, letter: str, seconds: float) -> int:
     """Be the guests for this many seconds. Returns how many lines were answered."""
     guests = [
-        come_in(port, letter * (_LENGTH - 2) + f"{number:02}", f"127.0.5.{ord(letter)}")
+        log_in(port, letter * (_LENGTH - 2) + f"{number:02}", f"127.0.5.{ord(letter)}")
         for number in range(_GUESTS)
     ]
     for guest in guests:

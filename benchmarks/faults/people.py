@@ -39,7 +39,7 @@ class People:
         self._epoll = select.epoll()
         self._by_fd: dict[int, socket.socket] = {}
         for number in range(count):
-            sock = come_in(port, f"{name}{number}", source, room)
+            sock = log_in(port, f"{name}{number}", source, room)
             self.sockets.append(sock)
             self._by_fd[sock.fileno()] = sock
             self._epoll.register(sock.fileno(), select.EPOLLIN)
@@ -82,7 +82,7 @@ class People:
                         latencies.append(arrived - said[int(match[1])])
 
 
-def come_in(port: int, name: str, source: str = "127.1.0.1", room: str = "") -> socket.socket:
+def log_in(port: int, name: str, source: str = "127.1.0.1", room: str = "") -> socket.socket:
     """Connect and join as a guest, and join a room if one is given."""
     sock = connect(port, source)
     sock.sendall(f"/guest {name}\n".encode())

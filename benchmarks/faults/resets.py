@@ -9,7 +9,7 @@ from benchmarks.load import resident_bytes
 from tests.daemon import Daemon
 
 from .outcome import Outcome
-from .people import PATIENCE, come_in, connect, reset
+from .people import PATIENCE, connect, log_in, reset
 
 _MIB = 2**20
 
@@ -28,7 +28,7 @@ def run(short: bool) -> Outcome:
     outcome = Outcome()
     drops, rounds = (300, 1) if short else (100_000, 20)
     with Daemon() as daemon:
-        come_in(daemon.port, "first").close()  # so that it has opened all files that it needs
+        log_in(daemon.port, "first").close()  # so that it has opened all files that it needs
         alice = connect(daemon.port, "127.0.0.1")
         alice.sendall(b"/register alice sesame123\n/quit\n")
         while alice.recv(4096):
@@ -50,7 +50,7 @@ def run(short: bool) -> Outcome:
         outcome.figures["memory grew by"] = f"{grown / _MIB:.2f} MiB"
         outcome.promise(left <= files, f"{left - files} files stayed open")
         outcome.target(grown < 2 * _MIB, f"memory grew by {grown / _MIB:.1f} MiB")
-        last = come_in(daemon.port, "last")
+        last = log_in(daemon.port, "last")
         last.sendall(b"/users\n")
         here = b""
         while b"in the lobby: " not in here:

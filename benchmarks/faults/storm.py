@@ -9,7 +9,7 @@ from benchmarks.load import resident_bytes
 from tests.daemon import Daemon
 
 from .outcome import Outcome
-from .people import People, attackers, come_in, connect, raise_descriptors, ratio
+from .people import People, attackers, connect, log_in, raise_descriptors, ratio
 
 _MIB = 2**20
 
@@ -35,7 +35,7 @@ def _storm(outcome: Outcome, short: bool, waiting: int) -> None:
         ) as daemon,
         attackers() as pool,
     ):
-        idlers = [come_in(daemon.port, f"idle{n}", f"127.1.1.{1 + n // 5000}") for n in range(idle)]
+        idlers = [log_in(daemon.port, f"idle{n}", f"127.1.1.{1 + n // 5000}") for n in range(idle)]
         crowd = People(daemon.port, people, room="talk")
         quiet, storm, gone = [], [], []
         for number in range(rounds):

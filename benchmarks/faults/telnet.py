@@ -10,7 +10,7 @@ from benchmarks.load import cpu_seconds
 from tests.daemon import Daemon
 
 from .outcome import Outcome
-from .people import PATIENCE, attackers, come_in, connect, percentile, see, spread
+from .people import PATIENCE, attackers, connect, log_in, percentile, see, spread
 
 _EVERY = 0.05
 """Seconds between two lines of the bystander."""
@@ -66,7 +66,7 @@ def _measure(
             cpu += cpu_seconds(daemon.pid) - before
             sending.result()
         bystander.close()
-        come_in(daemon.port, "newcomer", "127.3.0.1").close()
+        log_in(daemon.port, "newcomer", "127.3.0.1").close()
     times = statistics.median(latencies) / statistics.median(quiet)
     p99 = 1000 * percentile(latencies, 0.99)
     outcome.figures[what] = (

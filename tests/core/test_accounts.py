@@ -65,7 +65,7 @@ class RegisterTests(AccountsTestCase):
     """A name becomes somebody's."""
 
     def test_registered_account_can_be_authenticated(self) -> None:
-        """The name and the password that were registered are let in."""
+        """The name and the password that were registered can log in."""
         self.assertEqual(self.register("alice"), self.authenticate("alice"))
 
     def test_password_itself_is_not_kept(self) -> None:
@@ -232,7 +232,7 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD, SHARED)), "busy")
 
     def test_changed_password_replaces_the_old(self) -> None:
-        """After a change only the new one is let in."""
+        """After a change only the new password can log in."""
         account = self.register("alice")
         change = self.accounts.change_password("alice", PASSWORD, "battery staple", SHARED)
         self.successResultOf(Deferred.fromCoroutine(change))
@@ -265,7 +265,8 @@ class PasswordTests(AccountsTestCase):
         self.authenticate("alice", "battery staple")
 
     def test_old_password_while_it_is_changed(self) -> None:
-        """It was right when it was looked up, and is not let in any more."""
+        """A password that was right when it was looked up, but was changed meanwhile, is
+        refused."""
         self.register("alice")
         self.hasher.held = True
         changing = self.change(PASSWORD, "battery staple")

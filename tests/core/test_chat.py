@@ -199,7 +199,7 @@ class LoginTests(ChatTestCase):
         self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
 
     def test_somebody_gone_is_told_of_in_the_lobby_only(self) -> None:
-        """Whoever shares other rooms with them is not told again for each."""
+        """A person who shares other rooms with them is not told again for each room."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.chat.end_session(bob)
@@ -990,7 +990,7 @@ class ReplyTests(ChatTestCase):
         return self.run_now(self.chat.reply(self.alice, text))
 
     def test_goes_to_who_wrote_last(self) -> None:
-        """Whoever that is, and not to whom one has written."""
+        """A reply goes to the person who wrote last, not to the person one wrote to last."""
         bob, gil = self.account("bob"), self.guest("gil")
         self.run_now(self.chat.direct(bob, "alice", "one"))
         self.run_now(self.chat.direct(self.alice, "gil", "two"))
@@ -1222,7 +1222,7 @@ class CrowdTests(ChatTestCase):
         self.assertEqual(self.news(), [Left(NOW, "tea", ("late",))])
 
     def test_somebody_who_is_back_after_the_lobby_was_told(self) -> None:
-        """They left all rooms for whoever heard that, so a room with a longer window tells that
+        """A person who left the lobby left all rooms, so a room with a longer window tells that
         they are in it again."""
         late = self.guest("late")
         self.join("tea", self.watcher, late, *self.crowd)
@@ -1252,7 +1252,8 @@ class CrowdTests(ChatTestCase):
             self.assertEqual(joined, Joined(NOW, "lobby", people))
 
     def test_somebody_who_was_in_a_list_is_told_of_when_they_go(self) -> None:
-        """Although they came and went within a window: whoever asked has seen them."""
+        """A departure is told although it cancels an arrival in the window, if a list has shown the
+        name."""
         self.guest("first")
         fleeting = self.guest("fleeting")
         self.assertIn("fleeting", self.users(self.watcher))

@@ -92,8 +92,8 @@ class Someone:
         return self.session.person.name if self.session.person is not None else self._name
 
     def heard(self) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
-        """What it was shown in each room that it is in: on coming in, and live since then; and the
-        rooms' topics. What /history answers must end with what it was shown."""
+        """The messages that it was shown in each of its rooms, on joining and live since then; and
+        the rooms' topics. What /history answers must end with what it was shown."""
         replayed: dict[str, list[str]] = {}
         live: dict[str, list[str]] = {}
         topics: dict[str, str] = {}
@@ -199,7 +199,7 @@ class ChatMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.everyone) < 8)
     @rule(who=_pick, echo=st.booleans())
     def come(self, who: int, echo: bool) -> None:
-        """A session comes in: as Alice, as Bob or as a guest."""
+        """A session logs in, as Alice, as Bob or as a guest."""
         if who % 3 < 2:
             account = self.known[who % 3]
             someone = Someone(account.name, echo)

@@ -140,7 +140,7 @@ class WrongPasswordTests(GuardTestCase):
             self.assertEqual(self.outcome(asked), refusal.code if refusal else "in")
 
     def test_many_right_passwords_at_once(self) -> None:
-        """All of a network behind one address come in, also if five of them have mistyped: none is
+        """All people behind one address log in, also if five of them have mistyped: none is
         refused because the others try too."""
         for wrong in 0, 4, 5:
             self.guarded(Limits())
@@ -449,7 +449,8 @@ class RegistrationTests(GuardTestCase):
         self.assertEqual(self.registered(ATTACKER), "in")
 
     def test_that_could_not_be_done_are_not_counted(self) -> None:
-        """The hasher is busy, the store fails, or whoever asked is gone."""
+        """A registration that fails is not counted: the hasher is busy, the store fails, or it is
+        cancelled."""
         self.hasher.refusal = Refusal("busy", "later")
         self.assertEqual({self.registered(ATTACKER) for _ in range(10)}, {"busy"})
         self.hasher.refusal = None

@@ -1,4 +1,4 @@
-"""Whoever comes, goes, registers and renames: no two names that are living look alike."""
+"""No two living names look alike, however people log in, leave, register and rename."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -104,7 +104,7 @@ class NamesMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sessions) < 8)
     @rule(raw=_spelling)
     def come_and_register(self, raw: str) -> None:
-        """Somebody registers a name and comes in under it."""
+        """Somebody registers a name and logs in."""
         session = self._new()
         self.begin(session, self._register(session, raw))
 
@@ -124,7 +124,7 @@ class NamesMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sessions) < 8)
     @rule(raw=_spelling)
     def log_in(self, raw: str) -> None:
-        """Somebody comes in under a registered name."""
+        """Somebody logs in to a registered name."""
 
         async def come(session: Session) -> None:
             await self.chat.log_in(session, await self.accounts.authenticate(raw, "x", _SOURCE))
@@ -182,7 +182,8 @@ class NamesMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_two_look_alike(self) -> None:
-        """But for a guest who has just registered a name like their own and is not in yet."""
+        """No two living names look alike, except for a guest who has just registered a name like
+        their own and has not logged in to it yet."""
         shapes: dict[str, str] = {}
         for name, guest in self.living().items():
             if guest is not None and not self.busy[guest].called:

@@ -100,7 +100,7 @@ class CanonicalTests(SynchronousTestCase):
         self.assertIsNone(accepted(longest + "x"))
 
     def test_too_long_says_so(self) -> None:
-        """Whoever sends far too much is told the limit, not the alphabet."""
+        """A name that is far too long is refused for its length, not for its characters."""
         for raw in ("x" * 33, "x" * 100_000):
             refusal = self.assertRaises(Refusal, names.canonical, raw)
             self.assertEqual(refusal.code, "bad-name")

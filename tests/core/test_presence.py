@@ -23,7 +23,7 @@ class WindowTests(SynchronousTestCase):
 class PresenceTests(SynchronousTestCase):
     @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), max_size=6))
     def test_who_is_told_adds_up_to_who_is_there(self, windows: list[list[str]]) -> None:
-        """Whoever follows what is told knows who is in the room, at the end of each window."""
+        """A reader of all that is told knows who is in the room, at the end of each window."""
         there: set[str] = set()
         told: set[str] = set()
         presence = Presence()

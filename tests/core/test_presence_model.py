@@ -1,4 +1,4 @@
-"""Whoever follows what is told of comings and goings knows in the end who is in which room."""
+"""A reader of all that is told of arrivals and departures knows in the end who is in which room."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

@@ -22,7 +22,7 @@ def _shown(events: Sequence[Event]) -> list[str]:
 
 
 class SinceTests(ChatTestCase):
-    """C{/since}, before and after coming in. A replay shows 5 messages, and a history 10."""
+    """C{/since}, before and after login. A replay shows 5 messages, and a history 10."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -52,7 +52,7 @@ class SinceTests(ChatTestCase):
         self.assertEqual(alice.outbox.replayed(), list("bcdefgh"))
 
     def test_nothing_came_after(self) -> None:
-        """Then the replay is empty, and ends all the same."""
+        """If nothing was missed, an empty replay is sent."""
         self.tell("a")
         alice = Someone()
         self.ask(alice, lobby=1, direct=0)

@@ -70,7 +70,7 @@ class RatesTests(SynchronousTestCase):
     """One rate for each of many keys."""
 
     def test_keys_know_nothing_of_each_other(self) -> None:
-        """Whoever has taken all that there is leaves the others theirs."""
+        """A key that has used up its rate does not affect the other keys."""
         rates = Rates(Rate(2, 1.0))
         self.assertEqual([rates.take("a", 5.0) for _ in range(3)], [0, 0, 1])
         self.assertEqual(rates.take("b", 5.0), 0)

@@ -221,7 +221,7 @@ class CutTests(UnreadTestCase):
     """More than one login can show."""
 
     def check(self, first: Sequence[str], count: int, *, more: bool) -> None:
-        """Bob is shown the first of six messages, and all of them in the end, whatever comes in
+        """Bob is shown the first of six messages, and all of them in the end, whatever happens in
         between."""
         self.tell(*"123456")
         bob = self.bob()

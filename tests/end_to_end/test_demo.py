@@ -15,7 +15,7 @@ _DEMO = Path(__file__).parent.parent.parent / "docs" / "demo.py"
 
 class DemoTest(SynchronousTestCase):
     def test_in_tmux(self) -> None:
-        """The three talk to each other, and to whoever types; leaving it ends everything."""
+        """The three talk to each other, and to a person who types; leaving tmux ends everything."""
         directory = Path(tempfile.mkdtemp(prefix="chat-"))
         demo = Tmux(sys.executable, str(_DEMO), width=140, height=40, TMPDIR=str(directory))
         self.addCleanup(demo.close)

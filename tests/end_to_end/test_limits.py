@@ -42,7 +42,8 @@ class StrangersTest(SynchronousTestCase):
             terminal.close()
 
     def test_connections_at_once(self) -> None:
-        """A sentence, in nc and telnet too; another address is let in; who goes makes room."""
+        """The limit by address refuses with a sentence, also in nc and telnet; another address may
+        connect, and a closed connection makes room."""
         self.serve("--max-per-address", "2")
         sentence = "! your address already has 2 connections; close one first\n"
         here = [self.guest("alice", "127.0.0.1"), self.guest("bob", "127.0.0.1")]
@@ -76,8 +77,8 @@ class StrangersTest(SynchronousTestCase):
             peer.send("/guest carol\nhello\n")
             self.assertEqual(peer.rest(), "! this server is full; try again later\n")
 
-    def test_time_to_come_in(self) -> None:
-        """For a drip as for who says nothing; who is in has time."""
+    def test_time_to_log_in(self) -> None:
+        """The time to log in is limited for a slow drip as for silence, and ends at login."""
         self.serve("--login-timeout", "1")
         alice, silent, drip = self.guest("alice"), self.connect(), self.connect()
         drip.send("/gue")

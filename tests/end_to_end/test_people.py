@@ -144,7 +144,7 @@ class PeopleTest(DaemonTestCase):
         guest.see("* Welcome, guest1. You are a guest")
 
     def test_new_name_and_enter_is_a_guest(self) -> None:
-        """Enter instead of a new password comes in as a guest of that name."""
+        """Enter instead of a new password makes a guest of that name."""
         guest = self.telnet()
         guest.see("Name: ")
         guest.type("Carol")

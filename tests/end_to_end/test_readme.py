@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 README = "\n".join(_BLOCK.findall((ROOT / "README.md").read_text("utf-8"))).split("\n")
 
-# Run by another test, or by whoever runs this one.
+# Run by another test, or by the person who runs this one.
 ELSEWHERE = {
     "make run": "test_install",
     "make run_server PORT=5000": "test_install",
@@ -23,7 +23,7 @@ ELSEWHERE = {
     ".venv/bin/twisted-chat localhost 5000 --gui": "test_client_window",
 }
 
-# What is to be seen of it, if it is not what the server says first.
+# What the command shows, if that is not the greeting of the server.
 SEEN = {
     "make run_client SERVER=localhost PORT=5000 USERNAME=alice": "joining localhost",
     ".venv/bin/twisted-chat localhost 5000": "joining localhost",

@@ -157,7 +157,7 @@ class ScreenTests(DaemonTestCase):
         self.check_log()
 
     def test_own_answers(self) -> None:
-        """What is quoted in an answer does nothing to the screen of whoever typed it."""
+        """A text that an answer quotes does nothing to the screen of the person who typed it."""
         mallory = self.guest("mallory")
         for nasty in NAUGHTY:
             mallory.send("".join(f"{field.replace('{}', nasty)}\n" for field in _QUOTED_FIELDS))

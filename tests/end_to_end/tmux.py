@@ -71,11 +71,11 @@ class Tmux:
         return self._trimmed("-S", "-").rstrip("\n").split("\n")
 
     def see(self, *expected: str) -> str:
-        """Wait until all of this is to be seen; gives back everything that is."""
+        """Wait until all of this is on the screen, and return the whole screen."""
         return self.see_match(".*".join(map(re.escape, expected)))
 
     def see_match(self, pattern: str) -> str:
-        """Wait until the pattern matches what is to be seen."""
+        """Wait until the pattern matches the screen."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             screen = self.screen()

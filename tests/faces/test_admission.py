@@ -1,4 +1,4 @@
-"""Who may connect, and for how long without coming in."""
+"""Who may connect, and for how long without logging in."""
 
 from collections import Counter
 
@@ -73,7 +73,7 @@ class ConnectionsTests(AdmissionTestCase):
     """How many, and how often."""
 
     def test_at_once_from_one_address(self) -> None:
-        """Whoever goes makes room; nobody else is counted with it."""
+        """A connection that is over makes room for one of its own network only."""
         self.limited(max_per_address=5, connections_per_minute=0)
         arrivals = self.connect(FAR, 9)
         self.assertEqual(len(arrivals), 5)
@@ -136,7 +136,7 @@ class ConnectionsTests(AdmissionTestCase):
 
 
 class TimeTests(AdmissionTestCase):
-    """A minute to come in."""
+    """The minute in which a connection has to log in."""
 
     def test_too_long(self) -> None:
         """Each has a minute of its own, wherever they come from."""
@@ -228,7 +228,7 @@ class TimeTests(AdmissionTestCase):
 
 
 class CrowdTests(AdmissionTestCase):
-    """Those who are not in yet."""
+    """The limit on connections that have not logged in."""
 
     farewell = "too many others are waiting to log in; bye"
 

@@ -130,7 +130,7 @@ class OutboxTests(SynchronousTestCase):
             self.outbox.write(line)
 
     def flood(self) -> tuple[list[bytes], int]:
-        """Write far more than there is room for; gives back what is to be kept of it, and the
+        """Write far more than there is room for; return what must be kept of it, and the
         number of lines that are not."""
         lines = _numbered(1000)
         self.write(lines)

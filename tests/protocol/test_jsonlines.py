@@ -516,7 +516,7 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(kinds, [("message", "2023-11-14T22:13:19.123Z"), ("history", STAMP)])
 
     def test_accounts(self) -> None:
-        """Whoever joins is said to be an account or a guest."""
+        """C{joined} says whether the person is an account or a guest."""
         people = (("alice", True), ("zoe", False))
         told = [(x["name"], x["account"]) for x in objects(e.Joined(NOW, "dev", people))]
         self.assertEqual(told, [("alice", True), ("zoe", False)])

@@ -224,7 +224,7 @@ class LogTests(StoreTestCase):
         await gatherResults(answers)
 
     async def test_failing_commit_is_lost_and_the_store_goes_on(self) -> None:
-        """Whoever is concerned hears of it, and what comes after has no gap before it."""
+        """The sender of a lost post is told, and the next post has no gap before it."""
         lost = _said(_NOWHERE, "to a room that is not there")
         await self.append(_said(self.lobby, "1"))
         self.assertEqual(await self.append(lost), [])

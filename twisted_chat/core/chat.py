@@ -240,8 +240,8 @@ class Chat:
     async def since(self, session: Session, places: Mapping[str, int]) -> int:
         """Resume after what the client has from an earlier session: show what came after it.
 
-        What came in a room that the session is not in is shown when it joins it, and private
-        messages at login.
+        Messages of a room that the session is not in are shown when it joins the room, and private
+        messages when it logs in.
 
         @param places: the last C{seq} that the client has of each room, and the last id of
             L{DIRECT}.
@@ -716,7 +716,7 @@ def _person(session: Session) -> Person:
 
 
 def _is_due(session: Session, place: str) -> bool:
-    """Whether what came after a resume point is to be shown at once."""
+    """Whether the messages after a resume point must be shown at once."""
     if session.person is None:
         return False
     if place == DIRECT and session.person.account is None:

@@ -252,7 +252,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A request with a label was carried out. Nothing more comes in answer to it.
+    """A request with a label was carried out. It is the last answer.
 
     @ivar room: the room of the message that it posted, if any.
     @ivar seq: the C{seq} of that message.

@@ -1,4 +1,4 @@
-"""Rooms: who is in them, their last messages, and comings and goings."""
+"""Rooms: their members, their last messages, and who joined and left."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable

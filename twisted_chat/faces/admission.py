@@ -35,7 +35,7 @@ class Admission:
 
     def __init__(self, limits: Limits, networks: Networks, clock: IReactorTime) -> None:
         self._limits = limits
-        # Connections from one address share one source: they are smaller, and come in faster.
+        # Connections from one address share one source: this saves memory, and time.
         self._source = lru_cache(maxsize=_REMEMBERED)(networks.source)
         self._clock = clock
         self._count = 0

@@ -203,7 +203,8 @@ class Peer:
 
 
 class ServerTestCase(SynchronousTestCase):
-    """A server without sockets. In the end everyone goes, and nothing is to be left of them."""
+    """A server without sockets. In the end every peer disconnects, and nothing may be left of
+    it."""
 
     limits: ClassVar[Limits] = Limits(line_rate=0)
     settings: ClassVar[Settings] = Settings("chat")
@@ -273,7 +274,7 @@ class ServerTestCase(SynchronousTestCase):
         return peer
 
     def guest(self, name: str) -> Peer:
-        """Somebody who is in as a guest, and has read everything."""
+        """Make a guest who has read everything so far."""
         peer = self.peer()
         self.tell(peer, f"/guest {name}\n")
         return peer

@@ -48,7 +48,7 @@ class EndsTestCase(ServerTestCase):
     trusted = IPv4Address("TCP", "192.0.2.129", 4000)
 
     def come(self, name: str, address: IAddress | None = None) -> Peer:
-        """Somebody who is in, and whom the limit on lines holds for."""
+        """Make a guest to whom the limit on lines applies."""
         peer = self.peer(address or self.far)
         self.tell(peer, f"/guest {name}\n")
         return peer
@@ -63,7 +63,7 @@ class EndsTestCase(ServerTestCase):
         return len(self.store.messages)
 
     def here(self) -> str:
-        """Who is in the lobby, as a newcomer sees it."""
+        """The people in the lobby, as a newcomer sees them."""
         answer = self.say(self.peer(), "/guest zz\n/users\n/quit\n")
         return next(line for line in answer.splitlines() if " in the lobby: " in line)
 

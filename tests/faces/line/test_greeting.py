@@ -134,7 +134,7 @@ class ClosedServerTests(ServerTestCase):
     settings = Settings("chat", allow_guests=False, allow_registration=False)
 
     def check_registry(self) -> None:
-        """Nobody ever came in."""
+        """A connection that never logged in leaves nothing behind."""
 
     def test_forbidden(self) -> None:
         """Each way in says what it does not take, and the prompt stays."""
@@ -152,7 +152,7 @@ class ClosedServerTests(ServerTestCase):
 
 
 class AtTheDoorTests(ServerTestCase):
-    """How long somebody may take to come in, and how many of them there may be."""
+    """The time to log in, and the number of connections that have not."""
 
     limits = Limits(max_waiting=3, stuck_after=600)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
@@ -170,7 +170,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertTrue(peer.gone)
         return peer
 
-    def test_a_minute_to_come_in(self) -> None:
+    def test_a_minute_to_log_in(self) -> None:
         """Wherever they come from, and whatever they typed; a password is not hidden any more."""
         bye = "* you did not log in within 60 seconds; bye\n"
         self.register("alice", "sesame123")

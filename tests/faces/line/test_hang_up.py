@@ -20,8 +20,8 @@ class HangUpTests(ServerTestCase):
         return Deferred.fromCoroutine(self.face.hang_up("going down; bye", 5))
 
     def test_everyone_is_told_bye(self) -> None:
-        """Whoever is in, at the prompt, at a password or at a question; nobody waits for the
-        grace to end."""
+        """Everybody is told bye, logged in or at a prompt, a password or a question; nobody waits
+        for the grace to end."""
         alice, bob, asked = self.guest("alice"), self.robot("bob"), self.guest("carol")
         self.tell(asked, "PM\n")
         stranger, newcomer = self.peer(), self.peer()

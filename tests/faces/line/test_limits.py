@@ -81,7 +81,7 @@ class LineRateTests(ServerTestCase):
     notice = "* you're sending fast: taking 5 lines a second now, nothing is lost\n"
 
     def come(self, hello: str, address: IAddress | None = None) -> Peer:
-        """Somebody who is in, and has said nothing for long."""
+        """Make a guest who has said nothing for long."""
         peer = self.peer(address or self.far)
         self.tell(peer, hello)
         self.clock.advance(60)

@@ -25,7 +25,7 @@ class LineTests(ServerTestCase):
         self.assertEqual(bob.take(), "* alice left\n")
 
     def test_64_KiB_at_the_prompt_are_cut_off(self) -> None:
-        """Somebody who is not in yet can send no more, either."""
+        """The limit on the length of a line also holds before login."""
         peer = self.peer()
         peer.take()
         answer = self.say(peer, "x" * 70_000, size=65536)

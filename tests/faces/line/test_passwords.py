@@ -126,8 +126,8 @@ class PasswdTests(ServerTestCase):
             if late.gone:
                 self.assertTrue(told.endswith(_ENDED), told)
 
-    def test_whoever_changed_it_is_gone(self) -> None:
-        """The others are ended all the same."""
+    def test_the_one_who_changed_it_is_gone(self) -> None:
+        """The other sessions are ended also if the session that changed the password has ended."""
         self.hasher.held = True
         self.alice.send("/passwd wonderland looking-glass\n")
         self.settle()
@@ -169,7 +169,7 @@ class RenewalTests(ServerTestCase):
         return found.password_hash
 
     def test_after_the_answer(self) -> None:
-        """Whoever logs in is in, and goes on, before the password is hashed anew."""
+        """A login is complete before the password is hashed again."""
         for lines in ("/login alice wonderland\n/users\n", "alice\nwonderland\n/users\n"):
             self.serve()
             self.setUp()
@@ -191,8 +191,8 @@ class RenewalTests(ServerTestCase):
         self.say(self.peer(), "/login alice looking-glass\n")
         self.assertEqual(self.hashed, [])
 
-    def test_whoever_logged_in_is_gone(self) -> None:
-        """It is renewed all the same."""
+    def test_the_one_who_logged_in_is_gone(self) -> None:
+        """The hash is renewed also if the session has ended meanwhile."""
         peer = self.peer()
         self.hasher.held = True
         peer.send("/login alice wonderland\n")

@@ -14,7 +14,7 @@ class ReadTests(ServerTestCase):
         self.tell(alice, "/login alice wonderland\n/dm bob psst\n/quit\n")
 
     def log_in(self, before: str = "") -> Peer:
-        """Bob comes in, and is shown what is unread."""
+        """Bob logs in, and is shown the unread messages."""
         peer = self.peer()
         self.tell(peer, f"{before}/login bob wonderland\n")
         return peer
@@ -55,7 +55,8 @@ class ReadTests(ServerTestCase):
         self.check(peer, read=False)
 
     def test_lines_that_came_with_the_login(self) -> None:
-        """They were sent before, whatever the pieces that they came in."""
+        """Lines that were sent before the message do not mark it as read, however they were cut
+        into pieces."""
         for size, lines in ((None, 200), (1, 40), (30, 40)):
             self.serve()
             self.setUp()
@@ -68,7 +69,8 @@ class ReadTests(ServerTestCase):
             self.check(peer, read=False)
 
     def test_answer_to_a_question(self) -> None:
-        """It is typed after what came in between."""
+        """The answer to a question is typed after the messages that came meanwhile, so it marks
+        them as read."""
         peer = self.log_in()
         self.tell(peer, "PM\n")
         alice = self.peer()

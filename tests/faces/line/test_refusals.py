@@ -31,7 +31,7 @@ class RefusalTests(ServerTestCase):
         return str(error["text"])
 
     def check_goes_on(self, peer: Peer) -> None:
-        """Whoever is in can speak; whoever is not can come in."""
+        """After a refusal a session can go on: to speak if it is logged in, otherwise to log in."""
         if peer.protocol.dialogue.session.person is None:
             came = self.events(peer, "/guest later\n")
             self.assertEqual(came[0]["event"], "welcome")
@@ -39,7 +39,7 @@ class RefusalTests(ServerTestCase):
         self.assertEqual((said["event"], said["text"]), ("message", "and on"))
 
     def outsider(self) -> Peer:
-        """A program that is not in yet."""
+        """Make a program that has not logged in."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
         return peer

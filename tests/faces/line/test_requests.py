@@ -430,7 +430,8 @@ class PaceTests(RequestTestCase):
     limits = Limits(line_burst=20, line_rate=5)
 
     def test_fast(self) -> None:
-        """After the burst they wait, and a notice says so once, to whoever says something."""
+        """After the burst requests wait, and a notice says so once, if one of them says
+        something."""
         many = b"".join(encode({"do": "say", "message": str(n)}) for n in range(30))
         told = self.events(self.alice, many)
         notices = [event["text"] for event in told if event["event"] == "notice"]

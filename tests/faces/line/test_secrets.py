@@ -38,7 +38,7 @@ class PasswordTests(ServerTestCase):
         self.assertNotIn("Again", said)
 
     def test_talk_does_not_become_a_password(self) -> None:
-        """Whoever takes the prompt for a place to talk registers nothing."""
+        """A person who talks at the password prompt registers nothing."""
         peer = self.peer()
         self.answers(peer, "hello", "is anybody here?", "well then", "", "")
         self.assertEqual(self.store.registered, [])

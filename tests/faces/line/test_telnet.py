@@ -60,7 +60,7 @@ def receive(*chunks: bytes) -> Received:
 
 
 def outcome(*chunks: bytes) -> Received | None:
-    """As receive(), or None if the peer is to be cut off."""
+    """As receive(), but None if the peer must be cut off."""
     try:
         return receive(*chunks)
     except TelnetAbuse:
@@ -76,7 +76,7 @@ class PlainTests(SynchronousTestCase):
     """What is no telnet goes through."""
 
     def test_lines_go_through(self) -> None:
-        """LF and CR LF lines come out as they came in, with no reply."""
+        """LF and CR LF lines come out unchanged, with no reply."""
         for data in (
             b"hello\n",
             b"hello\r\n",

@@ -327,8 +327,8 @@ class LineProtocol:
         )
         dialogue.lost()
         if dialogue.state is not State.CLOSED and is_orderly:
-            # The peer had sent all that it had to send, and TLS knows no half-close. What was
-            # queued before the end is carried out all the same, for a while.
+            # The peer had sent all that it had to send, and TLS knows no half-close. So what was
+            # queued before the end is still carried out, for a while.
             self._parting = self._face.clock.callLater(_PARTING, dialogue.close)
             self.readConnectionLost()
         else:

@@ -70,7 +70,7 @@ async def _ask_direct(at: Terminal) -> None:
 
 
 async def _is_meant(at: Terminal, message: str) -> bool:
-    """Find out whether a message is to be sent although it looks like a command.
+    """Find out whether a message was meant to be sent although it looks like a command.
 
     @raise Refusal: C{bad-arguments} if it does and nobody is there to be asked.
     """
