@@ -27,7 +27,7 @@ async def _answer(right: bool) -> bool:
 
 
 class AccountsTestCase(SynchronousTestCase):
-    """Accounts with nothing behind them but memory."""
+    """Accounts on a store and a hasher in memory."""
 
     def setUp(self) -> None:
         self.store = MemoryStore()
@@ -35,41 +35,41 @@ class AccountsTestCase(SynchronousTestCase):
         self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
 
     def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
-        """What a coroutine is refused with."""
+        """The refusal that a coroutine raises."""
         value = self.failureResultOf(Deferred.fromCoroutine(coroutine), Refusal).value
         assert isinstance(value, Refusal)
         return value
 
     def code(self, coroutine: Coroutine[Any, Any, object]) -> str:
-        """The code of that."""
+        """The code of the refusal that a coroutine raises."""
         return self.refusal(coroutine).code
 
     def register(self, name: str, *, mine: Hold | None = None) -> Account:
-        """A new account."""
+        """Register an account."""
         return self.successResultOf(
             Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, SHARED, mine=mine))
         )
 
     def take(self, name: str) -> Hold:
-        """A guest name, held."""
+        """Hold a guest name."""
         return self.successResultOf(Deferred.fromCoroutine(self.accounts.hold(name)))
 
     def authenticate(self, name: str, password: str = PASSWORD) -> Account:
-        """The account of that name and password."""
+        """Authenticate, and return the account."""
         return self.successResultOf(
             Deferred.fromCoroutine(self.accounts.authenticate(name, password, SHARED))
         )
 
 
 class RegisterTests(AccountsTestCase):
-    """A name becomes somebody's."""
+    """Registering names."""
 
     def test_registered_account_can_be_authenticated(self) -> None:
         """The name and the password that were registered can log in."""
         self.assertEqual(self.register("alice"), self.authenticate("alice"))
 
     def test_password_itself_is_not_kept(self) -> None:
-        """What is stored is what the hasher made of it."""
+        """The store gets what the hasher made of the password, not the password."""
         self.assertEqual(self.register("alice").password_hash, b"hash of correct horse")
 
     def test_name_gets_its_one_spelling(self) -> None:
@@ -85,14 +85,15 @@ class RegisterTests(AccountsTestCase):
             self.assertEqual(self.successResultOf(found), registered)
 
     def test_registered_name_is_refused(self) -> None:
-        """A name has one account."""
+        """A name that is registered cannot be registered again."""
         self.register("alice")
         self.assertEqual(
             self.code(self.accounts.register("Alice", PASSWORD, SHARED)), "name-registered"
         )
 
     def test_look_alike_of_an_account_is_refused(self) -> None:
-        """Cyrillic а is not Latin a, but looks it; the sentence names the one that is there."""
+        """A name that looks like a registered one, as with a Cyrillic а, is refused, and the
+        sentence names the registered one."""
         self.register("alice")
         refusal = self.refusal(self.accounts.register("аlice", PASSWORD, SHARED))
         self.assertEqual(refusal.code, "name-registered")
@@ -107,7 +108,7 @@ class RegisterTests(AccountsTestCase):
             )
 
     def test_own_guest_name_can_be_registered(self) -> None:
-        """The name that the asker goes by does not stand in the way, and stays held."""
+        """A guest can register the name they go by, which stays held."""
         mine = self.take("bob")
         self.assertEqual(self.register("bob", mine=mine).name, "bob")
         self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
@@ -119,7 +120,7 @@ class RegisterTests(AccountsTestCase):
         self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
 
     def test_name_is_kept_from_guests_while_it_is_hashed(self) -> None:
-        """Between the question and the account, nobody else gets the name."""
+        """While the password is hashed, no guest can take the name."""
         self.hasher.held = True
         registering = Deferred.fromCoroutine(self.accounts.register("alice", PASSWORD, SHARED))
         self.assertEqual(self.code(self.accounts.hold("alice")), "name-taken")
@@ -128,7 +129,7 @@ class RegisterTests(AccountsTestCase):
         self.assertEqual(self.code(self.accounts.hold("alice")), "name-registered")
 
     def test_failed_registration_frees_the_name(self) -> None:
-        """When the hasher is busy, the name is free for the next try."""
+        """If the hasher is busy, the name is free again."""
         self.hasher.refusal = Refusal("busy", "too many")
         self.assertEqual(self.code(self.accounts.register("alice", PASSWORD, SHARED)), "busy")
         self.hasher.refusal = None
@@ -163,7 +164,7 @@ class RegisterTests(AccountsTestCase):
             self.assertEqual(self.code(self.accounts.hold(name)), "bad-name")
 
     def test_name_of_the_server_is_refused(self) -> None:
-        """And what looks like it; not if it is no name, nor words of it."""
+        """The name of the server and its look-alikes are refused, unless it is not a name."""
         for server, refused, free in (
             ("The-Lab", ("the-lab", "THE-LAB", "the-1ab"), ("lab", "the", "the-labs")),
             ("The Lab!", (), ("the", "lab", "the-lab")),
@@ -182,16 +183,17 @@ class RegisterTests(AccountsTestCase):
                     self.assertEqual(hold.name, name)
 
     def test_reserved_name_that_somebody_has_already(self) -> None:
-        """It was registered before it was reserved: they log in as they did."""
+        """An account whose name was reserved later can still log in."""
         old = self.store.add_account("nickserv", "nickserv", b"hash of correct horse", 0)
         self.assertEqual(self.authenticate("NickServ"), self.successResultOf(old))
 
 
 class PasswordTests(AccountsTestCase):
-    """What a password may be, and what becomes of a wrong one."""
+    """Which passwords are accepted, and how a wrong one is answered."""
 
     def test_unusable_passwords_are_refused(self) -> None:
-        """Too short, too long for bcrypt, or with a control character: each is told."""
+        """A password that is too short, too long for bcrypt, or has a control character is
+        refused."""
         for password in ("", "seven77", "x" * 73, "x" * 4000, "é" * 37, "tab\tbed off"):
             self.assertEqual(
                 self.code(self.accounts.register("alice", password, SHARED)),
@@ -200,7 +202,7 @@ class PasswordTests(AccountsTestCase):
             )
 
     def test_longest_password_is_taken(self) -> None:
-        """72 bytes are what bcrypt looks at."""
+        """A password may have 72 bytes, all that bcrypt looks at."""
         account = Deferred.fromCoroutine(self.accounts.register("alice", "x" * 72, SHARED))
         self.assertEqual(self.successResultOf(account), self.authenticate("alice", "x" * 72))
 
@@ -223,11 +225,11 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(wrong.code, "wrong-password")
 
     def test_name_is_found_in_any_spelling(self) -> None:
-        """Who types the name in capitals is the same person."""
+        """A name typed in capitals is the same account's."""
         self.assertEqual(self.register("alice"), self.authenticate("ＡLICE"))
 
     def test_busy_hasher_is_told(self) -> None:
-        """When too many wait, the sentence says so instead of "wrong password"."""
+        """If too many requests wait for the hasher, the refusal says so, not "wrong password"."""
         self.hasher.refusal = Refusal("busy", "too many")
         self.assertEqual(self.code(self.accounts.authenticate("alice", PASSWORD, SHARED)), "busy")
 
@@ -246,12 +248,12 @@ class PasswordTests(AccountsTestCase):
         return Deferred.fromCoroutine(self.accounts.change_password("alice", old, new, SHARED))
 
     def release_all(self) -> None:
-        """Hash whatever is asked for, one after the other."""
+        """Hash all passwords that wait, one after the other."""
         while self.hasher.waiting:
             self.hasher.release()
 
     def test_of_two_changes_at_once_one_wins(self) -> None:
-        """The other's old password is wrong by then."""
+        """Of two changes at once the second is refused: its old password is wrong by then."""
         self.register("alice")
         self.hasher.held = True
         first, second = self.change(PASSWORD, "battery staple"), self.change(PASSWORD, "my horse")
@@ -278,11 +280,11 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(self.failureResultOf(late, Refusal).value.code, "wrong-password")
 
     def renew(self, account: Account) -> "Deferred[None]":
-        """As it is done behind a login."""
+        """Renew the hash of a password, as after a login."""
         return Deferred.fromCoroutine(self.accounts.renew(account, PASSWORD, SHARED))
 
     def test_outdated_hash_is_renewed(self) -> None:
-        """Only one that would cost more today."""
+        """Only a hash with a lower cost than today's is renewed."""
         self.store.add_account("alice", "alice", b"old", 0)
         account = Account(1, "alice", b"old")
         self.successResultOf(self.renew(account))
@@ -292,7 +294,7 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(self.authenticate("alice").password_hash, b"hash of correct horse")
 
     def test_renewing_does_not_bring_back_an_old_password(self) -> None:
-        """It was changed while the old one was hashed anew."""
+        """A password that was changed while its hash was renewed stays changed."""
         account = self.register("alice")
         self.hasher.outdated = {account.password_hash}
         self.hasher.held = True
@@ -304,7 +306,7 @@ class PasswordTests(AccountsTestCase):
         self.authenticate("alice", "battery staple")
 
     def test_password_is_changed_while_its_hash_is_renewed(self) -> None:
-        """The change wins."""
+        """A change of the password wins over the renewal of its hash."""
         account = Account(1, "alice", b"old")
         self.successResultOf(self.store.add_account("alice", "alice", b"old", 0))
         self.patch(self.hasher, "verify", lambda password, *_: _answer(password == PASSWORD))
@@ -318,7 +320,7 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(found.password_hash, b"hash of battery staple")
 
     def test_renewing_that_is_refused_is_left_for_the_next_login(self) -> None:
-        """When too many wait, for one."""
+        """A renewal that is refused, as too many requests wait, is left for the next login."""
         account = self.register("alice")
         self.hasher.outdated = {account.password_hash}
         self.hasher.refusal = Refusal("busy", "later")
@@ -327,7 +329,7 @@ class PasswordTests(AccountsTestCase):
         self.assertEqual(self.authenticate("alice"), account)
 
     def test_refused_change_keeps_the_old_password(self) -> None:
-        """A wrong old password or a bad new one changes nothing."""
+        """After a wrong old password, or a new one that is refused, the old one is still right."""
         self.register("alice")
         for old, new, code in (
             ("wrong horse", "battery staple", "wrong-password"),
@@ -340,10 +342,10 @@ class PasswordTests(AccountsTestCase):
 
 
 class GuestTests(AccountsTestCase):
-    """Names that are held while somebody is here."""
+    """Names that are held for guests."""
 
     def test_held_name_is_taken_until_released(self) -> None:
-        """A guest name has one holder at a time."""
+        """A held name is refused to others until it is released."""
         first = self.take("bob")
         self.assertEqual(self.code(self.accounts.hold("Bob")), "name-taken")
         first.release()
@@ -353,7 +355,8 @@ class GuestTests(AccountsTestCase):
         self.assertEqual(self.code(self.accounts.hold("bob")), "name-taken")
 
     def test_name_that_is_registered_by_its_guest_is_held_twice(self) -> None:
-        """It is free when both are released, in whichever order."""
+        """A name that its guest registers is held twice, and free when both holds are released, in
+        either order."""
         for guest_first in (True, False):
             self.hasher.held = True
             self.hasher.refusal = None
@@ -368,7 +371,7 @@ class GuestTests(AccountsTestCase):
             self.take("bob").release()
 
     def test_released_hold_does_not_make_way(self) -> None:
-        """Who held the name before cannot register it while somebody else holds it."""
+        """A hold that was released gives no right to a name that somebody else holds."""
         before = self.take("bob")
         before.release()
         self.take("bob")
@@ -376,7 +379,7 @@ class GuestTests(AccountsTestCase):
         self.assertEqual(self.code(asked), "name-taken")
 
     def test_end_of_a_block_releases_unless_somebody_goes_by_the_name(self) -> None:
-        """From then on it is the person's."""
+        """The end of the block releases the hold, unless a person was made with it."""
         with self.take("bob"):
             pass
         with self.take("bob") as hold:
@@ -386,20 +389,20 @@ class GuestTests(AccountsTestCase):
         self.take("bob")
 
     def test_look_alike_of_a_guest_is_refused(self) -> None:
-        """The sentence names the guest who has that look."""
+        """A name that looks like a guest's is refused, and the sentence names the guest."""
         self.take("bob")
         refusal = self.refusal(self.accounts.hold("b0b"))
         self.assertEqual(refusal.code, "name-taken")
         self.assertIn('"bob"', refusal.text)
 
     def test_registered_name_is_not_for_guests(self) -> None:
-        """Nor is one that looks like it."""
+        """A guest cannot take a registered name, or one that looks like it."""
         self.register("alice")
         for name in ("alice", "аlice"):
             self.assertEqual(self.code(self.accounts.hold(name)), "name-registered")
 
     def test_refused_name_is_not_held(self) -> None:
-        """A name that the store knows is asked for again with the same answer, not "taken"."""
+        """A refused name is not held: asking again gets the same refusal."""
         self.register("alice")
         codes = [self.code(self.accounts.hold("alice")) for _ in range(2)]
         self.assertEqual(codes, ["name-registered"] * 2)
@@ -413,7 +416,7 @@ class GuestTests(AccountsTestCase):
         self.assertEqual(self.successResultOf(first).name, "bob")
 
     def test_own_name_again_is_refused(self) -> None:
-        """A new name has to look different from the old."""
+        """A guest's new name must look different from the old one."""
         mine = self.take("bob")
         for name in ("bob", "b0b"):
             refusal = self.refusal(self.accounts.hold(name, mine=mine))

@@ -35,10 +35,10 @@ _pick = st.integers(0, 99)
 
 
 class AtOnceTests(ChatTestCase):
-    """Pairs that went wrong. A session may be in three rooms."""
+    """Pairs of operations that once went wrong. A session may be in three rooms."""
 
     def at_once(self, *operations: Coroutine[Any, Any, object]) -> list[object]:
-        """Begin these before the store answers any of them; gives back what came of each."""
+        """Begin these operations before the store answers any of them; return what came of each."""
         self.store.hold()
         begun = [Deferred.fromCoroutine(operation) for operation in operations]
         self.store.release()
@@ -48,13 +48,13 @@ class AtOnceTests(ChatTestCase):
         return [r.value.code if isinstance(r, Failure) else r for r in results]  # type: ignore
 
     def check_gone(self, session: Someone) -> None:
-        """It can leave, and then nobody is here and no name is held."""
+        """End the session; then nobody is here and no name is held."""
         self.chat.end_session(session)
         self.assertEqual(self.users(self.guest("zz")), ["zz"])
         self.guest("bob")
 
     def test_second_operation_is_refused(self) -> None:
-        """Whatever it is, as long as the first awaits something; then it may begin again."""
+        """An operation is refused while another one of the session awaits something."""
         self.join("tea", self.account("alice"))
         bob = self.guest("bob")
         self.store.hold()
@@ -87,18 +87,18 @@ class AtOnceTests(ChatTestCase):
         self.assertEqual([room.name for room in bob.rooms], ["lobby", "den"])
 
     def test_refused_operation_is_over(self) -> None:
-        """The next one may begin."""
+        """After a refused operation the next one may begin."""
         bob = self.guest("bob")
         self.assertEqual(self.refusal(self.chat.join(bob, "?")).code, "bad-name")
         self.run_now(self.chat.join(bob, "tea"))
 
     def authenticated(self, name: str) -> Account:
-        """An account that nobody is logged in to."""
+        """Make an account that nobody is logged in to."""
         self.registered(name)
         return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
 
     def test_two_logins(self) -> None:
-        """The first counts, whether it is a new session or a guest's."""
+        """Of two logins at once the first counts, for a new session and for a guest's."""
         for make in (Someone, lambda: self.guest("bob")):
             self.setUp()
             session = make()
@@ -113,7 +113,8 @@ class AtOnceTests(ChatTestCase):
             self.check_gone(session)
 
     def test_login_and_guest(self) -> None:
-        """An account does not become a guest; the name that was held for it is free."""
+        """If a login and a guest name are asked for at once, the login counts, and the guest name
+        is free."""
         alice = self.authenticated("alice")
         session = Someone()
         hold = self.run_now(self.accounts.hold("bob"))
@@ -128,7 +129,8 @@ class AtOnceTests(ChatTestCase):
         self.check_gone(session)
 
     def test_rename_and_login(self) -> None:
-        """The rename counts, and the old name is free again."""
+        """If a new name and a login are asked for at once, the new name counts, and the old one is
+        free."""
         account = self.authenticated("alice")
         bob = self.guest("bob")
         results = self.at_once(
@@ -140,10 +142,11 @@ class AtOnceTests(ChatTestCase):
 
 
 class NobodyTests(ChatTestCase):
-    """Who is not logged in is told so, whatever they ask of the chat, and nothing is done."""
+    """A session that is not logged in is refused everything but logging in, and nothing is done."""
 
     def test_nobody_does_nothing(self) -> None:
-        """No room is made, nobody is listed, and nothing tells whether a room is there."""
+        """A session that is nobody makes no room, lists nobody, and does not learn which rooms
+        there are."""
         self.join("tea", self.account("alice"))
         for session in Someone(), self.gone():
             for operation in (
@@ -177,7 +180,7 @@ class NobodyTests(ChatTestCase):
         self.assertEqual([room.name for room in self.store.open()], ["lobby", "tea"])
 
     def gone(self) -> Someone:
-        """A session that is over."""
+        """Make a session that is over."""
         session = self.guest("gus")
         self.chat.end_session(session)
         return session
@@ -191,10 +194,10 @@ class BrokenOutbox(RecordingOutbox):
 
 
 class BrokenDeliveryTests(ChatTestCase):
-    """Something goes wrong while a batch is shown."""
+    """An error while a batch is delivered."""
 
     def test_senders_are_not_in_flight_for_ever(self) -> None:
-        """All that they said has landed, and they are told so."""
+        """If delivering a batch fails, all its posts count as landed."""
         alice, bob = self.account("alice"), self.account("bob")
         broken = self.account("carol")
         broken.outbox.send = BrokenOutbox().send  # type: ignore[method-assign]
@@ -206,7 +209,7 @@ class BrokenDeliveryTests(ChatTestCase):
         self.assertEqual((alice.landings, bob.landings), (1, 1))
 
     def run_now_held(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Begin something that asks the store nothing."""
+        """Run a coroutine that asks the store nothing."""
         self.successResultOf(Deferred.fromCoroutine(coroutine))
 
 
@@ -239,7 +242,7 @@ class AtOnceMachine(RuleBasedStateMachine):
         self.wrong: list[Failure] = []
 
     def begin(self, doing: Coroutine[Any, Any, object]) -> None:
-        """Let something be done, and wait for nothing."""
+        """Begin an operation, without waiting for it."""
         done = Deferred.fromCoroutine(doing)
         done.addErrback(lambda failure: failure.trap(Refusal) and None)
         done.addErrback(self.wrong.append)
@@ -279,19 +282,19 @@ class AtOnceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def join(self, who: int, room: str) -> None:
-        """A session goes into a room."""
+        """A session joins a room."""
         self.begin(self.chat.join(self.somebody(who), room))
 
     @precondition(lambda self: self.sessions)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def leave(self, who: int, room: str) -> None:
-        """A session goes out of a room."""
+        """A session leaves a room."""
         self.begin(self.chat.leave(self.somebody(who), room))
 
     @precondition(lambda self: self.sessions)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def since(self, who: int, room: str) -> None:
-        """A session asks what came after something."""
+        """A session asks to resume."""
         self.begin(self.chat.since(self.somebody(who), {room: 0}))
 
     @precondition(lambda self: self.sessions)
@@ -324,7 +327,7 @@ class AtOnceMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_agree_on_who_is_where(self) -> None:
-        """The rooms, the people and the sessions."""
+        """The rooms, the people and the sessions agree on who is where."""
         here = [session for session in self.sessions if session.person is not None]
         for session in here:
             person = session.person
@@ -342,7 +345,8 @@ class AtOnceMachine(RuleBasedStateMachine):
             assert room.people == present
 
     def teardown(self) -> None:
-        """Once all have gone and are answered, nobody is here and no name is held."""
+        """When all sessions have ended and all questions are answered, nobody is here and no name
+        is held."""
         while self.sessions:
             self.go(0)
         self.store.commit()
@@ -353,10 +357,11 @@ class AtOnceMachine(RuleBasedStateMachine):
 
 
 class AtOnceModelTests(SynchronousTestCase):
-    """Whatever is asked for at once, and however it is answered."""
+    """Operations of one session at once, in random order."""
 
     def test_nothing_is_corrupted(self) -> None:
-        """Each is carried out or refused."""
+        """Each operation is carried out or refused, however many begin at once, and whatever the
+        store answers first."""
         run_state_machine_as_test(
             AtOnceMachine,
             settings=settings(stateful_step_count=30),

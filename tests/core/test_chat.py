@@ -69,7 +69,7 @@ class Someone(Session):
 
 
 class ChatTestCase(SynchronousTestCase):
-    """A chat with nothing behind it but memory."""
+    """A chat on a store in memory."""
 
     limits = Limits(replay=5, max_joined=3, max_rooms=6, max_history=10)
     motd = ("be kind",)
@@ -93,11 +93,11 @@ class ChatTestCase(SynchronousTestCase):
         self.store.subscribe(self.chat.deliver, self.chat.lose)
 
     def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine gives back, without waiting."""
+        """Run a coroutine that waits for nothing, and return its result."""
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
-        """What a coroutine is refused with."""
+        """The refusal that a coroutine raises."""
         value = self.failureResultOf(Deferred.fromCoroutine(coroutine), Refusal).value
         assert isinstance(value, Refusal)
         return value
@@ -107,18 +107,18 @@ class ChatTestCase(SynchronousTestCase):
         self.run_now(self.accounts.register(name, PASSWORD, SHARED))
 
     def log_in(self, session: Someone, name: str) -> None:
-        """Log a session in to an account that there is."""
+        """Log a session in to an existing account."""
         account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
         self.run_now(self.chat.log_in(session, account, room=session.current))
 
     def hold(self, session: Session) -> Hold:
-        """The hold on a guest's name."""
+        """Hold a guest's name."""
         assert session.person is not None
         assert session.person.hold is not None
         return session.person.hold
 
     def account(self, name: str, *, echo: bool = False) -> Someone:
-        """A session of an account, registered if need be; it has heard nothing yet."""
+        """Log a session in to an account, registered if need be, and forget what it was told."""
         session = Someone()
         session.echo = echo
         if not self.run_now(self.accounts.is_registered(name)):
@@ -128,7 +128,7 @@ class ChatTestCase(SynchronousTestCase):
         return session
 
     def guest(self, name: str) -> Someone:
-        """A session of a guest; it has heard nothing yet."""
+        """Make a session of a guest, and forget what it was told."""
         session = Someone()
         held = self.run_now(self.accounts.hold(name))
         self.run_now(self.chat.come_as_guest(session, held))
@@ -136,7 +136,7 @@ class ChatTestCase(SynchronousTestCase):
         return session
 
     def join(self, room: str, *sessions: Someone) -> None:
-        """Put sessions into a room; they have heard nothing after it."""
+        """Put sessions into a room, and forget what they were told."""
         for session in sessions:
             self.run_now(self.chat.join(session, room))
             session.current = room
@@ -162,10 +162,11 @@ class ChatTestCase(SynchronousTestCase):
 
 
 class LoginTests(ChatTestCase):
-    """Coming and going."""
+    """Logging in and leaving."""
 
     def test_login_shows_the_way_in(self) -> None:
-        """Welcome, the message of the day, and what was said in the lobby, in this order."""
+        """A login is answered with the welcome, the message of the day and the lobby's last
+        messages."""
         self.say(self.account("bob"), "hello")
         self.registered("alice")
         alice = Someone()
@@ -178,7 +179,7 @@ class LoginTests(ChatTestCase):
         self.assertEqual(history.of, "lobby")
 
     def test_others_are_told_who_came_and_went(self) -> None:
-        """The lobby hears of it once each."""
+        """The lobby is told once of each person who logs in or leaves."""
         alice = self.account("alice")
         bob = self.account("bob")
         self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
@@ -188,7 +189,7 @@ class LoginTests(ChatTestCase):
         self.assertEqual(bob.outbox.events, [])
 
     def test_presence_of_several_sessions_is_told_once(self) -> None:
-        """The second session of a person is no news, nor is the end of the last but one."""
+        """A person's second session is no news, and neither is the end of one of two."""
         alice = self.account("alice")
         phone, desk = self.account("bob"), self.account("bob")
         self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
@@ -207,7 +208,8 @@ class LoginTests(ChatTestCase):
         self.assertEqual(self.users(alice, "tea"), ["alice"])
 
     def test_room_is_told_when_its_only_session_of_somebody_ends(self) -> None:
-        """They are still here, with another session, but not in that room."""
+        """A room is told that a person left if another session of theirs is still here, but not in
+        that room."""
         alice, desk = self.account("alice"), self.account("bob")
         self.account("bob")
         self.join("tea", alice, desk)
@@ -215,7 +217,7 @@ class LoginTests(ChatTestCase):
         self.assertEqual(alice.outbox.take(), [Left(NOW, "tea", ("bob",))])
 
     def test_session_that_ends_during_login_never_was_here(self) -> None:
-        """Nobody is told of it, and it is told nothing."""
+        """If a session ends during its login, nobody is told of it, and it is told nothing."""
         alice = self.account("alice")
         self.registered("bob")
         bob = Someone()
@@ -230,7 +232,8 @@ class LoginTests(ChatTestCase):
         self.assertEqual(self.users(alice), ["alice"])
 
     def test_two_sessions_that_log_in_at_once_are_one_person(self) -> None:
-        """However their questions to the store cross."""
+        """Two sessions that log in to an account at once are one person, in whatever order the
+        store answers."""
         alice = self.account("alice")
         self.registered("bob")
         account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
@@ -241,7 +244,7 @@ class LoginTests(ChatTestCase):
         self.assertEqual(alice.outbox.take(), [Joined(NOW, "lobby", (("bob", True),))])
 
     def test_nobody_is_told_who_leaves_when_the_server_goes_down(self) -> None:
-        """All sessions end one after the other, and none hears of the others."""
+        """When the server goes down, no session is told that the others leave."""
         sessions = [self.account("alice"), self.account("alice"), self.guest("bob")]
         for session in sessions:
             session.outbox.take()
@@ -264,14 +267,14 @@ class GuestTests(ChatTestCase):
         self.assertEqual(users, Users(NOW, "lobby", (("bob", False),)))
 
     def test_name_of_a_gone_guest_is_free(self) -> None:
-        """While the guest is here it is not."""
+        """A guest's name is taken while they are here, and free afterwards."""
         bob = self.guest("bob")
         self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-taken")
         self.chat.end_session(bob)
         self.guest("bob")
 
     def test_guest_who_ends_while_coming_in_frees_the_name(self) -> None:
-        """The session went away while the lobby was looked up."""
+        """If a guest's session ends while the lobby is looked up, the name is free."""
         name = self.run_now(self.accounts.hold("bob"))
         self.store.hold()
         bob = Someone()
@@ -283,7 +286,7 @@ class GuestTests(ChatTestCase):
         self.assertEqual(self.users(self.guest("bob")), ["bob"])
 
     def test_renamed_guest_is_told_of_and_frees_the_old_name(self) -> None:
-        """Everyone hears it, and the old name is there for others."""
+        """Everybody is told of a guest's new name, and the old one is free."""
         alice, bob = self.account("alice"), self.guest("bob")
         alice.outbox.take()
         self.run_now(self.chat.rename_guest(bob, "Robert"))
@@ -296,7 +299,7 @@ class GuestTests(ChatTestCase):
         self.guest("bob")
 
     def test_refused_rename_changes_nothing(self) -> None:
-        """A name that is taken leaves the guest as it was."""
+        """A guest who asks for a name that is taken keeps the old one."""
         self.guest("carol")
         bob = self.guest("bob")
         self.assertEqual(self.refusal(self.chat.rename_guest(bob, "carol")).code, "name-taken")
@@ -304,7 +307,7 @@ class GuestTests(ChatTestCase):
         self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-taken")
 
     def test_guest_who_ends_while_being_renamed_frees_both_names(self) -> None:
-        """The session went away while the new name was looked up."""
+        """If a guest's session ends while the new name is looked up, both names are free."""
         bob = self.guest("bob")
         self.store.hold()
         renaming = Deferred.fromCoroutine(self.chat.rename_guest(bob, "robert"))
@@ -315,13 +318,13 @@ class GuestTests(ChatTestCase):
         self.guest("robert")
 
     def test_account_keeps_its_name(self) -> None:
-        """Only guests are renamed."""
+        """An account cannot take another name."""
         self.assertEqual(
             self.refusal(self.chat.rename_guest(self.account("alice"), "eve")).code, "forbidden"
         )
 
     def test_guest_who_logs_in_stays_where_it_is(self) -> None:
-        """Rooms and the current room are kept; the guest name is not."""
+        """A guest who logs in stays in its rooms, and the guest name is free."""
         alice, bob = self.account("alice"), self.guest("bob")
         self.join("tea", alice, bob)
         self.registered("robert")
@@ -332,7 +335,8 @@ class GuestTests(ChatTestCase):
         self.guest("bob")
 
     def test_guest_who_becomes_somebody_here_is_gone(self) -> None:
-        """The lobby hears that the guest left; a room that is new to the account, that it came."""
+        """When a guest logs in to an account that is here, the lobby is told that the guest left,
+        and a room that is new to the account that it joined."""
         alice, bob = self.account("alice"), self.guest("bob")
         self.account("robert")
         self.join("tea", alice, bob)
@@ -344,7 +348,7 @@ class GuestTests(ChatTestCase):
         self.assertEqual(self.users(alice), ["alice", "robert"])
 
     def test_registering_the_own_name_is_no_news(self) -> None:
-        """A guest who registers the name they go by goes on under it, now as an account."""
+        """A guest who registers the name they go by keeps it as an account, and nobody is told."""
         alice, bob = self.account("alice"), self.guest("bob")
         alice.outbox.take()
         mine = self.hold(bob)
@@ -356,10 +360,10 @@ class GuestTests(ChatTestCase):
 
 
 class RoomTests(ChatTestCase):
-    """Joining, leaving and looking around."""
+    """Joining and leaving rooms, and looking around."""
 
     def test_room_is_made_by_joining(self) -> None:
-        """The first who goes there makes it, and talks there from then on."""
+        """Joining a room that does not exist makes it."""
         alice = self.account("alice")
         self.run_now(self.chat.join(alice, "#Tea"))
         self.assertEqual(
@@ -374,7 +378,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(self.store.messages[-1].room, "tea")
 
     def test_members_are_told_who_joins(self) -> None:
-        """Once, and only those in the room."""
+        """The members of a room, and nobody else, are told once who joins."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice)
         carol.outbox.take()
@@ -383,7 +387,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(carol.outbox.take(), [])
 
     def test_two_who_make_a_room_at_once_share_it(self) -> None:
-        """The one who comes second to the store joins what the first made."""
+        """Two sessions that make a room at once are in one room."""
         alice, bob = self.account("alice"), self.account("bob")
         self.store.hold()
         joining = [Deferred.fromCoroutine(self.chat.join(s, "tea")) for s in (alice, bob)]
@@ -393,7 +397,8 @@ class RoomTests(ChatTestCase):
         self.assertEqual(self.users(alice, "tea"), ["alice", "bob"])
 
     def test_look_alike_room_is_refused(self) -> None:
-        """Also when both are made at once; the sentence names the one that is there."""
+        """A room that looks like another one is refused, also if both are made at once; the
+        sentence names the other one."""
         alice, bob = self.account("alice"), self.account("bob")
         self.store.hold()
         first = Deferred.fromCoroutine(self.chat.join(alice, "tea"))
@@ -407,7 +412,7 @@ class RoomTests(ChatTestCase):
             self.assertIn('"tea"', refusal.text)
 
     def test_joining_again(self) -> None:
-        """It changes nothing, is told to nobody, and says so."""
+        """Joining a room again changes nothing, tells nobody, and returns 0."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.assertFalse(self.run_now(self.chat.join(alice, "tea")))
@@ -415,7 +420,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(alice.outbox.take() + bob.outbox.take(), [])
 
     def test_session_that_ends_while_joining_is_not_in_the_room(self) -> None:
-        """It went away while the room was looked up."""
+        """A session that ends while the room is looked up is not in it."""
         alice, bob = self.account("alice"), self.account("bob")
         self.store.hold()
         joining = Deferred.fromCoroutine(self.chat.join(bob, "tea"))
@@ -425,7 +430,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(self.users(alice, "tea"), [])
 
     def test_bounds_on_rooms(self) -> None:
-        """One session can be in so many rooms, and so many can exist."""
+        """The rooms of a session, and all rooms together, are limited."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("one", alice)
         self.join("two", alice)
@@ -436,7 +441,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(self.refusal(self.chat.join(carol, "six")).code, "full")
 
     def test_leaving(self) -> None:
-        """Both sides are told."""
+        """Who leaves a room, and its other members, are told."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.leave(bob, "#TEA")
@@ -445,14 +450,14 @@ class RoomTests(ChatTestCase):
         self.assertEqual(self.users(bob, "tea"), ["alice"])
 
     def test_room_hears_nothing_while_somebody_is_in_it_still(self) -> None:
-        """One of two sessions of a person that leaves is no news."""
+        """If one of two sessions of a person leaves a room, nobody is told."""
         alice, phone, desk = self.account("alice"), self.account("bob"), self.account("bob")
         self.join("tea", alice, phone, desk)
         self.leave(phone, "tea")
         self.assertEqual(alice.outbox.take(), [])
 
     def test_what_cannot_be_left(self) -> None:
-        """The lobby, a room one is not in, and one that is not there: each with its code."""
+        """The lobby, a room that one is not in, and a room that does not exist cannot be left."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", bob)
         for room, code in (
@@ -465,14 +470,14 @@ class RoomTests(ChatTestCase):
             self.assertEqual(refusal.code, code)
 
     def test_missing_room_names_the_nearest(self) -> None:
-        """A slip of the finger is answered with what was meant."""
+        """The refusal of a misspelt room names the nearest one."""
         alice = self.account("alice")
         self.join("kitchen", alice)
         refusal = self.assertRaises(Refusal, self.chat.users, alice, "kichen")
         self.assertIn("did you mean kitchen?", refusal.text)
 
     def test_rooms_lists_the_fullest_first(self) -> None:
-        """With people, not sessions, counted, and the topic."""
+        """The list of rooms counts people, not sessions, and begins with the fullest room."""
         alice, desk, phone = self.account("alice"), self.account("bob"), self.account("bob")
         self.join("tea", alice)
         self.join("bar", desk, phone)
@@ -483,7 +488,8 @@ class RoomTests(ChatTestCase):
         )
 
     def test_topic_is_told_kept_and_shown(self) -> None:
-        """To all in the room when it is set, to who asks, and to who joins."""
+        """A new topic is told to the room, kept by the store, and shown to people who ask or
+        join."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice, bob)
         self.run_now(self.chat.set_topic(alice, "tea", "Earl\u202e Grey"))
@@ -498,7 +504,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(bob.outbox.take(), [Joined(NOW, "tea", (("carol", True),))])
 
     def test_topic_is_not_told_before_it_is_kept(self) -> None:
-        """The store comes first."""
+        """A topic is told when the store has it, not before."""
         alice = self.account("alice")
         self.store.hold()
         setting = Deferred.fromCoroutine(self.chat.set_topic(alice, "lobby", "Darjeeling"))
@@ -508,7 +514,7 @@ class RoomTests(ChatTestCase):
         self.assertEqual(len(alice.outbox.of(Topic)), 1)
 
     def test_long_topic_is_refused(self) -> None:
-        """With its own code."""
+        """A topic that is too long is refused with C{too-long}."""
         alice = self.account("alice")
         refusal = self.refusal(
             self.chat.set_topic(alice, "lobby", "x" * (self.limits.max_topic + 1))
@@ -517,12 +523,13 @@ class RoomTests(ChatTestCase):
 
 
 class CostTests(ChatTestCase):
-    """How much was shown, so that a face can charge for it."""
+    """The number of messages and people that an answer showed, for which a face charges."""
 
     limits = Limits(replay=5)
 
     def test_joining(self) -> None:
-        """Messages and people; nothing if it is there already."""
+        """C{join} returns the messages and people that it showed; 0 if the session is in the room
+        already."""
         alice, bob = self.account("alice"), self.account("bob")
         self.assertEqual(self.run_now(self.chat.join(alice, "tea")), 1)
         alice.current = "tea"
@@ -535,7 +542,7 @@ class CostTests(ChatTestCase):
         self.assertEqual(self.run_now(self.chat.join(carol, "tea")), 9)
 
     def test_since(self) -> None:
-        """Messages of all places."""
+        """C{since} returns the messages of all places."""
         alice = self.account("alice")
         for text in "abcdefg":
             self.say(alice, text)
@@ -544,7 +551,7 @@ class CostTests(ChatTestCase):
 
 
 class HistoryTests(ChatTestCase):
-    """What was said before."""
+    """Histories of rooms and private conversations."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -553,31 +560,32 @@ class HistoryTests(ChatTestCase):
             self.say(self.alice, f"m{number}")
 
     def ask(self, of: str, count: int | None = None) -> History:
-        """What Alice is answered."""
+        """The history that alice is shown."""
         return self.run_now(self.chat.history(self.alice, of, count))
 
     def history(self, of: str, count: int | None = None) -> list[str]:
-        """What is said in that."""
+        """The texts of a history that alice is shown."""
         return [event.message.text for event in self.ask(of, count).messages]
 
     def test_last_messages_are_shown_oldest_first(self) -> None:
-        """As many as were asked for, or as many as joining shows."""
+        """A history has the last messages, oldest first, as many as were asked for, or as many as
+        joining shows."""
         self.assertEqual(self.history("lobby", 3), ["m9", "m10", "m11"])
         self.assertEqual(self.history("lobby"), [f"m{n}" for n in range(2, 12)])
 
     def test_history_is_marked_as_replay(self) -> None:
-        """So that nobody takes it for news."""
+        """The messages of a history are marked as replay."""
         self.assertTrue(all(said.replay for said in self.ask("lobby", 1).messages))
 
     def test_bad_counts_are_refused(self) -> None:
-        """From one to the limit."""
+        """The count of a history is from 1 to the limit."""
         for count in (0, -1, self.limits.max_history + 1):
             refusal = self.refusal(self.chat.history(self.alice, "lobby", count))
             self.assertEqual(refusal.code, "bad-arguments")
         self.assertEqual(len(self.history("lobby", self.limits.max_history)), 10)
 
     def test_history_is_for_members(self) -> None:
-        """Of rooms that one is not in, and of what is not there, nothing is shown."""
+        """The history of a room is shown to its members only."""
         self.join("tea", self.account("bob"))
         for of, code in (
             ("tea", "not-in-room"),
@@ -588,7 +596,7 @@ class HistoryTests(ChatTestCase):
             self.assertEqual(self.refusal(self.chat.history(self.alice, of)).code, code)
 
     def test_conversation_has_both_sides(self) -> None:
-        """What was said to the person and what they said, and nothing of a third."""
+        """A private history has the messages of both people, and of nobody else."""
         bob, carol = self.account("bob"), self.account("carol")
         for sender, to, text in (
             (self.alice, "bob", "psst"),
@@ -605,13 +613,13 @@ class HistoryTests(ChatTestCase):
         )
 
     def test_guests_have_no_private_history(self) -> None:
-        """Neither a guest's own nor that with a guest."""
+        """There is no private history of a guest, or with a guest."""
         guest = self.guest("gil")
         for asker, of in ((guest, "@alice"), (self.alice, "@gil")):
             self.assertEqual(self.refusal(self.chat.history(asker, of)).code, "forbidden")
 
     def test_replay_on_joining_is_the_newest(self) -> None:
-        """As many as the limit says."""
+        """Joining a room shows its newest messages, as many as the limit says."""
         bob = Someone()
         self.registered("bob")
         self.log_in(bob, "bob")
@@ -619,12 +627,12 @@ class HistoryTests(ChatTestCase):
 
 
 class CutHistoryTests(ChatTestCase):
-    """History with a small outbox."""
+    """Histories with a small outbox."""
 
     limits = Limits(outbox=1000)
 
     def test_long_history_fits_an_empty_outbox(self) -> None:
-        """What is shown at once is cut to what there is room for, and the newest is kept."""
+        """A history is cut to the newest messages that fit an empty outbox."""
         alice = self.account("alice")
         for text in "123456":
             self.say(alice, text)
@@ -633,10 +641,11 @@ class CutHistoryTests(ChatTestCase):
 
 
 class TalkTests(ChatTestCase):
-    """Who hears what is said in rooms."""
+    """Who is told what is said in rooms."""
 
     def test_nothing_is_shown_before_it_is_in_the_log(self) -> None:
-        """The others hear it when the feed hands it back, with its place in the room."""
+        """A message is shown, with its place in the room, when the feed delivers it, and not
+        before."""
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
@@ -653,7 +662,8 @@ class TalkTests(ChatTestCase):
         self.assertEqual((alice.in_flight, alice.landings), (0, 1))
 
     def test_own_words_go_to_the_other_sessions(self) -> None:
-        """Not to the one they came from, unless it wants its receipt."""
+        """A message goes to its author's other sessions, and to the one that sent it only if it
+        wants an echo."""
         phone, desk, bot = self.account("bob"), self.account("bob"), self.account("bob", echo=True)
         self.say(phone, "from the phone")
         self.say(bot, "from the bot")
@@ -662,7 +672,7 @@ class TalkTests(ChatTestCase):
             self.assertEqual(session.outbox.heard(), ["from the phone", "from the bot"])
 
     def test_only_members_hear(self) -> None:
-        """What is said in a room stays there; a broadcast goes to everyone."""
+        """A message in a room is told to its members only; the lobby is told to everyone."""
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice, bob)
         self.say(alice, "sugar?")
@@ -671,7 +681,8 @@ class TalkTests(ChatTestCase):
         self.assertEqual(carol.outbox.heard(), ["tea is ready"])
 
     def test_text_is_made_safe(self) -> None:
-        """It is cleaned before it is kept; what has nothing to say or a control is refused."""
+        """A text is cleaned before it is stored; one that is empty or has a control character is
+        refused."""
         alice = self.account("alice")
         self.say(alice, "cafe\u0301\u202e ")
         self.assertEqual(self.store.messages[-1].text, "caf\u00e9")
@@ -685,7 +696,8 @@ class TalkTests(ChatTestCase):
         self.assertEqual(alice.in_flight, 0)
 
     def test_readers_who_hear_the_same_get_the_same_tuple(self) -> None:
-        """So that a format makes it into bytes once; also with several rooms in one batch."""
+        """Readers of the same messages get the same tuple, so that a format encodes it once; also
+        with several rooms in one batch."""
         alice = self.account("alice")
         lobby = [self.account(name) for name in ("bob", "carol")]
         both = [self.account(name) for name in ("dave", "erin", "fay")]
@@ -708,7 +720,8 @@ class TalkTests(ChatTestCase):
                 session.outbox.take()
 
     def test_order_is_kept_across_rooms_and_private_messages(self) -> None:
-        """In one batch, every reader hears what they are to hear in the order it was said."""
+        """Every reader hears a batch in the order in which it was said, across rooms and private
+        messages."""
         alice = self.account("alice")
         desk, bot = self.account("alice"), self.account("alice", echo=True)
         bob, carol, dave = map(self.account, ("bob", "carol", "dave"))
@@ -736,7 +749,8 @@ class TalkTests(ChatTestCase):
             self.assertLessEqual(len(session.outbox.sends), 1)
 
     def test_authors_in_one_batch_hear_each_other(self) -> None:
-        """Each but their own, in the order of the log."""
+        """The authors of one batch hear each other's messages in the order of the log, without
+        their own."""
         people = [self.account(name) for name in ("alice", "bob", "carol")]
         self.store.hold()
         for text in "123456":
@@ -747,7 +761,8 @@ class TalkTests(ChatTestCase):
         )
 
     def test_author_who_left_hears_no_more_of_the_room(self) -> None:
-        """What was under way when they left is shown to those who stayed."""
+        """A message whose author has left the room is shown to its members, and not to the
+        author."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.store.hold()
@@ -758,7 +773,7 @@ class TalkTests(ChatTestCase):
         self.assertEqual((alice.outbox.heard(), bob.outbox.heard()), ([], ["bye"]))
 
     def test_words_of_somebody_gone_are_delivered(self) -> None:
-        """Nothing that was accepted is dropped because its author hung up."""
+        """A message whose author's session has ended is delivered."""
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
@@ -769,7 +784,8 @@ class TalkTests(ChatTestCase):
         self.assertEqual(alice.outbox.events, [])
 
     def test_lost_words_are_told_to_their_sender_only(self) -> None:
-        """One refusal for each, and they are in flight no more."""
+        """The author of lost posts is told a refusal for each, and nothing is in flight any
+        more."""
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
@@ -781,7 +797,7 @@ class TalkTests(ChatTestCase):
         self.assertEqual(bob.outbox.events, [])
 
     def test_lost_words_of_somebody_gone_are_told_to_nobody(self) -> None:
-        """A session that is over is sent nothing."""
+        """If the author's session has ended, a lost post is told to nobody."""
         alice = self.account("alice")
         self.store.hold()
         self.say(alice, "one")
@@ -791,10 +807,10 @@ class TalkTests(ChatTestCase):
 
 
 class ReplayTests(ChatTestCase):
-    """Where replay ends and live begins."""
+    """Where a replay ends and live messages begin."""
 
     def post(self, text: str) -> None:
-        """Say something in the room from elsewhere, as another node would."""
+        """Say something in the room from elsewhere."""
         room = next(record for record in self.store.open() if record.name == "tea")
         self.store.append(RoomPost(room.id, room.name, "zoe", NOW, text, False, None))
 
@@ -805,12 +821,13 @@ class ReplayTests(ChatTestCase):
         self.store.hold()
 
     def assert_heard(self, replayed: str, live: str) -> None:
-        """Bob was shown this on joining, and that afterwards."""
+        """Check what Bob was shown on joining, and what afterwards."""
         self.assertEqual("".join(self.bob.outbox.replayed()), replayed)
         self.assertEqual("".join(self.bob.outbox.heard()), live)
 
     def test_joining_a_sleeping_room_leaves_no_gap(self) -> None:
-        """What is committed before the question is in the answer; what comes after is live."""
+        """In a room without members, messages committed before the question are in the replay, and
+        later ones are live."""
         self.leave(self.alice, "tea")
         self.post("1")
         joining = Deferred.fromCoroutine(self.chat.join(self.bob, "tea"))
@@ -823,7 +840,7 @@ class ReplayTests(ChatTestCase):
         self.assert_heard("1", "2")
 
     def test_joining_a_living_room_leaves_no_gap(self) -> None:
-        """What is on its way to the disk then is live."""
+        """In a room with members, posts that are in flight when somebody joins are live."""
         self.post("1")
         self.store.commit()
         self.post("2")
@@ -833,7 +850,8 @@ class ReplayTests(ChatTestCase):
         self.assert_heard("1", "23")
 
     def test_two_who_wake_a_room_hear_everything_once(self) -> None:
-        """However what is said comes between their questions to the store."""
+        """Two sessions that join a room without members hear each message once, whatever comes
+        between their questions to the store."""
         self.leave(self.alice, "tea")
         self.alice.outbox.take()
         for session, text in ((self.alice, "1"), (self.bob, "2")):
@@ -844,7 +862,7 @@ class ReplayTests(ChatTestCase):
         self.assertEqual(self.alice.outbox.heard(), ["1", "2"])
 
     def test_rejoining_shows_what_was_missed(self) -> None:
-        """A room that slept remembers nothing old."""
+        """A room that had no members for a while replays what was said before."""
         self.store.release()
         self.post("1")
         self.leave(self.alice, "tea")
@@ -857,7 +875,8 @@ class DirectTests(ChatTestCase):
     """Private messages."""
 
     def test_every_session_of_both_sides_has_it(self) -> None:
-        """The recipient's, and the sender's others, marked as outgoing."""
+        """A private message is told to all sessions of the recipient, and to the sender's others as
+        outgoing."""
         alice, desk = self.account("alice"), self.account("alice")
         phone, laptop = self.account("bob"), self.account("bob")
         carol = self.account("carol")
@@ -875,7 +894,7 @@ class DirectTests(ChatTestCase):
             self.assertEqual(session.outbox.take(), events)
 
     def test_nothing_is_shown_before_it_is_in_the_log(self) -> None:
-        """Private messages are kept first, too."""
+        """A private message is shown when it is stored, and not before."""
         alice, bob = self.account("alice"), self.account("bob")
         self.store.hold()
         self.run_now(self.chat.direct(alice, "bob", "psst"))
@@ -884,13 +903,14 @@ class DirectTests(ChatTestCase):
         self.assertEqual((bob.outbox.heard(), alice.in_flight), (["psst"], 0))
 
     def test_message_to_oneself_comes_once(self) -> None:
-        """To every session, this one too."""
+        """A message to oneself is told once to each of one's sessions."""
         alice, desk = self.account("alice"), self.account("alice")
         self.run_now(self.chat.direct(alice, "alice", "note"))
         self.assertEqual((alice.outbox.heard(), desk.outbox.heard()), (["note"], ["note"]))
 
     def test_absent_recipient_is_shown_it_at_the_next_login(self) -> None:
-        """The sender is told so, and the recipient how many there are, once."""
+        """A message to an account that is away is shown at its next login, once, with the number of
+        such messages; the sender is told."""
         self.registered("bob")
         alice = self.account("alice")
         for text in ("one", "two"):
@@ -906,7 +926,8 @@ class DirectTests(ChatTestCase):
         self.assertEqual(again.outbox.replayed(), [])
 
     def test_message_during_login_comes_once(self) -> None:
-        """Committed before the question, it is among the unread; after it, it is live."""
+        """A message during the recipient's login is shown once: as unread if it was committed
+        before the question, live if after."""
         self.account("alice")
         self.registered("bob")
         account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
@@ -920,7 +941,8 @@ class DirectTests(ChatTestCase):
         self.assertEqual((bob.outbox.replayed(), bob.outbox.heard()), (["before"], ["after"]))
 
     def test_messages_with_guests_are_not_kept(self) -> None:
-        """They are delivered, and both sides are told once that they will not be kept."""
+        """Private messages with guests are delivered, and both sides are told once that they are
+        not kept."""
         alice, gil = self.account("alice"), self.guest("gil")
         alice.outbox.take()
         for _ in range(2):
@@ -933,7 +955,7 @@ class DirectTests(ChatTestCase):
         self.assertEqual(self.store.direct, [])
 
     def test_unkept_message_keeps_its_place(self) -> None:
-        """Between two things said in the lobby, a guest hears it between them."""
+        """A private message to a guest keeps its place between two messages in the lobby."""
         alice, gil = self.account("alice"), self.guest("gil")
         self.store.hold()
         self.say(alice, "1")
@@ -943,7 +965,7 @@ class DirectTests(ChatTestCase):
         self.assertEqual(gil.outbox.heard(), ["1", "2", "3"])
 
     def test_nobody_of_that_name(self) -> None:
-        """The sentence names who is near."""
+        """The refusal of a misspelt name names the nearest person."""
         alice = self.account("alice")
         self.account("bob")
         for name in ("bbo", "b?b"):
@@ -952,12 +974,12 @@ class DirectTests(ChatTestCase):
             self.assertIn("did you mean bob?", refusal.text)
 
     def test_nothing_to_say_is_refused(self) -> None:
-        """As in a room."""
+        """An empty private message is refused."""
         alice = self.account("alice")
         self.assertEqual(self.refusal(self.chat.direct(alice, "alice", " ")).code, "bad-arguments")
 
     def test_sender_who_ends_while_the_recipient_is_looked_up_says_nothing(self) -> None:
-        """The message was not accepted yet."""
+        """If the sender's session ends while the recipient is looked up, nothing is sent."""
         alice = self.account("alice")
         self.registered("bob")
         self.store.hold()
@@ -968,7 +990,7 @@ class DirectTests(ChatTestCase):
         self.assertEqual(self.store.direct, [])
 
     def test_lost_message_is_told_to_its_sender(self) -> None:
-        """And to nobody else."""
+        """Only the sender is told that a private message was lost."""
         alice, bob = self.account("alice"), self.account("bob")
         alice.outbox.take()
         self.store.hold()
@@ -986,7 +1008,7 @@ class ReplyTests(ChatTestCase):
         self.alice = self.account("alice")
 
     def answered(self, text: str = "yes") -> str:
-        """To whom alice's answer went."""
+        """Whom alice's reply went to."""
         return self.run_now(self.chat.reply(self.alice, text))
 
     def test_goes_to_who_wrote_last(self) -> None:
@@ -1001,14 +1023,14 @@ class ReplyTests(ChatTestCase):
         self.assertEqual(gil.outbox.heard(), ["two", "to gil"])
 
     def test_nobody_has_written(self) -> None:
-        """Nor does it count to write to oneself."""
+        """A reply is refused if nobody has written; a message to oneself does not count."""
         self.run_now(self.chat.direct(self.alice, "alice", "note"))
         refusal = self.refusal(self.chat.reply(self.alice, "yes"))
         self.assertEqual(refusal.code, "no-such-person")
         self.assertEqual(refusal.way, "write-privately")
 
     def test_follows_a_guest_who_is_renamed(self) -> None:
-        """Also one who registers."""
+        """A reply follows a guest who was renamed, or who has registered."""
         gil = self.guest("gil")
         self.run_now(self.chat.direct(gil, "alice", "hi"))
         self.run_now(self.chat.rename_guest(gil, "gilbert"))
@@ -1019,7 +1041,7 @@ class ReplyTests(ChatTestCase):
         self.assertEqual(gil.outbox.heard(), ["yes", "yes"])
 
     def test_does_not_go_to_another_guest_of_the_name(self) -> None:
-        """Who wrote has left, and somebody else has taken the name."""
+        """A reply does not go to another guest who has taken the name of the one who wrote."""
         gil = self.guest("gil")
         self.run_now(self.chat.direct(gil, "alice", "hi"))
         self.chat.end_session(gil)
@@ -1030,7 +1052,7 @@ class ReplyTests(ChatTestCase):
         self.assertEqual(another.outbox.heard(), [])
 
     def test_goes_to_an_account_that_has_left(self) -> None:
-        """It is kept for it, as any private message is."""
+        """A reply to an account that has left is kept for its next login."""
         bob = self.account("bob")
         self.run_now(self.chat.direct(bob, "alice", "hi"))
         self.chat.end_session(bob)
@@ -1040,7 +1062,7 @@ class ReplyTests(ChatTestCase):
         self.assertEqual(bob.outbox.replayed(), ["yes"])
 
     def test_what_came_while_one_was_away_can_be_answered(self) -> None:
-        """The last that is shown at login."""
+        """A reply goes to the last message that was shown at login."""
         self.chat.end_session(self.alice)
         for name in ("bob", "carol"):
             self.run_now(self.chat.direct(self.account(name), "alice", "hi"))
@@ -1048,7 +1070,7 @@ class ReplyTests(ChatTestCase):
         self.assertEqual(self.answered(), "carol")
 
     def test_what_a_session_resumes_with_can_be_answered(self) -> None:
-        """One's own messages among it do not count."""
+        """A reply goes to the last message that a resume showed; one's own do not count."""
         bob = self.account("bob")
         self.run_now(self.chat.direct(bob, "alice", "hi"))
         self.run_now(self.chat.direct(self.alice, "bob", "hello"))
@@ -1059,10 +1081,11 @@ class ReplyTests(ChatTestCase):
 
 
 class FaultTests(ChatTestCase):
-    """What went wrong once."""
+    """Former defects."""
 
     def test_name_stays_held_while_its_guest_who_hung_up_registers_it(self) -> None:
-        """Nobody else takes it before the account is made."""
+        """The name of a guest who hangs up while registering it is held until the account is
+        made."""
         bob = self.guest("bob")
         self.hasher.held = True
         registering = Deferred.fromCoroutine(
@@ -1075,7 +1098,7 @@ class FaultTests(ChatTestCase):
         self.assertEqual(self.refusal(self.accounts.hold("bob")).code, "name-registered")
 
     def test_refused_join_changes_nothing(self) -> None:
-        """The talk goes on where it was, and no room is made."""
+        """A refused join makes no room and changes no membership."""
         alice = self.account("alice")
         self.join("one", alice)
         self.join("two", alice)
@@ -1086,7 +1109,8 @@ class FaultTests(ChatTestCase):
         self.assertNotIn("three", [room.name for room in self.store.open()])
 
     def test_private_message_does_not_reach_another_guest_of_the_name(self) -> None:
-        """Who takes the name of a guest that left is not shown what was meant for them."""
+        """A private message to a guest who has left does not reach another guest who has taken the
+        name."""
         alice, bob = self.account("alice"), self.guest("bob")
         another = self.guest("carol")
         self.store.hold()
@@ -1099,7 +1123,7 @@ class FaultTests(ChatTestCase):
         self.assertEqual(another.outbox.heard(), [])
 
     def test_closed_session_is_sent_nothing(self) -> None:
-        """Neither remarks about a message that is under way, nor an answer that was."""
+        """A session that has ended is told no remark about a message in flight, and no answer."""
         alice, carol = self.account("alice"), self.account("carol")
         alice.outbox.take()
         self.registered("bob")
@@ -1115,7 +1139,7 @@ class FaultTests(ChatTestCase):
         self.assertEqual(alice.outbox.events + carol.outbox.events, [])
 
     def test_joining_at_once_does_not_exceed_the_bound_on_rooms(self) -> None:
-        """Rooms that are being made count."""
+        """Rooms that are being made count against the limit."""
         people = [self.account(f"p{n}") for n in "abcdefghij"]
         self.store.hold()
         for person, room in zip(people, "klmnopqrst", strict=True):
@@ -1126,7 +1150,7 @@ class FaultTests(ChatTestCase):
 
 
 class CrowdTests(ChatTestCase):
-    """Comings and goings in a big room."""
+    """People who join and leave a big room."""
 
     limits = Limits(max_joined=3)
 
@@ -1138,7 +1162,8 @@ class CrowdTests(ChatTestCase):
         self.watcher.outbox.take()
 
     def test_the_first_is_told_at_once_and_the_others_together(self) -> None:
-        """One line for each window, and nobody is left out of it."""
+        """The first arrival is told at once, and the others together in one line for each
+        window."""
         more = [self.guest(f"late{n}") for n in range(100)]
         (first,) = self.watcher.outbox.take()
         self.assertEqual(first, Joined(NOW, "lobby", (("late0", False),)))
@@ -1154,7 +1179,7 @@ class CrowdTests(ChatTestCase):
         self.assertEqual(self.watcher.outbox.take(), [])
 
     def test_nobody_is_told_of_who_came_and_went_between(self) -> None:
-        """Within one window that is no news; they are in no list either."""
+        """A person who came and went within a window is told of to nobody, and is in no list."""
         self.guest("first")
         self.watcher.outbox.take()
         for name in ("fleeting", "passing"):
@@ -1164,13 +1189,14 @@ class CrowdTests(ChatTestCase):
         self.assertNotIn("fleeting", self.users(self.watcher))
 
     def test_everyone_is_in_the_list_before_they_are_told_of(self) -> None:
-        """/users does not wait for the window."""
+        """The list of people has everybody, also those who are not told of yet."""
         self.guest("first")
         self.guest("second")
         self.assertIn("second", self.users(self.watcher))
 
     def test_rename_of_somebody_who_is_not_told_of_yet(self) -> None:
-        """Their coming is told first, under the name that they came with."""
+        """If a guest who is not told of yet is renamed, the arrival is told first, under the old
+        name."""
         self.guest("first")
         second = self.guest("second")
         self.watcher.outbox.take()
@@ -1181,12 +1207,13 @@ class CrowdTests(ChatTestCase):
         )
 
     def news(self) -> list[Event]:
-        """What the watcher is told once all windows are closed."""
+        """The events that the watcher is told once all windows are closed."""
         self.clock.pump([5, 5])
         return self.watcher.outbox.take()
 
     def test_somebody_who_came_and_went_within_a_window_of_the_lobby(self) -> None:
-        """The small room that they were in meanwhile is told of both."""
+        """A person who came and went within a window of the lobby is told of in a small room that
+        they joined."""
         self.join("tea", self.watcher)
         self.guest("first")
         self.watcher.outbox.take()
@@ -1199,7 +1226,7 @@ class CrowdTests(ChatTestCase):
         )
 
     def test_somebody_who_came_and_went_within_a_window_of_a_big_room(self) -> None:
-        """It is told of neither."""
+        """A person who came and went within a window of a big room is not told of there."""
         self.join("tea", self.watcher, *self.crowd)
         self.news()
         self.guest("first")
@@ -1211,7 +1238,8 @@ class CrowdTests(ChatTestCase):
         self.assertNotIn("third", str(self.news()))
 
     def test_somebody_who_is_back_before_it_was_told_that_they_went(self) -> None:
-        """The lobby has no news; the room that they are not in any more has."""
+        """A person who is back within a window of the lobby is no news there; a room that they are
+        not in any more is told."""
         late = self.guest("late")
         self.join("tea", self.watcher, late)
         self.news()
@@ -1242,7 +1270,7 @@ class CrowdTests(ChatTestCase):
         )
 
     def test_nobody_is_told_of_themselves(self) -> None:
-        """Several who came within a window are each told of the others."""
+        """People who came within one window are each told of the others, and not of themselves."""
         self.guest("first")
         late = [self.guest(f"late{n}") for n in range(3)]
         self.news()
@@ -1263,7 +1291,7 @@ class CrowdTests(ChatTestCase):
         self.assertNotIn("fleeting", self.users(self.watcher))
 
     def test_joining_a_big_room_lists_nobody(self) -> None:
-        """It says how many there are, and /users lists them. A room of fifty is none."""
+        """Joining a room of more than fifty tells the number of people, and lists nobody."""
         more = [self.guest(f"more{n}") for n in range(30)]
         for number, session in enumerate([*self.crowd, *more, self.watcher], 1):
             session.outbox.take()
@@ -1277,7 +1305,7 @@ class CrowdTests(ChatTestCase):
         self.assertEqual(len(self.users(self.watcher, "tea")), 51)
 
     def test_lines_do_not_grow_with_the_square_of_the_people(self) -> None:
-        """A thousand who come at once cost each reader a line or two."""
+        """A thousand people who join at once cost each reader a line or two."""
         for number in range(1000):
             self.guest(f"storm{number}")
         self.clock.pump([5, 5])

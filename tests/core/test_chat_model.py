@@ -66,7 +66,7 @@ class LossyOutbox(RecordingOutbox):
 
 
 class Someone:
-    """A session, and what it is doing: like a face, it does one thing after the other."""
+    """A session that does one thing after the other, as a face has it do."""
 
     def __init__(self, name: str, echo: bool) -> None:
         self._name = name
@@ -123,7 +123,7 @@ class Someone:
         return replayed, live, topics
 
     def answered_with(self, history: History) -> None:
-        """It is shown what it asked for, as a face does."""
+        """Show the session its answer, as a face does."""
         if not self.session.closed:
             self.session.tell(history)
 
@@ -214,7 +214,7 @@ class ChatMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.idle())
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def join(self, who: int, room: str) -> None:
-        """A session goes into a room."""
+        """A session joins a room."""
         someone = self.somebody(who)
         someone.doing = Deferred.fromCoroutine(self.chat.join(someone.session, room))
         someone.doing.addCallback(lambda _: setattr(someone, "current", room))
@@ -295,7 +295,7 @@ class ChatMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.everyone)
     @rule(who=_pick, taken=st.booleans())
     def answer_to_what_was_shown(self, who: int, taken: bool) -> None:
-        """A session sends something, and has taken all that it was shown, or not."""
+        """A session sends something, after it has taken all that it was shown, or not."""
         someone = self.everyone[who % len(self.everyone)]
         someone.outbox.is_taken = taken
         self.chat.seen(someone.session)
@@ -326,7 +326,7 @@ class ChatMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """The store catches up."""
+        """The store commits and answers all that waits."""
         for room, text, someone in self.waiting:
             self.log[room].append((text, someone))
         self.waiting.clear()
@@ -350,13 +350,14 @@ class ChatMachine(RuleBasedStateMachine):
 
     @rule()
     def fail(self) -> None:
-        """What waits is lost."""
+        """The posts that wait are lost."""
         self.waiting.clear()
         self.store.fail()
 
     @invariant()
     def members_hear_each_message_once(self) -> None:
-        """From the replay on, in order, without a gap, up to the last that is committed."""
+        """Members hear each message once, from the replay on, in order, without a gap, up to the
+        last that is committed."""
         for someone in self.everyone:
             replayed, live, topics = someone.heard()
             for room in live:
@@ -394,14 +395,15 @@ class ChatMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_counts_as_read_that_nobody_has_seen(self) -> None:
-        """A session of the account was shown it and has sent something since."""
+        """A message counts as read only if a session of the account was shown it and has sent
+        something since."""
         answered = {text for someone in (*self.everyone, *self.gone) for text in someone.answered}
         for account in self.known:
             kept = {m.text for post, m in self.store.direct if post.recipient_id == account.id}
             assert kept - set(self.unread(account)) <= answered
 
     def teardown(self) -> None:
-        """Nothing went wrong, and Alice and Bob are shown all that is unread in the end."""
+        """No operation failed, and in the end Alice and Bob are shown all unread messages."""
         self.commit()
         for account in self.known:
             unread = self.unread(account)
@@ -430,7 +432,7 @@ def _nothing_more(events: object, /) -> bool:
 
 
 class ModelTests(SynchronousTestCase):
-    """The chat behaves as the model says."""
+    """The chat behaves as the model does."""
 
     def test_chat_follows_the_model(self) -> None:
         """Whatever people do in whatever order, members hear each message once, in order."""

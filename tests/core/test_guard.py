@@ -26,7 +26,7 @@ PASSWORD = "correct horse"
 
 
 class Sleepy(Clock):
-    """A clock that notes how long somebody slept."""
+    """A clock that records how long it was slept for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class GuardTestCase(SynchronousTestCase):
         return Deferred.fromCoroutine(self.accounts.authenticate(name, password, source))
 
     def outcome(self, asked: "Deferred[Account]") -> str:
-        """What came of it by now: C{in}, nothing yet, or the code of the refusal."""
+        """What came of a try so far: C{in}, nothing yet, or the code of the refusal."""
         outcomes: list[str] = []
 
         def failed(failure: object) -> None:
@@ -76,13 +76,13 @@ class GuardTestCase(SynchronousTestCase):
         return outcomes[0] if outcomes else ""
 
     def release_all(self) -> None:
-        """Have all passwords checked, also those of the tries that waited for others to end."""
+        """Have all passwords checked, also those of tries that waited for others to end."""
         while self.hasher.waiting:
             self.hasher.release()
             self.clock.advance(1)  # the delay of an account that is attacked
 
     def guess(self, source: Source, name: str = "alice") -> str:
-        """What comes of a wrong password in the end."""
+        """Try a wrong password, and return what came of it in the end."""
         asked = self.log_in(source, name=name)
         if not asked.called:
             self.clock.advance(1)
@@ -90,10 +90,11 @@ class GuardTestCase(SynchronousTestCase):
 
 
 class WrongPasswordTests(GuardTestCase):
-    """What they cost the address."""
+    """What wrong passwords cost the address."""
 
     def test_five_are_free_and_then_each_costs_twice_the_one_before(self) -> None:
-        """While it waits no password of the address is looked at, not even the right one."""
+        """Five wrong passwords are free; each further one costs twice the wait of the one before,
+        during which even the right password is not looked at."""
         for _ in range(5):
             self.assertEqual(self.guess(ATTACKER), "wrong-password")
         waits = []
@@ -117,7 +118,8 @@ class WrongPasswordTests(GuardTestCase):
         self.assertEqual(len(self.log), 20)
 
     def test_on_many_connections_at_once(self) -> None:
-        """Once the free ones are used up it tries one after the other."""
+        """An address that has used up its free tries has one password checked at a time, on however
+        many connections."""
         for _ in range(5):
             self.guess(ATTACKER)
         self.hasher.held = True
@@ -130,7 +132,7 @@ class WrongPasswordTests(GuardTestCase):
         self.assertEqual(looked_at, 6)
 
     def test_one_after_the_other_ends_with_each_try(self) -> None:
-        """Whatever came of it; a right password does not stand in the way of the next."""
+        """When a try ends, whatever came of it, the next one begins."""
         for _ in range(5):
             self.guess(ATTACKER)
         for refusal in None, Refusal("busy", "later"), None:
@@ -154,7 +156,7 @@ class WrongPasswordTests(GuardTestCase):
             self.assertEqual(at_once, max(1, 5 - wrong))
 
     def test_wrong_ones_at_once(self) -> None:
-        """The free ones are as many as if they had come one after the other."""
+        """Wrong passwords at once have as many free tries as one after the other."""
         self.hasher.held = True
         asked = [self.log_in(ATTACKER) for _ in range(50)]
         self.release_all()
@@ -164,8 +166,8 @@ class WrongPasswordTests(GuardTestCase):
         self.assertIn("try again in 1 second", self.said)
 
     def test_whenever_some_are_free_again(self) -> None:
-        """Fifty at once, each time that one was forgotten, are no more in a day than one after the
-        other."""
+        """Fifty tries at once, each time that one was forgotten, are no more in a day than one
+        after the other."""
         checked = 0
         while self.clock.seconds() < 24 * 3600:
             self.hasher.held = True
@@ -176,7 +178,7 @@ class WrongPasswordTests(GuardTestCase):
         self.assertLessEqual(checked, 144 + 5 + 11)
 
     def test_ends_without_an_answer(self) -> None:
-        """Nothing is charged for it, and the next one has its turn."""
+        """A try that ends without an answer costs nothing, and the next one begins."""
         self.hasher.held = True
         asked = [self.log_in(ATTACKER) for _ in range(7)]
         asked[6].addErrback(lambda failure: failure.trap(CancelledError))
@@ -196,7 +198,7 @@ class WrongPasswordTests(GuardTestCase):
         self.assertEqual(self.log, [])
 
     def test_are_forgotten(self) -> None:
-        """One every C{--max-penalty} seconds."""
+        """One wrong password is forgotten every C{--max-penalty} seconds."""
         for _ in range(5):
             self.guess(ATTACKER)
         self.clock.advance(2 * 600)
@@ -207,21 +209,21 @@ class WrongPasswordTests(GuardTestCase):
         self.assertEqual(len(self.log), 1)
 
     def test_unknown_names_cost_the_same(self) -> None:
-        """And so does what can be no name at all."""
+        """A wrong password costs the same for an unknown name, and for what can be no name."""
         for name in "nobody", "alice", "al\u0131ce", "", "\x1b", "x" * 500:
             self.assertEqual(self.guess(ATTACKER, name), "wrong-password")
         self.assertEqual(len(self.log), 1)
         self.assertEqual(self.outcome(self.log_in(ATTACKER, name="nobody")), "throttled")
 
     def test_trusted_and_shared_addresses_never_wait(self) -> None:
-        """Those who are there would pay for each other."""
+        """Trusted and shared addresses never wait."""
         for source in TRUSTED, SHARED:
             for _ in range(100):
                 self.assertEqual(self.guess(source), "wrong-password")
         self.assertEqual(self.log, [])
 
     def test_none_is_ever_waited_for(self) -> None:
-        """C{--max-penalty 0}; also not for another try that is under way."""
+        """With C{--max-penalty 0} no try waits, not even for another one that is under way."""
         self.guarded(Limits(max_penalty=0))
         for _ in range(50):
             self.assertEqual(self.guess(ATTACKER), "wrong-password")
@@ -232,7 +234,7 @@ class WrongPasswordTests(GuardTestCase):
         self.assertEqual({self.outcome(each) for each in asked}, {"wrong-password"})
 
     def test_changing_a_password(self) -> None:
-        """Guessing the old one costs just as much."""
+        """A wrong old password costs the same when a password is changed."""
         codes = []
         for _ in range(7):
             change = self.accounts.change_password("alice", "wrong", "another horse", ATTACKER)
@@ -243,8 +245,8 @@ class WrongPasswordTests(GuardTestCase):
 
 
 class TriesMachine(RuleBasedStateMachine):
-    """Right and wrong passwords from one address, in any order, at any time, answered in any
-    order, or not at all."""
+    """Right and wrong passwords from one address, in any order, at any time, answered in any order,
+    or never."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -257,7 +259,7 @@ class TriesMachine(RuleBasedStateMachine):
         self.wrong: list[float] = []  # when one was checked
 
     async def attempt(self) -> None:
-        """As L{Accounts.authenticate} does."""
+        """Try a password, as L{Accounts.authenticate} does."""
         async with self.guard.password_try(ATTACKER):
             checked: Deferred[bool] = Deferred()
             self.waiting.append(checked)
@@ -271,7 +273,7 @@ class TriesMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 12))
     def tries_at_once(self, count: int) -> None:
-        """On as many connections."""
+        """Several tries begin at once."""
         for _ in range(count):
             asked = Deferred.fromCoroutine(self.attempt())
             asked.addErrback(lambda failure: failure.trap(Refusal, CancelledError))
@@ -279,32 +281,32 @@ class TriesMachine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 99), right=st.booleans())
     def is_answered(self, pick: int, right: bool) -> None:
-        """One of those whose passwords are being checked."""
+        """One of the passwords being checked is answered."""
         if self.waiting:
             self.waiting[pick % len(self.waiting)].callback(right)
 
     @rule()
     def are_all_wrong(self) -> None:
-        """Also those whose turn it is then."""
+        """All tries are answered as wrong, also those whose turn it is then."""
         while self.waiting:
             self.waiting[0].callback(False)
 
     @rule(pick=st.integers(0, 99))
     def is_cancelled(self, pick: int) -> None:
-        """One that waits for its turn, or for its answer."""
+        """A try that waits for its turn, or for its answer, is cancelled."""
         open_ = [each for each in self.tries if not each.called]
         if open_:
             open_[pick % len(open_)].cancel()
 
     @rule(seconds=st.sampled_from((0.3, 1.0, 5.0, 60.0, 599.0, 600.0, 601.0, 3000.0, 7200.0)))
     def time_passes(self, seconds: float) -> None:
-        """And some of it is forgotten."""
+        """Time passes, and wrong passwords are forgotten."""
         self.clock.advance(seconds)
 
     @invariant()
     def is_bounded(self) -> None:
-        """Of all stretches of time that end now, none has more wrong ones than five, one for each
-        doubling of the second that the next one costs, and one for each ten minutes."""
+        """In no stretch of time that ends now were more wrong passwords checked than five, one for
+        each doubling of the wait, and one for each ten minutes."""
         if not self.wrong or self.wrong[-1] != self.clock.seconds():
             return
         for count, begun in enumerate(reversed(self.wrong), start=1):
@@ -314,7 +316,7 @@ class TriesMachine(RuleBasedStateMachine):
 
     @invariant()
     def goes_on(self) -> None:
-        """Nobody waits for a turn while nobody's password is checked."""
+        """No try waits for its turn while no password is checked."""
         assert self.waiting or all(each.called for each in self.tries)
 
 
@@ -322,20 +324,21 @@ class TriesModelTests(SynchronousTestCase):
     """The bound on wrong passwords."""
 
     def test_any_interleaving(self) -> None:
-        """As the machine plays it."""
+        """The bound holds for any interleaving of tries."""
         run_state_machine_as_test(TriesMachine, settings=settings(stateful_step_count=40))
 
 
 class AccountTests(GuardTestCase):
-    """What they cost the account."""
+    """What wrong passwords cost the account."""
 
     def attack(self) -> None:
-        """A thousand addresses try passwords for it."""
+        """Have a thousand addresses try wrong passwords for alice."""
         for number in range(1000):
             self.guess(Source(f"203.0.{number // 256}.{number % 256}"))
 
     def test_nobody_is_kept_out_for_more_than_a_moment(self) -> None:
-        """The owner, from another address, waits a second, and is in."""
+        """The owner of an attacked account, from another address, waits a second, and is logged
+        in."""
         self.attack()
         self.clock.slept.clear()
         self.outcome(self.log_in(ATTACKER))
@@ -346,13 +349,13 @@ class AccountTests(GuardTestCase):
         self.assertLessEqual(max(self.clock.slept), 1)
 
     def test_is_told_at_once_if_too_many_log_in(self) -> None:
-        """The delay comes after the check."""
+        """A login that is refused as too many people log in is not delayed."""
         self.attack()
         self.hasher.refusal = Refusal("busy", "later")
         self.assertEqual(self.outcome(self.log_in(OWNER, PASSWORD)), "busy")
 
     def test_waits_once_and_not_again(self) -> None:
-        """Those who go on attacking while the owner waits do not make it longer."""
+        """Wrong passwords that come while the owner waits do not prolong the wait."""
         self.attack()
         owner = self.log_in(OWNER, PASSWORD)
         for number in range(8):
@@ -361,25 +364,25 @@ class AccountTests(GuardTestCase):
         self.assertEqual(self.outcome(owner), "in")
 
     def test_trusted_addresses_are_not_delayed(self) -> None:
-        """They are not among those who guess."""
+        """A login from a trusted address is not delayed."""
         self.attack()
         self.assertTrue(self.successResultOf(self.log_in(TRUSTED, PASSWORD)))
 
     def test_other_accounts_are_not_delayed(self) -> None:
-        """Only the one that is attacked is."""
+        """Only logins to the attacked account are delayed."""
         self.register("bob", SHARED)
         self.attack()
         self.assertTrue(self.successResultOf(self.log_in(OWNER, PASSWORD, "bob")))
 
     def test_some_are_free(self) -> None:
-        """The owner who mistypes does not notice anything."""
+        """A few mistypes delay nothing."""
         for _ in range(5):
             self.assertEqual(self.outcome(self.log_in(OWNER)), "wrong-password")
         self.assertTrue(self.successResultOf(self.log_in(OWNER, PASSWORD)))
         self.assertEqual(self.clock.slept, [])
 
     def test_whether_there_is_such_an_account_makes_no_difference(self) -> None:
-        """An unknown name is delayed for as long."""
+        """Logins to an unknown name are delayed in the same way."""
         slept = {}
         for name in "alice", "nobody":
             self.guarded(Limits())
@@ -390,14 +393,14 @@ class AccountTests(GuardTestCase):
         self.assertGreater(len(slept["alice"]), 5)
 
     def test_no_delay(self) -> None:
-        """C{--max-login-delay 0}."""
+        """With C{--max-login-delay 0} no login is delayed."""
         self.guarded(Limits(max_login_delay=0))
         self.attack()
         self.assertEqual(self.clock.slept, [])
 
 
 class RegistrationTests(GuardTestCase):
-    """How many names there may be in an hour."""
+    """The limits on registrations per hour."""
 
     def setUp(self) -> None:
         self.guarded(Limits(registrations_per_address=3, registrations=6))
@@ -408,7 +411,8 @@ class RegistrationTests(GuardTestCase):
         return self.outcome(self.register(f"person{next(self.numbers)}", source))
 
     def test_from_one_address(self) -> None:
-        """One more, when a third of the hour is over."""
+        """An address that has used up its registrations may make one more when a third of the hour
+        is over."""
         self.assertEqual([self.registered(ATTACKER) for _ in range(4)], [*["in"] * 3, "throttled"])
         self.assertEqual(
             self.said, "your address has registered too many names; try again in 20 minutes"
@@ -418,7 +422,7 @@ class RegistrationTests(GuardTestCase):
         self.assertEqual([self.registered(ATTACKER) for _ in range(2)], ["in", "throttled"])
 
     def test_overall(self) -> None:
-        """From however many addresses."""
+        """All addresses together have a limit."""
         sources = [Source(f"203.0.113.{number}") for number in range(7)]
         self.assertEqual([*map(self.registered, sources)], [*["in"] * 6, "throttled"])
         self.assertEqual(
@@ -426,22 +430,23 @@ class RegistrationTests(GuardTestCase):
         )
 
     def test_who_is_refused_takes_nothing_from_the_others(self) -> None:
-        """One address cannot use up what all have."""
+        """A registration that is refused for its address does not count against the limit on
+        all."""
         for _ in range(100):
             self.registered(ATTACKER)
         self.assertEqual([self.registered(OWNER) for _ in range(3)], ["in"] * 3)
 
     def test_shared(self) -> None:
-        """Only the limit on all holds there: a class that registers from behind one address."""
+        """For a shared address only the limit on all holds."""
         self.assertEqual([self.registered(SHARED) for _ in range(7)], [*["in"] * 6, "throttled"])
         self.assertIn("many names are being registered", self.said)
 
     def test_trusted(self) -> None:
-        """As many as they like."""
+        """A trusted address has no limit."""
         self.assertEqual({self.registered(TRUSTED) for _ in range(50)}, {"in"})
 
     def test_names_that_are_refused_anyway_are_not_counted(self) -> None:
-        """Nor passwords."""
+        """A registration that is refused for its name or its password is not counted."""
         for name, password in (("alice", PASSWORD), ("guest1", PASSWORD), ("bob", "short")):
             for _ in range(5):
                 asked = self.accounts.register(name, password, ATTACKER)
@@ -463,16 +468,16 @@ class RegistrationTests(GuardTestCase):
         self.assertEqual([self.registered(ATTACKER) for _ in range(4)], [*["in"] * 3, "throttled"])
 
     def test_no_limits(self) -> None:
-        """0 is none."""
+        """With 0 there is no limit."""
         self.guarded(Limits(registrations_per_address=0, registrations=0))
         self.assertEqual({self.registered(ATTACKER) for _ in range(300)}, {"in"})
 
 
 class RoomTests(GuardTestCase):
-    """How many rooms an address may make in an hour."""
+    """The limit on rooms that an address makes per hour."""
 
     def made(self, source: Source, count: int) -> int:
-        """So many are asked for; gives back how many may be made."""
+        """Ask to make this many rooms; return how many may be made."""
         for number in range(count):
             try:
                 self.guard.before_room(source)
@@ -483,7 +488,7 @@ class RoomTests(GuardTestCase):
         return count
 
     def test_from_one_address(self) -> None:
-        """20, and then one every three minutes."""
+        """An address may make 20 rooms, and then one every three minutes."""
         self.assertEqual(self.made(ATTACKER, 50), 20)
         self.assertEqual(self.said, "your address has made too many rooms; try again in 3 minutes")
         self.assertEqual(self.made(OWNER, 50), 20)
@@ -491,5 +496,5 @@ class RoomTests(GuardTestCase):
         self.assertEqual(self.made(ATTACKER, 50), 1)
 
     def test_trusted_and_shared(self) -> None:
-        """As many as there may be at all."""
+        """Trusted and shared addresses have no limit."""
         self.assertEqual([self.made(source, 500) for source in (TRUSTED, SHARED)], [500, 500])

@@ -19,7 +19,7 @@ OTHER = "fedcba9876543210"
 
 
 class LabelTestCase(ChatTestCase):
-    """Alice writes, Bob reads."""
+    """Alice writes, and Bob reads."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -28,27 +28,28 @@ class LabelTestCase(ChatTestCase):
         self.alice.outbox.take()
 
     def tell(self, name: str, text: str, label: str, session: Someone | None = None) -> None:
-        """Alice says something in private."""
+        """Alice sends a private message."""
         self.run_now(self.chat.direct(session or self.alice, name, text, label=label))
 
     def done(self, *, at: int = -1) -> Done:
-        """What is told of a message in the log."""
+        """The C{Done} that is told for a message in the log."""
         message = self.store.messages[at]
         return Done(NOW, message.label, room="lobby", seq=message.seq, id=message.id)
 
 
 class AnswerTests(LabelTestCase):
-    """What the author of a post with a label is told."""
+    """How the author of a labelled post is answered."""
 
     def test_message_and_then_done(self) -> None:
-        """The author's message has the label, and nobody else's has it."""
+        """The author is told the message with the label, and then done; nobody else sees the
+        label."""
         self.say(self.alice, "hi", label="7")
         (message,) = self.store.messages
         self.assertEqual(self.alice.outbox.take(), [Said(NOW, message, label="7"), self.done()])
         self.assertEqual(self.bob.outbox.take(), [Said(NOW, message)])
 
     def test_done_without_echo(self) -> None:
-        """A session that is not told its own messages is told that it is done, once it is."""
+        """A session without echo is told only that its post is done, once it is in the log."""
         self.store.hold()
         self.say(self.bob, "hi", label="7")
         self.assertEqual(self.bob.outbox.take(), [])
@@ -56,7 +57,8 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(self.bob.outbox.take(), [self.done()])
 
     def test_in_the_order_of_what_others_say(self) -> None:
-        """In one batch, with messages of others before, between and after."""
+        """The author is told done right after the message, whatever others say in the same
+        batch."""
         self.store.hold()
         for session, text, label in (
             (self.bob, "1", ""),
@@ -79,7 +81,7 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(heard, ["2", "b", "4", "5"])
 
     def test_author_who_has_left_the_room(self) -> None:
-        """Is told that it is done, but hears no more of the room."""
+        """An author who has left the room is told done, and nothing more of the room."""
         self.join("tea", self.alice, self.bob)
         self.store.hold()
         self.say(self.alice, "bye", label="7")
@@ -89,7 +91,7 @@ class AnswerTests(LabelTestCase):
         self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
 
     def test_author_who_has_left_one_of_several_rooms(self) -> None:
-        """Goes on hearing what others say in the other rooms."""
+        """An author who has left the room goes on hearing the other rooms."""
         self.join("tea", self.alice, self.bob)
         self.store.hold()
         self.chat.say(self.bob, "tea", "1")
@@ -103,7 +105,7 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(self.alice.outbox.heard(), ["1", "2", "3", "4", "5"])
 
     def test_private_message(self) -> None:
-        """To somebody who is here."""
+        """A private message to a person who is here is answered with the message, and then done."""
         self.tell("bob", "psst", "7")
         message = self.store.direct[-1][1]
         self.assertEqual(
@@ -116,7 +118,7 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(self.bob.outbox.take(), [Told(NOW, message)])
 
     def test_private_message_to_somebody_away(self) -> None:
-        """The remark belongs to the answer."""
+        """For a person who is away, the remark that says so carries the label too."""
         self.registered("carol")
         self.tell("carol", "psst", "7")
         _, away, told = self.alice.outbox.take()
@@ -124,7 +126,8 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(told, Done(NOW, "7", id=self.store.direct[-1][1].id, to="carol"))
 
     def test_private_message_to_a_guest(self) -> None:
-        """It has no id. Both are told that it is not kept, the author in the answer."""
+        """Done has no id for a message to a guest. Both sides are told that it is not kept, the
+        author with the label."""
         gil = self.guest("gil")
         self.alice.outbox.take()
         self.tell("gil", "psst", "7")
@@ -134,14 +137,15 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(gil.outbox.of(NotKept), [NotKept(NOW)])
 
     def test_note_to_oneself(self) -> None:
-        """Only the session that wrote it is shown its label."""
+        """Of the sessions of a person who writes to themselves, only the one that wrote is shown
+        the label."""
         desk = self.account("alice")
         self.tell("alice", "note", "7")
         self.assertEqual([told.label for told in self.alice.outbox.of(Told)], ["7"])
         self.assertEqual([told.label for told in desk.outbox.of(Told)], [""])
 
     def test_lost(self) -> None:
-        """The refusal has the label."""
+        """The refusal of a lost post carries its label."""
         self.store.hold()
         self.say(self.alice, "hi", label="7")
         self.store.fail()
@@ -151,16 +155,17 @@ class AnswerTests(LabelTestCase):
 
 
 class RepeatTests(LabelTestCase):
-    """The same label again."""
+    """Posts that are repeated with the same label."""
 
     def test_short_label_is_not_remembered(self) -> None:
-        """Fifteen characters may have been used before for something else."""
+        """A label of 15 characters is not remembered, as it may have been used before."""
         for _ in range(2):
             self.say(self.alice, "hi", label=LABEL[:15])
         self.assertEqual(len(self.store.messages), 2)
 
     def test_what_is_in_the_log_is_not_said_again(self) -> None:
-        """Not by another session either; the answer is the same."""
+        """A repeated post that is in the log is answered as before, and not said again, from any
+        session."""
         self.say(self.alice, "hi", label=LABEL)
         self.alice.outbox.take()
         for session in self.alice, self.account("alice"):
@@ -170,7 +175,7 @@ class RepeatTests(LabelTestCase):
         self.assertEqual(len(self.store.messages), 1)
 
     def test_private_message_is_not_sent_again(self) -> None:
-        """Nor one that is not kept."""
+        """A repeated private message is not sent again, also if it is not kept."""
         self.guest("gil")
         self.alice.outbox.take()
         for name, label in ("bob", LABEL), ("gil", OTHER):
@@ -183,7 +188,8 @@ class RepeatTests(LabelTestCase):
         self.assertEqual(len(self.store.direct), 1)
 
     def test_repeated_while_it_is_in_flight(self) -> None:
-        """Both sessions are told when it is in the log, and it is in flight for both until then."""
+        """A post that is repeated while it is in flight counts as in flight for both sessions, and
+        both are told done."""
         desk = self.account("alice")
         self.store.hold()
         for session in self.alice, desk:
@@ -196,7 +202,7 @@ class RepeatTests(LabelTestCase):
         self.assertEqual((self.alice.in_flight, desk.in_flight, desk.landings), (0, 0, 1))
 
     def test_session_that_repeats_after_the_first_has_ended(self) -> None:
-        """As a client does whose connection was lost before the answer."""
+        """A session that repeats a post of a session that has ended is told done."""
         self.store.hold()
         self.say(self.alice, "hi", label=LABEL)
         self.store.answer()
@@ -212,7 +218,8 @@ class RepeatTests(LabelTestCase):
         self.assertEqual(len(self.store.messages), 1)
 
     def test_session_that_ends_while_it_waits(self) -> None:
-        """It is told nothing, and is over when the post has landed."""
+        """A session that ends while its repeated post is in flight is told nothing, and over when
+        it has landed."""
         desk = self.account("alice")
         self.store.hold()
         for session in self.alice, desk:
@@ -223,7 +230,7 @@ class RepeatTests(LabelTestCase):
         self.assertEqual((desk.outbox.take(), desk.ends), ([], 1))
 
     def test_lost_post_may_be_repeated(self) -> None:
-        """All who wait for it are told that it is lost."""
+        """All sessions that wait for a lost post are told so, and may repeat it."""
         desk = self.account("alice")
         self.store.hold()
         for session in self.alice, desk:
@@ -237,7 +244,8 @@ class RepeatTests(LabelTestCase):
         self.assertEqual([message.text for message in self.store.messages], ["hi"])
 
     def test_two_sessions_who_look_up_the_same_person(self) -> None:
-        """The second finds the first in flight when it has the answer."""
+        """Of two sessions that send one labelled private message while the recipient is looked up,
+        one sends it."""
         desk = self.account("alice")
         self.registered("carol")
         self.store.hold()
@@ -252,14 +260,15 @@ class RepeatTests(LabelTestCase):
         self.assertEqual([len(s.outbox.of(Done)) for s in (self.alice, desk)], [1, 1])
 
     def test_reply(self) -> None:
-        """It is a private message like any other."""
+        """A repeated reply is answered and not sent again."""
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         for _ in range(2):
             self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
         self.assertEqual(len(self.store.direct), 2)
 
     def test_reply_of_another_session(self) -> None:
-        """It is answered, also where nobody has written to."""
+        """A reply that another session repeats is answered, also if nobody has written to that
+        one."""
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
         desk = self.account("alice", echo=True)
@@ -275,7 +284,7 @@ class RepeatTests(LabelTestCase):
         self.assertEqual(len(self.store.messages), 2)
 
     def test_in_a_room_that_was_left_since(self) -> None:
-        """It is answered, as the first time."""
+        """A repeated post in a room that its author has left is answered."""
         self.join("tea", self.alice, self.bob)
         self.say(self.alice, "hi", label=LABEL)
         self.leave(self.alice)
@@ -284,7 +293,7 @@ class RepeatTests(LabelTestCase):
         self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
 
     def test_after_a_restart(self) -> None:
-        """What the log has of the last ten minutes is known again."""
+        """Labels of the last ten minutes are read from the log at the start."""
         self.say(self.alice, "hi", label=LABEL)
         self.tell("bob", "psst", OTHER)
         expected = [self.done(), self.alice.outbox.of(Done)[-1]]
@@ -303,13 +312,13 @@ class RepeatTests(LabelTestCase):
 
 
 class ReplayTests(LabelTestCase):
-    """Labels of what was said before."""
+    """Labels in replayed messages."""
 
     def labels(self, history: History) -> list[str]:
         return [event.label for event in history.messages]
 
     def test_own_messages_carry_them(self) -> None:
-        """In histories, on joining and on resuming, and to their author only."""
+        """One's own labels are shown in histories, on joining and on resuming; others' are not."""
         self.say(self.alice, "hi", label=LABEL)
         self.say(self.bob, "hello")
         for session, expected in (self.alice, [LABEL, ""]), (self.bob, ["", ""]):
@@ -324,7 +333,7 @@ class ReplayTests(LabelTestCase):
             self.assertEqual(self.labels(session.outbox.of(History)[0]), expected)
 
     def test_others_share_the_replay(self) -> None:
-        """Readers who have not written any of it with a label get the same events."""
+        """Readers who gave none of the messages a label share one tuple of events."""
         self.say(self.alice, "hi", label=LABEL)
         replays = []
         for name in ("carol", "dave"):
@@ -334,7 +343,7 @@ class ReplayTests(LabelTestCase):
         self.assertIs(replays[0], replays[1])
 
     def test_own_private_messages_carry_them(self) -> None:
-        """The recipient is not shown them."""
+        """Labels of private messages are shown to their sender, and not to the recipient."""
         self.tell("bob", "psst", LABEL)
         for session, name, expected in (self.alice, "bob", [LABEL]), (self.bob, "alice", [""]):
             history = self.run_now(self.chat.history(session, f"@{name}"))
@@ -342,7 +351,7 @@ class ReplayTests(LabelTestCase):
 
 
 class WindowTests(SynchronousTestCase):
-    """For how long labels are remembered."""
+    """How long labels are remembered."""
 
     def setUp(self) -> None:
         self.time = NOW
@@ -352,7 +361,7 @@ class WindowTests(SynchronousTestCase):
         return Message(1, "lobby", 1, "alice", time, "hi", False, label)
 
     def test_ten_minutes(self) -> None:
-        """From the time that it was posted."""
+        """A label is remembered for ten minutes after the post."""
         self.labels.begin("alice", LABEL)
         told = done(self.message(LABEL, NOW), LABEL, NOW)
         self.assertEqual(self.labels.end("alice", LABEL, told), [])
@@ -364,7 +373,7 @@ class WindowTests(SynchronousTestCase):
         self.assertIsNone(self.labels.find("alice", LABEL))
 
     def test_in_flight_for_longer(self) -> None:
-        """What has not landed is not forgotten."""
+        """The label of a post that is in flight for longer is not forgotten."""
         self.labels.begin("alice", LABEL)
         self.time += 2 * WINDOW
         found = self.labels.find("alice", LABEL)
@@ -372,7 +381,7 @@ class WindowTests(SynchronousTestCase):
         self.assertIsNone(found.done)
 
     def test_from_the_log(self) -> None:
-        """As old as it was said; short ones are left out."""
+        """A label from the log is as old as its message; short ones are ignored."""
         self.labels.keep(self.message(LABEL, NOW - WINDOW))
         self.labels.keep(DirectMessage(2, "alice", "bob", NOW, "psst", OTHER))
         self.labels.keep(self.message("7", NOW))
@@ -387,7 +396,7 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual((found.done.to, found.done.id), ("bob", 2))
 
     def test_nothing_is_left(self) -> None:
-        """What is forgotten takes no memory, and a label that is not remembered never does."""
+        """A forgotten label takes no memory, and neither does a short one."""
         for number in range(100):
             self.labels.begin("alice", f"{LABEL}{number}")
             self.labels.end("alice", f"{LABEL}{number}", done(self.message("", NOW), "", NOW))
@@ -398,6 +407,6 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(len(self.labels._known), 0)
 
     def test_unknown_label_ends(self) -> None:
-        """One that was too short to be remembered: nobody waits."""
+        """When a post with a short label ends, no session waits for it."""
         waiting: list[Session] = self.labels.end("alice", "7", None)
         self.assertEqual(waiting, [])

@@ -51,7 +51,8 @@ _pick = st.integers(0, 99)
 
 
 class NamesMachine(RuleBasedStateMachine):
-    """The real accounts and the real chat, on a store and a hasher that answer when told to."""
+    """The real accounts and the real chat, on a store and a hasher that answer when they are told
+    to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,13 +71,13 @@ class NamesMachine(RuleBasedStateMachine):
         self.wrong: list[Failure] = []
 
     def begin(self, session: Session, doing: Coroutine[Any, Any, None]) -> None:
-        """Let a session do something, as a face does: one thing after the other."""
+        """Have a session do something, one thing after the other, as a face does."""
         self.busy[session] = Deferred.fromCoroutine(doing)
         self.busy[session].addErrback(lambda failure: failure.trap(Refusal) and None)
         self.busy[session].addErrback(self.wrong.append)
 
     def idle(self, *, guests: bool = False) -> list[Session]:
-        """Sessions that do nothing just now."""
+        """The sessions that have nothing under way."""
         return [
             s
             for s in self.sessions
@@ -92,7 +93,7 @@ class NamesMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.sessions) < 8)
     @rule(raw=_spelling)
     def come_as_guest(self, raw: str) -> None:
-        """Somebody comes without a password, under a name of their own or a generated one."""
+        """Somebody joins as a guest, under a name of their own or a generated one."""
 
         async def come(session: Session) -> None:
             hold = await self.accounts.hold(raw) if raw else self.accounts.hold_guest_number()
@@ -143,7 +144,7 @@ class NamesMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(who=_pick)
     def leave(self, who: int) -> None:
-        """Somebody goes, whatever they were about to do."""
+        """A session ends, whatever it has under way."""
         session = self.sessions.pop(who % len(self.sessions))
         del self.busy[session]
         self.chat.end_session(session)
@@ -156,24 +157,24 @@ class NamesMachine(RuleBasedStateMachine):
 
     @rule()
     def answer_all(self) -> None:
-        """The store catches up."""
+        """The store answers all questions."""
         self.store.commit()
 
     @rule(busy=st.booleans())
     def hash(self, busy: bool) -> None:
-        """The passwords are hashed; the next ones are too many, or not."""
+        """The passwords are hashed; the next requests are refused, or not."""
         self.hasher.refusal = Refusal("busy", "too many") if busy else None
         self.hasher.release()
 
     @rule()
     def settle(self) -> None:
-        """Everything that is waited for comes."""
+        """Everything that is under way ends."""
         while self.store.waiting or self.hasher.waiting:
             self.store.commit()
             self.hasher.release()
 
     def living(self) -> dict[str, Session | None]:
-        """Every name that somebody has or goes by, and a session of a guest."""
+        """Every name that is registered or held, and a session of its guest."""
         found: dict[str, Session | None] = dict.fromkeys(self.store.registered)
         for session in self.sessions:
             if session.person is not None:
@@ -193,8 +194,8 @@ class NamesMachine(RuleBasedStateMachine):
             shapes[shape] = name
 
     def teardown(self) -> None:
-        """Once everyone has gone and everything is answered, each name that nobody registered is
-        free, and nothing went wrong but what was refused."""
+        """When everybody has left and everything has ended, each name that is not registered is
+        free, and nothing failed except by refusal."""
         while self.sessions:
             self.leave(0)
         self.settle()
@@ -212,10 +213,11 @@ class NamesMachine(RuleBasedStateMachine):
 
 
 class LivingNamesTests(SynchronousTestCase):
-    """Names of people who are here, and registered ones."""
+    """Registered names, and names of people who are here."""
 
     def test_no_two_living_names_look_alike(self) -> None:
-        """Whatever people do, and however what they wait for is answered."""
+        """No two living names look alike, whatever people do, in whatever order they are
+        answered."""
         run_state_machine_as_test(
             NamesMachine,
             settings=settings(stateful_step_count=40),

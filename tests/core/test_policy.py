@@ -15,7 +15,7 @@ from .test_chat import PASSWORD, ChatTestCase, Someone
 
 
 class PolicyTests(ChatTestCase):
-    """The table."""
+    """The table of actions."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -35,11 +35,12 @@ class PolicyTests(ChatTestCase):
         return allowed
 
     def test_every_action_is_in_the_table(self) -> None:
-        """Nothing is allowed or refused by having been forgotten."""
+        """Every action has a row in the table."""
         self.assertEqual(set(policy._NEEDS), set(get_args(Action)))
 
     def test_nobody(self) -> None:
-        """May log in and resume, and is told nothing of rooms."""
+        """A session that is nobody may log in and resume, and does not learn which rooms there
+        are."""
         ended = self.guest("gus")
         self.chat.end_session(ended)
         for session in Someone(), ended:
@@ -49,19 +50,18 @@ class PolicyTests(ChatTestCase):
                 )
 
     def test_member(self) -> None:
-        """May do all of it."""
+        """A member of a room may do everything."""
         for there in True, False:
             self.assertEqual(self.allowed(self.inside, there=there), set(get_args(Action)))
 
     def test_others(self) -> None:
-        """Have to be in a room to talk in it, to read what was said there, to set its topic and to
-        leave it."""
+        """A person must be in a room to talk in it, read it, set its topic or leave it."""
         forbidden = {"say", "read room", "set topic", "leave"}
         self.assertEqual(self.allowed(self.outside, there=False), set(get_args(Action)))
         self.assertEqual(self.allowed(self.outside, there=True), set(get_args(Action)) - forbidden)
 
     def test_refusals_of_rooms(self) -> None:
-        """Name the room, and the way in where there is one."""
+        """The refusal names the room, and the way in if there is one."""
         for action, way in ("say", "join-first"), ("leave", None):
             refusal = self.assertRaises(Refusal, policy.may, self.outside, action, self.tea)
             self.assertEqual((refusal.code, refusal.way), ("not-in-room", way))
@@ -69,7 +69,8 @@ class PolicyTests(ChatTestCase):
             self.assertIn("you are not in #tea", refusal.text)
 
     def test_operations_ask(self) -> None:
-        """What is said in a room that one is not in is refused, wherever else one is."""
+        """Every operation on a room is refused to a person who is not in it, whatever other rooms
+        they are in."""
         for operation in (
             lambda: self.chat.set_topic(self.outside, "tea", "x"),
             lambda: self.chat.history(self.outside, "tea"),
@@ -85,7 +86,8 @@ class WhoisTests(ChatTestCase):
     """Who somebody is."""
 
     def test_somebody_who_is_here(self) -> None:
-        """By any spelling of the name: whether it is an account, and its rooms."""
+        """C{whois} finds a person by any spelling of the name, and tells whether it is an account,
+        and its rooms."""
         alice, gil = self.account("alice"), self.guest("gil")
         self.join("tea", alice)
         self.join("bar", alice)
@@ -95,7 +97,7 @@ class WhoisTests(ChatTestCase):
         self.assertEqual(self.chat.whois(gil, "gil"), Whois("gil", False, ("lobby",)))
 
     def test_nobody(self) -> None:
-        """An account that is away, an unknown name, and what is no name."""
+        """C{whois} finds no account that is away, no unknown name, and nothing that is no name."""
         alice = self.account("alice")
         self.registered("bob")
         for name in ("bob", "carol", "?"):
@@ -103,14 +105,14 @@ class WhoisTests(ChatTestCase):
 
 
 class EndTests(ChatTestCase):
-    """A session ends with posts in flight."""
+    """A session that ends with posts in flight."""
 
     def setUp(self) -> None:
         super().setUp()
         self.alice = self.account("alice")
 
     def test_last_words_come_before_the_leaving(self) -> None:
-        """The person is there until they have landed; then the session is over, once."""
+        """A person is here until their posts have landed; then the session is over, once."""
         gil = self.guest("gil")
         self.join("tea", self.alice, gil)
         self.store.hold()
@@ -126,7 +128,7 @@ class EndTests(ChatTestCase):
         self.assertEqual(gil.outbox.take(), [])
 
     def test_name_of_a_guest_is_held_until_then(self) -> None:
-        """Also if what was in flight is lost."""
+        """The name of a guest is held until their posts have landed or are lost."""
         gil = self.guest("gil")
         self.store.hold()
         self.say(gil, "bye")
@@ -137,7 +139,8 @@ class EndTests(ChatTestCase):
         self.guest("gil")
 
     def test_account_that_is_back_before_its_words_have_landed(self) -> None:
-        """Nobody is told of either, and it stays when they have."""
+        """If an account logs in again before its posts have landed, nobody is told of either, and
+        it stays."""
         bob = self.account("bob")
         self.alice.outbox.take()
         self.store.hold()
@@ -152,7 +155,8 @@ class EndTests(ChatTestCase):
         self.assertEqual((self.users(self.alice), bob.ends), (["alice", "bob"], 1))
 
     def test_nobody_is_shown_to_a_session_that_has_ended(self) -> None:
-        """A private message to it is for somebody who is away."""
+        """A private message to a person whose last session has ended is kept as for one who is
+        away."""
         bob = self.account("bob")
         self.store.hold()
         self.say(bob, "hi")
@@ -166,7 +170,8 @@ class EndTests(ChatTestCase):
         self.assertIn("psst", again.outbox.replayed())
 
     def test_guest_becomes_an_account_whose_last_session_is_ending(self) -> None:
-        """It counts as being here: the guest is gone, and the account stays."""
+        """If a guest logs in to an account whose last session is ending, the account counts as
+        being here."""
         bob, gil = self.account("bob"), self.guest("gil")
         self.alice.outbox.take()
         account = self.run_now(self.accounts.authenticate("bob", PASSWORD, gil.source))
@@ -181,7 +186,7 @@ class EndTests(ChatTestCase):
         self.assertEqual(self.users(self.alice), ["alice", "bob"])
 
     def test_session_that_was_nobody(self) -> None:
-        """It is over at once."""
+        """A session that was nobody is over at once."""
         session = Someone()
         self.chat.end_session(session)
         self.assertEqual((session.ends, session.is_over), (1, True))

@@ -9,11 +9,11 @@ from twisted_chat.core.presence import Presence, window
 
 class WindowTests(SynchronousTestCase):
     def test_small_rooms_have_none(self) -> None:
-        """Among a few people everything is told at once."""
+        """In a small room everything is told at once."""
         self.assertEqual([window(n) for n in (0, 1, 10)], [0, 0, 0])
 
     def test_it_grows_with_the_room_to_two_seconds(self) -> None:
-        """News are never older than that."""
+        """The window grows with the room, up to two seconds."""
         lengths = [window(n) for n in range(11, 20_000, 50)]
         self.assertEqual(lengths, sorted(lengths))
         self.assertGreater(lengths[0], 0)

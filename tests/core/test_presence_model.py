@@ -195,13 +195,14 @@ class PresenceModelTests(SynchronousTestCase):
         )
 
     def test_small_rooms(self) -> None:
-        """Everything is told at once."""
+        """In small rooms everything is told at once, and every reader knows who is there."""
         self.check(calm=10)
 
     def test_big_rooms(self) -> None:
-        """Everything is told together, and much of it cancels out."""
+        """In big rooms everything is told together, some of it cancels out, and every reader knows
+        who is there."""
         self.check(calm=0)
 
     def test_big_lobby_and_small_rooms(self) -> None:
-        """In one of them it is told at once, in the other it may be noted."""
+        """With a big lobby and small rooms, every reader knows who is where."""
         self.check(calm=4)

@@ -22,10 +22,10 @@ def _strings(source: str) -> list[str]:
 
 
 class SentenceTests(SynchronousTestCase):
-    """The strings of all modules."""
+    """The strings of all modules of the core."""
 
     def test_no_command(self) -> None:
-        """A refusal names its way out, and each face has its own words for it."""
+        """No string in the core contains a command."""
         modules = list(_CORE.glob("*.py"))
         self.assertGreater(len(modules), 15)
         for module in modules:
@@ -33,7 +33,7 @@ class SentenceTests(SynchronousTestCase):
                 self.assertNotRegex(string, _COMMAND, module.name)
 
     def test_no_remarks(self) -> None:
-        """What happens is told as events with values; remarks and questions are a face's."""
+        """The core tells events with values, and makes no remarks."""
         for module in _CORE.glob("*.py"):
             used = {
                 node.id
@@ -44,7 +44,7 @@ class SentenceTests(SynchronousTestCase):
                 self.assertNotIn("Notice", used, module.name)
 
     def test_what_is_found(self) -> None:
-        """A word behind a slash, but no path, no fraction and no network."""
+        """The search finds a command, and takes no path, fraction or network for one."""
         for string in ("you are not in #dev; /join dev first", "/history shows 10", "(/quit)"):
             self.assertRegex(string, _COMMAND)
         for string in ("docs/protocol.md", "192.0.2.0/24", "the /64 of it", "ECMA-48, n / m"):

@@ -30,12 +30,12 @@ class SinceTests(ChatTestCase):
         self.bob = self.account("bob", echo=True)
 
     def tell(self, *texts: str) -> None:
-        """Bob says this where he talks."""
+        """Bob says something."""
         for text in texts:
             self.say(self.bob, text)
 
     def ask(self, session: Someone, **places: int) -> None:
-        """Ask for what came after; C{direct} stands for private messages."""
+        """Resume after this place."""
         self.run_now(
             self.chat.since(
                 session, {"@" if p == "direct" else p: last for p, last in places.items()}
@@ -43,7 +43,8 @@ class SinceTests(ChatTestCase):
         )
 
     def test_login_shows_what_came_after(self) -> None:
-        """Of the lobby: more than a replay, and nothing that was seen."""
+        """A login that resumes shows the lobby's messages after the resume point, more than a
+        replay has."""
         self.tell(*"abcdefgh")
         alice = Someone()
         self.ask(alice, lobby=1)
@@ -70,7 +71,8 @@ class SinceTests(ChatTestCase):
         self.assertEqual(guest.outbox.replayed(), list("cdefgh"))
 
     def test_no_more_than_a_history(self) -> None:
-        """The newest; the gap shows in their numbers."""
+        """A resume shows the newest messages, at most as many as a history; the gap shows in their
+        C{seq}."""
         self.tell(*"abcdefghijklmno")
         alice = Someone()
         self.ask(alice, lobby=1)
@@ -78,7 +80,7 @@ class SinceTests(ChatTestCase):
         self.assertEqual(alice.outbox.replayed(), list("fghijklmno"))
 
     def test_joining_a_room(self) -> None:
-        """It is remembered for the first time that the session goes there, and no longer."""
+        """The resume point of a room is used when the session joins it, once."""
         self.join("tea", self.bob)
         self.tell(*"abcdefgh")
         alice = Someone()
@@ -93,7 +95,8 @@ class SinceTests(ChatTestCase):
         self.assertEqual(alice.outbox.replayed(), list("defgh"))
 
     def test_private_messages_both_ways(self) -> None:
-        """After an id: sent and received, in one order, read or not."""
+        """A resume after an id shows private messages that were sent and received, in one order,
+        read or not."""
         alice = self.account("alice")
         for text in "abc":
             self.run_now(self.chat.direct(self.bob, "alice", text))
@@ -110,7 +113,7 @@ class SinceTests(ChatTestCase):
         self.assertEqual(outgoing, [True, False, True, False, True])
 
     def test_shown_is_read(self) -> None:
-        """What was shown like this and answered is not shown again as unread."""
+        """Messages that a resume showed, and that were answered, are not unread."""
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         alice = Someone()
         self.ask(alice, direct=0)
@@ -123,7 +126,7 @@ class SinceTests(ChatTestCase):
         self.assertEqual(again.outbox.replayed(), [])
 
     def test_without_private_messages_the_unread_ones(self) -> None:
-        """Asking for the lobby only does not hide them."""
+        """A resume of the lobby only still shows the unread private messages."""
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         alice = Someone()
         self.ask(alice, lobby=0)
@@ -131,7 +134,7 @@ class SinceTests(ChatTestCase):
         self.assertEqual(alice.outbox.replayed(), ["psst"])
 
     def test_answer_in_a_room(self) -> None:
-        """Once in, it is an answer like that of /history."""
+        """In a room that the session is in, the answer comes at once, like a history."""
         alice = self.account("alice", echo=True)
         self.tell(*"abcdefgh")
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
@@ -140,12 +143,12 @@ class SinceTests(ChatTestCase):
         self.assertEqual(alice.outbox.replayed(), [*"defgh", "psst"])
 
     def test_guests_have_no_private_messages(self) -> None:
-        """They are told so."""
+        """A guest who resumes private messages is refused."""
         guest = self.guest("gus")
         self.assertEqual(self.refusal(self.chat.since(guest, {"@": 1})).code, "forbidden")
 
     def test_bounded(self) -> None:
-        """Nobody has the server remember any number of rooms."""
+        """The number of resume points that a session may leave is limited."""
         session = Someone()
         self.ask(session, a=1, b=2, c=3)
         places = {f"r{n}": n for n in range(10)}
@@ -153,8 +156,7 @@ class SinceTests(ChatTestCase):
         self.ask(session, a=2)
 
     def test_meets_live_at_login(self) -> None:
-        """Whatever is said while the store is asked is shown once, in order: before the question,
-        between it and its answer, and after it."""
+        """Messages that are said during a login that resumes are shown once, in order."""
         for steps in range(4):
             self.setUp()
             self.tell(*"ab")
@@ -174,7 +176,8 @@ class SinceTests(ChatTestCase):
             self.assertEqual(_shown(alice.outbox.events), list("bcef"), steps)
 
     def test_meets_live_in_a_room(self) -> None:
-        """The same on going into a room that nobody is in, whose messages are not at hand."""
+        """Messages that are said while a session joins a room and resumes there are shown once, in
+        order."""
         for steps in range(4):
             self.setUp()
             alice = self.account("alice")

@@ -18,7 +18,7 @@ class UnreadTestCase(ChatTestCase):
         self.registered("bob")
 
     def tell(self, *texts: str) -> None:
-        """Alice says this to Bob."""
+        """Alice sends Bob a private message."""
         for text in texts:
             self.run_now(self.chat.direct(self.alice, "bob", text))
 
@@ -29,17 +29,18 @@ class UnreadTestCase(ChatTestCase):
         return session
 
     def login(self) -> Sequence[str]:
-        """What Bob is shown at a login as unread. He is gone at once, and types nothing."""
+        """What a login shows Bob as unread. The session ends at once, and sends nothing."""
         session = self.bob()
         self.chat.end_session(session)
         return session.outbox.replayed()
 
 
 class ReadTests(UnreadTestCase):
-    """One session or several, with room for everything."""
+    """Messages that count as read, with one session or several, and with room for everything."""
 
     def test_shown_is_not_read(self) -> None:
-        """A session that ends before it sent anything may never have got it, live or replayed."""
+        """A message that was shown to a session which then sent nothing is unread, live or
+        replayed."""
         self.tell("1")
         self.assertEqual([self.login(), self.login()], [["1"], ["1"]])
         bob = self.bob()
@@ -48,7 +49,8 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["1", "2"])
 
     def test_what_was_shown_before_the_session_sends_something_is_read(self) -> None:
-        """At login and live; what comes afterwards is not."""
+        """Messages that were shown before the session sent something are read; later ones are
+        not."""
         self.tell("1")
         bob = self.bob()
         self.tell("2")
@@ -58,7 +60,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["3"])
 
     def test_nothing_is_read_while_something_waits_to_be_taken(self) -> None:
-        """It has sent something, but cannot have seen what is still on its way to it."""
+        """If a session sends something while events wait in its outbox, nothing counts as read."""
         self.tell("1")
         bob = self.bob()
         bob.outbox.is_taken = False
@@ -69,7 +71,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), [])
 
     def test_nothing_behind_a_hole_is_read(self) -> None:
-        """Once an outbox has skipped a private message, what is before it counts, and no more."""
+        """Once an outbox has skipped a private message, only the messages before it can be read."""
         bob = self.bob()
         self.tell("1")
         bob.outbox.is_full = True
@@ -81,7 +83,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["2", "3"])
 
     def test_login_with_a_full_outbox(self) -> None:
-        """A guest who becomes the account while nothing more fits was shown nothing."""
+        """If the outbox is full at login, nothing that was to be shown counts as read."""
         self.tell("1")
         gus = self.guest("gus")
         gus.outbox.is_full = True
@@ -93,7 +95,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["1", "2"])
 
     def test_one_session_reads_for_all(self) -> None:
-        """The dead one beside it does not hold it up; nor does its end bring anything back."""
+        """What one session has read is read for the account, whatever its other sessions took."""
         dead, live = self.bob(), self.bob()
         self.tell("1")
         self.chat.seen(live)
@@ -105,7 +107,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["2"])
 
     def test_dead_session_reads_nothing(self) -> None:
-        """What it was shown beside a session that skipped it is unread."""
+        """A message that was shown only to a session that never answered is unread."""
         dead, live = self.bob(), self.bob()
         live.outbox.is_full = True
         self.tell("1")
@@ -116,7 +118,8 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), ["1"])
 
     def test_second_session_is_shown_what_the_first_has_not_answered(self) -> None:
-        """It is not said to have come while they were away, as they were here."""
+        """A second session is shown what the first has not answered, and not told that it came
+        while they were away."""
         self.bob()
         self.tell("1", "2")
         desk = self.bob()
@@ -124,7 +127,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(desk.outbox.of(Unread), [Unread(NOW, 2, more=False, alone=False)])
 
     def test_reading_moves_nothing_back(self) -> None:
-        """An old session that wakes up late does not make read messages unread."""
+        """A session that answers late does not make read messages unread."""
         self.tell("1")
         old = self.bob()
         new = self.bob()
@@ -138,7 +141,7 @@ class ReadTests(UnreadTestCase):
         self.assertEqual(self.login(), [])
 
     def test_message_to_oneself(self) -> None:
-        """It is read like any other, live and replayed."""
+        """A message to oneself is read like any other, live and replayed."""
         bob = self.bob()
         for text, reader in (("note", bob), ("another", None)):
             self.run_now(self.chat.direct(bob, "bob", text))
@@ -147,26 +150,27 @@ class ReadTests(UnreadTestCase):
             self.assertEqual(self.login(), [])
 
     def test_session_that_is_nobody_reads_nothing(self) -> None:
-        """It has been shown nothing."""
+        """A session that is nobody reads nothing."""
         self.chat.seen(Someone())
         self.chat.seen(self.guest("gus"))
         self.assertEqual(dict(self.store.read), {})
 
 
 class ResumedTests(UnreadTestCase):
-    """C{/since @=ID} says what a program has seen."""
+    """C{/since @=ID} tells what a program has seen."""
 
     limits = Limits(max_history=3)
 
     def resume(self, after: int) -> Someone:
-        """Bob comes back and has seen this."""
+        """Bob logs in, and has seen the messages up to this id."""
         session = Someone()
         self.run_now(self.chat.since(session, {"@": after}))
         self.log_in(session, "bob")
         return session
 
     def test_what_it_says_to_have_seen_is_read(self) -> None:
-        """With what it is shown, as soon as it sends something."""
+        """Messages up to the resume point, and those that are shown then, are read when the session
+        sends something."""
         self.tell("1", "2")
         last = self.store.direct[-1][1].id
         assert last is not None
@@ -179,7 +183,7 @@ class ResumedTests(UnreadTestCase):
             self.assertEqual(self.login(), [])
 
     def test_nobody_has_seen_what_is_not_there_yet(self) -> None:
-        """However large the number is that they give."""
+        """A resume point beyond the newest message does not mark later ones as read."""
         bob = self.resume(10**18)
         self.chat.seen(bob)
         self.chat.end_session(bob)
@@ -187,7 +191,7 @@ class ResumedTests(UnreadTestCase):
         self.assertEqual(self.login(), ["1"])
 
     def test_gap_that_was_filled_is_none(self) -> None:
-        """After C{skipped} a program asks for what it missed, and is shown it."""
+        """After C{skipped}, a resume that shows what was missed closes the gap."""
         bob = self.bob()
         self.tell("1")
         seen = self.store.direct[-1][1].id
@@ -201,7 +205,8 @@ class ResumedTests(UnreadTestCase):
         self.assertEqual(self.login(), [])
 
     def test_what_was_too_much_for_one_answer_stays_unread(self) -> None:
-        """It is shown the newest, is told so, and reads what it says to have seen."""
+        """If a resume cannot show everything, it shows the newest and says so, and the rest stays
+        unread."""
         bob = self.bob()
         self.tell("1")
         seen = self.store.direct[-1][1].id
@@ -218,7 +223,7 @@ class ResumedTests(UnreadTestCase):
 
 
 class CutTests(UnreadTestCase):
-    """More than one login can show."""
+    """More unread messages than one login can show."""
 
     def check(self, first: Sequence[str], count: int, *, more: bool) -> None:
         """Bob is shown the first of six messages, and all of them in the end, whatever happens in
@@ -244,18 +249,19 @@ class CutByNumberTests(CutTests):
     limits = Limits(max_history=3)
 
     def test_all_are_shown_in_the_end(self) -> None:
-        """It is said that there are more than may be shown at once."""
+        """More messages than the limit are shown over several logins, and each says that there are
+        more."""
         self.check(["1", "2", "3"], 3, more=True)
 
     def test_as_many_as_there_may_be(self) -> None:
-        """Then there is no rest."""
+        """Exactly as many as the limit are shown at once."""
         self.tell(*"123")
         bob = self.bob()
         self.assertEqual(bob.outbox.of(Unread), [Unread(NOW, 3, more=False, alone=True)])
         self.assertEqual(bob.outbox.of(Omitted), [])
 
     def test_login_that_resumes_in_the_lobby(self) -> None:
-        """The unread ones are cut in the same way, and the lobby as before."""
+        """A login that resumes in the lobby cuts the unread messages in the same way."""
         self.tell(*"1234")
         for text in "abcd":
             self.say(self.alice, text)
@@ -270,5 +276,5 @@ class CutBySizeTests(CutTests):
     limits = Limits(outbox=1000)
 
     def test_all_are_shown_in_the_end(self) -> None:
-        """As many as an empty outbox has room for at a time."""
+        """Each login shows as many as fit an empty outbox."""
         self.check(["1", "2"], 6, more=False)

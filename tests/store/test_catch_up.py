@@ -6,10 +6,10 @@ from .test_sql import StoreTestCase, _said, _texts, _told
 
 
 class CatchUpTests(StoreTestCase):
-    """The log from where somebody left off."""
+    """Reading the log from a resume point."""
 
     async def test_room(self) -> None:
-        """The last messages after a C{seq}, of that room only."""
+        """C{catch_up} reads the last messages of a room after a C{seq}."""
         tea = await self.room("tea")
         await self.append(
             *(_said(room, f"{room.name} {n}") for n in "123" for room in (tea, self.lobby))
@@ -22,7 +22,8 @@ class CatchUpTests(StoreTestCase):
         self.assertEqual((await self.store.catch_up(tea, 10**18 - 1, None, None, 10))[0], [])
 
     async def test_private_messages(self) -> None:
-        """The last after an id, sent and received, and nobody else's; without an id the unread."""
+        """C{catch_up} reads the last private messages of an account after an id, sent and received,
+        or the unread ones."""
         alice, bob, carol = [await self.account(name) for name in ("alice", "bob", "carol")]
         stored = await self.append(
             _told(alice, bob, "1"),
@@ -41,7 +42,8 @@ class CatchUpTests(StoreTestCase):
         self.assertEqual((messages, _texts(unread)), ([], ["1", "3"]))
 
     async def test_what_was_accepted_before_is_in_it(self) -> None:
-        """And what the feed hands over after the answer is not: no gap, and no double."""
+        """Posts that were accepted before the question are in the answer, and later ones in the
+        feed: no gap, no double."""
         for n in range(3):
             for _ in range(700):  # more than one commit takes
                 self.store.append(_said(self.lobby, "x"))

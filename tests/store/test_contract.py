@@ -15,7 +15,7 @@ from .test_sql import StoreTestCase, _said, _texts, _told
 
 
 class Contract:
-    """What is asked of a store. Mixed into a test case that has one."""
+    """The tests of a contract, mixed into a test case that has a store."""
 
     store: Any
 
@@ -26,17 +26,17 @@ class Contract:
         raise NotImplementedError
 
     def hold(self) -> None:
-        """Let questions wait for a while, if they are answered at once."""
+        """Have questions wait, if the store can."""
 
     def release(self) -> None:
-        """Answer them."""
+        """Have them answered."""
 
 
 class ReadMarks(Contract):
-    """What is unread."""
+    """Read marks, and unread messages."""
 
     async def told(self, *texts: str) -> tuple[Account, list[int]]:
-        """Somebody is told this; gives back who, and the messages' ids."""
+        """Send somebody private messages; return their account and the messages' ids."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         stored = await self.append(*(_told(alice, bob, text) for text in texts))
         return bob, [message.id for message in stored if message.id is not None]
@@ -45,14 +45,14 @@ class ReadMarks(Contract):
         return _texts(await self.store.unread(account.id, limit))
 
     async def test_first_ones_after_the_mark(self) -> None:
-        """The oldest first."""
+        """Unread messages are those after the mark, oldest first."""
         bob, ids = await self.told("1", "2", "3")
         self.store.mark_read(bob.id, ids[0])
         assert await self.unread(bob) == ["2", "3"]
         assert await self.unread(bob, 1) == ["2"]
 
     async def test_mark_moves_forward_only(self) -> None:
-        """Also when both are set at once, and when one is in the log already."""
+        """A mark never moves back, also if two are set at once."""
         bob, ids = await self.told("1", "2", "3")
         self.store.mark_read(bob.id, ids[1])
         self.store.mark_read(bob.id, ids[0])
@@ -73,7 +73,8 @@ class ReadMarks(Contract):
         assert await self.unread(bob) == ["2"]
 
     async def test_question_is_answered_as_of_when_it_was_put(self) -> None:
-        """A mark that is set while it waits does not count yet; one that was set before does."""
+        """A mark that is set while the question waits does not count; one that was set before
+        does."""
         bob, ids = await self.told("1", "2")
         self.store.mark_read(bob.id, ids[0])
         self.hold()
@@ -87,12 +88,13 @@ class ReadMarks(Contract):
 
 
 class Labels(Contract):
-    """Labels that authors give what they say."""
+    """Labels of messages."""
 
     label = "0123456789abcdef"
 
     async def test_label_is_kept(self) -> None:
-        """It comes back from the feed and with every replay; what has none comes back without."""
+        """A label comes back from the feed and with every replay; a message without one comes back
+        without."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         said = [_said(_LOBBY, "x"), replace(_said(_LOBBY, "y"), label=self.label)]
         told = [_told(alice, bob, "x"), replace(_told(alice, bob, "y"), label="7")]
@@ -107,7 +109,7 @@ class Labels(Contract):
             assert [message.label for message in messages] == ["", "7"]
 
     async def test_latest_labels(self) -> None:
-        """Those of a time and later, with what was said, in the order of the log."""
+        """C{labels} reads the labelled messages of a time and later, in the order of the log."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         for time in NOW - 1, NOW:
             posts = _told(alice, bob, f"{time}", time=time), _said(_LOBBY, "x", time=time)
@@ -160,16 +162,16 @@ class MemoryTestCase(TestCase):
 
 
 class SqlReadMarkTests(StoreTestCase, ReadMarks):
-    """In SQLite."""
+    """Read marks in SQLite."""
 
 
 class SqlLabelTests(StoreTestCase, Labels):
-    """In SQLite."""
+    """Labels in SQLite."""
 
 
 class MemoryReadMarkTests(MemoryTestCase, ReadMarks):
-    """In memory."""
+    """Read marks in memory."""
 
 
 class MemoryLabelTests(MemoryTestCase, Labels):
-    """In memory."""
+    """Labels in memory."""

@@ -81,10 +81,11 @@ class DoubtTestCase(OutageTestCase):
 
 
 class DoubtTests(DoubtTestCase):
-    """Each is answered by what is found when the file is opened anew."""
+    """Commits in doubt: each is answered by what is found when the file is opened again."""
 
     async def test_post_that_was_kept_is_delivered(self) -> None:
-        """Once, with its place in the log, and the log goes on after it."""
+        """A post whose commit failed, but that was kept, is delivered once, and the log goes on
+        after it."""
         self.fail_commit(kept=True)
         (stored,) = await self.append(_said(self.lobby, "1"))
         assert isinstance(stored, Message)
@@ -94,7 +95,7 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual(self.lines, ["a failed commit was kept after all: disk I/O error"])
 
     async def test_post_that_was_not_kept_is_refused(self) -> None:
-        """It does not come up later, and leaves no gap."""
+        """A post that was not kept is lost, does not come up later, and leaves no gap."""
         self.fail_commit(kept=False)
         self.assertEqual(await self.append(_said(self.lobby, "1")), [])
         self.assertEqual([post.text for post in self.lost], ["1"])
@@ -105,8 +106,8 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual(await self.store.history(self.lobby, 10), [stored])
 
     async def test_what_was_kept_is_in_the_database_itself(self) -> None:
-        """It was read from the write-ahead log, which may not have reached the disk. While the disk
-        fails, closing the database does not copy it."""
+        """A post that was found in the write-ahead log is in the database itself before it is
+        delivered, as that log may not have reached the disk."""
         database = self.store._database
         close = database.close
 
@@ -127,7 +128,7 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual(other.execute("SELECT text FROM messages").fetchall(), [("hello",)])
 
     async def changes(self) -> list[tuple[_Question, _Question]]:
-        """Every change that there is, with a question that shows whether it was made."""
+        """Every kind of change, with a question that shows whether it was made."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         (told,) = await self.append(_told(alice, bob, "psst", time=NOW - 1))
 
@@ -164,7 +165,7 @@ class DoubtTests(DoubtTestCase):
         return await self.store._run(ask)
 
     async def test_changes_that_were_kept_are_made(self) -> None:
-        """Whatever they are."""
+        """A change that was kept is answered as made."""
         for change, look in await self.changes():
             before = await look()
             self.fail_commit(kept=True)
@@ -172,7 +173,8 @@ class DoubtTests(DoubtTestCase):
             self.assertNotEqual(await look(), before)
 
     async def test_changes_that_were_not_kept_are_refused(self) -> None:
-        """With a sentence, and everything is as it was; also after the next start."""
+        """A change that was not kept is refused, and everything is as before, also after the next
+        start."""
         for change, look in await self.changes():
             before = await look()
             self.fail_commit(kept=False)
@@ -181,7 +183,7 @@ class DoubtTests(DoubtTestCase):
             self.assertEqual(await look(), before)
 
     async def test_nothing_is_answered_until_it_is_known(self) -> None:
-        """Then all is, in the order in which it was asked."""
+        """No question is answered while a commit is in doubt; then all are, in order."""
         for kept in (True, False):
             self.fail_commit(kept=kept)
             tried, release = self.keep_closed()
@@ -206,14 +208,15 @@ class DoubtTests(DoubtTestCase):
             self.flush_lines()
 
     def flush_lines(self) -> None:
-        """The log has one line at the beginning and one at the end."""
+        """The log has one line when the disk begins to fail and one when it works again."""
         waits, ends = [line for line in self.lines if "answered" in line]
         self.assertIn("cannot be reopened after a failed commit: disk I/O error", waits)
         self.assertIn("open again", ends)
         self.lines.clear()
 
     async def test_closing_does_not_wait_for_a_disk_that_fails(self) -> None:
-        """Nothing is said of what stays in doubt; what had not begun is refused."""
+        """Closing does not wait for a failing disk; posts in doubt are not answered, and what had
+        not begun is refused."""
         self.fail_commit(kept=True)
         tried, _ = self.keep_closed()
         for text in "123":
@@ -230,7 +233,7 @@ class DoubtTests(DoubtTestCase):
         self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
 
     async def test_change_that_stays_in_doubt(self) -> None:
-        """Nobody is told that it was not made."""
+        """A change that stays in doubt is not refused as not made."""
         self.fail_commit(kept=True)
         tried, _ = self.keep_closed()
         asked = Deferred.fromCoroutine(
@@ -243,7 +246,7 @@ class DoubtTests(DoubtTestCase):
         self.assertIn("going down", await self.refused(self.store.find_account("alice")))
 
     async def test_damage_is_found_on_opening(self) -> None:
-        """Then it ends, too."""
+        """If the file is found damaged when it is opened again, the store gives up."""
         self.fail_commit(kept=True)
         self.keep_closed(sqlite3.DatabaseError("database disk image is malformed"))
         self.store.append(_said(self.lobby, "1"))
@@ -253,7 +256,8 @@ class DoubtTests(DoubtTestCase):
         self.assertIn("malformed", why)
 
     async def test_somebody_else_has_written(self) -> None:
-        """In the moment in which it was closed: it cannot be told what was kept."""
+        """If another process wrote to the file while it was closed, what was kept cannot be known,
+        and the store gives up."""
         self.fail_commit(kept=True)
         database = self.store._database
         connect = database._connect
@@ -276,7 +280,8 @@ class MovedTests(DoubtTestCase):
     """Files that are moved or deleted while the store has them open."""
 
     async def test_database_is_moved(self) -> None:
-        """Nothing that nobody would find has a receipt; when it is back, all goes on."""
+        """Nothing is confirmed while the database is moved away; when it is back, everything goes
+        on."""
         alice = await self.account("alice")
         await self.append(_said(self.lobby, "1"))
         away = self.path.rename(self.path.with_name("away"))
@@ -294,7 +299,7 @@ class MovedTests(DoubtTestCase):
         self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1", "3"])
 
     async def test_database_is_replaced(self) -> None:
-        """By another file of its name, of which nothing is touched, also on closing."""
+        """Another file under the database's name is not touched, not even on closing."""
         os.replace(shutil.copy(self.path, Path(self.mktemp())), self.path)
         before = self.path.read_bytes()
         self.assertEqual(await self.append(_said(self.lobby, "1")), [])
@@ -303,7 +308,7 @@ class MovedTests(DoubtTestCase):
         self.open()
 
     async def test_database_is_deleted_during_a_commit(self) -> None:
-        """It has no receipt, and is not refused either: it would be there with the file."""
+        """A post whose commit meets a deleted database is neither confirmed nor refused."""
         database = self.store._database
         driver = database._driver
         away = self.path.with_name("away")
@@ -326,7 +331,8 @@ class MovedTests(DoubtTestCase):
         self.assertEqual(_texts(self.fed), ["1"])
 
     async def test_write_ahead_log_is_deleted(self) -> None:
-        """What was in it is written to the database, and what comes is written to another."""
+        """If the write-ahead log is deleted, its contents are written to the database, and a new
+        log is begun."""
         await self.append(_said(self.lobby, "1"))
         self.wal.unlink()
         self.assertEqual(_texts(await self.append(_said(self.lobby, "2"))), ["2"])

@@ -29,7 +29,7 @@ class ModeTests(OutageTestCase):
         return sorted(self.path.parent.glob(f"{self.path.name}*"))
 
     async def test_new_files_are_for_their_owner_only(self) -> None:
-        """Whatever the umask."""
+        """New files can be read by their owner only, whatever the umask."""
         for umask in (0o000, 0o022, 0o777):
             self.addCleanup(os.umask, os.umask(umask))
             await self.store.close()
@@ -43,7 +43,7 @@ class ModeTests(OutageTestCase):
         self.assertEqual(self.lines, [])
 
     async def test_link_to_a_file_that_is_not_there(self) -> None:
-        """Its target is made as any other file is."""
+        """The target of a dangling link is made like any other file."""
         await self.store.close()
         target = self.path.with_name("target")
         self.path.unlink()
@@ -53,7 +53,7 @@ class ModeTests(OutageTestCase):
         self.assertEqual(_mode(target), 0o600)
 
     async def test_files_that_others_may_read_are_told_of(self) -> None:
-        """With their mode, and are left as they are: it may be on purpose."""
+        """Files that others may read are reported with their mode, and left as they are."""
         await self.store.close()
         for mode in (0o640, 0o604):
             self.path.chmod(mode)
@@ -75,7 +75,7 @@ class ModeTests(OutageTestCase):
 
 
 class ForeignTests(SynchronousTestCase):
-    """Databases that are not ours, or are no longer whole."""
+    """Databases that are not this program's, or not whole."""
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -87,7 +87,7 @@ class ForeignTests(SynchronousTestCase):
             database.commit()
 
     def refuse(self) -> str:
-        """Why it is refused; nothing of it is touched."""
+        """Why a database is refused; its files are not touched."""
         before = self.path.read_bytes(), self.path.stat().st_mtime_ns
         store = SqlStore(f"sqlite:///{self.path}", reactor)
         self.addCleanup(store._pool.stop)  # if it could be opened after all
@@ -97,7 +97,8 @@ class ForeignTests(SynchronousTestCase):
         return said.partition(f"{self.path}: ")[2]
 
     def test_database_of_another_program(self) -> None:
-        """Also one that has Alembic's table, and one in WAL mode."""
+        """The database of another program is refused, also with Alembic's table, and in WAL
+        mode."""
         other = "it is the database of another program; choose another file"
         self.write("CREATE TABLE recipes (name)")
         self.assertEqual(self.refuse(), other)
@@ -109,13 +110,13 @@ class ForeignTests(SynchronousTestCase):
         self.assertEqual(self.refuse(), other)
 
     def make(self) -> None:
-        """One of ours."""
+        """Make a database of this program."""
         database = SqlStore(f"sqlite:///{self.path}", reactor)._database
         database.open(lambda connection: None)
         database.close()
 
     def test_without_a_lobby(self) -> None:
-        """Or without what numbers the log."""
+        """A database without a lobby, or without the row that numbers the log, is refused."""
         self.make()
         self.write("DELETE FROM rooms")
         self.assertEqual(self.refuse(), "it has no lobby; restore it from a backup")
@@ -124,7 +125,8 @@ class ForeignTests(SynchronousTestCase):
         self.assertEqual(self.refuse(), "it has no head of the log; restore it from a backup")
 
     def test_write_ahead_log_without_its_database(self) -> None:
-        """It may hold nearly everything, and SQLite would delete it."""
+        """A write-ahead log without its database is refused: it may hold nearly everything, and
+        SQLite would delete it."""
         self.make()
         with closing(sqlite3.connect(self.path)) as database:
             database.execute("UPDATE rooms SET topic = 'tea'")
@@ -139,13 +141,13 @@ class ForeignTests(SynchronousTestCase):
         self.assertFalse(self.path.exists())
 
     def test_empty_file(self) -> None:
-        """Is a new database."""
+        """An empty file becomes a new database."""
         self.path.touch()
         self.make()
         self.make()
 
     def test_in_memory(self) -> None:
-        """There is no file at all."""
+        """A database in memory has no file."""
         for url in ("sqlite://", "sqlite:///:memory:"):
             database = SqlStore(url, reactor)._database
             database.open(lambda connection: None)

@@ -47,7 +47,7 @@ class MigrateTests(SynchronousTestCase):
         self.assertEqual(compare_metadata(context, metadata), [])
 
     def test_migrations_make_the_same_tables_as_the_schema(self) -> None:
-        """What Alembic does not compare, as defaults and the names of constraints, is equal too."""
+        """Defaults and the names of constraints, which Alembic does not compare, are equal too."""
         self.upgrade()
         migrated = self.tables()
         del migrated["alembic_version"]
@@ -69,7 +69,7 @@ class MigrateTests(SynchronousTestCase):
         self.assertEqual(self.dump(), before)
 
     def test_newer_database_is_refused(self) -> None:
-        """With a sentence, and left as it is."""
+        """The database of a newer version is refused with a sentence, and left as it is."""
         self.upgrade()
         with self.connection.begin():
             self.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -80,14 +80,14 @@ class MigrateTests(SynchronousTestCase):
         self.assertEqual(self.dump(), before)
 
     def test_upgrade_is_done_wholly_or_not_at_all(self) -> None:
-        """One that is rolled back leaves nothing."""
+        """An upgrade that is rolled back leaves nothing behind."""
         transaction = self.connection.begin()
         upgrade(self.connection)
         transaction.rollback()
         self.assertEqual(inspect(self.connection).get_table_names(), [])
 
     def test_messages_of_the_first_schema_are_kept(self) -> None:
-        """All of them, and the log goes on where it was."""
+        """An upgrade from the first schema keeps all messages, and the log goes on."""
         self.patch(migrate, "HEAD", "0001")
         self.upgrade()
         with self.connection.begin():
@@ -136,8 +136,8 @@ class MigrateTests(SynchronousTestCase):
         return {row.name: row.skeleton for row in rows}
 
     def test_look_alikes_are_recomputed(self) -> None:
-        """Also when one gets what another had; whoever looks like an older one stays too, and the
-        log says so once."""
+        """An upgrade computes all skeletons anew, also if two rows swap theirs; a name that looks
+        like an older one stays, and is logged once."""
         self.upgrade_to("0001")
         self.fill("accounts", {"alice": "bob", "bob": "alice", "carol": "carol"})
         self.fill("accounts", {"ca\uab81ol": "cayol", "d\xe5n": "da\u030an"})
@@ -166,7 +166,7 @@ class MigrateTests(SynchronousTestCase):
         self.connection.rollback()
 
     def test_nothing_that_was_kept_is_lost(self) -> None:
-        """Accounts keep their numbers and passwords, and the log what refers to them."""
+        """After an upgrade accounts have their ids and passwords, and the log its references."""
         self.upgrade_to("0001")
         self.fill("accounts", {"alice": "alice", "ca\uab81ol": "cayol"})
         with self.connection.begin():

@@ -14,7 +14,7 @@ _GROWING = ("messages", "direct_messages")
 
 
 class PlanTests(StoreTestCase):
-    """Every statement of the store that has to do with messages."""
+    """Every statement about messages."""
 
     async def fill(self, connection_count: int) -> None:
         """A long conversation, and a long log."""
@@ -40,7 +40,7 @@ class PlanTests(StoreTestCase):
     def questions(
         self, alice: Account, bob: Account, id: int
     ) -> list[Callable[[], Coroutine[Any, Any, object]]]:
-        """All that is asked of messages, or done to them."""
+        """Every question and change about messages."""
         store, lobby = self.store, self.lobby
 
         async def read() -> None:
@@ -63,7 +63,7 @@ class PlanTests(StoreTestCase):
         ]
 
     async def steps(self, count: int) -> list[int]:
-        """How much work each is, in steps of SQLite's machine, when there are so many messages."""
+        """The work of each, in steps of SQLite's machine, with this many messages."""
         await self.fill(count)
         alice, bob = [await self.store.find_account(name) for name in ("alice", "bob")]
         assert alice is not None
@@ -79,7 +79,7 @@ class PlanTests(StoreTestCase):
         return taken
 
     async def test_work_does_not_grow_with_the_log(self) -> None:
-        """Ten times as many messages are the same work, but for a step or two."""
+        """With ten times as many messages, each statement takes about as many steps."""
         await self.account("alice")
         await self.account("bob")
         few = await self.steps(2000)
@@ -88,7 +88,7 @@ class PlanTests(StoreTestCase):
             self.assertLess(after, before + 50, f"question {number}")
 
     async def test_everything_has_an_index(self) -> None:
-        """No table of messages is gone through, and none is sorted."""
+        """No statement scans or sorts a table of messages."""
         alice, bob = await self.account("alice"), await self.account("bob")
         await self.fill(2000)
         driver = self.store._database._driver

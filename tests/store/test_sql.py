@@ -72,11 +72,11 @@ class StoreTestCase(TestCase):
 
     @property
     def fed(self) -> list[Stored]:
-        """All that the feed has handed over."""
+        """All messages that the feed has handed over."""
         return [stored for batch in self.batches for _, stored in batch]
 
     async def append(self, *posts: Post) -> list[Stored]:
-        """Append posts at once; gives back what they have become."""
+        """Append posts at once; return the messages that they have become."""
         before = len(self.fed)
         for post in posts:
             self.store.append(post)
@@ -109,11 +109,11 @@ class OpenTests(StoreTestCase):
     """Opening, reopening, and what cannot be opened."""
 
     def test_new_file_has_the_lobby(self) -> None:
-        """And no other room."""
+        """A new file has the lobby, and no other room."""
         self.assertEqual(list(self.rooms.values()), [RoomRecord(1, "lobby", "lobby", "", "")])
 
     async def test_reopened_file_has_all_that_was_kept(self) -> None:
-        """Rooms, topics, messages and accounts."""
+        """A file that is opened again has its rooms, topics, messages and accounts."""
         tea = await self.room("tea")
         await self.store.set_topic(tea.id, "Darjeeling", "alice")
         alice = await self.account("alice")
@@ -124,7 +124,7 @@ class OpenTests(StoreTestCase):
         self.assertEqual(await self.store.find_account("alice"), alice)
 
     async def test_commits_reach_the_disk(self) -> None:
-        """WAL with synchronous=FULL, foreign keys and one process only, on the real connection."""
+        """The connection uses WAL with C{synchronous=FULL}, foreign keys and an exclusive lock."""
         for name, value in (
             ("journal_mode", "wal"),
             ("synchronous", 2),  # FULL
@@ -134,7 +134,7 @@ class OpenTests(StoreTestCase):
             self.assertEqual(await self.pragma(name), value)
 
     async def test_second_opener_is_refused(self) -> None:
-        """With a sentence that says why, and without harm to the first."""
+        """A second process is refused with a sentence, and does no harm to the first."""
         second = SqlStore(f"sqlite:///{self.path}", reactor)
         self.addCleanup(second._pool.stop)  # if it could be opened after all
         error = self.assertRaises(StoreError, second.open)
@@ -143,7 +143,7 @@ class OpenTests(StoreTestCase):
         self.assertEqual(_texts(await self.append(_said(self.lobby, "hello"))), ["hello"])
 
     def test_unusable_paths_are_refused(self) -> None:
-        """What is no database, a directory, and what cannot be made: each with its path."""
+        """A file that is no database, a directory, and a path that cannot be made are refused."""
         junk = Path(self.mktemp())
         junk.write_text("this is no database. " * 100)
         directory = Path(self.mktemp())
@@ -158,7 +158,7 @@ class OpenTests(StoreTestCase):
             self.assertIn(f"{path}: {reason}", str(error))
 
     def test_unusable_urls_are_refused(self) -> None:
-        """Other databases, and what is no URL, with an example of what is."""
+        """The URL of another database, and what is no URL, are refused with an example."""
         for url in ("postgresql://host/chat", "mysql://host/chat", "nonsense", ""):
             error = self.assertRaises(StoreError, SqlStore, url, reactor)
             self.assertIn("sqlite:///chat.db", str(error))
@@ -168,7 +168,7 @@ class LogTests(StoreTestCase):
     """Appending, and what comes back."""
 
     async def test_posts_come_back_as_they_were(self) -> None:
-        """Each with its own post, place and time, and the log has the same."""
+        """Each post comes back from the feed with its place and time, and the log has the same."""
         post = _said(self.lobby, "“wave” 👋\u200d", time=NOW + 1, action=True)
         (stored,) = await self.append(post)
         self.assertEqual(stored, Message(1, "lobby", 1, "alice", NOW + 1, "“wave” 👋\u200d", True))
@@ -176,7 +176,7 @@ class LogTests(StoreTestCase):
         self.assertEqual(await self.store.history(self.lobby, 1), [stored])
 
     async def test_seq_has_no_gaps_and_ids_grow(self) -> None:
-        """For each room its own seq; over all rooms one order, also after reopening."""
+        """Each room has a gapless C{seq}, and ids grow over all rooms, also after reopening."""
         tea = await self.room("tea")
         for _ in range(2):
             await self.append(*(_said((self.lobby, tea)[n % 3 == 0], str(n)) for n in range(30)))
@@ -190,26 +190,26 @@ class LogTests(StoreTestCase):
         self.assertEqual(ids, sorted(set(ids)))
 
     async def test_posts_during_a_commit_land_together(self) -> None:
-        """The first does not wait; what comes while it is on its way makes one commit."""
+        """The first post is committed at once; posts that come meanwhile are one commit."""
         await self.append(*(_said(self.lobby, str(n)) for n in range(101)))
         self.assertEqual([len(batch) for batch in self.batches], [1, 100])
         self.assertEqual(_texts(self.fed), [str(n) for n in range(101)])
 
     async def test_flood_is_cut_into_commits(self) -> None:
-        """So that what is delivered in one turn is bounded; the order stays."""
+        """A flood of posts is cut into commits of bounded size, in order."""
         await self.append(*(_said(self.lobby, str(n)) for n in range(2500)))
         self.assertLessEqual(max(len(batch) for batch in self.batches), 1000)
         self.assertEqual(_texts(self.fed), [str(n) for n in range(2500)])
 
     async def test_history_gives_the_newest_oldest_first(self) -> None:
-        """As many as there may be, of that room only."""
+        """C{history} reads the newest messages of one room, oldest first."""
         tea = await self.room("tea")
         await self.append(*(_said((self.lobby, tea)[n % 2], str(n)) for n in range(10)))
         for limit, texts in ((3, "579"), (100, "13579"), (0, "")):
             self.assertEqual("".join(_texts(await self.store.history(tea, limit))), texts)
 
     async def test_answers_come_in_order_with_the_feed(self) -> None:
-        """What was handed over when an answer arrives is what the answer knows of."""
+        """An answer knows exactly of the messages that the feed has handed over by then."""
         answers: list[Deferred[None]] = []
 
         async def ask() -> None:
@@ -235,7 +235,7 @@ class LogTests(StoreTestCase):
         self.assertEqual((stored.id, stored.seq), (2, 2))
 
     async def test_commit_fails_as_a_whole(self) -> None:
-        """Nothing of it is kept, so nothing that its senders were told is lost comes up later."""
+        """If a commit fails, none of its posts is kept, now or later."""
         posts = [_said(self.lobby, str(n)) for n in range(3)] + [_said(_NOWHERE, "nowhere")]
         fed = await self.append(*posts)
         self.flushLoggedErrors(ValueError)
@@ -243,7 +243,7 @@ class LogTests(StoreTestCase):
         self.assertEqual(await self.store.history(self.lobby, 10), fed)
 
     async def test_close_commits_what_was_accepted(self) -> None:
-        """All of it, though nothing was committed yet when it was called."""
+        """Closing commits all posts that were accepted."""
         for n in range(1500):
             self.store.append(_said(self.lobby, str(n)))
         await self.reopen()
@@ -251,7 +251,7 @@ class LogTests(StoreTestCase):
         self.assertEqual(_texts(history), [str(n) for n in range(1500)])
 
     async def test_question_behind_the_end_is_refused(self) -> None:
-        """By somebody whose password was being checked, for one."""
+        """A question after closing is refused with C{closed}."""
         closing = Deferred.fromCoroutine(self.store.close())
         asked: Deferred[object] = Deferred.fromCoroutine(self.store.find_account("alice"))
         asked.addErrback(lambda failure: failure.value)
@@ -262,7 +262,7 @@ class LogTests(StoreTestCase):
         self.assertEqual(refusal.code, "closed")
 
     async def test_settle_waits_for_all_commits(self) -> None:
-        """Also for those that had not begun; with nothing to do it returns."""
+        """C{settle} waits for all commits, also those that had not begun."""
         for n in range(1500):
             self.store.append(_said(self.lobby, str(n)))
         await gatherResults([Deferred.fromCoroutine(self.store.settle()) for _ in range(2)])
@@ -274,7 +274,7 @@ class DirectTests(StoreTestCase):
     """Private messages."""
 
     async def test_conversation_has_both_sides_and_nobody_else(self) -> None:
-        """The newest, oldest first."""
+        """C{conversation} reads the newest messages between two accounts, oldest first."""
         alice, bob, carol = [await self.account(name) for name in ("alice", "bob", "carol")]
         stored = await self.append(
             _told(alice, bob, "1"), _told(bob, alice, "2"), _told(carol, alice, "3")
@@ -286,7 +286,7 @@ class DirectTests(StoreTestCase):
         self.assertEqual(await self.store.conversation(bob.id, carol.id, 10), [])
 
     async def test_unread_is_what_came_after_the_last_that_was_read(self) -> None:
-        """Only what was told to the account counts, and reopening forgets nothing."""
+        """C{unread} reads messages to the account after its mark, also after reopening."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         stored = await self.append(
             _told(alice, bob, "1"), _told(bob, alice, "2"), _told(alice, bob, "3")
@@ -301,7 +301,7 @@ class DirectTests(StoreTestCase):
         self.assertEqual(_texts(await self.store.unread(alice.id, 10)), ["2"])
 
     async def test_mark_read_during_a_commit_is_not_forgotten(self) -> None:
-        """It goes into the next one."""
+        """A mark that is set during a commit goes into the next one."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         self.store.append(_told(alice, bob, "1"))
         self.store.mark_read(bob.id, 1)
@@ -310,7 +310,7 @@ class DirectTests(StoreTestCase):
         self.assertEqual(await self.store.unread(bob.id, 10), [])
 
     async def test_message_with_a_guest_keeps_its_place_only(self) -> None:
-        """It comes back between its neighbours, without an id, and is not in the file."""
+        """A message with a guest comes back in its place, without an id, and is not in the file."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         to_guest = DirectPost(alice.id, "alice", None, "gil", NOW, "2", None)
         from_guest = DirectPost(None, "gil", alice.id, "alice", NOW, "3", None)
@@ -332,7 +332,7 @@ class AccountTests(StoreTestCase):
     """Accounts."""
 
     async def test_account_is_found_by_name_and_by_look(self) -> None:
-        """And nobody else is."""
+        """An account is found by its name and by its skeleton."""
         alice = await self.store.add_account("alice", "a1ice", b"\x00hash", NOW)
         self.assertEqual(await self.store.find_account("alice"), alice)
         self.assertEqual(await self.store.find_look_alike("a1ice"), "alice")
@@ -340,7 +340,7 @@ class AccountTests(StoreTestCase):
         self.assertIsNone(await self.store.find_look_alike("alice"))
 
     async def test_name_and_look_are_unique(self) -> None:
-        """Also when both are asked for at once; the first stays as it is."""
+        """A name, and a skeleton, has one account, also if two are added at once."""
         first, same_name, same_look = await gatherResults(
             Deferred.fromCoroutine(self.store.add_account(name, look, password, NOW))
             for name, look, password in (
@@ -353,14 +353,14 @@ class AccountTests(StoreTestCase):
         self.assertEqual(await self.store.find_account("alice"), first)
 
     async def test_password_can_be_set(self) -> None:
-        """For that account only."""
+        """Setting a password changes the one account."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         self.assertTrue(await self.store.set_password(alice.id, alice.password_hash, b"new"))
         self.assertEqual(await self.store.find_account("alice"), Account(alice.id, "alice", b"new"))
         self.assertEqual(await self.store.find_account("bob"), bob)
 
     async def test_password_that_is_another_by_now_stays(self) -> None:
-        """Of two who replace the same one, the first does."""
+        """Of two changes that replace the same hash, the first is made."""
         alice = await self.account("alice")
         set_ = [
             await self.store.set_password(alice.id, alice.password_hash, each)
@@ -371,7 +371,7 @@ class AccountTests(StoreTestCase):
         self.assertEqual(found, Account(alice.id, "alice", b"first"))
 
     async def test_how_passwords_are_hashed(self) -> None:
-        """What their hashes begin with, each once."""
+        """The store lists the beginnings of all hashes, each once."""
         self.assertEqual(self.store.password_hashes, [])
         for name, cost in (("alice", b"04"), ("bob", b"12"), ("carol", b"04")):
             await self.store.add_account(name, name, b"$2b$" + cost + b"$" + name.encode(), NOW)
@@ -383,13 +383,13 @@ class RoomTests(StoreTestCase):
     """Rooms."""
 
     async def test_name_and_look_are_unique(self) -> None:
-        """The lobby's too."""
+        """A name, and a skeleton, has one room, the lobby included."""
         await self.room("tea")
         for name, look in (("tea", "other"), ("other", "tea"), ("lobby", "lobby")):
             self.assertIsNone(await self.store.add_room(name, look, NOW))
 
     async def test_failed_attempt_leaves_the_rooms_alone(self) -> None:
-        """What is said in them goes on without a gap."""
+        """After a room could not be added, C{seq} goes on without a gap."""
         tea = await self.room("tea")
         await self.append(_said(tea, "1"))
         await self.store.add_room("tea", "tea", NOW)
@@ -399,10 +399,11 @@ class RoomTests(StoreTestCase):
 
 
 class PruneTests(StoreTestCase):
-    """Deleting what is old."""
+    """Deleting old messages."""
 
     async def test_only_what_is_old_is_deleted(self) -> None:
-        """In rooms and private messages, more than goes into one transaction, and counted."""
+        """Old messages of rooms and old private ones are deleted, over several transactions, and
+        counted."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         await self.append(
             *(_said(self.lobby, "old", time=NOW - 1) for _ in range(1500)),
@@ -416,7 +417,8 @@ class PruneTests(StoreTestCase):
         self.assertEqual(await self.store.prune(NOW), 0)
 
     async def test_numbers_go_on_after_all_was_deleted(self) -> None:
-        """No id and no seq is used twice, also after reopening."""
+        """After all messages were deleted no id and no C{seq} is used again, also after
+        reopening."""
         await self.append(*(_said(self.lobby, str(n)) for n in range(3)))
         await self.store.prune(NOW + 1)
         await self.reopen()
@@ -426,16 +428,16 @@ class PruneTests(StoreTestCase):
 
 
 class FaultTests(StoreTestCase):
-    """What went wrong once."""
+    """Former defects."""
 
     async def test_settle_hands_over_before_it_returns(self) -> None:
-        """Settled means delivered, too."""
+        """C{settle} returns after the posts were delivered."""
         self.store.append(_said(self.lobby, "last words"))
         await self.store.settle()
         self.assertEqual(len(self.fed), 1)
 
     async def test_what_was_read_a_moment_ago_is_not_unread(self) -> None:
-        """Although the mark waits behind a commit that is under way."""
+        """A mark counts at once, although it waits behind a commit."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         unread: list[Deferred[Sequence[DirectMessage]]] = []
 
@@ -453,7 +455,7 @@ class FaultTests(StoreTestCase):
         self.assertEqual(await unread[0], [])
 
     def test_urls_that_nearly_work(self) -> None:
-        """Each is refused with a sentence."""
+        """URLs that nearly work are refused with a sentence."""
         for url in (
             "sqlite://chat.db",
             "sqlite+aiosqlite:///a.db",

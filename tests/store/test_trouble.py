@@ -18,10 +18,10 @@ from twisted_chat.store.trouble import damage, trouble
 
 
 class WordsTests(SynchronousTestCase):
-    """What passes, what does not, and what is our own fault."""
+    """Which errors of a database pass, which do not, and which are defects of ours."""
 
     def test_kinds(self) -> None:
-        """By what the database says, as the driver or SQLAlchemy raises it."""
+        """An error is told by its code, as the driver or SQLAlchemy raises it."""
 
         def kind(error: Exception) -> tuple[bool, bool]:
             return trouble(error) is not None, damage(error) is not None
@@ -49,7 +49,7 @@ class OutageTestCase(StoreTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
     async def refused(self, question: Coroutine[Any, Any, object]) -> str:
-        """Why a question was refused."""
+        """The sentence that a question is refused with."""
         try:
             await question
         except Refusal as refusal:
@@ -59,7 +59,7 @@ class OutageTestCase(StoreTestCase):
 
 
 class FullTests(OutageTestCase):
-    """A full disk; SQLite says the same of a file that must not grow."""
+    """A full disk, simulated by a file that must not grow."""
 
     async def room_on_disk(self, there_is: bool) -> None:
         def limit(connection: Connection) -> None:
@@ -68,7 +68,7 @@ class FullTests(OutageTestCase):
         await self.store._run(limit)
 
     async def fill(self) -> int:
-        """Post until nothing more is kept; gives back how many posts were kept."""
+        """Post until the disk is full; return how many posts were kept."""
         await self.room_on_disk(False)
         kept = 0
         while await self.append(_said(self.lobby, "x" * 1000)):
@@ -76,7 +76,8 @@ class FullTests(OutageTestCase):
         return kept
 
     async def test_posts_are_refused_and_accepted_again(self) -> None:
-        """Two lines in the log, however many were refused, and the numbering has no gap."""
+        """While the disk is full posts are refused, with two lines in the log, and afterwards the
+        numbering has no gap."""
         kept = await self.fill()
         for n in range(3):
             self.assertEqual(await self.append(_said(self.lobby, f"{n}{'x' * 1000}")), [])
@@ -94,7 +95,7 @@ class FullTests(OutageTestCase):
         )
 
     async def test_what_is_there_can_be_read(self) -> None:
-        """The log and the accounts."""
+        """The log and the accounts can be read while the disk is full."""
         alice = await self.account("alice")
         kept = await self.fill()
         self.assertEqual(len(await self.store.history(self.lobby, 1000)), kept)
@@ -102,7 +103,7 @@ class FullTests(OutageTestCase):
         self.assertEqual(await self.store.unread(alice.id, 10), [])
 
     async def test_changes_are_refused(self) -> None:
-        """With a sentence, and without another line in the log."""
+        """A change is refused with a sentence, and logs no further line."""
         alice = await self.account("alice")
         await self.fill()
         lines = list(self.lines)
@@ -120,7 +121,7 @@ class FullTests(OutageTestCase):
         self.assertEqual(await self.store.find_account("alice"), alice)
 
     async def test_what_was_read_is_remembered_meanwhile(self) -> None:
-        """And kept with the first post that is."""
+        """A read mark that is set while the disk is full is stored with the next post."""
         alice, bob = [await self.account(name) for name in ("alice", "bob")]
         (stored,) = await self.append(_told(alice, bob, "psst"))
         assert stored.id is not None
@@ -137,10 +138,10 @@ class FullTests(OutageTestCase):
 
 
 class DamageTests(OutageTestCase):
-    """A file that has lost a page."""
+    """A file with a damaged page."""
 
     async def damage(self) -> None:
-        """Overwrite the root of the log."""
+        """Overwrite the root page of the log."""
         await self.append(_said(self.lobby, "hello"))
         await self.store.close()
         with closing(sqlite3.connect(self.path)) as database:
@@ -153,7 +154,7 @@ class DamageTests(OutageTestCase):
         self.open()
 
     async def test_reading_finds_it(self) -> None:
-        """It is told once, and nothing is asked or kept any more."""
+        """If reading finds the damage, it is reported once, and every later request is refused."""
         await self.damage()
         for _ in range(2):
             self.assertIn("down", await self.refused(self.store.history(self.lobby, 10)))
@@ -167,7 +168,7 @@ class DamageTests(OutageTestCase):
         self.assertEqual(self.lines, [])
 
     async def test_writing_finds_it(self) -> None:
-        """Who wrote is told, and so is everyone whose posts wait."""
+        """If writing finds the damage, all posts that wait are refused."""
         await self.damage()
         for n in range(3):
             self.store.append(_said(self.lobby, str(n)))
@@ -181,7 +182,7 @@ class WalTests(StoreTestCase):
     """The write-ahead log."""
 
     async def test_it_does_not_grow(self) -> None:
-        """Far more goes through it than it holds, and one big change does not leave it big."""
+        """The write-ahead log is reused, and is small again after a big change."""
         wal = self.path.with_name(f"{self.path.name}-wal")
         for _ in range(30):
             await self.append(*(_said(self.lobby, "x" * 1000) for _ in range(500)))
