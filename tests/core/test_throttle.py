@@ -33,11 +33,12 @@ class _Bucket:
 
 
 class RateTests(SynchronousTestCase):
-    """So many at once, and then so many a second."""
+    """A rate: a burst, and then so many a second."""
 
     @given(_rates, st.lists(st.tuples(_steps, st.integers(1, 5)), max_size=60))
     def test_is_a_token_bucket(self, rate: Rate, takings: list[tuple[float, int]]) -> None:
-        """It makes everybody wait for as long as the textbook's, also for what is owed."""
+        """A rate makes its user wait as long as a textbook's token bucket, also for what is
+        owed."""
         bucket, full_at = _Bucket(rate), 0.0
         for seconds, taken in takings:
             bucket.pass_time(seconds)
@@ -46,7 +47,7 @@ class RateTests(SynchronousTestCase):
             full_at = rate.take(full_at, bucket.now, taken)
 
     def test_burst_and_then_one_by_one(self) -> None:
-        """20 at once, whatever the clock shows, and from then on 5 a second."""
+        """A rate allows 20 at once, whatever the clock shows, and then 5 a second."""
         for now in 1000.1, 1_795_247_930.4849048:
             rate, full_at = Rate(20, 5.0), 0.0
             for _ in range(20):
@@ -57,7 +58,7 @@ class RateTests(SynchronousTestCase):
             self.assertEqual(rate.wait(full_at, now + 0.25), 0)
 
     def test_a_pause_is_a_burst_again_and_no_more(self) -> None:
-        """However long it was."""
+        """After a pause of any length one burst is allowed again."""
         rate, full_at = Rate(3, 1.0), 0.0
         for now in 10.0, 1000.0, 1e9:
             for _ in range(3):
@@ -76,7 +77,7 @@ class RatesTests(SynchronousTestCase):
         self.assertEqual(rates.take("b", 5.0), 0)
 
     def test_who_is_refused_takes_nothing(self) -> None:
-        """So that trying all the time does not make the wait longer."""
+        """A refused request takes nothing, so trying all the time does not prolong the wait."""
         rates = Rates(Rate(1, 1.0))
         rates.take("a", 5.0)
         for _ in range(100):
@@ -84,7 +85,7 @@ class RatesTests(SynchronousTestCase):
         self.assertEqual(rates.take("a", 6.0), 0)
 
     def test_memory_is_bounded(self) -> None:
-        """However many keys come; the one that was seen longest ago is forgotten."""
+        """The number of keys is bounded; the one that was seen longest ago is forgotten."""
         rates = Rates(Rate(1, 0.001), most=1000)
         for number in range(_MANY):
             rates.take(str(number), 5.0)
@@ -96,10 +97,11 @@ class RatesTests(SynchronousTestCase):
 
 
 class PenaltiesTests(SynchronousTestCase):
-    """What offences cost."""
+    """The prices of offences."""
 
     def test_prices(self) -> None:
-        """Some are free, then each costs twice the one before, up to the longest."""
+        """Some offences are free; each further one costs twice the one before, up to the longest
+        wait."""
         penalties = Penalties(free=2, first=1.0, longest=16.0)
         self.assertEqual(
             [penalties.add("a", 0.0) for _ in range(9)], [0, 0, 1, 2, 4, 8, 16, 16, 16]
@@ -107,7 +109,7 @@ class PenaltiesTests(SynchronousTestCase):
         self.assertEqual(penalties.add("b", 0.0), 0)
 
     def test_price_is_what_one_more_costs(self) -> None:
-        """And asking for it costs nothing."""
+        """C{price} tells what one more offence would cost, and costs nothing itself."""
         penalties = Penalties(free=2, first=1.0, longest=16.0)
         for _ in range(9):
             price = penalties.price("a", 0.0, more=1)
@@ -122,7 +124,7 @@ class PenaltiesTests(SynchronousTestCase):
         self.assertEqual([penalties.wait("a", 100.0 + s) for s in (0, 3, 8, 9)], [8, 5, 0, 0])
 
     def test_offences_are_forgotten_one_after_the_other(self) -> None:
-        """Each after as long as the longest wait, but not sooner than after a minute."""
+        """An offence is forgotten after as long as the longest wait, but at least a minute."""
         for longest, each in ((600.0, 600.0), (8.0, 60.0)):
             penalties = Penalties(free=1, first=1.0, longest=longest)
             for _ in range(3):
@@ -133,14 +135,14 @@ class PenaltiesTests(SynchronousTestCase):
             self.assertEqual(penalties.price("a", 3 * each, more=1), 0)
 
     def test_a_million_offences_are_forgotten_as_fast_as_the_worst(self) -> None:
-        """What is beyond the longest wait is not counted."""
+        """Offences beyond the longest wait are not counted."""
         penalties = Penalties(free=0, first=1.0, longest=60.0)
         for _ in range(1000):
             penalties.add("a", 0.0)
         self.assertEqual(penalties.price("a", 60.0 * 8, more=1), 1)
 
     def test_no_longest_wait_is_no_wait(self) -> None:
-        """C{--max-penalty 0}."""
+        """With C{--max-penalty 0} there is no wait."""
         penalties = Penalties(free=0, first=1.0, longest=0.0)
         for _ in range(20):
             self.assertEqual(penalties.add("a", 5.0), 0)
@@ -151,7 +153,7 @@ class PenaltiesTests(SynchronousTestCase):
         st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 200)), max_size=60),
     )
     def test_model(self, free: int, steps: list[tuple[str, bool, int]]) -> None:
-        """As a list of offences that ages."""
+        """Penalties behave as a list of offences that ages."""
         first, longest, forgotten_after = 1.0, 64.0, 64.0
         worst = free + 1 + 6
         penalties = Penalties(free=free, first=first, longest=longest)
@@ -170,7 +172,7 @@ class PenaltiesTests(SynchronousTestCase):
             self.assertAlmostEqual(penalties.wait(key, now), max(0.0, until[key] - now), places=6)
 
     def test_memory_is_bounded(self) -> None:
-        """However many addresses try; who offended longest ago is forgotten."""
+        """The number of keys is bounded; the one that offended longest ago is forgotten."""
         penalties = Penalties(free=0, first=1.0, longest=600.0, most=1000)
         for number in range(_MANY):
             penalties.add(str(number), 5.0)
@@ -223,26 +225,26 @@ class _Places:
 
 
 class FairQueueTests(SynchronousTestCase):
-    """Who is next, and who is turned away."""
+    """A fair queue: who is next, and who is turned away."""
 
     def drain(self, queue: FairQueue[str]) -> list[str]:
         return [queue.pop() for _ in range(len(queue))]
 
     def test_one_key_is_a_queue(self) -> None:
-        """First come, first served; beyond its bound it takes no more."""
+        """The places of one key are served in order, up to its bound."""
         queue: FairQueue[str] = FairQueue(3)
         self.assertEqual([queue.push("a", item) for item in "1234"], [None, None, None, "4"])
         self.assertEqual(self.drain(queue), ["1", "2", "3"])
 
     def test_keys_take_turns(self) -> None:
-        """One with many places does not keep another waiting."""
+        """A key with many places does not keep another one waiting."""
         queue: FairQueue[str] = FairQueue(10)
         for item in "a1", "a2", "a3", "b1", "c1", "b2":
             queue.push(item[0], item)
         self.assertEqual(self.drain(queue), ["a1", "b1", "c1", "a2", "b2", "a3"])
 
     def test_who_was_served_lately_is_behind_who_was_not(self) -> None:
-        """Also if they come back before the other."""
+        """A key that was served lately is behind one that was not, also if it comes back first."""
         queue: FairQueue[str] = FairQueue(10)
         for key in "abc":
             queue.push(key, key)
@@ -252,7 +254,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(self.drain(queue), ["new", "a", "b", "cab"])
 
     def test_who_waits_no_longer(self) -> None:
-        """Gives up the place, wherever it is, and the others keep theirs."""
+        """A place that is given up leaves the others in order."""
         queue: FairQueue[str] = FairQueue(4)
         for item in "a1", "a2", "a3", "b1":
             queue.push(item[0], item)
@@ -263,7 +265,8 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(self.drain(queue), ["a1", "c1", "a3", "c2"])
 
     def test_who_has_most_places_loses_one(self) -> None:
-        """Its last one, to somebody who has fewer."""
+        """When the queue is full, the key with the most places loses its last one to a key with
+        fewer."""
         queue: FairQueue[str] = FairQueue(4)
         for item in "a1", "b1", "b2", "b3":
             queue.push(item[0], item)
@@ -272,7 +275,8 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(self.drain(queue), ["a1", "b1", "c1", "b2"])
 
     def test_full_of_who_was_served_makes_room_for_who_was_not(self) -> None:
-        """Though each has one place only."""
+        """When the queue is full of keys that were served, one of them makes room for a key that
+        was not."""
         queue: FairQueue[str] = FairQueue(3)
         for key in "abc":
             queue.push(key, key)
@@ -283,7 +287,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(self.drain(queue), ["new", "a", "b"])
 
     def test_strangers_do_not_keep_out_who_is_known(self) -> None:
-        """However many come, from an address each, and though it was served and they were not."""
+        """However many strangers come, a known key gets its turn."""
         queue: FairQueue[str] = FairQueue(3)
         queue.push("owner", "owner")
         queue.pop()
@@ -298,7 +302,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertIn("owner", [queue.pop(), queue.pop()])
 
     def test_who_is_known_does_not_keep_out_strangers(self) -> None:
-        """Theirs is every other turn only."""
+        """Known keys get every other turn only."""
         queue: FairQueue[str] = FairQueue(5)
         queue.know("owner")
         for key, item in ("owner", "1"), ("owner", "2"), ("owner", "3"), ("a", "4"), ("b", "5"):
@@ -306,7 +310,7 @@ class FairQueueTests(SynchronousTestCase):
         self.assertEqual(self.drain(queue), ["1", "4", "2", "5", "3"])
 
     def test_no_places(self) -> None:
-        """Everybody is turned away."""
+        """A queue without places turns everybody away."""
         queue: FairQueue[str] = FairQueue(0)
         self.assertEqual(queue.push("a", "1"), "1")
         self.assertRaises(IndexError, queue.pop)
@@ -319,7 +323,7 @@ class FairQueueTests(SynchronousTestCase):
         ),
     )
     def test_model(self, most: int, steps: list[str | None]) -> None:
-        """Pushed and popped at random."""
+        """The queue behaves as a list that is searched each time."""
         queue: FairQueue[int] = FairQueue(most)
         model = _Places(most)
         for item, key in enumerate(steps):
@@ -334,7 +338,7 @@ class FairQueueTests(SynchronousTestCase):
             self.assertLessEqual(len(queue), most)
 
     def test_memory_is_bounded(self) -> None:
-        """Who was served is remembered for some; those that were served lately."""
+        """The queue remembers a bounded number of keys that were served."""
         queue: FairQueue[str] = FairQueue(4, remembered=100)
         turned_away: deque[str | None] = deque()
         for number in range(_MANY):

@@ -37,7 +37,7 @@ class AdmissionTestCase(SynchronousTestCase):
         self.limited()
 
     def limited(self, **limits: int) -> None:
-        """Start with these limits."""
+        """Make an admission with these limits."""
         self.clock = Clock()
         self.admission = Admission(Limits(**limits), Networks(shared=["127.0.0.0/8"]), self.clock)
 
@@ -45,7 +45,8 @@ class AdmissionTestCase(SynchronousTestCase):
         return Arrival(self.admission, source)
 
     def connect(self, source: Source, count: int) -> list[Arrival]:
-        """So many connect; gives back those who may. Why the last one may not is C{said}."""
+        """Make this many connections; return those that are accepted. The last refusal is
+        C{said}."""
         arrivals = []
         for _ in range(count):
             refusal = self.admission.refusal(source)
@@ -58,7 +59,7 @@ class AdmissionTestCase(SynchronousTestCase):
 
 class SourceTests(AdmissionTestCase):
     def test_addresses(self) -> None:
-        """Of TCP they are told apart; whatever has none is shared."""
+        """Addresses of TCP are told apart; others are shared."""
         for address, source in (
             (IPv4Address("TCP", "192.0.2.1", 5000), FAR),
             (IPv6Address("TCP", "2001:db8::7", 5000), Source("2001:db8::/64")),
@@ -70,7 +71,7 @@ class SourceTests(AdmissionTestCase):
 
 
 class ConnectionsTests(AdmissionTestCase):
-    """How many, and how often."""
+    """The limits on connections."""
 
     def test_at_once_from_one_address(self) -> None:
         """A connection that is over makes room for one of its own network only."""
@@ -83,7 +84,8 @@ class ConnectionsTests(AdmissionTestCase):
         self.assertEqual(len(self.connect(FAR, 9)), 1)
 
     def test_a_minute_from_one_address(self) -> None:
-        """30 at once, and then one every two seconds, although those before have gone."""
+        """An address may make 30 connections at once, and then one every two seconds, also if the
+        earlier ones are gone."""
         for arrival in self.connect(FAR, 50):
             arrival.go()
         self.assertEqual(self.said, "your address connects too often; try again in 2 seconds")
@@ -96,19 +98,19 @@ class ConnectionsTests(AdmissionTestCase):
         self.assertEqual(len(self.connect(FARTHER, 50)), 30)
 
     def test_who_is_refused_for_another_reason_is_not_counted(self) -> None:
-        """Trying while all 5 are taken does not use up the minute."""
+        """A connection that is refused because 5 are open does not count against the minute."""
         self.limited(max_per_address=5)
         for arrival in self.connect(FAR, 500):
             arrival.go()
         self.assertEqual(len(self.connect(FAR, 5)), 5)
 
     def test_trusted_and_shared(self) -> None:
-        """As many as there may be at all."""
+        """Trusted and shared addresses have no limit."""
         for source in TRUSTED, SHARED:
             self.assertEqual(len(self.connect(source, 500)), 500)
 
     def test_all(self) -> None:
-        """No more than there may be, wherever they come from."""
+        """All addresses together have a limit."""
         self.limited(max_connections=3)
         first = self.come(TRUSTED)
         self.come(SHARED)
@@ -119,7 +121,8 @@ class ConnectionsTests(AdmissionTestCase):
         self.assertEqual(self.admission.refusal(FARTHER), None)
 
     def test_nothing_is_left_of_who_has_gone(self) -> None:
-        """Of a hundred thousand addresses no more is remembered than when they came last."""
+        """Of an address whose connections are gone, no more is remembered than when the last one
+        came."""
         self.limited(max_connections=10, max_waiting=5)
         for number in range(100_000):
             source = Source(f"2001:db8:{number:x}::/64")
@@ -139,7 +142,7 @@ class TimeTests(AdmissionTestCase):
     """The minute in which a connection has to log in."""
 
     def test_too_long(self) -> None:
-        """Each has a minute of its own, wherever they come from."""
+        """Each connection has a minute of its own to log in."""
         early = [self.come(source) for source in (FAR, SHARED, TRUSTED)]
         self.clock.advance(30)
         late = self.come(FAR)
@@ -156,7 +159,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_is_in_has_time(self) -> None:
-        """And nothing waits for them."""
+        """A connection that has logged in is not sent away, and no timer is left for it."""
         arrival = self.come(FAR)
         self.admission.is_in(arrival)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -164,7 +167,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(arrival.farewell, "")
 
     def test_who_types_has_longer(self) -> None:
-        """A minute from each line, and the others no longer for it."""
+        """Each line that is sent begins the minute of its connection anew, and of no other."""
         typist, silent = self.come(FAR), self.come(FAR)
         self.clock.advance(50)
         self.admission.is_trying(typist)
@@ -177,7 +180,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_types_has_not_for_ever(self) -> None:
-        """Five minutes, whatever they type."""
+        """A connection that goes on sending lines is sent away after five minutes."""
         typist = self.come(FAR)
         for _ in range(299):
             self.clock.advance(1)
@@ -189,7 +192,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_types_is_no_younger(self) -> None:
-        """When there are too many, it is the first who came that goes."""
+        """When there are too many, the oldest connection goes, also if it has sent lines."""
         self.limited(max_waiting=2)
         typist, silent = self.come(FAR), self.come(FAR)
         self.admission.is_trying(typist)
@@ -197,7 +200,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual((bool(typist.farewell), bool(silent.farewell)), (True, False))
 
     def test_thousands_at_once_are_sent_away_a_few_at_a_time(self) -> None:
-        """The others are not held up, and it does not take longer than it must."""
+        """Thousands whose time is up are sent away a few in each turn of the reactor."""
         self.limited(max_waiting=0)
         arrivals = [self.come(FAR) for _ in range(3000)]
         later = self.clock.callLater
@@ -211,7 +214,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_timer_for_all(self) -> None:
-        """However many there are."""
+        """There is one timer for all connections."""
         self.limited(max_waiting=0)
         for _ in range(1000):
             self.come(FAR)
@@ -219,7 +222,7 @@ class TimeTests(AdmissionTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_no_limit(self) -> None:
-        """C{--login-timeout 0}."""
+        """With C{--login-timeout 0} nobody is sent away."""
         self.limited(login_timeout=0)
         arrival = self.come(FAR)
         self.admission.is_trying(arrival)
@@ -233,13 +236,13 @@ class CrowdTests(AdmissionTestCase):
     farewell = "too many others are waiting to log in; bye"
 
     def gone(self, arrivals: list[Arrival]) -> list[int]:
-        """Which of them were sent away."""
+        """Which of the connections were sent away."""
         for arrival in arrivals:
             self.assertIn(arrival.farewell, ("", self.farewell))
         return [number for number, arrival in enumerate(arrivals) if arrival.farewell]
 
     def test_the_oldest_goes(self) -> None:
-        """One for each that comes."""
+        """Beyond the limit each new connection sends the oldest one away."""
         self.limited(max_waiting=3)
         arrivals = [self.come(Source(f"192.0.2.{number}")) for number in range(5)]
         self.assertEqual(self.gone(arrivals), [0, 1])
@@ -251,7 +254,8 @@ class CrowdTests(AdmissionTestCase):
         self.assertEqual(self.gone(arrivals), [0, 1, 4])
 
     def test_whose_address_has_most_of_them(self) -> None:
-        """Who fills the place does not push out the only one of another address."""
+        """The oldest connection of the address with the most goes, not the only one of another
+        address."""
         self.limited(max_waiting=10)
         lonely = self.come(FAR)
         many = [self.come(FARTHER) for _ in range(500)]
@@ -259,7 +263,7 @@ class CrowdTests(AdmissionTestCase):
         self.assertEqual(self.gone(many), [*range(491)])
 
     def test_who_is_in_or_trusted_is_not_counted(self) -> None:
-        """They wait for nothing, or may."""
+        """Connections that have logged in, or are trusted, are not counted."""
         self.limited(max_waiting=2)
         arrivals = [self.come(TRUSTED) for _ in range(50)]
         for _ in range(50):
@@ -269,6 +273,6 @@ class CrowdTests(AdmissionTestCase):
         self.assertEqual(self.gone(arrivals), [])
 
     def test_no_limit(self) -> None:
-        """C{--max-waiting 0}."""
+        """With C{--max-waiting 0} nobody is sent away."""
         self.limited(max_waiting=0)
         self.assertEqual(self.gone([self.come(FAR) for _ in range(500)]), [])

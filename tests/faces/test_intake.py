@@ -99,21 +99,21 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(desk.taken, ["one", "two", "three"])
 
     def test_nothing_is_left_of_it(self) -> None:
-        """When all is carried out, it can be dropped; each time."""
+        """When all requests are carried out, the intake can be dropped, each time."""
         desk = Desk()
         desk.put("one")
         desk.put("two", "three")
         self.assertEqual(desk.rests, [0.0, 0.0])
 
     def test_more_is_asked_for(self) -> None:
-        """When nothing is queued any more, what was not read yet is."""
+        """When nothing is queued any more, the intake asks for more."""
         desk = Desk()
         desk.ready = ["two", "three"]
         desk.put("one")
         self.assertEqual(desk.taken, ["one", "two", "three"])
 
     def test_others_have_their_turn(self) -> None:
-        """After so many requests."""
+        """After so many requests the other connections have their turn."""
         desk = Desk()
         desk.put(*range(QUEUE + 1))
         self.assertEqual(len(desk.taken), QUEUE)
@@ -121,7 +121,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(len(desk.taken), QUEUE + 1)
 
     def test_full(self) -> None:
-        """With as many items as are carried out in one turn."""
+        """The intake is full with as many items as it carries out in one turn."""
         desk = Desk()
         for number in range(QUEUE):
             self.assertFalse(desk.intake.is_full)
@@ -129,7 +129,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertTrue(desk.intake.is_full)
 
     def test_pace(self) -> None:
-        """Beyond the burst each waits; the session is told once in a flood."""
+        """Beyond the burst each request waits; the session is told once in a flood."""
         desk = Desk(Rate(2, 1))
         desk.put(*range(5))
         self.assertEqual((desk.taken, desk.told), ([0, 1], [2]))
@@ -142,7 +142,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(desk.told, [2, 7])
 
     def test_charge(self) -> None:
-        """The next request waits for what was a lot."""
+        """A request that was charged for makes the next one wait."""
         desk = Desk(Rate(2, 1))
         desk.intake.charge(5)
         desk.put("one")
@@ -151,7 +151,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(desk.taken, ["one"])
 
     def test_question(self) -> None:
-        """Is answered by the next item, whether it is there or not, and no other is taken."""
+        """A question is answered by the next item, whether it has come already or not."""
         for at_once in True, False:
             desk, answers = Desk(), list[object]()
 
@@ -168,7 +168,7 @@ class IntakeTests(SynchronousTestCase):
             self.assertEqual((desk.taken, answers), (["ask", "three"], ["answer"]))
 
     def test_question_without_an_answer(self) -> None:
-        """The input ends: the request is given up, and the rest of the end follows."""
+        """If the input ends at a question, the request is given up, and the session ends."""
         desk = Desk()
 
         async def ask() -> None:
@@ -181,7 +181,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(desk.finished, 1)
 
     def test_end_waits_for_posts(self) -> None:
-        """And for what is queued."""
+        """The end of the input waits for queued requests, and for posts in flight."""
         desk = Desk()
         desk.session.in_flight = 1
         desk.put("one")
@@ -192,7 +192,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(desk.finished, 1)
 
     def test_until_landed(self) -> None:
-        """Half of what may be in flight lands before a request goes on."""
+        """C{until_landed} waits until half of the allowed posts are in flight."""
         desk = Desk()
         before = desk.session.landed
         desk.does["post"] = lambda: desk.intake.until_landed(4)
@@ -208,7 +208,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertIs(desk.session.landed, before)
 
     def test_cancel(self) -> None:
-        """Whatever it waits for is given up, and nothing is carried out any more."""
+        """Cancelling gives up whatever the request waits for, and nothing more is carried out."""
         for rate, does in (
             (Rate(1, 1), None),
             (None, lambda desk: desk.intake.next()),
@@ -243,7 +243,7 @@ class IntakeTests(SynchronousTestCase):
             self.assertEqual(desk.face.clock.getDelayedCalls(), [])
 
     def test_cancel_by_the_request_under_way(self) -> None:
-        """It goes on to its end, and is the last; it can wait for nothing."""
+        """A request that cancels its own intake goes on to its end, and is the last."""
         desk = Desk()
         done: list[str] = []
 
@@ -259,7 +259,8 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual((desk.taken, done), (["quit"], ["goes on"]))
 
     def test_operation_under_way_is_not_interrupted(self) -> None:
-        """What it waits for outside comes, and is dealt with; then it is over."""
+        """Cancelling does not interrupt an operation of the core; it ends, and then the intake is
+        over."""
         desk, store, done = Desk(), Deferred[None](), list[str]()
 
         async def change() -> None:
@@ -273,7 +274,8 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual((done, desk.taken), (["changed"], ["change"]))
 
     def test_seen(self) -> None:
-        """Only who sends something while nothing waits has seen what they were shown."""
+        """Only a request that comes while nothing is under way counts as sent after what the
+        session was shown."""
         desk, gate = Desk(), Deferred[None]()
 
         async def wait() -> None:
@@ -288,7 +290,7 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(len(desk.face.seen_by), 2)
 
     def test_defect_of_a_request(self) -> None:
-        """Is logged, and the next is carried out when something comes."""
+        """An unexpected error of a request is logged, and the next request is carried out."""
         desk = Desk()
 
         async def fail() -> None:

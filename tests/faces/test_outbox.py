@@ -116,7 +116,7 @@ class FakeTransport:
 
 
 class OutboxTests(SynchronousTestCase):
-    """Over a transport that writes when it is told to."""
+    """An outbox over a transport that writes when it is told to."""
 
     def setUp(self) -> None:
         self.transport = FakeTransport()
@@ -143,12 +143,12 @@ class OutboxTests(SynchronousTestCase):
         return (backlog.size if backlog is not None else 0) + len(self.transport.waiting)
 
     def test_events_are_written_in_the_format(self) -> None:
-        """At once, if nothing waits."""
+        """Events are encoded by the format, and written at once if nothing waits."""
         self.outbox.send((Notice(NOW, "one"), Notice(NOW, "two")))
         self.assertEqual(self.transport.waiting, b"one\ntwo\n")
 
     def test_slow_reader_loses_nothing(self) -> None:
-        """What is written while it reads comes whole and in order."""
+        """A reader that is slow, but reads, gets everything whole and in order."""
         lines = _numbered(500)
         for start in range(0, 500, 100):
             self.write(lines[start : start + 100])
@@ -159,7 +159,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertFalse(self.outbox.is_waiting)
 
     def test_transport_is_given_a_piece_at_a_time(self) -> None:
-        """However much is written at once."""
+        """The transport is given one piece at a time, however much is written at once."""
         big = b"".join(_numbered(_LIMIT // 1000 - 1))
         self.outbox.write(big)
         while self.outbox.is_waiting:
@@ -168,12 +168,12 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.transport.written, big)
 
     def test_no_more_than_the_limit_waits(self) -> None:
-        """But for what was written last before it was reached."""
+        """No more bytes wait than the limit, and what was written last before it."""
         self.flood()
         self.assertLessEqual(abs(self.waiting() - _LIMIT), 1000)
 
     def test_skipped_lines_are_counted_and_told_once(self) -> None:
-        """After all that was kept, and in the place where they are missing."""
+        """Skipped lines are counted, and reported once in their place, after all that was kept."""
         kept, skipped = self.flood()
         self.transport.drain()
         self.outbox.write(b"next\n")
@@ -183,7 +183,7 @@ class OutboxTests(SynchronousTestCase):
         )
 
     def test_nothing_is_kept_behind_a_gap(self) -> None:
-        """Until the reader has caught up, lines are skipped, though there is room again."""
+        """After a gap, lines are skipped until the reader has caught up, even if there is room."""
         kept, skipped = self.flood()
         self.transport.flush()
         self.outbox.write(b"two\nlines\n")
@@ -191,7 +191,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.transport.written, b"".join(kept) + b"%d skipped\n" % (skipped + 2))
 
     def test_every_gap_is_told(self) -> None:
-        """With its own count."""
+        """Each gap is reported with its own count."""
         for _ in range(2):
             self.transport.written = b""
             kept, skipped = self.flood()
@@ -199,7 +199,7 @@ class OutboxTests(SynchronousTestCase):
             self.assertEqual(self.transport.written, b"".join(kept) + b"%d skipped\n" % skipped)
 
     def test_stuck_reader_is_cut_off(self) -> None:
-        """When it has taken nothing for so long, and not before."""
+        """A reader that takes nothing for so long is cut off, and not before."""
         self.flood()
         self.clock.advance(_STUCK_AFTER - 1)
         self.assertFalse(self.transport.aborted)
@@ -207,7 +207,8 @@ class OutboxTests(SynchronousTestCase):
         self.assertTrue(self.transport.aborted)
 
     def test_reader_that_makes_progress_is_not_cut_off(self) -> None:
-        """Each piece that it takes gives it time for the next; afterwards no time runs."""
+        """Each piece that the reader takes gives it more time; when nothing waits, no timer
+        runs."""
         self.flood()
         while self.outbox.is_waiting:
             self.clock.advance(_STUCK_AFTER - 1)
@@ -216,7 +217,8 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_close_writes_first_what_waits(self) -> None:
-        """With what was skipped, and nothing that comes later."""
+        """Closing writes all that waits, with the count of what was skipped, and nothing that comes
+        later."""
         kept, skipped = self.flood()
         self.outbox.close()
         self.outbox.write(b"too late\n")
@@ -228,7 +230,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertIn(told, [b"%d skipped\n" % n for n in (skipped, skipped + 1)])
 
     def test_closed_outbox_takes_nothing_more(self) -> None:
-        """Neither while something waits nor when nothing does."""
+        """A closed outbox takes nothing more, whether something waits or not."""
         self.outbox.write(b"before\n")
         self.outbox.close()
         self.outbox.write(b"after\n")
@@ -237,14 +239,14 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.transport.written + self.transport.waiting, b"before\n")
 
     def test_closed_but_stuck_reader_is_cut_off(self) -> None:
-        """Saying goodbye does not take for ever."""
+        """A reader that takes nothing is cut off also while the outbox is closing."""
         self.flood()
         self.outbox.close()
         self.clock.advance(_STUCK_AFTER)
         self.assertTrue(self.transport.aborted)
 
     def test_drop_lets_go_of_everything(self) -> None:
-        """What waits is forgotten, no time runs, and what comes later goes nowhere."""
+        """C{drop} forgets what waits, stops the timer, and ignores what comes later."""
         self.flood()
         taken = self.transport.waiting
         self.outbox.drop()
@@ -346,7 +348,7 @@ class ShortTransport(FakeTransport):
 
 
 class UnitTests(SynchronousTestCase):
-    """Units are cut and counted as the format says, wherever the kernel stops taking."""
+    """Units are cut and counted by the format, wherever the kernel stops taking bytes."""
 
     def connect(self, takes: Sequence[int], limit: int) -> None:
         self.transport = ShortTransport(takes)
@@ -360,8 +362,8 @@ class UnitTests(SynchronousTestCase):
         return list(_payloads(self.transport.socket.taken))
 
     def test_short_write_at_every_byte(self) -> None:
-        """Whole frames that fit behind it are kept, the others counted, though a newline is in
-        every header and in every payload."""
+        """After a short write at any byte, whole frames that fit are kept and the others counted,
+        whatever newlines are in them."""
         texts = ["\n" * 9 + str(number) for number in range(10)]
         size = len(frame(b"\n" * 9 + b"0\n"))
         for sent in range(10 * size):
@@ -373,7 +375,7 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual(self.read(), [*lines[:whole], *told], sent)
 
     def test_only_events_are_counted(self) -> None:
-        """What the format sends besides, such as a ping, is left out and is not missed."""
+        """Units that are no events, such as a ping, are not counted as skipped."""
         self.connect([0], 100)
         self.outbox.write(frame(b"x" * 90))
         self.outbox.write(frame(b"ping", Frames.other))
@@ -396,7 +398,8 @@ class UnitTests(SynchronousTestCase):
     def test_any_short_writes(
         self, steps: list[list[str] | None], takes: list[int], limit: int, fanned: bool
     ) -> None:
-        """Each event is read whole and in order, or is counted as skipped in its place."""
+        """After any short writes each event is read whole and in order, or counted as skipped in
+        its place."""
         self.connect(takes, limit)
         sent: list[bytes] = []
         for texts in steps:
@@ -421,7 +424,7 @@ class FanOutTests(SynchronousTestCase):
     """One tuple of events to many outboxes."""
 
     def test_an_outbox_of_another_kind(self) -> None:
-        """One that knows nothing of bytes and sockets is sent the events, in its turn."""
+        """An outbox that knows nothing of bytes is sent the events."""
 
         class Own:
             def __init__(self) -> None:
@@ -500,7 +503,7 @@ class Reader(Writer):
 
 
 class LoopbackTests(TestCase):
-    """Over a real connection with small buffers."""
+    """An outbox over a real connection with small buffers."""
 
     timeout = 30
 
@@ -542,7 +545,8 @@ class LoopbackTests(TestCase):
             self.outbox.write(line)
 
     async def test_reader_that_does_not_read_is_told_what_it_missed(self) -> None:
-        """It gets the first lines whole, the number of the others, and then what is new."""
+        """A reader that did not read gets the first lines whole, the number of the others, and then
+        new lines."""
         await self.connect(limit=_LIMIT)
         lines = _numbered(5000)
         self.write(lines)
@@ -557,7 +561,8 @@ class LoopbackTests(TestCase):
         await self.reader.read_until(b"news\n")
 
     async def test_slow_reader_loses_nothing(self) -> None:
-        """What it takes by and by is whole and in order, and then the straight way is free."""
+        """A slow reader gets everything whole and in order, and afterwards bytes go straight to the
+        socket again."""
         await self.connect(limit=10 * _LIMIT)
         self.reader.hesitant = True
         lines = _numbered(1500)
@@ -569,7 +574,7 @@ class LoopbackTests(TestCase):
         self.assertFalse(self.outbox.is_waiting)
 
     async def test_reading_peer_is_written_to_straight_away(self) -> None:
-        """A line is with the kernel when the call returns."""
+        """For a peer that reads, a line is with the kernel when the call returns."""
         await self.connect(limit=_LIMIT)
         self.write([b"one\n", b"two\n"])
         self.assertFalse(self.outbox.is_waiting)
@@ -577,8 +582,8 @@ class LoopbackTests(TestCase):
         self.assertEqual(self.reader.read, b"one\ntwo\n")
 
     async def test_what_the_reader_has_taken(self) -> None:
-        """All, once it has been acknowledged; not while something is left at our end. What is
-        skipped, or goes nowhere, is said."""
+        """C{is_taken} is true once the peer has acknowledged everything, and false while something
+        waits; C{write} tells whether anything was skipped or lost."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -600,7 +605,7 @@ class LoopbackTests(TestCase):
             await deferLater(reactor, 0)
 
     async def test_stuck_reader_is_cut_off(self) -> None:
-        """The connection is gone when the time is over."""
+        """The connection of a stuck reader is gone when the time is over."""
         await self.connect(limit=_LIMIT)
         self.write(_numbered(1000))
         self.clock.advance(_STUCK_AFTER)
@@ -608,7 +613,7 @@ class LoopbackTests(TestCase):
         self.writer.reason.trap(ConnectionAborted, ConnectionLost)  # the latter with TLS
 
     async def test_reader_that_caught_up_is_not_cut_off(self) -> None:
-        """It took its time, but it took everything."""
+        """A reader that was slow, but took everything, is not cut off."""
         await self.connect(limit=10 * _LIMIT)
         lines = _numbered(1000)
         self.write(lines)
@@ -619,7 +624,7 @@ class LoopbackTests(TestCase):
         await self.reader.read_until(b"still here\n")
 
     async def test_close_writes_first_what_waits(self) -> None:
-        """The reader gets all of it, and then a clean end."""
+        """A reader gets all that waited before the close, and then a clean end."""
         await self.connect(limit=10 * _LIMIT)
         lines = _numbered(1000)
         self.write(lines)
@@ -630,8 +635,7 @@ class LoopbackTests(TestCase):
         self.assertEqual(self.reader.read, b"".join(lines))
 
     async def test_peer_that_vanished_harms_nobody(self) -> None:
-        """What is written to it then goes nowhere, before the connection is known to be lost and
-        after."""
+        """Writing to a peer that has vanished does nothing, before the loss is known and after."""
         await self.connect(limit=_LIMIT)
         self.reader.transport.abortConnection()
         await self.reader.lost
@@ -642,7 +646,7 @@ class LoopbackTests(TestCase):
 
 
 class TlsLoopbackTests(LoopbackTests):
-    """Over one with TLS."""
+    """An outbox over a connection with TLS."""
 
     def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
         path = Path(self.mktemp())
@@ -653,7 +657,7 @@ class TlsLoopbackTests(LoopbackTests):
         return wrapClientTLS(CertificateOptions(), client)
 
     async def test_lines_one_by_one_to_a_reader_that_does_not_read(self) -> None:
-        """No more than the limit waits, wherever it waits."""
+        """No more bytes wait than the limit, in the outbox and the transport together."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -667,7 +671,7 @@ class TlsLoopbackTests(LoopbackTests):
         self.assertLess(len(kept), 2500)
 
     async def test_peer_that_does_not_take_its_leave(self) -> None:
-        """Is not waited for."""
+        """A peer that does not answer the close_notify is not waited for."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -689,7 +693,8 @@ class TlsLoopbackTests(LoopbackTests):
             await deferLater(reactor, 0)
 
     async def test_reader_that_takes_a_little_is_not_cut_off(self) -> None:
-        """Though that does not empty what the transport holds; nor once the outbox is closed."""
+        """A reader that takes a little at a time is not cut off, also while the outbox is
+        closing."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -706,7 +711,7 @@ class TlsLoopbackTests(LoopbackTests):
         await self.writer.lost
 
     async def test_closed_but_slow_reader_is_not_cut_off(self) -> None:
-        """It gets all that was left, and then the end."""
+        """A slow reader of a closing outbox gets all that was left, and then the end."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -721,7 +726,7 @@ class TlsLoopbackTests(LoopbackTests):
         await self.writer.lost
 
     async def test_closed_but_stuck_reader_is_cut_off(self) -> None:
-        """Also where all that waited is with the transport."""
+        """A stuck reader is cut off also if all that waits is in the transport."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")

@@ -9,7 +9,7 @@ from twisted_chat.protocol.jsonlines import encode
 
 
 class PerformTestCase(ServerTestCase):
-    """Somebody who is a guest and speaks JSON."""
+    """Zoe is a guest and speaks JSON."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -19,7 +19,7 @@ class PerformTestCase(ServerTestCase):
         self.patch(type(intake), "charge", lambda _, lines: self.charged.append(lines))
 
     def do(self, **fields: Any) -> list[Json]:
-        """What a request is answered with."""
+        """The answer to a request."""
         self.charged.clear()
         return self.events(self.zoe, encode(fields))
 
@@ -28,13 +28,14 @@ class TableTests(PerformTestCase):
     """Every row of the table."""
 
     def test_every_command(self) -> None:
-        """Can be carried out, but for those that only ask and what is typed."""
+        """Every command has a function that carries it out, except those that only ask, and
+        C{type}."""
         asking = {row.word for row in COMMANDS if row.instead}
         self.assertEqual(set(perform._HOW), set(map(_word, COMMANDS)) - asking - {"type"})
 
 
 class HelpTests(PerformTestCase):
-    """What can be typed."""
+    """The command C{help}."""
 
     def help(self, **fields: str) -> list[str]:
         """The usages that help shows."""
@@ -42,17 +43,17 @@ class HelpTests(PerformTestCase):
         return [row["usage"] for row in event["commands"]]
 
     def test_all(self) -> None:
-        """Every command that can be typed, in the order of the table."""
+        """C{help} shows every command that can be typed, in the order of the table."""
         self.assertEqual(self.help(), [row.synopsis for row in COMMANDS if row.in_text])
 
     def test_one(self) -> None:
-        """By any of its words, with a slash or not."""
+        """C{help} shows a command by any of its words, with a slash or without."""
         for word in ("dm", "/dm", "!dm", "MSG", "/tell"):
             self.assertEqual(self.help(command=word), ["/dm NAME MESSAGE"])
         self.assertEqual(self.help(command="DM"), ["DM"])
 
     def test_none(self) -> None:
-        """An unknown command is refused, with the nearest."""
+        """C{help} for an unknown command is refused, and names the nearest."""
         for word in ("joim", "\x1bjoim"):
             (error,) = self.do(do="help", command=word)
             self.assertEqual(error["code"], "unknown-command")
@@ -64,7 +65,7 @@ class EndTests(ServerTestCase):
     """Every word that ends a session."""
 
     def test_every_way_out(self) -> None:
-        """Typed, and as a request."""
+        """Every word that ends a session does so, typed and as a request."""
         words = ["/quit", "/logout", "/exit", "/bye", "!logout", "EX", "ex", "exit", "/QUIT"]
         for word in words + [encode({"do": word}).decode() for word in BY_WORD["quit"].words]:
             peer: Peer = self.robot("zoe")
@@ -73,16 +74,16 @@ class EndTests(ServerTestCase):
 
 
 class ChargeTests(PerformTestCase):
-    """What counts as more than a line."""
+    """Requests that count as more than one line."""
 
     def test_commands(self) -> None:
-        """The table says how many lines a command counts as."""
+        """A command counts as many lines as the table says."""
         for fields in ({"do": "bc", "message": "hi"}, {"do": "users"}, {"do": "history"}):
             self.do(**fields)
             self.assertEqual(self.charged[0], BY_WORD[fields["do"]].cost - 1)
 
     def test_long_answers(self) -> None:
-        """A line for each 500 people, rooms or messages."""
+        """An answer counts a line more for each 500 people, rooms or messages."""
 
         async def thousand(*_: object) -> int:
             return 1000
@@ -95,7 +96,7 @@ class ChargeTests(PerformTestCase):
         self.assertEqual(self.charged, [0, 2, 2])
 
     def test_places(self) -> None:
-        """A line for each place that is looked up; a room that was resumed is joined for free."""
+        """A resume counts a line for each place; joining a room that was resumed is free."""
         self.do(do="since", places={"tea": 0})
         self.assertEqual(self.charged, [0, 1, 0])
         self.do(do="join", room="#Tea")
@@ -105,7 +106,7 @@ class ChargeTests(PerformTestCase):
         self.assertEqual(self.charged, [1, 0])
 
     def test_unknown_names(self) -> None:
-        """Two lines for a name that nobody has."""
+        """A name that nobody has counts two lines more."""
         self.do(do="dm", name="nobody", message="x")
         self.assertEqual(self.charged, [0, 2])
         self.do(do="users", room="nowhere")

@@ -124,7 +124,7 @@ class ToyFaceTests(ServerTestCase):
         self.assertEqual(self.admission._count, 0)
 
     def say_by_udp(self, address: Address, *texts: str) -> list[str]:
-        """Send datagrams; gives back what comes to this address."""
+        """Send datagrams; return what comes back to this address."""
         for text in texts:
             self.echo.datagramReceived(text.encode(), address)
         self.settle()
@@ -132,7 +132,7 @@ class ToyFaceTests(ServerTestCase):
         return [text for to, text in sent if to == address]
 
     def test_lobby_is_echoed(self) -> None:
-        """What is said over either face is heard over both."""
+        """What is said on either face is heard on both."""
         alice = self.guest("alice")
         self.assertEqual(self.say_by_udp(self.bob, "hello"), ["guest1: hello"])
         self.assertRegex(alice.take(), r"\* guest1 joined\n\[\d\d:\d\d\] guest1: hello\n")
@@ -140,12 +140,12 @@ class ToyFaceTests(ServerTestCase):
         self.assertEqual(self.network.sent, [(self.bob, "alice: hi")])
 
     def test_refusal_is_a_sentence(self) -> None:
-        """In the face's own form."""
+        """A refusal comes as a datagram with its sentence."""
         [refusal] = self.say_by_udp(self.bob, "\x07")
         self.assertIn("control character", refusal)
 
     def test_pace(self) -> None:
-        """What comes too fast waits, in order; the sender is told once."""
+        """Datagrams beyond the burst wait, in order; the sender is told once."""
         texts = [str(number) for number in range(40)]
         heard = self.say_by_udp(self.bob, *texts)
         self.assertEqual(heard, [*(f"guest1: {text}" for text in texts[:20]), "wait"])
@@ -153,7 +153,8 @@ class ToyFaceTests(ServerTestCase):
         self.assertEqual([message.text for message in self.store.messages], texts)
 
     def test_connections_of_an_address(self) -> None:
-        """Are counted over all faces, until their sessions are over."""
+        """The connections of an address are counted over all faces, until their sessions are
+        over."""
         self.say_by_udp(self.bob, "one")
         self.store.hold()
         self.say_by_udp(self.carol, "two")
@@ -165,14 +166,14 @@ class ToyFaceTests(ServerTestCase):
         self.assertEqual(self.say_by_udp(self.dave, "three"), ["guest3: three"])
 
     def test_somebody_who_does_not_log_in(self) -> None:
-        """Is sent away in time, as on any face."""
+        """A peer that does not log in is sent away in time."""
         self.store.hold()
         self.say_by_udp(self.bob, "one")
         self.clock.advance(61)
         self.assertIn("you did not log in within 60 seconds", self.network.sent[-1][1])
 
     def test_server_goes_down(self) -> None:
-        """Each face says bye to its own."""
+        """Each face says bye to its own connections."""
         alice = self.guest("alice")
         self.say_by_udp(self.bob, "hello")
         alice.take()

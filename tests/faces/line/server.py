@@ -134,11 +134,11 @@ class Peer:
 
     @property
     def paused(self) -> bool:
-        """Nothing is read from it at the moment."""
+        """Whether the transport is not read from at the moment."""
         return bool(self.transport.producerState == "paused")
 
     def send(self, data: str | bytes, size: int | None = None) -> None:
-        """Send this, in pieces of so many bytes or in one."""
+        """Send bytes, in pieces of so many, or in one."""
         encoded = data.encode() if isinstance(data, str) else data
         size = size or len(encoded) or 1
         self._arriving.extend(encoded[i : i + size] for i in range(0, len(encoded), size))
@@ -148,23 +148,23 @@ class Peer:
         self._ended = True
 
     def vanish(self) -> None:
-        """Be gone without a word."""
+        """Vanish without a FIN."""
         self._lose(ConnectionLost())
 
     def hang_up(self) -> None:
-        """Be gone in an orderly way, and with it the connection."""
+        """Close the whole connection in an orderly way."""
         self._lose(ConnectionDone())
 
     @property
     def is_closing(self) -> bool:
-        """It is still there, and all that it was to be sent is written."""
+        """Whether everything is written, and the connection is closed next."""
         transport = self.transport
         written = transport.disconnecting and transport.producer is None
         return not self.gone and (transport.disconnected or written)
 
     @property
     def has_sent(self) -> bool:
-        """There is something of it to be read."""
+        """Whether bytes wait to be read by the server."""
         return not (self.gone or self.transport.disconnecting or self.paused) and bool(
             self._arriving or self._ended
         )
@@ -189,7 +189,7 @@ class Peer:
             self.built.connectionLost(Failure(reason))
 
     def take_bytes(self) -> bytes:
-        """What it was sent since the last time."""
+        """The bytes that the peer was sent since the last time."""
         data = bytes(self.transport.value())
         self.transport.clear()
         return data
@@ -198,7 +198,7 @@ class Peer:
         return self.take_bytes().decode()
 
     def take_events(self) -> list[Json]:
-        """The objects it was sent since the last time, and nothing but objects."""
+        """The objects that the peer was sent since the last time, which must be all it was sent."""
         return [json.loads(line) for line in self.take().splitlines()]
 
 
@@ -252,7 +252,7 @@ class ServerTestCase(SynchronousTestCase):
         self.check_registry()
 
     def check_registry(self) -> None:
-        """Somebody new finds nobody here."""
+        """Check that a newcomer finds nobody here."""
         self.face.is_closing = False
         last = self.peer(UNIXAddress(None))
         last.send("/guest zz\n/users\n/quit\n")
@@ -261,14 +261,14 @@ class ServerTestCase(SynchronousTestCase):
         self.assertTrue(last.gone)
 
     def peer(self, address: IAddress | None = None) -> Peer:
-        """Somebody connects, and is greeted."""
+        """Connect, and be greeted."""
         peer = self.newcomer(address)
         if isinstance(peer.built, LineProtocol):
             peer.built.dialogue.greet()
         return peer
 
     def newcomer(self, address: IAddress | None = None) -> Peer:
-        """Somebody connects, and may speak first."""
+        """Connect, with the chance to speak first."""
         peer = Peer(self.factory, address or UNIXAddress(None))
         self.peers.append(peer)
         return peer
@@ -280,17 +280,17 @@ class ServerTestCase(SynchronousTestCase):
         return peer
 
     def robot(self, name: str) -> Peer:
-        """A program that is in as a guest and speaks JSON, and has read everything."""
+        """Make a guest that speaks JSON and has read everything so far."""
         peer = self.peer()
         self.tell(peer, f"/json on\n/guest {name}\n")
         return peer
 
     def register(self, name: str, password: str) -> None:
-        """Make an account; its owner is not here."""
+        """Make an account that is not logged in."""
         self.say(self.peer(), f"/register {name} {password}\n/quit\n")
 
     def turn(self) -> None:
-        """One turn of the reactor."""
+        """Have the reactor do one turn."""
         for peer in self.peers:
             peer.read()
         self.clock.advance(TURN)
@@ -324,7 +324,7 @@ class ServerTestCase(SynchronousTestCase):
         return True
 
     def say(self, peer: Peer, data: str | bytes, size: int | None = None) -> str:
-        """Send this and give back what comes of it."""
+        """Send something, and return what comes back."""
         return self.ask(peer, data, size).decode()
 
     def ask(self, peer: Peer, data: str | bytes, size: int | None = None) -> bytes:
@@ -340,7 +340,7 @@ class ServerTestCase(SynchronousTestCase):
         return [json.loads(line) for line in self.say(peer, data).splitlines()]
 
     def tell(self, peer: Peer, data: str | bytes) -> None:
-        """Send this; what came so far, and comes of it, is not of interest."""
+        """Send something, and forget what came so far and what comes back."""
         peer.send(data)
         self.settle()
         peer.take_bytes()

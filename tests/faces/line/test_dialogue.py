@@ -11,14 +11,14 @@ from .server import (
 
 
 class SlipTests(ServerTestCase):
-    """What people type who do not know better."""
+    """Slips of people at the keyboard."""
 
     def texts(self) -> list[str]:
-        """What was said to everyone."""
+        """The texts that were said to everyone."""
         return [message.text for message in self.store.messages]
 
     def test_arrow_keys(self) -> None:
-        """Are left out of a line, with a remark once in a session."""
+        """Arrow keys are removed from a line, with a remark once in a session."""
         alice, bob = self.guest("alice"), self.guest("bob")
         remark = "* arrow keys and other escape sequences are removed from what you type"
         self.assertIn(remark, self.say(alice, "he\x1b[Dllo\x1bOA\n"))
@@ -27,14 +27,14 @@ class SlipTests(ServerTestCase):
         self.assertNotIn("\x1b", bob.take())
 
     def test_arrow_key_before_a_command(self) -> None:
-        """It does not say the password behind it to all."""
+        """A login behind an arrow key is not said to everyone."""
         alice = self.guest("alice")
         self.assertIn("! that contains an arrow key", self.say(alice, "\x1b[A/login alice pw\n"))
         self.assertIn("U+001B", self.say(alice, "\x1b/login alice pw\n"))
         self.assertEqual(self.texts(), [])
 
     def test_arrow_key_in_a_password(self) -> None:
-        """It is asked for again, instead of registering another one than was meant."""
+        """A password with an arrow key in it is asked for again."""
         peer = self.peer()
         self.tell(peer, "alice\n")
         said = self.say(peer, "wonderl\x1b[Dand\n")
@@ -44,13 +44,13 @@ class SlipTests(ServerTestCase):
         self.assertIn("* Welcome, alice.", self.say(peer, "wonderland\n"))
 
     def test_ctrl_l(self) -> None:
-        """Says nothing, and is not spoken of."""
+        """A line with Ctrl-L alone says nothing, and is not remarked on."""
         alice = self.guest("alice")
         self.assertEqual(self.say(alice, "\x0c\nhi\x0c\n"), "")
         self.assertEqual(self.texts(), ["hi"])
 
     def test_bots_are_called(self) -> None:
-        """An unknown word behind an exclamation mark is said, as it is, and a known one done."""
+        """An unknown word behind an exclamation mark is said, and a known one is a command."""
         alice = self.robot("alice")
         (said,) = self.events(alice, '  !deploy "staging" now \n')
         self.assertEqual((said["event"], said["text"]), ("message", '  !deploy "staging" now'))
@@ -58,7 +58,8 @@ class SlipTests(ServerTestCase):
         self.assertEqual(answer["event"], "users")
 
     def test_names_in_what_people_put_around_them(self) -> None:
-        """As one addresses somebody, at any place where a person is named."""
+        """A name may be typed as one addresses a person, as in C{@bob:}, wherever a command takes
+        one."""
         zoe, alice = self.guest("zoë"), self.guest("alice")
         zoe.take()
         for line in (
@@ -78,7 +79,8 @@ class SlipTests(ServerTestCase):
         self.assertIn('called "@"', self.say(alice, "/dm @ hi\n"))
 
     def test_quotes_around_a_line(self) -> None:
-        """Are left out, with a remark once in a session; two pairs keep one."""
+        """Quotes around a line are removed, with a remark once in a session; of two pairs one
+        stays."""
         alice = self.guest("alice")
         self.assertEqual(
             self.say(alice, '"one"\n'),
@@ -89,7 +91,7 @@ class SlipTests(ServerTestCase):
         self.assertEqual(len(self.events(self.robot("bob"), '"four"\n')), 1)
 
     def test_first_words_at_the_prompt(self) -> None:
-        """help, quit and bye are no names there."""
+        """At the prompt help, quit and bye are commands, not names."""
         peer = self.peer()
         said = self.say(peer, "help\n")
         self.assertIn("/login NAME [PASSWORD]", said)
@@ -98,7 +100,8 @@ class SlipTests(ServerTestCase):
             self.assertEqual(self.say(self.peer(), f"{word}\n"), "* bye\n", word)
 
     def test_first_words_of_a_newcomer(self) -> None:
-        """In the first minute they need no slash; later, and in a sentence, they are said."""
+        """In the first minute help and quit need no slash; later, or in a sentence, they are
+        said."""
         alice, bob = self.guest("alice"), self.guest("bob")
         self.assertIn("*   /users [ROOM]", self.say(alice, "HELP\n"))
         self.tell(alice, "help me\n")
@@ -108,16 +111,16 @@ class SlipTests(ServerTestCase):
         self.assertEqual(self.texts(), ["help me", "help", "bye"])
 
     def test_first_words_of_a_program(self) -> None:
-        """In JSON mode they are said from the beginning."""
+        """In JSON mode help and quit without a slash are said."""
         (said,) = self.events(self.robot("alice"), "bye\n")
         self.assertEqual((said["event"], said["text"]), ("message", "bye"))
 
 
 class SayTests(ServerTestCase):
-    """Saying something in a room by name."""
+    """The command C{/say}."""
 
     def test_in_a_room(self) -> None:
-        """In any room that one is in; lines go where they went."""
+        """C{/say} says something in any room that one is in, and leaves the current room."""
         zoe, bob = self.guest("zoe"), self.guest("bob")
         for peer in zoe, bob:
             self.tell(peer, "/join tea\n/join dev\n")
@@ -127,7 +130,7 @@ class SayTests(ServerTestCase):
         self.assertIn("#tea zoe: ", bob.take())
 
     def test_not_in_it(self) -> None:
-        """Nor where there is no such room."""
+        """C{/say} is refused for a room that one is not in, and for one that does not exist."""
         zoe = self.guest("zoe")
         self.tell(self.guest("bob"), "/join tea\n")
         told = self.say(zoe, "/say tea hi\n/say toa hi\n/say tea\n").splitlines()
@@ -142,17 +145,17 @@ class SayTests(ServerTestCase):
 
 
 class ReplyTests(ServerTestCase):
-    """Answering the last private message."""
+    """The command C{/r}."""
 
     def test_in_text(self) -> None:
-        """It is told to whom it went: another message may have come meanwhile."""
+        """In text mode C{/r} tells whom it went to."""
         alice, bob = self.guest("alice"), self.guest("bob")
         self.tell(bob, "/dm alice hi\n")
         self.assertIn("* to bob\n", self.say(alice, "/r hi too\n"))
         self.assertIn("alice -> you: hi too\n", bob.take())
 
     def test_in_JSON(self) -> None:
-        """The receipt tells it."""
+        """In JSON mode the receipt of C{/r} tells whom it went to."""
         alice, bob = self.robot("alice"), self.guest("bob")
         self.tell(bob, "/dm alice hi\n")
         alice.take()
@@ -160,7 +163,7 @@ class ReplyTests(ServerTestCase):
         self.assertEqual((told["event"], told["to"], told["text"]), ("dm", "bob", "hi too"))
 
     def test_who_wrote_has_left(self) -> None:
-        """A guest cannot be answered any more."""
+        """C{/r} is refused if the guest who wrote has left."""
         alice, bob = self.guest("alice"), self.guest("bob")
         self.tell(bob, "/dm alice hi\n/quit\n")
         alice.take()
@@ -170,7 +173,7 @@ class ReplyTests(ServerTestCase):
         )
 
     def test_slash_pm(self) -> None:
-        """Tells nobody anything."""
+        """C{/pm} is refused, and tells nobody anything."""
         alice, bob = self.guest("alice"), self.guest("bob")
         bob.take()
         for line in "/pm bob psst", "!pm bob psst":
@@ -180,15 +183,15 @@ class ReplyTests(ServerTestCase):
 
 
 class QuestionTests(ServerTestCase):
-    """What PM and DM ask."""
+    """The questions of PM and DM."""
 
     def test_everyone_will_read_it(self) -> None:
-        """PM says so."""
+        """The question of PM says that everyone will read the message."""
         said = self.say(self.guest("alice"), "PM\n")
         self.assertEqual(said, "* Message to everyone, not private (Enter to cancel):\n")
 
     def test_a_command_is_asked_about(self) -> None:
-        """And not said, unless that is confirmed."""
+        """A command as the answer to PM or DM is said only if that is confirmed."""
         for peer in self.guest("alice"), self.robot("carol"):
             for question in "PM\n", "DM\nbob\n":
                 for line in "/login x pw", "/quit", " !who", "exit", "/lgin x pw", "/pm x":
@@ -200,7 +203,7 @@ class QuestionTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_a_command_can_be_said(self) -> None:
-        """Somebody wants to tell others of it; what only looks like one is not asked about."""
+        """A command that is confirmed is said; what only looks like one is not asked about."""
         alice, bob = self.guest("alice"), self.guest("bob")
         for part in "PM", "/quit leaves", "y", "PM", "/tmp is full", "PM", '"/quit"':
             self.tell(alice, f"{part}\n")
@@ -213,7 +216,7 @@ class QuestionTests(ServerTestCase):
         self.assertIn("alice -> you: /users\n", bob.take())
 
     def test_a_script_is_not_asked(self) -> None:
-        """A command behind PM or DM is refused, and what follows is no answer."""
+        """A script's command behind PM or DM is refused, and its next line is no answer."""
         alice = self.guest("alice")
         said = self.say(alice, "PM\n/login x pw\ny\nDM\nalice\n/quit\nthen\n")
         self.assertIn(
@@ -226,10 +229,10 @@ class QuestionTests(ServerTestCase):
 
 
 class JsonTests(ServerTestCase):
-    """The output for programs."""
+    """JSON mode."""
 
     def test_hello_starts_on_a_line_of_its_own(self) -> None:
-        """After the greeting and the prompt; every line from there on is an object."""
+        """The hello begins a line, and every line after it is an object."""
         peer = self.peer()
         peer.send("/json on\n")
         self.settle()
@@ -249,7 +252,8 @@ class JsonTests(ServerTestCase):
         )
 
     def test_no_prompts_and_no_escapes(self) -> None:
-        """Not even at a password, and not for telnet, either."""
+        """In JSON mode there is no prompt and no escape sequence, also at a password and for
+        telnet."""
         peer = self.peer()
         self.tell(peer, "/json on\r\n")
         output = b""
@@ -263,7 +267,7 @@ class JsonTests(ServerTestCase):
         self.assertEqual(events.count("error"), 3)
 
     def test_every_event_has_a_time(self) -> None:
-        """And a kind."""
+        """Every object has an event and a time."""
         alice = self.robot("alice")
         answers = self.events(
             alice, "hi\n/users\n/rooms\n/topic x\n/join tea\n/history\n/dm bob x\n"
@@ -294,7 +298,7 @@ class JsonTests(ServerTestCase):
         self.assertEqual(self.say(self.guest("bob"), "hello\n"), "")
 
     def test_on_and_off_in_the_middle(self) -> None:
-        """The session goes on in the other format, with what was said meanwhile."""
+        """After a switch the session goes on in the other format, with what was said meanwhile."""
         bob, alice = self.guest("bob"), self.guest("alice")
         on = self.say(alice, "in text\n/json on\nin JSON\n")
         self.tell(bob, "seen\n")
@@ -310,13 +314,13 @@ class JsonTests(ServerTestCase):
         self.assertEqual([event["event"] for event in again], ["hello", "users"])
 
     def test_off_at_the_prompt(self) -> None:
-        """The prompt comes back."""
+        """After C{/json off} before login the prompt comes back."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
         self.assertEqual(self.say(peer, "/json off\n"), "* text output from now on\nName: ")
 
     def test_the_same_message_in_both_formats(self) -> None:
-        """Each reader has the format that it asked for."""
+        """Readers in text and in JSON get one message each in their own format."""
         alice, bob, carol = self.guest("alice"), self.robot("bob"), self.guest("carol")
         for peer in alice, bob, carol:
             peer.take()
@@ -327,10 +331,10 @@ class JsonTests(ServerTestCase):
 
 
 class CurrentRoomTests(ServerTestCase):
-    """The room that lines which are no commands go to."""
+    """The current room."""
 
     def test_people_are_told_when_it_is_no_new_room(self) -> None:
-        """One that they have just joined speaks for itself."""
+        """In text mode a change of the current room is told, except on joining a new one."""
         alice = self.guest("alice")
         self.assertNotIn("you are talking", self.say(alice, "/join tea\n"))
         self.assertEqual(self.say(alice, "/join lobby\n"), "* now talking in the lobby\n")
@@ -340,7 +344,7 @@ class CurrentRoomTests(ServerTestCase):
         )
 
     def test_programs_are_told_each_time(self) -> None:
-        """After what the room shows."""
+        """In JSON mode every change of the current room is told, after the answer of the room."""
         alice = self.robot("alice")
         for line, room in (("/join tea", "tea"), ("/join lobby", "lobby"), ("/join tea", "tea")):
             *_, told = self.events(alice, f"{line}\n")
@@ -349,7 +353,7 @@ class CurrentRoomTests(ServerTestCase):
         self.assertEqual((left["event"], told["event"], told["room"]), ("left", "talking", "lobby"))
 
     def test_leaving_another_room(self) -> None:
-        """The talk stays where it is."""
+        """Leaving another room does not change the current one."""
         alice = self.robot("alice")
         self.tell(alice, "/join tea\n/join bar\n")
         (left,) = self.events(alice, "/leave tea\n")
@@ -358,7 +362,7 @@ class CurrentRoomTests(ServerTestCase):
         self.assertEqual(said["room"], "bar")
 
     def test_refused_join(self) -> None:
-        """The talk stays where it is."""
+        """A refused join does not change the current room."""
         alice = self.robot("alice")
         self.tell(alice, "/join tea\n")
         (error,) = self.events(alice, "/join ?\n")
@@ -367,7 +371,7 @@ class CurrentRoomTests(ServerTestCase):
         self.assertEqual(said["room"], "tea")
 
     def test_guest_who_registers(self) -> None:
-        """Goes on talking where they were, and is welcomed there."""
+        """A guest who registers keeps the current room, and is welcomed there."""
         alice = self.robot("alice")
         self.tell(alice, "/join tea\n")
         events = self.events(alice, "/register alice wonderland\n")

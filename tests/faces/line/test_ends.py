@@ -54,7 +54,7 @@ class EndsTestCase(ServerTestCase):
         return peer
 
     def wait(self, seconds: float) -> None:
-        """Time passes, in small steps."""
+        """Let time pass, in small steps."""
         for _ in range(round(seconds * 10)):
             self.clock.advance(0.1)
             self.settle()
@@ -69,7 +69,7 @@ class EndsTestCase(ServerTestCase):
 
 
 class ClosedTests(EndsTestCase):
-    """The whole connection is closed, in an orderly way, while lines wait: TLS, PROXY."""
+    """The whole connection is closed in an orderly way while lines wait, as with TLS or PROXY."""
 
     def flood(self, peer: Peer) -> None:
         """Send more than can be said in an hour, and close."""
@@ -78,7 +78,7 @@ class ClosedTests(EndsTestCase):
         peer.hang_up()
 
     def test_what_was_queued_is_said_and_no_more(self) -> None:
-        """At the usual pace; then the name is free."""
+        """Lines that were queued are said at the usual pace, and no more; then the name is free."""
         alice = self.come("alice")
         self.clock.advance(60)
         self.flood(alice)
@@ -92,7 +92,7 @@ class ClosedTests(EndsTestCase):
         self.assertIn("Welcome, alice", self.say(self.peer(), "/guest alice\n"))
 
     def test_last_line_without_an_end_is_said(self) -> None:
-        """It was all there was to come."""
+        """A last line without an end is said."""
         alice = self.come("alice")
         alice.send("one\ntwo")
         self.store.hold()
@@ -102,7 +102,7 @@ class ClosedTests(EndsTestCase):
         self.assertEqual([message.text for message in self.store.messages], ["one", "two"])
 
     def test_slow_commands_do_not_make_it_last(self) -> None:
-        """After a while nothing more is carried out."""
+        """After a while no more commands are carried out, however slow they are."""
         self.serve(Limits(line_rate=1, connections_per_minute=0))
         alice = self.come("alice")
         self.flood(alice)
@@ -115,7 +115,7 @@ class ClosedTests(EndsTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_of_the_trusted_all_is_said(self) -> None:
-        """It takes no time."""
+        """All lines of a trusted peer are said, as that takes no time."""
         bot = self.come("bot", self.trusted)
         bot.send("".join(f"{number}\n" for number in range(500)))
         bot.read()
@@ -125,7 +125,7 @@ class ClosedTests(EndsTestCase):
         self.assertEqual(said, [str(number) for number in range(500)])
 
     def test_in_the_middle_of_a_login(self) -> None:
-        """What was to be said after it is said, and then the name is free."""
+        """Lines behind a login are said after it, and then the name is free."""
         self.register("alice", "wonderland")
         self.hasher.held = True
         peer = self.peer(self.far)
@@ -139,7 +139,7 @@ class ClosedTests(EndsTestCase):
         self.assertNotIn("alice", self.here())
 
     def test_login_that_takes_too_long(self) -> None:
-        """Nobody is in when it ends."""
+        """If a login ends after the session, nobody is logged in."""
         self.register("alice", "wonderland")
         self.hasher.held = True
         peer = self.peer(self.far)
@@ -153,7 +153,8 @@ class ClosedTests(EndsTestCase):
         self.assertNotIn("alice", self.here())
 
     def test_it_counts_until_the_session_is_over(self) -> None:
-        """Of ninety from one address no more are in than may be."""
+        """A closed connection counts until its session is over, so an address cannot have more
+        sessions than connections."""
         refused = []
         for number in range(90):
             peer = self.peer(self.far)
@@ -171,7 +172,7 @@ class ClosedTests(EndsTestCase):
         self.assertEqual(self.admission._by_network, {})
 
     def test_what_is_on_its_way_to_the_log(self) -> None:
-        """Is waited for, and counted meanwhile."""
+        """Posts in flight are waited for, and the connection counts meanwhile."""
         alice = self.come("alice")
         self.store.hold()
         alice.send("one\n")
@@ -182,7 +183,8 @@ class ClosedTests(EndsTestCase):
         self.assertEqual(self.admission._count, 0)
 
     def test_it_is_counted_once(self) -> None:
-        """Also if its session is ended from another one while something is on its way."""
+        """A connection is counted off once, also if another session ends its session while a post
+        is in flight."""
         self.register("alice", "secret99")
         alice, other = self.peer(self.far), self.peer(self.far)
         for peer in alice, other:
@@ -195,7 +197,7 @@ class ClosedTests(EndsTestCase):
         self.assertEqual(self.admission._count, 1)
 
     def test_server_goes_down(self) -> None:
-        """It does not wait for them."""
+        """A server that goes down does not wait for lines of closed connections."""
         self.flood(self.come("alice"))
         self.face.pause()
         ended = self.face.hang_up("bye", 1.0)
@@ -207,7 +209,8 @@ class CutTests(EndsTestCase):
     """The session is ended in the middle of something."""
 
     def test_what_was_queued_is_no_answer(self) -> None:
-        """To a question that is put when nobody is there any more."""
+        """If the session ends before a question is asked, a queued line is not taken for its
+        answer."""
         carol = self.peer(self.far)
         self.store.hold()
         self.tell(carol, "carol\nsecret99\n")
@@ -218,7 +221,7 @@ class CutTests(EndsTestCase):
         self.assertEqual(self.admission._count, 1)
 
     def test_command_that_waited(self) -> None:
-        """For what was said before it is not carried out."""
+        """A command that waits for posts in flight is not carried out if the session is ended."""
         self.register("alice", "secret99")
         alice, other = self.peer(self.far), self.peer(self.far)
         for peer in alice, other:
@@ -231,7 +234,7 @@ class CutTests(EndsTestCase):
         self.assertIn("wrong name or password", answer)
 
     def test_lines_that_are_slowed(self) -> None:
-        """Are not waited for any more when another session ends a closed one."""
+        """If another session ends a closed one, its slowed lines are not waited for."""
         self.register("alice", "secret99")
         alice, other = self.peer(self.far), self.peer(self.far)
         for peer in alice, other:
@@ -244,7 +247,7 @@ class CutTests(EndsTestCase):
 
 
 class PausedTests(EndsTestCase):
-    """While lines wait, nothing is read, and so not what the kernel knows of the other end."""
+    """A peer that is not read from because its lines wait."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -268,7 +271,7 @@ class PausedTests(EndsTestCase):
         return peer.transport
 
     def test_gone(self) -> None:
-        """It is noticed within a second, and nothing more is said."""
+        """A peer that is gone is noticed within a second, and none of its waiting lines is said."""
         alice = self.come("alice")
         self.flood(alice).far.close()
         self.wait(1)
@@ -281,8 +284,8 @@ class PausedTests(EndsTestCase):
         self.assertEqual(self.said(), said)
 
     def test_half_closed(self) -> None:
-        """It may wait for the answers: nothing is cut, and now and then it is told so, which
-        tells whether it is still there."""
+        """A half-closed peer is not cut off; now and then it is told that its lines are still being
+        read, which shows whether it is there."""
         alice = self.come("alice")
         transport = self.flood(alice)
         self.wait(5)
@@ -298,8 +301,8 @@ class PausedTests(EndsTestCase):
         self.wait(_LONGEST)
 
     def test_silent_for_long(self) -> None:
-        """The end may wait behind what is not read, and nobody would ever see it: now and then
-        something is written, which a peer that has gone answers with a reset."""
+        """A peer that is not read from is written to now and then; if it is gone, its kernel
+        answers with a reset."""
         alice, program = self.come("alice"), self.come("program")
         self.tell(program, "/json on\n")
         self.flood(alice)
@@ -313,7 +316,7 @@ class PausedTests(EndsTestCase):
         self.wait(_LONGEST)
 
     def test_half_closed_and_then_gone(self) -> None:
-        """What was queued is said, and then it is over."""
+        """If a half-closed peer goes, its queued lines are said, and then the session is over."""
         alice = self.come("alice")
         transport = self.flood(alice)
         transport.far.shutdown(socket.SHUT_WR)
@@ -326,7 +329,7 @@ class PausedTests(EndsTestCase):
         self.assertNotIn("alice", self.here())
 
     def test_all_read_and_then_gone(self) -> None:
-        """With the end of the input known, too."""
+        """A peer that goes after the end of its input was read is noticed."""
         alice = self.come("alice")
         self.clock.advance(60)
         alice.send(b"x\n" * 60)
@@ -342,7 +345,7 @@ class PausedTests(EndsTestCase):
         self.assertNotIn("alice", self.here())
 
     def test_while_a_commit_is_waited_for(self) -> None:
-        """What is not said yet is not said."""
+        """If a peer goes while a commit is under way, its further lines are not said."""
         self.serve(Limits(line_rate=0, max_in_flight=10, connections_per_minute=0))
         alice = self.come("alice")
         self.store.hold()
@@ -357,8 +360,8 @@ class PausedTests(EndsTestCase):
         self.assertEqual(self.admission._count, 0)
 
     def test_another_while_connections_are_looked_at(self) -> None:
-        """The last that was paused goes, and another comes, between two turns of one look: they
-        are still looked at once a second."""
+        """If the last paused peer goes and another one pauses during a look, the connections are
+        still looked at once a second."""
         alice, bob = self.come("alice"), self.come("bob")
         self.flood(alice)
         looks: list[float] = []

@@ -17,14 +17,14 @@ from .server import (
 
 
 class GreetingTests(ServerTestCase):
-    """The first that is seen, and what comes at the C{Name:} prompt."""
+    """The greeting, and the answers to the C{Name:} prompt."""
 
     def test_greeting_and_prompt(self) -> None:
-        """A connection is greeted and asked for a name, and gets no byte besides."""
+        """A connection gets the greeting and the prompt, and no other byte."""
         self.assertEqual(self.peer().take(), f"{GREETING}Name: ")
 
     def test_prompt_comes_again_until_somebody_is_in(self) -> None:
-        """After each line that leads nowhere, and not once that has led in."""
+        """The prompt comes again after each line until somebody is logged in."""
         peer = self.peer()
         self.assertTrue(self.say(peer, "...\n").endswith("\nName: "))
         self.assertTrue(self.say(peer, "/help help\n").endswith("\nName: "))
@@ -32,11 +32,11 @@ class GreetingTests(ServerTestCase):
         self.assertNotIn("Name: ", self.say(peer, "hello\n/users\n/nonsense\n"))
 
     def test_no_prompt_between_lines_that_came_together(self) -> None:
-        """Nobody is typing there."""
+        """Lines that came together have no prompt between them."""
         self.assertNotIn("Name: ", self.say(self.peer(), "/help help\n/help help\n\n"))
 
     def test_enter_is_a_guest(self) -> None:
-        """Just Enter gives a generated name."""
+        """Enter makes a guest with a generated name."""
         self.assertIn(
             "* Welcome, guest1. You are a guest; /register NAME makes a name yours.\n",
             self.say(self.peer(), "\n"),
@@ -53,7 +53,8 @@ class GreetingTests(ServerTestCase):
         self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
 
     def test_registered_name_is_asked_for_its_password(self) -> None:
-        """A wrong one is asked for again, Enter leads back; the right one leads in."""
+        """A registered name is asked for its password until it is right; Enter leads back to the
+        prompt."""
         self.register("alice", "wonderland")
         peer = self.peer()
         self.assertIn("Password: ", self.say(peer, "alice\n"))
@@ -65,7 +66,8 @@ class GreetingTests(ServerTestCase):
         self.assertIn("* Welcome, alice.\n", self.say(peer, "wonderland\n"))
 
     def test_password_is_never_said(self) -> None:
-        """Not even one that looks like a command or a message; no new one looks like a command."""
+        """A password is never said, whatever it looks like; a new one must not look like a
+        command."""
         bob = self.guest("bob")
         for name, password in ("anna", "!users 123"), ("carla", "to everyone here"):
             peer = self.peer()
@@ -82,7 +84,7 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_connection_probes_a_peer_that_may_have_vanished(self) -> None:
-        """Over IP, keepalive is on, and small writes are not held back."""
+        """On a TCP connection keepalive is on, and small writes are sent at once."""
         peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
         self.assertIn(("keepalive", True), peer.transport.options)
         self.assertIn(("nodelay", True), peer.transport.options)
@@ -90,8 +92,8 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.peer().transport.options, [])
 
     def test_peer_that_confirms_nothing_is_given_up(self) -> None:
-        """After two minutes, or less if signs of life come more often than once a minute; but not
-        before a reader counts as stuck, as it also holds for who has no room for more."""
+        """A peer that acknowledges nothing is given up after two keepalives, at most two minutes,
+        but not before C{--stuck-after}."""
         for keepalive, stuck_after, seconds in (
             (60, 60, 120),
             (0, 60, 120),
@@ -106,7 +108,7 @@ class GreetingTests(ServerTestCase):
             self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * seconds), options)
 
     def test_connection_over_TLS_is_greeted(self) -> None:
-        """Options are set on the socket below."""
+        """A connection with TLS is greeted, and TCP options are set on its socket."""
         self.patch(Peer, "transport_class", TlsTransport)
         peer = self.peer(IPv4Address("TCP", "192.0.2.1", 4000))
         self.assertTrue(peer.take().startswith(GREETING))
@@ -117,7 +119,8 @@ class GreetingTests(ServerTestCase):
         self.assertIn((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000), options)
 
     def test_refused_over_TLS_is_cut_off(self) -> None:
-        """If it does not take its leave, or does not even end the handshake."""
+        """A refused connection with TLS is cut off if it does not end its side, or the
+        handshake."""
         self.serve(Limits(max_connections=1))
         self.patch(Peer, "transport_class", TlsTransport)
         self.guest("alice")
@@ -137,7 +140,7 @@ class ClosedServerTests(ServerTestCase):
         """A connection that never logged in leaves nothing behind."""
 
     def test_forbidden(self) -> None:
-        """Each way in says what it does not take, and the prompt stays."""
+        """Each way to log in that the server does not offer is refused, and the prompt stays."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
         for line, command in (
@@ -158,7 +161,7 @@ class AtTheDoorTests(ServerTestCase):
     far = IPv4Address("TCP", "192.0.2.1", 4000)
 
     def late(self, before: str, after: str = "", address: IAddress | None = None) -> Peer:
-        """Somebody sends this, and a minute passes: then they see that, and are gone."""
+        """Send something, and let a minute pass; return what the peer sees before it is gone."""
         peer = self.peer(address or self.far)
         peer.send(before)
         self.settle()
@@ -171,7 +174,8 @@ class AtTheDoorTests(ServerTestCase):
         return peer
 
     def test_a_minute_to_log_in(self) -> None:
-        """Wherever they come from, and whatever they typed; a password is not hidden any more."""
+        """A connection is sent away after a minute, whatever was typed; at a password prompt,
+        typing is shown again first."""
         bye = "* you did not log in within 60 seconds; bye\n"
         self.register("alice", "sesame123")
         for before, after in (
@@ -185,7 +189,7 @@ class AtTheDoorTests(ServerTestCase):
                 self.late(before, after, address)
 
     def test_a_minute_from_each_line(self) -> None:
-        """A newcomer who reads the help is not sent away meanwhile; who ends no line is."""
+        """Each line begins the minute anew; bytes without the end of a line do not."""
         newcomer, drip = self.peer(self.far), self.peer(self.far)
         for _ in range(3):
             self.clock.advance(25)
@@ -196,7 +200,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertIn("* Welcome, alice.", self.say(newcomer, "/guest alice\n"))
 
     def test_in_JSON(self) -> None:
-        """An event like any other."""
+        """In JSON mode the farewell is a bye event."""
         peer = self.peer(self.far)
         self.tell(peer, "/json on\n")
         self.clock.advance(61)
@@ -206,7 +210,7 @@ class AtTheDoorTests(ServerTestCase):
         )
 
     def test_who_is_in_has_time(self) -> None:
-        """Guests and accounts, whichever way they came."""
+        """A session that is logged in is not sent away."""
         peers = [self.peer(self.far) for _ in range(3)]
         for peer, hello in zip(
             peers, ("\n", "bob\n\n", "/register alice sesame123\n"), strict=True
@@ -217,7 +221,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertEqual([peer.gone for peer in peers], [False] * 3)
 
     def test_a_drip_is_not_somebody_who_comes_in(self) -> None:
-        """A byte a second that never ends a line."""
+        """A peer that sends a byte a second, and never ends a line, is sent away."""
         peer = self.peer(self.far)
         for _ in range(59):
             peer.send("x")
@@ -229,7 +233,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertTrue(peer.gone)
 
     def test_who_does_not_read_goes_too(self) -> None:
-        """Though there is something that they have not taken, and they take a little of it."""
+        """A peer that does not read is sent away, also if it takes a little now and then."""
         peer = self.peer(self.far)
         peer.transport.reading = False
         peer.send("/help\n" * 15)
@@ -242,7 +246,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertTrue(peer.transport.disconnected)
 
     def test_who_has_hung_up_and_does_not_read_goes_too(self) -> None:
-        """Also if what they wait for is the end."""
+        """A half-closed peer that does not read is sent away."""
         peer = self.peer(self.far)
         peer.transport.reading = False
         peer.send("/help\n" * 15)
@@ -254,7 +258,8 @@ class AtTheDoorTests(ServerTestCase):
         self.assertTrue(peer.transport.disconnected)
 
     def test_while_a_password_is_checked(self) -> None:
-        """The name is not held any more, and nobody is in, when it has been."""
+        """If a peer is sent away while its password is checked, its name is free and nobody is
+        logged in."""
         self.hasher.held = True
         peer = self.peer(self.far)
         self.tell(peer, "/register alice sesame123\n")
@@ -266,7 +271,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertIn("Welcome, alice", self.say(self.peer(), "/login alice sesame123\n"))
 
     def test_too_many(self) -> None:
-        """The oldest goes, with a sentence."""
+        """When too many wait, the oldest is sent away with a sentence."""
         peers = [self.peer(self.far) for _ in range(5)]
         for number, peer in enumerate(peers):
             said = peer.take()
@@ -275,7 +280,7 @@ class AtTheDoorTests(ServerTestCase):
         self.assertEqual([peer.gone for peer in peers], [True, True, False, False, False])
 
     def test_connections_a_minute(self) -> None:
-        """One more is told when it may."""
+        """A connection beyond the limit per minute is told when to try again."""
         self.serve(Limits(max_waiting=0))
         peers = [self.peer(self.far) for _ in range(31)]
         self.assertEqual(

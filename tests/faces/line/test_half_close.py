@@ -7,7 +7,7 @@ from .server import (
 
 
 class HalfCloseTests(ServerTestCase):
-    """The other end has said all it has to say, and waits for the answers."""
+    """The peer has ended its input, and waits for the answers."""
 
     def test_pending_answers_come_first(self) -> None:
         """Posts land and commands are answered before the bye."""
@@ -35,8 +35,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertIn("* alice left\n", bob.take())
 
     def test_whole_close(self) -> None:
-        """Where there is none, as with TLS, an orderly end is no reason to drop what was said
-        before it."""
+        """On a transport without half-close, an orderly close keeps what was sent before it."""
         bob, alice = self.guest("bob"), self.guest("alice")
         bob.take()
         self.store.hold()
@@ -49,7 +48,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertTrue(heard.endswith("] alice: two\n* alice left\n"), heard)
 
     def test_whole_close_behind_many_lines(self) -> None:
-        """More than are carried out in one turn: those that were not looked at yet count too."""
+        """An orderly close also keeps lines that were not looked at yet."""
         alice = self.guest("alice")
         alice.send("".join(f"line {n}\n" for n in range(3 * SEVERAL)))
         alice.read()
@@ -58,7 +57,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertEqual(len(self.store.messages), 3 * SEVERAL)
 
     def test_cut(self) -> None:
-        """Who is gone without a word says nothing more."""
+        """Lines of a peer that vanishes are not said."""
         bob, alice = self.guest("bob"), self.guest("alice")
         bob.take()
         self.store.hold()
@@ -69,7 +68,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertNotIn("two", bob.take())
 
     def test_at_the_prompt(self) -> None:
-        """Somebody who never typed a name is told bye, too."""
+        """A peer that half-closes at the prompt is told bye."""
         peer = self.peer()
         peer.take()
         peer.end()
@@ -78,7 +77,7 @@ class HalfCloseTests(ServerTestCase):
         self.assertTrue(peer.gone)
 
     def test_at_the_password(self) -> None:
-        """There will be no password, so the session ends, and the name is free."""
+        """A half-close at a password ends the session, and the name is free."""
         for script in "alice\n", "bob\n":
             self.serve()
             self.register("bob", "builder-pw")
@@ -90,7 +89,7 @@ class HalfCloseTests(ServerTestCase):
             self.assertTrue(peer.take().endswith("* bye\n"), script)
 
     def test_at_a_question(self) -> None:
-        """There will be no answer, so the session ends."""
+        """A half-close at a question ends the session."""
         for script in "PM\n", "DM\n", "DM\nbob\n":
             self.serve()
             alice = self.guest("alice")
@@ -101,7 +100,7 @@ class HalfCloseTests(ServerTestCase):
             self.assertEqual(alice.take(), "* bye\n", script)
 
     def test_in_the_middle_of_a_flood(self) -> None:
-        """All of it is said."""
+        """All lines of a flood before a half-close are said."""
         alice = self.guest("alice")
         alice.send("".join(f"line {number}\n" for number in range(300)) + "end", size=1000)
         alice.end()
@@ -111,14 +110,14 @@ class HalfCloseTests(ServerTestCase):
         self.assertEqual(said, [*(f"line {number}" for number in range(300)), "end"])
 
     def test_nobody_reads(self) -> None:
-        """The other half closed: there is nobody to answer."""
+        """If the peer closes the direction in which it reads, the connection ends."""
         alice = self.guest("alice")
         alice.protocol.writeConnectionLost()
         self.settle()
         self.assertTrue(alice.gone)
 
     def test_ctrl_d_at_the_beginning_of_a_line(self) -> None:
-        """Ends as half-close does."""
+        """Ctrl-D in telnet at the beginning of a line ends the input as a half-close does."""
         alice = self.guest("alice")
         answer = self.say(alice, b"/users\r\n\x04never\r\n")
         self.assertTrue(answer.endswith("alice (guest)\n* bye\n"))

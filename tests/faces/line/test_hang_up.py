@@ -10,7 +10,7 @@ from .server import (
 
 
 class HangUpTests(ServerTestCase):
-    """The server ends."""
+    """The server goes down."""
 
     def check_registry(self) -> None:
         """Nobody comes any more."""
@@ -40,7 +40,7 @@ class HangUpTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_bye_begins_a_line(self) -> None:
-        """Behind a prompt that nobody answered."""
+        """The bye begins a new line behind a prompt that nobody answered."""
         alice, stranger, newcomer = self.guest("alice"), self.peer(), self.peer()
         self.tell(newcomer, "dave\n")
         stranger.take()
@@ -51,7 +51,7 @@ class HangUpTests(ServerTestCase):
         self.assertEqual(newcomer.take(), "\x1b[0m\n* going down; bye\n")
 
     def test_nobody_is_told_that_others_left(self) -> None:
-        """All go at once: a line for each would be a flood."""
+        """When the server goes down, nobody is told that others left."""
         peers = [self.guest(name) for name in ("alice", "bob", "carol")]
         for peer in peers:
             peer.take()
@@ -61,7 +61,7 @@ class HangUpTests(ServerTestCase):
         self.assertEqual([peer.take() for peer in peers], ["* going down; bye\n"] * 3)
 
     def test_who_does_not_go_is_cut_off(self) -> None:
-        """After the grace."""
+        """A peer that does not close is cut off after the grace."""
         alice, stuck = self.guest("alice"), self.guest("stuck")
         stuck.transport.reading = False
         ended = self.hang_up()
@@ -79,12 +79,12 @@ class HangUpTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nobody_is_there(self) -> None:
-        """There is nothing to wait for."""
+        """Without connections there is nothing to wait for."""
         self.tell(self.guest("alice"), "/quit\n")
         self.successResultOf(self.hang_up())
 
     def test_what_comes_afterwards_is_not_worked_off(self) -> None:
-        """A connection that is being closed says nothing more."""
+        """Lines that come after the bye are not carried out."""
         alice = self.guest("alice")
         self.tell(alice, "PM\n")
         ended = self.hang_up()
@@ -96,12 +96,13 @@ class HangUpTests(ServerTestCase):
 
 
 class SlowReaderTests(ServerTestCase):
-    """Somebody who does not read."""
+    """A peer that does not read."""
 
     limits = Limits(outbox=10_000, stuck_after=60, line_rate=0)
 
     def test_is_told_how_much_was_skipped(self) -> None:
-        """And everybody else hears everything at once."""
+        """A slow reader is told how much was skipped, and everybody else hears everything at
+        once."""
         alice, slow, bob = self.guest("alice"), self.guest("slow"), self.guest("bob")
         for peer in slow, bob:
             peer.take()
@@ -115,7 +116,7 @@ class SlowReaderTests(ServerTestCase):
         self.assertEqual(last, f"… {400 - len(lines)} lines skipped; /history shows them")
 
     def test_is_cut_off_when_stuck(self) -> None:
-        """After a while in which it took nothing."""
+        """A reader that takes nothing for a while is cut off."""
         alice, slow = self.guest("alice"), self.guest("slow")
         alice.take()
         slow.transport.reading = False

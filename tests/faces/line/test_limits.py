@@ -15,7 +15,7 @@ from .server import (
 
 
 class LimitsTests(ServerTestCase):
-    """How many may be connected."""
+    """The limits on connections."""
 
     here = UNIXAddress("/run/chat.sock")
     near = IPv4Address("TCP", "127.0.0.1", 4000)
@@ -23,7 +23,7 @@ class LimitsTests(ServerTestCase):
     farther = IPv4Address("TCP", "192.0.2.2", 4000)
 
     def check_refused(self, peer: Peer, sentence: str) -> None:
-        """It gets this sentence instead of a greeting, and is let go."""
+        """Check that a connection gets this sentence instead of a greeting, and is closed."""
         self.assertEqual(peer.take(), f"! {sentence}\n")
         self.assertTrue(peer.transport.disconnecting)
         self.settle()
@@ -34,7 +34,7 @@ class LimitsTests(ServerTestCase):
         self.assertFalse(peer.transport.disconnecting)
 
     def test_as_many_as_there_may_be(self) -> None:
-        """One more is refused with a sentence; who goes makes room."""
+        """A connection over the limit is refused with a sentence; one that closes makes room."""
         self.serve(Limits(max_connections=3))
         first, _, _ = [self.peer(address) for address in (self.here, self.near, self.far)]
         for _ in range(2):
@@ -45,7 +45,8 @@ class LimitsTests(ServerTestCase):
         last.vanish()
 
     def test_as_many_as_there_may_be_from_one_address(self) -> None:
-        """One more is refused with a sentence, another address is not; who goes makes room."""
+        """A connection over the limit by address is refused with a sentence, and one from another
+        address is not."""
         self.serve(Limits(max_per_address=2))
         first, _ = self.peer(self.far), self.peer(self.far)
         sentence = "your address already has 2 connections; close one first"
@@ -57,7 +58,7 @@ class LimitsTests(ServerTestCase):
         self.check_refused(self.peer(self.far), sentence)
 
     def test_loopback_is_free_of_the_limit_per_address(self) -> None:
-        """So are UNIX sockets: everyone there has the same address."""
+        """Loopback and UNIX sockets have no limit by address."""
         self.serve(Limits(max_per_address=1))
         for host in "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1":
             for _ in range(3):
@@ -66,14 +67,14 @@ class LimitsTests(ServerTestCase):
             self.check_greeted(self.peer(self.here))
 
     def test_no_limits(self) -> None:
-        """0 is none."""
+        """With 0 there is no limit."""
         self.serve(Limits(max_per_address=0, max_connections=0, connections_per_minute=0))
         for _ in range(100):
             self.check_greeted(self.peer(self.far))
 
 
 class LineRateTests(ServerTestCase):
-    """How many lines of one session are taken, and how fast."""
+    """The limit on lines of a session."""
 
     limits = Limits(connections_per_minute=0)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
@@ -91,7 +92,7 @@ class LineRateTests(ServerTestCase):
         return [f"line {number}" for number in range(count)]
 
     def send(self, peer: Peer, count: int, size: int | None = None) -> int:
-        """So many lines are sent; gives back how many of them are said at once."""
+        """Send so many lines; return how many are said at once."""
         before = len(self.texts())
         peer.send("".join(f"{line}\n" for line in self.lines(count)), size)
         self.settle()
@@ -101,20 +102,20 @@ class LineRateTests(ServerTestCase):
         return [message.text for message in self.store.messages]
 
     def wait(self, seconds: float) -> None:
-        """Time passes, in small steps."""
+        """Let time pass, in small steps."""
         for _ in range(round(seconds * 20)):
             self.clock.advance(0.05)
             self.settle()
 
     def test_a_paste_goes_through_at_once(self) -> None:
-        """20 lines, without a remark, one after the other and all together."""
+        """A paste of 20 lines is said at once, without a remark."""
         for size in None, 7:
             alice = self.come("/guest\n")
             self.assertEqual(self.send(alice, 20, size), 20)
             self.assertNotIn(self.notice, alice.take())
 
     def test_more_than_that_is_slowed_and_nothing_is_lost(self) -> None:
-        """5 lines a second follow, in order, and the remark comes once."""
+        """Further lines are said 5 a second, in order, with one remark."""
         alice = self.come("/guest\n")
         self.assertEqual(self.send(alice, 60), 20)
         self.assertEqual(alice.take(), self.notice)
@@ -125,7 +126,7 @@ class LineRateTests(ServerTestCase):
         self.assertEqual(alice.take(), "")
 
     def test_remark_comes_again_for_another_flood(self) -> None:
-        """When there was a pause in between."""
+        """After a pause the next flood is remarked on again."""
         alice = self.come("/guest\n")
         for _ in range(2):
             self.send(alice, 25)
@@ -133,7 +134,7 @@ class LineRateTests(ServerTestCase):
             self.wait(20)
 
     def test_flood_is_not_read(self) -> None:
-        """No more than it may wait with; the rest stays in the kernel."""
+        """Of a flood only a bounded part is read; the rest stays in the kernel."""
         alice = self.come("/guest\n")
         self.send(alice, 5000, size=10)
         self.assertTrue(alice.paused)
@@ -141,7 +142,7 @@ class LineRateTests(ServerTestCase):
         self.assertTrue(alice._arriving)
 
     def test_lines_that_are_too_long_do_not_pile_up(self) -> None:
-        """64 of them would be 4 MiB."""
+        """Lines that are too long do not fill the queue: 64 of them would be 4 MiB."""
         alice = self.come("/guest\n")
         alice.send(b"x\n" * 20)
         for _ in range(100):
@@ -155,7 +156,7 @@ class LineRateTests(ServerTestCase):
         self.assertEqual(alice.take().count("! a line may have at most 4096 bytes"), 100)
 
     def test_half_close_in_a_flood(self) -> None:
-        """All of it is said, and then it ends: C{nc -N} with a long file."""
+        """All lines of a flood are said after a half-close, as with C{nc -N} and a long file."""
         alice = self.come("/guest\n")
         alice.end()
         self.assertEqual(self.send(alice, 300, size=100), 20)
@@ -164,7 +165,7 @@ class LineRateTests(ServerTestCase):
         self.assertTrue(alice.gone)
 
     def test_gone_in_a_flood(self) -> None:
-        """Nothing goes on that waited for its turn; nobody is there any more."""
+        """If a peer goes in a flood, its waiting lines are not said."""
         alice, bob = self.come("/guest alice\n"), self.come("/guest bob\n")
         self.send(alice, 100)
         alice.vanish()
@@ -174,7 +175,7 @@ class LineRateTests(ServerTestCase):
         self.assertIn("1 person is in the lobby", self.say(bob, "/users\n"))
 
     def test_sent_away_in_a_flood(self) -> None:
-        """What waited for its turn is not carried out any more."""
+        """If a session is ended in a flood, its waiting lines are not carried out."""
         alice = self.peer(self.far)
         alice.send("/json on\n" * 30 + "/register alice sesame123\n")
         self.settle()
@@ -185,19 +186,19 @@ class LineRateTests(ServerTestCase):
         self.assertFalse(self.successResultOf(found))
 
     def test_others_are_not_held_up(self) -> None:
-        """Each session has its own."""
+        """A flood slows its own session only."""
         alice, bob = self.come("/guest alice\n"), self.come("/guest bob\n")
         self.send(alice, 1000)
         self.assertEqual(self.send(bob, 20), 20)
 
     def test_before_login(self) -> None:
-        """It holds for strangers too."""
+        """The limit on lines also holds before login."""
         peer = self.peer(self.far)
         said = self.say(peer, "/frob\n" * 1000)
         self.assertEqual(said.count("! there is no command"), 20)
 
     def test_at_a_password_prompt(self) -> None:
-        """Passwords are lines."""
+        """Passwords count as lines."""
         self.serve(Limits(max_login_delay=0))
         self.register("alice", "sesame123")
         peer = self.peer(IPv4Address("TCP", "127.0.0.1", 4000))  # where guessing costs no wait
@@ -206,8 +207,7 @@ class LineRateTests(ServerTestCase):
         self.assertEqual(said.count("! wrong name or password"), 19)
 
     def test_remark_is_for_what_is_said(self) -> None:
-        """A program that comes back asks for much and says nothing; it has nothing to show for it.
-        Once something that it says waits, the remark comes, once."""
+        """The remark comes once a line that says something waits, not while a program resumes."""
         places = " ".join(f"room{number}=0" for number in range(20))
         joins = "".join(f"/join room{number}\n" for number in range(20))
         alice = self.peer(self.far)
@@ -222,7 +222,7 @@ class LineRateTests(ServerTestCase):
             self.assertEqual(alice.take().count(self.notice), 1, line)
 
     def test_costly_commands_count_as_several(self) -> None:
-        """What is asked for with one line is not done 20 times at once."""
+        """A costly command counts as several lines."""
         for command, times in (("/history", 4), ("/users", 10), ("/rooms", 10), ("/topic", 20)):
             alice = self.come("/json on\n/guest\n")
             alice.take()
@@ -230,7 +230,8 @@ class LineRateTests(ServerTestCase):
             self.assertEqual(answers.count(command[1:]), times, command)
 
     def test_what_is_not_there_counts_as_several(self) -> None:
-        """Finding what may have been meant is work, too."""
+        """A name or a room that does not exist counts as several lines, as similar ones are looked
+        for."""
         for typed in "/dm nobody hi", "/users nowhere", "/leave nowhere", "/history 1 @nobody":
             alice = self.come("/json on\n/guest\n")
             alice.take()
@@ -239,7 +240,7 @@ class LineRateTests(ServerTestCase):
             self.assertLess(len(refused), 10, typed)
 
     def test_long_answers_count_as_more(self) -> None:
-        """Each 500 people or messages as a line."""
+        """A long answer counts as a line for each 500 people or messages."""
         for _ in range(500):
             self.guest("")
         bob = self.come("/json on\n/guest bob\n")
@@ -254,13 +255,13 @@ class LineRateTests(ServerTestCase):
         self.wait(3)
 
     def test_trusted_networks(self) -> None:
-        """As fast as they can."""
+        """Sessions from trusted networks have no limit on lines."""
         alice = self.come("/guest\n", self.trusted)
         self.assertEqual(self.send(alice, 1000), 1000)
         self.assertEqual(alice.take(), "")
 
     def test_trusted_accounts(self) -> None:
-        """From wherever they log in, and only once they have; nobody else with the name."""
+        """Trusted accounts have no limit on lines, from wherever they log in, once they have."""
         guest = self.come("/guest trusty\n")
         self.assertEqual(self.send(guest, 30), 20)
         guest.vanish()
@@ -269,13 +270,13 @@ class LineRateTests(ServerTestCase):
         self.assertEqual(self.send(trusty, 1000), 1000)
 
     def test_no_limit(self) -> None:
-        """C{--line-rate 0}."""
+        """With C{--line-rate 0} there is no limit on lines."""
         self.serve(Limits(line_rate=0))
         alice = self.come("/guest\n")
         self.assertEqual(self.send(alice, 1000), 1000)
 
     def test_the_server_goes_down(self) -> None:
-        """It does not wait for what waits."""
+        """A server that goes down does not wait for slowed lines."""
         alice = self.come("/guest alice\n")
         self.send(alice, 100)
         self.face.pause()
@@ -286,13 +287,13 @@ class LineRateTests(ServerTestCase):
 
 
 class SessionLimitsTests(ServerTestCase):
-    """What one session may have."""
+    """The limits on names and rooms of a session."""
 
     limits = Limits(max_names=2, max_joined=3, rooms_per_address=4, line_rate=0)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
 
     def test_names(self) -> None:
-        """A guest takes so many, and keeps the last."""
+        """A guest may take a limited number of names, and keeps the last one."""
         bob = self.guest("bob")
         self.tell(bob, "/nick bill\n/nick no one\n/nick bill\n/nick ben\n")
         self.assertEqual(
@@ -302,7 +303,8 @@ class SessionLimitsTests(ServerTestCase):
         self.assertIn("ben (guest)", self.say(bob, "/users\n"))
 
     def test_rooms_that_it_is_in(self) -> None:
-        """The lobby among them; leaving one makes room."""
+        """A session may be in a limited number of rooms, the lobby included; leaving one makes
+        room."""
         bob = self.guest("bob")
         self.tell(bob, "/join one\n/join two\n")
         self.assertEqual(
@@ -313,7 +315,7 @@ class SessionLimitsTests(ServerTestCase):
         self.assertIn("2 people are in #three", self.say(self.guest("carol"), "/join three\n"))
 
     def test_rooms_that_an_address_makes(self) -> None:
-        """Joining those that there are is free."""
+        """An address may make a limited number of rooms; joining existing ones is free."""
         self.serve(Limits(rooms_per_address=2, line_rate=0))
         bob, carol = self.peer(self.far), self.peer(self.far)
         self.tell(bob, "/guest bob\n/join one\n")

@@ -16,7 +16,8 @@ class LineTests(ServerTestCase):
     """How bytes become lines."""
 
     def test_64_KiB_without_an_end_is_cut_off(self) -> None:
-        """With a sentence, and nothing that comes after is read."""
+        """A line of more than 64 KiB ends the session with a sentence, and nothing after it is
+        read."""
         bob, alice = self.guest("bob"), self.guest("alice")
         bob.take()
         answer = self.say(alice, "x" * 70_000 + "\nhello\n", size=1000)
@@ -33,7 +34,7 @@ class LineTests(ServerTestCase):
         self.assertTrue(peer.gone)
 
     def test_64_KiB_at_the_password_are_cut_off(self) -> None:
-        """The name that was about to be registered is free again."""
+        """A line of more than 64 KiB at a password ends the session, and the name is free."""
         peer = self.peer()
         self.tell(peer, "alice\n")
         self.assertIn(
@@ -44,7 +45,7 @@ class LineTests(ServerTestCase):
         self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
 
     def test_lines_before_an_endless_one_are_said(self) -> None:
-        """What was sent as it should be is not dropped with it; what comes after it is."""
+        """The lines before an endless one are said."""
         alice = self.guest("alice")
         self.store.hold()
         alice.send("one\ntwo\n/users\n" + "x" * 70_000)
@@ -60,14 +61,14 @@ class LineTests(ServerTestCase):
         self.assertEqual([m.text for m in self.store.messages], ["one", "two", "three", "four"])
 
     def test_telnet_offers_are_refused(self) -> None:
-        """And take nothing away from the line around them."""
+        """Telnet's offers are refused, and leave the line around them as it is."""
         alice = self.guest("alice")
         answer = self.ask(alice, b"he\xff\xfb\x18l\xff\xfd\x03lo\r\n")
         self.assertEqual(answer, b"\xff\xfe\x18\xff\xfc\x03" + DO_BINARY)
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
 
     def test_telnet_without_end_is_cut_off(self) -> None:
-        """A subnegotiation that does not end is abuse."""
+        """A subnegotiation without an end cuts the peer off."""
         bob, alice = self.guest("bob"), self.guest("alice")
         bob.take()
         self.tell(alice, b"\xff\xfa" + b"x" * 5000)
@@ -75,7 +76,7 @@ class LineTests(ServerTestCase):
         self.assertEqual(bob.take(), "* alice left\n")
 
     def test_telnet_interrupt(self) -> None:
-        """Ctrl-C takes back what was typed, and says how to leave."""
+        """Ctrl-C in telnet discards what was typed, and says how to leave."""
         alice = self.guest("alice")
         self.assertEqual(self.say(alice, b"half\xff\xf4"), "* /quit leaves\n")
         self.tell(alice, "whole\r\n")
@@ -86,7 +87,7 @@ class SizeTests(ServerTestCase):
     """Thousands of sessions are idle."""
 
     def test_idle_session_is_small(self) -> None:
-        """What it is made of has no dict, and there is no more of it than needed."""
+        """The objects of an idle session have no dict, and are no more than needed."""
         for end in b"\n", b"\r\n":
             alice = self.peer()
             self.tell(alice, b"/guest" + end)
@@ -100,7 +101,7 @@ class SizeTests(ServerTestCase):
 
 
 class KeepaliveTests(ServerTestCase):
-    """Signs of life, for those who do not see them."""
+    """Keepalives, which people do not see."""
 
     limits = Limits(keepalive=60, line_rate=0)
 
@@ -110,7 +111,7 @@ class KeepaliveTests(ServerTestCase):
         self.addCleanup(self.face.stop)
 
     def signs(self, peer: Peer, seconds: float = 60) -> bytes:
-        """What somebody is sent in this time, when nothing happens."""
+        """The bytes that a peer is sent in this time while nothing happens."""
         self.settle()
         peer.take_bytes()
         self.clock.advance(seconds)
@@ -118,7 +119,7 @@ class KeepaliveTests(ServerTestCase):
         return peer.take_bytes()
 
     def test_programs(self) -> None:
-        """Get an event, once a minute."""
+        """A program gets a ping event once a minute."""
         robot = self.robot("robot")
         for _ in range(3):
             self.assertEqual(
@@ -127,21 +128,21 @@ class KeepaliveTests(ServerTestCase):
         self.assertEqual(self.signs(robot, 30), b"")
 
     def test_telnet(self) -> None:
-        """Gets a telnet command that does nothing (RFC 854), once it is known to be telnet."""
+        """Telnet gets a NOP (RFC 854), once it is known to be telnet."""
         telnet = self.guest("alice")
         self.assertEqual(self.signs(telnet), b"")
         self.tell(telnet, b"\xff\xf4\xff\xfd\x06")  # Ctrl-C
         self.assertEqual(self.signs(telnet), b"\xff\xf1")
 
     def test_nc(self) -> None:
-        """Gets nothing: it would be seen. Also where lines end as those of telnet do."""
+        """C{nc} gets nothing, as it would show it, also if its lines end as telnet's do."""
         for name, end in ("bob", "\n"), ("carol", "\r\n"):
             peer = self.peer()
             self.tell(peer, f"/guest {name}{end}hello \u00ff{end}")
             self.assertEqual(self.signs(peer), b"")
 
     def test_somebody_for_whom_something_waits(self) -> None:
-        """Needs no sign."""
+        """A peer for which something waits gets no keepalive."""
         robot = self.robot("robot")
         robot.transport.reading = False
         self.say(self.guest("bob"), "hello\n")
@@ -155,7 +156,7 @@ class KeepaliveTests(ServerTestCase):
         self.assertNotIn("ping", kinds)
 
     def test_none(self) -> None:
-        """C{--keepalive 0}."""
+        """With C{--keepalive 0} there are no keepalives."""
         self.face.stop()
         self.serve(Limits(keepalive=0, line_rate=0))
         self.face.start()

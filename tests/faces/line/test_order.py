@@ -17,11 +17,11 @@ class OrderTests(ServerTestCase):
     limits = Limits(max_in_flight=10, line_rate=0)
 
     def texts(self) -> list[str]:
-        """What is in the log."""
+        """The texts in the log."""
         return [message.text for message in self.store.messages]
 
     def test_lines_that_arrive_while_a_password_is_checked(self) -> None:
-        """They wait, and are carried out in order."""
+        """Lines that arrive while a password is checked wait, and are carried out in order."""
         self.register("alice", "wonderland")
         self.hasher.held = True
         peer = self.peer()
@@ -44,7 +44,7 @@ class OrderTests(ServerTestCase):
         )
 
     def test_many_lines_that_arrive_while_a_password_is_checked(self) -> None:
-        """Reading stops, and goes on afterwards; none is lost."""
+        """If many lines arrive while a password is checked, reading pauses, and none is lost."""
         self.register("alice", "wonderland")
         self.hasher.held = True
         peer = self.peer()
@@ -61,7 +61,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts(), lines)
 
     def test_other_commands_wait_for_what_was_said_before(self) -> None:
-        """Until it is in the log and shown."""
+        """A command that does not post waits until the posts before it are in the log and shown."""
         for line in (
             "/users",
             "/rooms",
@@ -95,8 +95,7 @@ class OrderTests(ServerTestCase):
             self.assertNotEqual(rest, [], line)
 
     def test_posts_do_not_wait_for_posts(self) -> None:
-        """What is said in a room, to everyone, with /me and to one person goes to the log
-        together."""
+        """Posts of all kinds go to the log together."""
         alice, bob = self.robot("alice"), self.robot("bob")
         alice.take()
         self.store.hold()
@@ -109,7 +108,8 @@ class OrderTests(ServerTestCase):
         self.store.release()
 
     def test_private_messages_keep_their_place(self) -> None:
-        """Between what else was said, though looking for the person takes a while."""
+        """A private message keeps its place among other posts, although its recipient is looked
+        up."""
         alice, bob = self.guest("alice"), self.robot("bob")
         self.register("carol", "wonderland")
         bob.take()
@@ -124,7 +124,7 @@ class OrderTests(ServerTestCase):
         self.assertIn("* carol is not here and did not see that", alice.take())
 
     def test_flood_is_slowed_by_not_reading(self) -> None:
-        """Over C{max_in_flight} posts the connection is not read from; nothing is lost."""
+        """Beyond C{max_in_flight} posts the connection is not read from; nothing is lost."""
         alice = self.guest("alice")
         lines = [f"line {number}" for number in range(500)]
         self.store.hold()
@@ -159,7 +159,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts()[SEVERAL + 1 :], lines[SEVERAL:])
 
     def test_flood_at_the_prompt_does_not_hold_up_others(self) -> None:
-        """Refusing takes turns as well."""
+        """Refusing a flood at the prompt takes several turns of the reactor."""
         peer = self.peer()
         peer.take()
         peer.send("/nonsense\n" * 3 * SEVERAL)
@@ -169,7 +169,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(peer.take().count("! there is no command"), 2 * SEVERAL)
 
     def test_gone_in_the_middle_of_a_flood(self) -> None:
-        """What was accepted is kept, and no error is left."""
+        """If a peer goes in a flood, accepted posts are kept, and no error is logged."""
         alice = self.guest("alice")
         self.store.hold()
         alice.send("".join(f"line {number}\n" for number in range(200)), size=100)
@@ -180,7 +180,7 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts(), [f"line {number}" for number in range(accepted)])
 
     def test_quit_ends_what_came_with_it(self) -> None:
-        """Lines after it are not carried out."""
+        """Lines behind C{/quit} are not carried out."""
         alice = self.guest("alice")
         answer = self.say(alice, "one\n/quit\ntwo\n")
         self.assertEqual(answer, "* bye\n")
@@ -188,7 +188,8 @@ class OrderTests(ServerTestCase):
         self.assertEqual(self.texts(), ["one"])
 
     def test_factory_pause_stops_reading(self) -> None:
-        """Nothing more is read, not even from somebody whose lines are being carried out."""
+        """When the server goes down, nothing more is read, also from a session whose lines are
+        being carried out."""
         alice, bob = self.guest("alice"), self.guest("bob")
         self.store.hold()
         alice.send("one\n/users\n")
@@ -202,7 +203,7 @@ class OrderTests(ServerTestCase):
         self.assertTrue(bob.paused)
 
     def test_nobody_comes_in_after_the_factory_paused(self) -> None:
-        """The server is going down: newcomers are told so."""
+        """When the server goes down, newcomers are told so."""
         self.face.pause()
         late = self.peer()
         self.assertEqual(late.take(), "! this server is going down\n")

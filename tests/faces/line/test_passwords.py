@@ -9,7 +9,7 @@ _CHANGED = "* your password was changed"
 
 
 class PasswdTests(ServerTestCase):
-    """C{/passwd}, while alice is here three times."""
+    """C{/passwd} while alice has three sessions."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -22,8 +22,8 @@ class PasswdTests(ServerTestCase):
         return peer
 
     def test_ends_the_other_sessions(self) -> None:
-        """They are told why, the one who changed it how many there were, and nobody that alice
-        left."""
+        """C{/passwd} ends the other sessions, which are told why; the one that changed it is told
+        how many, and nobody that alice left."""
         bob = self.guest("bob")
         for other in self.others:
             other.take()
@@ -37,20 +37,20 @@ class PasswdTests(ServerTestCase):
         self.assertIn("alice: still here\n", bob.take())
 
     def test_one_other_session(self) -> None:
-        """One is not several."""
+        """One other session is told of in the singular."""
         self.others[0].vanish()
         answer = self.say(self.alice, "/passwd wonderland looking-glass\n")
         self.assertEqual(answer, f"{_CHANGED}; 1 other session has ended\n")
 
     def test_no_other_session(self) -> None:
-        """Then there is nothing to say of it."""
+        """Without other sessions nothing is said of them."""
         for other in self.others:
             other.vanish()
         answer = self.say(self.alice, "/passwd wonderland looking-glass\n")
         self.assertEqual(answer, f"{_CHANGED}\n")
 
     def test_keep(self) -> None:
-        """C{--keep} leaves them."""
+        """C{--keep} leaves the other sessions."""
         answer = self.say(self.alice, "/passwd --keep wonderland looking-glass\n")
         self.assertEqual(answer, f"{_CHANGED}\n")
         self.say(self.others[0], "hello\n")
@@ -58,13 +58,14 @@ class PasswdTests(ServerTestCase):
         self.assertIn("Welcome, alice", self.say(self.peer(), "/login alice looking-glass\n"))
 
     def test_refused(self) -> None:
-        """Nobody's session ends."""
+        """A refused change ends no session."""
         for line in ("/passwd wrong-one looking-glass", "/passwd wonderland short"):
             self.assertIn("! ", self.say(self.alice, f"{line}\n"))
         self.assertEqual([other.take() for other in self.others], ["", ""])
 
     def test_what_they_sent_before_is_said(self) -> None:
-        """It was accepted; what was not taken yet is not done."""
+        """Posts of the other sessions that were accepted are said; queued lines are not carried
+        out."""
         bob = self.guest("bob")
         self.store.hold()
         self.others[0].send("before\n/join tea\nafter\n")
@@ -79,7 +80,7 @@ class PasswdTests(ServerTestCase):
         self.assertTrue(self.others[0].gone)
 
     def test_question_that_is_open(self) -> None:
-        """Nobody answers it any more, and what is typed can be seen again."""
+        """A session that is ended at a question is told why, and its typing is shown again."""
         one, other = self.others
         self.assertIn("rivate message to", self.say(one, "DM\n"))
         self.assertTrue(self.say(other, "/passwd\n").endswith("Old password: \x1b[8m"))
@@ -96,7 +97,7 @@ class PasswdTests(ServerTestCase):
         self.assertIn("; 2 other sessions have", self.say(self.alice, f"/passwd\n{answers}"))
 
     def test_programs_are_told(self) -> None:
-        """A C{bye} event."""
+        """A program whose session is ended gets a C{bye} event."""
         robot = self.peer()
         self.say(robot, "/json on\n/login alice wonderland\n")
         self.say(self.alice, "/passwd wonderland looking-glass\n")
@@ -105,7 +106,7 @@ class PasswdTests(ServerTestCase):
         self.assertEqual(bye["text"], "your password was changed; log in with the new one")
 
     def test_one_who_is_coming_in(self) -> None:
-        """With the old password, at every step of it, does not."""
+        """A login with the old password that is under way, at any step, is refused."""
         for steps in range(12):
             self.serve()
             self.register("alice", "wonderland")
@@ -136,7 +137,7 @@ class PasswdTests(ServerTestCase):
         self.assertTrue(all(other.gone for other in self.others))
 
     def test_two_at_once(self) -> None:
-        """One changes it and ends the other."""
+        """Of two changes at once, the first ends the session of the other."""
         self.hasher.held = True
         for peer in self.alice, self.others[0]:
             peer.send("/passwd wonderland looking-glass\n")
@@ -147,7 +148,7 @@ class PasswdTests(ServerTestCase):
 
 
 class RenewalTests(ServerTestCase):
-    """An outdated hash, at login."""
+    """The renewal of an outdated hash at login."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -187,7 +188,7 @@ class RenewalTests(ServerTestCase):
             self.assertEqual(self.password_hash(), b"new hash")
 
     def test_wrong_password(self) -> None:
-        """Renews nothing."""
+        """A wrong password renews nothing."""
         self.say(self.peer(), "/login alice looking-glass\n")
         self.assertEqual(self.hashed, [])
 
@@ -204,7 +205,7 @@ class RenewalTests(ServerTestCase):
         self.assertEqual(self.password_hash(), b"new hash")
 
     def test_failure(self) -> None:
-        """Is logged, and nobody else notices."""
+        """A renewal that fails is logged, and the session goes on."""
 
         def fail(*_: object) -> None:
             raise ValueError("out of salt")

@@ -61,8 +61,8 @@ class PiecesTests(ServerTestCase):
         self.patch(face, "token_urlsafe", lambda _: "the same each time")
 
     def run_script(self, script: bytes, size: int | None) -> tuple[bytes, Sequence[str]]:
-        """Send a script and half-close; gives back what came of it, without the prompts and with
-        LF for CR LF, and what is in the log."""
+        """Send a script and half-close; return the output, without prompts and with LF for CR LF,
+        and the log."""
         self.serve()
         self.register("bob", "builder-pw")
         peer = self.peer()
@@ -74,20 +74,20 @@ class PiecesTests(ServerTestCase):
         return received, [m.text for m in self.store.messages]
 
     def test_one_byte_at_a_time(self) -> None:
-        """Every script gives the same output and the same log as in one piece."""
+        """A script that is sent byte by byte gives the same output and log as in one piece."""
         for name, script in _SCRIPTS.items():
             whole = self.run_script(script, None)
             self.assertEqual(self.run_script(script, 1), whole, name)
 
     def test_other_pieces(self) -> None:
-        """Also when the cuts fall elsewhere."""
+        """A script that is cut elsewhere gives the same output and log, too."""
         for name, script in _SCRIPTS.items():
             whole = self.run_script(script, None)
             for size in 2, 3, 7, 64:
                 self.assertEqual(self.run_script(script, size), whole, f"{name}, by {size}")
 
     def test_scripts_say_what_they_are_to_say(self) -> None:
-        """So that the same output is not no output."""
+        """The scripts give the expected output."""
         logs = {name: self.run_script(script, 1)[1] for name, script in _SCRIPTS.items()}
         self.assertEqual(logs["a guest"], ["hello", "waves", "all", "in tea"])
         self.assertEqual(logs["the prompts"], ["hello"])

@@ -20,7 +20,7 @@ class ReadTests(ServerTestCase):
         return peer
 
     def check(self, peer: Peer, *, read: bool) -> None:
-        """This connection is gone; is the message unread?"""
+        """End this connection, and check whether the message is unread."""
         peer.vanish()
         self.settle()
         last = self.peer()
@@ -29,11 +29,11 @@ class ReadTests(ServerTestCase):
         self.assertEqual("psst" not in shown, read, shown)
 
     def test_gone_after_the_login(self) -> None:
-        """Nothing more came from there: nobody knows what arrived."""
+        """If nothing comes after the login, the messages that it showed stay unread."""
         self.check(self.log_in(), read=False)
 
     def test_line(self) -> None:
-        """Somebody is there; whatever it is that they type, or a program sends."""
+        """Any line marks the message as read, whatever a person or a program sends."""
         for line in ("hello\n", "\n", "/nonsense\n", "/quit\n"):
             for before in ("", "/json on\n"):
                 self.serve()
@@ -43,13 +43,13 @@ class ReadTests(ServerTestCase):
                 self.check(peer, read=True)
 
     def test_half_a_line(self) -> None:
-        """That is not said yet."""
+        """A line without an end does not mark the message as read."""
         peer = self.log_in()
         self.tell(peer, "hel")
         self.check(peer, read=False)
 
     def test_telnet_answers_by_itself(self) -> None:
-        """Nobody has to be there for that."""
+        """A telnet negotiation does not mark the message as read."""
         peer = self.log_in()
         self.tell(peer, b"\xff\xfe\x01\xff\xfb\x00\xff\xf1")
         self.check(peer, read=False)
@@ -79,7 +79,8 @@ class ReadTests(ServerTestCase):
         self.check(peer, read=True)
 
     def test_end_of_the_input(self) -> None:
-        """It may be that of a connection that is cut."""
+        """The end of the input does not mark the message as read: the connection may have been
+        cut."""
         peer = self.log_in()
         peer.end()
         self.settle()

@@ -15,7 +15,8 @@ class RefusalTests(ServerTestCase):
     limits = Limits(max_joined=2, max_rooms=3, max_history=50, line_rate=0)
 
     def refuse(self, peer: Peer, line: str | bytes, code: str, command: str = "") -> str:
-        """The line is refused so, and the session goes on; gives back the sentence."""
+        """Check that a line is refused with this code, and that the session goes on; return the
+        sentence."""
         encoded = line.encode() if isinstance(line, str) else line
         *before, error = self.events(peer, encoded + b"\n")
         self.assertEqual([event for event in before if event["event"] == "error"], [])
@@ -45,36 +46,37 @@ class RefusalTests(ServerTestCase):
         return peer
 
     def test_unknown_command(self) -> None:
-        """Names the nearest."""
+        """The refusal of a misspelt command names the nearest."""
         sentence = self.refuse(self.robot("alice"), "/usres now", "unknown-command", "/usres")
         self.assertEqual(sentence, 'there is no command "/usres"; did you mean /users?')
 
     def test_unknown_command_unlike_any(self) -> None:
-        """Says how to find them all, and how to say it."""
+        """The refusal of a command like no other says how to list them, and how to say the line."""
         sentence = self.refuse(self.robot("alice"), "/tmp is full", "unknown-command", "/tmp")
         self.assertEqual(
             sentence, 'there is no command "/tmp"; /help lists them; to say it, type "//tmp ..."'
         )
 
     def test_slip_with_a_password_behind_it(self) -> None:
-        """Is said to nobody, with an exclamation mark either."""
+        """A misspelt command with a password behind it is said to nobody, also with an exclamation
+        mark."""
         alice = self.robot("alice")
         for word in "!lgin", "/lgin", "!signin":
             self.refuse(alice, f"{word} alice wonderland", "unknown-command", word)
         self.assertNotIn("wonderland", str(self.store.messages))
 
     def test_nobody_to_answer(self) -> None:
-        """Nobody has written."""
+        """A reply is refused if nobody has written."""
         self.refuse(self.robot("alice"), "/r hi", "no-such-person", "/r")
 
     def test_password_with_an_arrow_key(self) -> None:
-        """It would be another one without it."""
+        """A password with an arrow key in it is refused."""
         peer = self.outsider()
         self.refuse(peer, "/register alice wonder\x1b[Dland", "bad-password", "/register")
         self.assertEqual(self.store.registered, [])
 
     def test_bad_arguments(self) -> None:
-        """Missing or supernumerary arguments are told the usage."""
+        """Missing or extra arguments are refused with the usage."""
         alice = self.robot("alice")
         for line, command, usage in (
             ("/dm", "/dm", "/dm NAME MESSAGE"),
@@ -88,24 +90,24 @@ class RefusalTests(ServerTestCase):
             self.assertEqual(self.refuse(alice, line, "bad-arguments", command), f"usage: {usage}")
 
     def test_nothing_to_say(self) -> None:
-        """A line of which nothing can be seen is not said."""
+        """A line of which nothing can be seen is refused."""
         self.refuse(self.robot("alice"), "\u200b\u2060", "bad-arguments")
 
     def test_not_logged_in(self) -> None:
-        """Most commands are for those who are in."""
+        """Most commands are refused before login."""
         for word in ("/users", "/dm", "/bc hi", "/history", "/nick x", "/passwd a b", "/topic"):
             self.serve()
             self.refuse(self.outsider(), word, "not-logged-in", word.split()[0])
 
     def test_bare_words_before_login(self) -> None:
-        """The bare words that talk are for those who are in, too."""
+        """PM and DM are refused before login."""
         self.refuse(self.outsider(), "PM", "not-logged-in", "PM")
         self.serve()
         self.refuse(self.outsider(), "dm", "not-logged-in", "DM")
 
     def test_already_logged_in(self) -> None:
-        """An account cannot log in again, nor a guest become another guest; the way out of each is
-        told."""
+        """An account cannot log in again, and a guest cannot become another guest; each refusal
+        names the way out."""
         peer = self.outsider()
         self.tell(peer, "/register alice wonderland\n")
         for line in ("/login alice wonderland", "/register bob builder-pw", "/guest bob"):
@@ -120,7 +122,7 @@ class RefusalTests(ServerTestCase):
         self.assertIn("/nick", sentence)
 
     def test_bad_name(self) -> None:
-        """At the prompt and in commands."""
+        """A bad name is refused, at the prompt and in commands."""
         self.refuse(self.outsider(), "no spaces please", "bad-name")
         alice = self.robot("alice")
         self.refuse(alice, "/nick @home", "bad-name", "/nick")
@@ -128,19 +130,19 @@ class RefusalTests(ServerTestCase):
         self.refuse(alice, "/join a/b", "bad-name", "/join")
 
     def test_name_taken(self) -> None:
-        """By somebody who is here, or somebody who looks like it."""
+        """The name of a guest who is here, and its look-alikes, are refused."""
         self.guest("alice")
         self.refuse(self.outsider(), "/guest Alice", "name-taken", "/guest")
         self.refuse(self.robot("bob"), "/nick a1ice", "name-taken", "/nick")
 
     def test_name_registered(self) -> None:
-        """An account's name is nobody else's, nor is what looks like it."""
+        """A registered name, and its look-alikes, are refused."""
         self.register("alice", "wonderland")
         self.refuse(self.outsider(), "/guest alice", "name-registered", "/guest")
         self.refuse(self.robot("bob"), "/register a1ice wonderland", "name-registered", "/register")
 
     def test_wrong_password(self) -> None:
-        """The same for a name that there is not."""
+        """A wrong password is refused in the same way for a name that does not exist."""
         self.register("alice", "wonderland")
         one = self.refuse(self.outsider(), "/login alice nope", "wrong-password", "/login")
         self.serve()
@@ -148,13 +150,13 @@ class RefusalTests(ServerTestCase):
         self.assertEqual(one, other)
 
     def test_bad_password(self) -> None:
-        """A new password that is too short or too long."""
+        """A new password that is too short or too long is refused."""
         peer = self.robot("alice")
         self.refuse(peer, "/register alice short", "bad-password", "/register")
         self.refuse(peer, f"/register alice {'x' * 73}", "bad-password", "/register")
 
     def test_no_such_person(self) -> None:
-        """Names the nearest, or the command that lists who is here."""
+        """The refusal of an unknown person names the nearest, or the command that lists people."""
         self.guest("bob")
         alice = self.robot("alice")
         sentence = self.refuse(alice, "/dm bbo hi", "no-such-person", "/dm")
@@ -163,7 +165,7 @@ class RefusalTests(ServerTestCase):
         self.assertEqual(sentence, 'no one here is called "zacharias"; /users lists who is here')
 
     def test_no_such_room(self) -> None:
-        """Names the nearest, or the command that lists the rooms."""
+        """The refusal of an unknown room names the nearest, or the command that lists rooms."""
         alice = self.robot("alice")
         sentence = self.refuse(alice, "/users loby", "no-such-room", "/users")
         self.assertEqual(sentence, 'there is no room "loby"; did you mean lobby?')
@@ -171,7 +173,7 @@ class RefusalTests(ServerTestCase):
         self.assertEqual(sentence, 'there is no room "nowhere"; /rooms lists them')
 
     def test_not_in_room(self) -> None:
-        """Says how to get there, but not to somebody who wants to leave."""
+        """The refusal of a room that one is not in says how to join it, except for leaving it."""
         self.tell(self.guest("bob"), "/join tea\n")
         alice = self.robot("alice")
         sentence = self.refuse(alice, "/leave tea", "not-in-room", "/leave")
@@ -193,7 +195,7 @@ class RefusalTests(ServerTestCase):
         self.refuse(self.robot("alice"), f"/topic {'x' * 301}", "too-long", "/topic")
 
     def test_bad_encoding(self) -> None:
-        """A line that is not UTF-8 is refused, whatever is on it."""
+        """A line that is not UTF-8 is refused."""
         alice = self.robot("alice")
         self.refuse(alice, b"caf\xe9", "bad-encoding")
         self.refuse(alice, b"/dm bob caf\xe9", "bad-encoding")
@@ -201,7 +203,7 @@ class RefusalTests(ServerTestCase):
         self.assertEqual([m.text for m in self.store.messages], ["and on"] * 3)
 
     def test_control_characters(self) -> None:
-        """They are refused, as is an escape sequence that does not end, and nobody sees them."""
+        """Control characters, and an escape sequence without an end, are refused."""
         alice, bob = self.robot("alice"), self.guest("bob")
         self.assertIn("U+001B", self.refuse(alice, "\x1b[2", "bad-encoding"))
         self.refuse(alice, "/me \x1b", "bad-encoding", "/me")
@@ -211,26 +213,26 @@ class RefusalTests(ServerTestCase):
         self.assertTrue(all(m.text == "and on" for m in self.store.messages))
 
     def test_escape_in_a_command_word(self) -> None:
-        """What is quoted of it has nothing in it that a screen obeys."""
+        """A refusal that quotes a command word has nothing in it that a screen obeys."""
         alice = self.robot("alice")
         self.tell(alice, "\x1b[A\n")  # has the remark about them made
         self.refuse(alice, "/\x1b[2Jx", "unknown-command", "/x")
         self.refuse(alice, "/\x9b2Jx", "unknown-command", "/2Jx")
 
     def test_busy(self) -> None:
-        """Too many are logging in."""
+        """A login is refused with C{busy} if too many people log in."""
         peer = self.outsider()
         self.hasher.refusal = Refusal("busy", "too many people are logging in")
         self.refuse(peer, "/register alice wonderland", "busy", "/register")
 
     def test_closed(self) -> None:
-        """The server is going down."""
+        """A login is refused with C{closed} if the server is going down."""
         peer = self.outsider()
         self.hasher.refusal = Refusal("closed", "the server is going down")
         self.refuse(peer, "/login alice wonderland", "closed", "/login")
 
     def test_full(self) -> None:
-        """As many rooms as one may be in, or as there may be."""
+        """A room is refused with C{full} beyond the limit of the session, and of the server."""
         alice = self.robot("alice")
         self.tell(alice, "/join tea\n")
         self.refuse(alice, "/join coffee", "full", "/join")
@@ -238,14 +240,14 @@ class RefusalTests(ServerTestCase):
         self.refuse(self.robot("carol"), "/join coffee", "full", "/join")
 
     def test_forbidden(self) -> None:
-        """What a guest cannot do, and what nobody can."""
+        """Guests, and everybody, are refused with C{forbidden} what they cannot do."""
         alice = self.robot("alice")
         self.refuse(alice, "/leave", "forbidden", "/leave")
         self.refuse(alice, "/passwd wonderland looking-glass", "forbidden", "/passwd")
         self.refuse(alice, "/history @bob", "forbidden", "/history")
 
     def test_internal_when_a_message_cannot_be_kept(self) -> None:
-        """The store loses it: its sender is told, and nobody is shown it."""
+        """A post that the store loses is refused with C{internal}, and nobody sees it."""
         bob, alice = self.guest("bob"), self.robot("alice")
         bob.take()
         self.store.hold()
@@ -261,7 +263,7 @@ class RefusalTests(ServerTestCase):
         self.assertRegex(bob.take(), r"^\[\d\d:\d\d\] alice: and on\n$")
 
     def test_in_text_a_refusal_is_one_line(self) -> None:
-        """It begins with an exclamation mark."""
+        """In text mode a refusal is one line that begins with an exclamation mark."""
         self.assertEqual(
             self.say(self.guest("alice"), "/usres\n"),
             '! there is no command "/usres"; did you mean /users?\n',
@@ -269,7 +271,7 @@ class RefusalTests(ServerTestCase):
 
 
 class MishapTests(ServerTestCase):
-    """What we got wrong must not end a session."""
+    """Defects of the server, which must not end a session."""
 
     def break_down(self, owner: object, method: str) -> None:
         """Let a method raise."""
@@ -280,7 +282,8 @@ class MishapTests(ServerTestCase):
         self.patch(owner, method, broken)
 
     def check_told(self, peer: Peer, line: str, command: str) -> None:
-        """The line is answered with C{internal}, the traceback logged, and the session goes on."""
+        """Check that a line is answered with C{internal}, its traceback logged, and the session
+        goes on."""
         (error,) = self.events(peer, f"{line}\n")
         self.assertEqual(
             (error["event"], error["code"], error["command"]), ("error", "internal", command)
@@ -292,25 +295,25 @@ class MishapTests(ServerTestCase):
         self.assertEqual(answer["event"], "help")
 
     def test_in_a_command(self) -> None:
-        """A command that answers at once."""
+        """A command that fails at once is answered with C{internal}."""
         alice = self.robot("alice")
         self.break_down(self.chat, "users")
         self.check_told(alice, "/users", "/users")
 
     def test_in_a_command_that_waits(self) -> None:
-        """A command that asks the store."""
+        """A command that fails after an answer of the store is answered with C{internal}."""
         alice = self.robot("alice")
         self.break_down(self.store, "history")
         self.check_told(alice, "/history", "/history")
 
     def test_in_something_said(self) -> None:
-        """A line that is no command."""
+        """A line to be said that fails is answered with C{internal}."""
         alice = self.robot("alice")
         self.break_down(self.chat, "say")
         self.check_told(alice, "hello", "")
 
     def test_at_the_prompt(self) -> None:
-        """A name is asked for again, and none is held."""
+        """After a failure at the prompt a name is asked for again, and none is held."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
         self.break_down(self.store, "find_account")
@@ -318,7 +321,7 @@ class MishapTests(ServerTestCase):
         self.assertIn("* Welcome, alice.", self.say(self.peer(), "/guest alice\n"))
 
     def test_while_registering(self) -> None:
-        """Neither the name at the prompt nor the one in a command stays held."""
+        """A registration that fails leaves no name held, at the prompt or in a command."""
         peer = self.peer()
         self.tell(peer, "/json on\n")
         self.break_down(self.hasher, "hash")

@@ -33,7 +33,7 @@ class RequestTestCase(ServerTestCase):
         self.tell(self.alice, f"/json on\n/login alice {PASSWORD}\n")
 
     def do(self, peer: Peer | None = None, **fields: Any) -> list[Json]:
-        """What a request is answered with."""
+        """The answer to a request."""
         return self.events(peer or self.alice, encode(fields))
 
     def kinds(self, peer: Peer | None = None, **fields: Any) -> str:
@@ -47,11 +47,11 @@ class RequestTestCase(ServerTestCase):
 
 
 class AnswerTests(RequestTestCase):
-    """Every command, by request."""
+    """The answers to every command."""
 
     def test_every_command(self) -> None:
-        """Its answers have the label; the last is done. What everybody in a room is told has
-        none."""
+        """Every command's answers have its label, and the last is done. Events that everybody in a
+        room is told have none."""
         self.tell(self.peer(), f"/login bob {PASSWORD}\n/dm alice psst\n")
         steps: list[tuple[str, Json]] = [
             ("message done", {"do": "say", "message": "hi"}),
@@ -91,7 +91,7 @@ class AnswerTests(RequestTestCase):
         )
 
     def test_ways_in(self) -> None:
-        """The commands that log in."""
+        """The commands that log in answer with the welcome, and then done."""
         came_in = "welcome history done"
         for fields, answer in (
             ({"do": "login", "name": "bob", "password": PASSWORD}, "welcome history done"),
@@ -108,7 +108,7 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(self.kinds(guest, **login), "welcome (left) done")
 
     def test_other_words(self) -> None:
-        """Every other word for a command is one too."""
+        """Every other word for a command works as C{do}."""
         self.assertEqual(self.kinds(do="who"), "users done")
         self.assertEqual(self.kinds(do="exit"), "done (bye)")
 
@@ -120,7 +120,7 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(text, "* text output from now on")
 
     def test_without_a_label(self) -> None:
-        """Answered as a line is, without done."""
+        """A request without a label is answered as a line is, without done."""
         steps: list[tuple[Json, list[str]]] = [
             ({"do": "rooms"}, ["rooms"]),
             ({"do": "bc", "message": "x"}, ["message"]),
@@ -131,7 +131,8 @@ class AnswerTests(RequestTestCase):
             self.assertNotIn("label", answer[0])
 
     def test_receipt(self) -> None:
-        """What posts says where the message is, when it is in the log; others get no label."""
+        """Done of a post tells the message's place, when it is in the log; other readers see no
+        label."""
         robot = self.robot("zoe")
         self.store.hold()
         self.assertEqual(self.do(do="say", message="hi", label="7"), [])
@@ -144,7 +145,8 @@ class AnswerTests(RequestTestCase):
         self.assertNotIn("label", heard)
 
     def test_receipts_of_private_messages(self) -> None:
-        """To somebody who is away, and to a guest, where nothing is kept."""
+        """Done of a private message to a person who is away has an id, and to a guest it has
+        none."""
         told, away, done = self.do(do="dm", name="bob", message="psst", label="7")
         self.assertEqual([told["label"], away["label"]], ["7", "7"])
         self.assertEqual((away["event"], away["kept"]), ("away", True))
@@ -174,7 +176,7 @@ class AnswerTests(RequestTestCase):
         self.assertEqual([m.text for m in self.store.messages], ["hi", "ho", "ho"])
 
     def test_done_comes_last(self) -> None:
-        """What does not post is done when all that was sent before is answered."""
+        """Done of a request that does not post comes after all that was sent before is answered."""
         self.store.hold()
         self.alice.send(encode({"do": "say", "message": "hi", "label": "1"}))
         self.alice.send(encode({"do": "rooms", "label": "2"}))
@@ -186,7 +188,7 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(labels, ["1", "1", "2", "2"])
 
     def test_others_meanwhile(self) -> None:
-        """What others do while a request waits has no label."""
+        """Events of other people during a request have no label."""
         bob = self.guest("zoe")
         self.store.hold()
         self.assertEqual(self.do(do="history", label="7"), [])
@@ -196,8 +198,8 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(told, {"notice": "7", "history": "7", "message": None, "done": "7"})
 
     def test_typed(self) -> None:
-        """What a line would say is said where lines go, without quotes; a person's password is
-        needed."""
+        """C{type} does what typing the line would: speech goes to the current room, without quotes;
+        a missing password is refused."""
         self.do(do="join", room="tea")
         message, _ = self.do(do="type", line='"/quit"', label="7")
         self.assertEqual((message["room"], message["text"]), ("tea", "/quit"))
@@ -205,13 +207,13 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(message["text"], '{"do":"quit"}')
 
     def test_said_literally(self) -> None:
-        """No character of a message means anything else."""
+        """Every character of a C{message} is said as it is."""
         for text in ("/quit", "//x", '"x"', "PM", "{}", "!who", "exit"):
             (message,) = self.do(do="say", message=text)
             self.assertEqual(message["text"], text)
 
     def test_a_line_of_text(self) -> None:
-        """Other lines mean in JSON mode what they mean in text mode."""
+        """Lines of text mean the same in JSON mode as in text mode."""
         (message,) = self.events(self.alice, "hello\n")
         self.assertEqual(message["text"], "hello")
         self.assertEqual(self.events(self.alice, "/rooms\n")[0]["event"], "rooms")
@@ -224,22 +226,22 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(message["text"], '{"do":"quit"}')
 
     def test_behind_a_word_joiner(self) -> None:
-        """A line with a brace is said there, too."""
+        """In JSON mode a line with a brace behind a word joiner is said."""
         (message,) = self.events(self.alice, '\u2060{"do":"quit"}\n')
         self.assertEqual(message["text"], '{"do":"quit"}')
 
     def test_in_text_mode(self) -> None:
-        """A line with a brace is no request there."""
+        """In text mode a line with a brace is said."""
         zoe = self.guest("zoe")
         self.assertEqual(self.say(zoe, '{"do":"quit"}\n'), "")
         self.assertEqual(self.store.messages[-1].text, '{"do":"quit"}')
 
 
 class RefusalTests(RequestTestCase):
-    """Every code that a request can be refused with, and its label."""
+    """The refusals of requests."""
 
     def check(self, code: Code, peer: Peer | None = None, **fields: Any) -> Json:
-        """A request is refused with this code, and with nothing else."""
+        """Check that a request is refused with this code, and with nothing else."""
         (error,) = self.do(peer, **fields, label="7")
         self.assertEqual((error["event"], error.get("label")), ("error", "7"), error)
         self.assertEqual((error["code"], error["command"]), (code, fields["do"]), error)
@@ -251,7 +253,7 @@ class RefusalTests(RequestTestCase):
         self.codes: set[str] = set()
 
     def test_every_code(self) -> None:
-        """A sentence, the code, the command and what it is about."""
+        """A refusal has a sentence, the code, the command and its fields."""
         stranger, guest = self.newcomer(), self.robot("zoe")
         self.tell(stranger, "/json on\n")
         check = self.check
@@ -296,20 +298,21 @@ class RefusalTests(RequestTestCase):
         self.assertEqual(self.codes, set(get_args(Code)) - {"internal", "busy", "closed", "full"})
 
     def test_full(self) -> None:
-        """In as many rooms as one may be in."""
+        """A join beyond the limit of rooms is refused with C{full}."""
         self.serve(Limits(line_rate=0, max_joined=1))
         robot = self.robot("zoe")
         self.assertEqual(self.check("full", robot, do="join", room="tea")["limit"], 1)
 
     def test_busy(self) -> None:
-        """More passwords wait than may."""
+        """A login is refused with C{busy} if too many passwords wait."""
         stranger = self.newcomer()
         self.tell(stranger, "/json on\n")
         self.hasher.refusal = Refusal("busy", "later")
         self.check("busy", stranger, do="login", name="bob", password=PASSWORD)
 
     def test_internal(self) -> None:
-        """A defect of ours is logged, and ends neither the session nor the label's wait."""
+        """A defect is logged and answered with C{internal} and the label, and the session goes
+        on."""
         self.hasher.refusal = ZeroDivisionError()
         stranger = self.newcomer()
         self.tell(stranger, "/json on\n")
@@ -317,7 +320,7 @@ class RefusalTests(RequestTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_closed_server(self) -> None:
-        """Where nobody may register or come as a guest."""
+        """Where nobody may register or be a guest, both are refused with C{forbidden}."""
         self.patch(self.face, "settings", _CLOSED)
         stranger = self.newcomer()
         self.tell(stranger, "/json on\n")
@@ -325,7 +328,7 @@ class RefusalTests(RequestTestCase):
         self.check("forbidden", stranger, do="register", name="carol", password=PASSWORD)
 
     def test_failed_login(self) -> None:
-        """A plain line behind a login that failed is no name."""
+        """A plain line behind a failed login is not taken for a name."""
         stranger = self.newcomer()
         login = encode({"do": "login", "name": "bob", "password": "wrong"})
         told = self.say(stranger, b"/json on\n" + login + b"hello\n")
@@ -351,7 +354,7 @@ class ByteTests(RequestTestCase):
         return str(error["code"])
 
     def test_no_request(self) -> None:
-        """What begins like a request and is none is refused, and never said."""
+        """A line that begins like a request and is none is refused, and never said."""
         for line in (
             '{"do":"say","message":"s3cret-pw"\n',
             '{"do":"login","name":"bob","password":"s3cret-pw"} x\n',
@@ -371,13 +374,13 @@ class ByteTests(RequestTestCase):
         self.assertEqual(self.refused(b'{"do":"say","message":"\xe9"}\n'), "bad-encoding")
 
     def test_not_edited(self) -> None:
-        """A request is taken as it came: nothing is erased, and no escape sequence left out."""
+        """A request is taken as it came: nothing is erased, and no escape sequence removed."""
         self.assertEqual(self.refused('{"do":"frob"}\x15{"do":"quit"}\n'), "bad-arguments")
         self.assertEqual(self.refused('{"do":"say","message":"x\x7f"}\n'), "bad-encoding")
         self.assertEqual(self.refused(b'{"do":"say","message":"\xff\xf8"}\n'), "bad-arguments")
 
     def test_long(self) -> None:
-        """Longer than a line, up to a limit of its own."""
+        """A request may be longer than a line, up to its own limit."""
         text = "\u00e9" * 4096
         (message,) = self.do(do="say", message=text)
         self.assertEqual(message["text"], text)
@@ -389,7 +392,7 @@ class ByteTests(RequestTestCase):
         self.assertEqual(self.events(self.alice, escaped)[0]["text"], "\u00e9" * 2500)
 
     def test_in_pieces(self) -> None:
-        """However a request is cut up, with either end of line."""
+        """A request may be cut anywhere, and end in LF or CR LF."""
         for end in (b"\n", b"\r\n"):
             request = encode({"do": "say", "message": "h\u00e9"}).removesuffix(b"\n") + end
             told = self.say(self.alice, request, 1)
@@ -398,7 +401,7 @@ class ByteTests(RequestTestCase):
     @fuzzed
     @given(st.binary(max_size=60), st.sampled_from([b"{", b'{"do":', b'{"do":"dm",', b' {"']))
     def test_garbage(self, data: bytes, start: bytes) -> None:
-        """Nothing ends the session or is said; the next request is answered."""
+        """Garbage ends no session and is never said; the next request is answered."""
         garbage = start + data.translate(None, b"\r\n\xff") + b"\n"
         self.tell(self.alice, garbage)
         self.assertEqual(self.store.messages, [])
@@ -417,7 +420,7 @@ class ByteTests(RequestTestCase):
         ),
     )
     def test_any_request_is_answered_once(self, word: str, fields: Json) -> None:
-        """Whatever its fields are: with exactly one done or error, which comes last."""
+        """Any request is answered with exactly one done or error, which comes last."""
         told = self.do(**{**fields, "do": word, "label": LABEL[:7]})
         ends = [event for event in told if event["event"] in ("done", "error")]
         self.assertEqual(ends, told[-1:], (word, fields, told))
@@ -425,7 +428,7 @@ class ByteTests(RequestTestCase):
 
 
 class PaceTests(RequestTestCase):
-    """How many requests are taken at a time."""
+    """The pace of requests."""
 
     limits = Limits(line_burst=20, line_rate=5)
 
@@ -441,7 +444,7 @@ class PaceTests(RequestTestCase):
         self.assertLess(len(told), 30)
 
     def test_coming_back_is_free(self) -> None:
-        """Joining the rooms that a client was in leaves its user the burst."""
+        """Joining the rooms that a client resumes does not use up the burst."""
         rooms = [f"r{number}" for number in range(15)]
         for room in rooms:
             self.do(do="join", room=room)
@@ -458,7 +461,7 @@ class PaceTests(RequestTestCase):
         self.assertNotIn("notice", kinds)
 
     def test_names_that_nobody_has(self) -> None:
-        """Count as more than a line, as similar ones are looked for."""
+        """A request with a name that nobody has counts as more than a line."""
         many = encode({"do": "dm", "name": "nobody", "message": "x"}) * 9
         told = [event["event"] for event in self.events(self.alice, many)]
         self.assertEqual(told, [*["error"] * 6, "notice"])

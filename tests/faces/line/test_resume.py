@@ -126,7 +126,7 @@ class Program:
 
 
 class ResumeTests(ServerTestCase):
-    """Whatever is cut off where: everything is said once, and every request answered once."""
+    """After any cut everything is said once, and every request answered once."""
 
     stride = 40
     limits = Limits(line_rate=0, wrong_passwords=1000, max_login_delay=0)
@@ -135,14 +135,15 @@ class ResumeTests(ServerTestCase):
         """It takes too long to be looked at each time; other tests do."""
 
     def begin(self, requests: Iterable[Json]) -> Program:
-        """A new server, where people have been before."""
+        """Start a new server, on which people have been before."""
         self.serve()
         for lines in _BEFORE:
             self.say(self.peer(), lines)
         return Program(requests)
 
     def resume(self, program: Program) -> None:
-        """Come back as it does: take over, log in, join the rooms, and repeat what is open."""
+        """Reconnect as a client does: take over, log in, join the rooms, and repeat what has no
+        answer."""
         if not program.unanswered:
             return
         self.second = self.newcomer()
@@ -169,12 +170,12 @@ class ResumeTests(ServerTestCase):
         self.assertEqual((answer["event"], answer.get("label")), ("done", "own"), answer)
 
     def send(self, program: Program, *lines: bytes) -> list[Json]:
-        """Send this over the second connection; gives what came of it."""
+        """Send over the second connection; return what comes back."""
         told = self.ask(self.second, b"".join(lines))
         return program.take(told.splitlines())
 
     def check(self, program: Program, log: set[tuple[str, str]], where: object) -> None:
-        """All that was to be said was said once, and all requests have one answer."""
+        """Check that everything was said once, and that every request has one answer."""
         said = [(message.room, message.text) for message in self.store.messages]
         said += [(m.recipient, m.text) for _, m in self.store.direct if m.sender == "alice"]
         self.assertEqual(Counter(said), Counter(log), where)
@@ -229,7 +230,7 @@ class ResumeTests(ServerTestCase):
         self.assertEqual(done, {row.word for row in COMMANDS if row.in_json})
 
     def test_uncut(self) -> None:
-        """Without an accident all is said and answered, too."""
+        """Without a cut everything is said and answered, too."""
         for requests, log in ((_MEMBER, _MEMBERS_LOG), (_GUEST, _GUESTS_LOG)):
             program = self.begin(requests)
             told = self.ask(self.newcomer(), program.script)
@@ -237,22 +238,22 @@ class ResumeTests(ServerTestCase):
             self.check(program, log, "uncut")
 
     def test_vanished(self) -> None:
-        """The connection is gone without a word."""
+        """A client whose connection vanished resumes."""
         self.cut(_MEMBER, _MEMBERS_LOG, Peer.vanish)
         self.cut(_GUEST, _GUESTS_LOG, Peer.vanish)
 
     def test_closed(self) -> None:
-        """The connection is closed, so that the server goes on with what was queued."""
+        """A client resumes after a close, when the server still carries out what was queued."""
         self.cut(_MEMBER, _MEMBERS_LOG, Peer.hang_up)
         self.cut(_GUEST, _GUESTS_LOG, Peer.hang_up)
 
     def test_in_flight(self) -> None:
-        """What was sent last is not in the log when the program comes back."""
+        """A client resumes while its last posts are in flight."""
         self.cut_in_flight(_MEMBER, _MEMBERS_LOG)
         self.cut_in_flight(_GUEST, _GUESTS_LOG)
 
     def test_answers_are_lost(self) -> None:
-        """All arrived, and the answers did not."""
+        """A client resumes after all its requests arrived, and their answers did not."""
         self.lose_answers(_MEMBER, _MEMBERS_LOG)
         self.lose_answers(_GUEST, _GUESTS_LOG)
 

@@ -17,11 +17,11 @@ class PasswordTests(ServerTestCase):
     """Passwords that are asked for."""
 
     def answers(self, peer: Peer, *lines: str) -> str:
-        """What comes of lines that are typed one after the other."""
+        """Say lines one after the other, and return all that comes back."""
         return "".join(self.say(peer, f"{line}\n") for line in lines)
 
     def test_new_one_is_asked_for_twice(self) -> None:
-        """At the prompt; two different ones are asked for again."""
+        """A new password is asked for twice, and again if the two differ."""
         peer = self.peer()
         said = self.answers(peer, "alice", "wonderland", "wonderlamd")
         self.assertIn("! the passwords don't match; choose one again", said)
@@ -32,7 +32,7 @@ class PasswordTests(ServerTestCase):
         self.assertIn("* Welcome, alice.", said)
 
     def test_bad_one_is_refused_before_it_is_asked_for_again(self) -> None:
-        """Nobody types it twice for nothing."""
+        """A bad new password is refused before it is asked for a second time."""
         said = self.answers(self.peer(), "alice", "short")
         self.assertIn("! a password needs at least 8 characters", said)
         self.assertNotIn("Again", said)
@@ -44,7 +44,8 @@ class PasswordTests(ServerTestCase):
         self.assertEqual(self.store.registered, [])
 
     def test_script_is_asked_once(self) -> None:
-        """Its lines are there already; if it says the password twice, it is not said to all."""
+        """A script is asked for a new password once; if it sends it twice, the second is not
+        said."""
         for script in "alice\nwonderland\nhello\n", "alice\nwonderland\nwonderland\nhello\n":
             self.serve()
             said = self.say(self.peer(), script)
@@ -52,7 +53,8 @@ class PasswordTests(ServerTestCase):
             self.assertEqual([m.text for m in self.store.messages], ["hello"])
 
     def test_register_asks(self) -> None:
-        """As the prompt does, also a guest, for the own name or another."""
+        """C{/register NAME} asks for the password as the prompt does, also a guest, for their own
+        name or another."""
         for before, name in ("", "alice"), ("/guest alice", "alice"), ("/guest bob", "alice"):
             self.serve()
             peer = self.peer()
@@ -67,13 +69,14 @@ class PasswordTests(ServerTestCase):
             self.assertIn("lobby: alice\n", self.say(peer, "/users\n"))
 
     def test_register_asks_for_no_name_that_is_not_to_be_had(self) -> None:
-        """A name that is refused is refused at once."""
+        """C{/register} refuses a bad name before it asks for a password."""
         self.register("alice", "wonderland")
         for name in "alice", "admin", "a/b":
             self.assertNotIn("password:", self.say(self.peer(), f"/register {name}\n"))
 
     def test_login_asks(self) -> None:
-        """Until it is right, or empty; a guest becomes the account."""
+        """C{/login NAME} asks until the password is right, or empty; a guest becomes the
+        account."""
         self.register("alice", "wonderland")
         for before in "", "/guest bob":
             peer = self.peer()
@@ -86,7 +89,7 @@ class PasswordTests(ServerTestCase):
             self.assertIn("* Welcome, alice.", self.answers(peer, "/login alice", "wonderland"))
 
     def test_passwd_asks(self) -> None:
-        """For the old one, the new one, and that again; Enter changes nothing."""
+        """C{/passwd} asks for the old password and twice for the new one; Enter changes nothing."""
         peer = self.peer()
         self.tell(peer, "/register alice wonderland\n")
         for lines in ("/passwd", ""), ("/passwd", "wonderland", ""), ("/passwd wonderland", ""):
@@ -98,13 +101,13 @@ class PasswordTests(ServerTestCase):
         self.assertIn("* Welcome", self.answers(self.peer(), "/login alice through-it"))
 
     def test_empty_password_on_the_line_is_not_asked_for(self) -> None:
-        """A script whose variable is empty meant to give one."""
+        """An empty password on the line, as from a script's empty variable, is refused."""
         self.register("alice", "wonderland")
         self.assertIn("! wrong name or password", self.say(self.peer(), '/login alice ""\n'))
         self.assertIn("! a password must not be empty", self.say(self.peer(), '/register bob ""\n'))
 
     def test_in_JSON(self) -> None:
-        """The questions are remarks, and nothing is hidden."""
+        """In JSON mode the questions are notices, and nothing is hidden."""
         robot = self.peer()
         self.tell(robot, "/json on\n")
         texts = [
@@ -116,14 +119,15 @@ class PasswordTests(ServerTestCase):
         self.assertEqual(texts[-1], "Old password")
 
     def test_script_gives_it_in_the_next_line(self) -> None:
-        """After a command that lacks it."""
+        """A script gives a missing password in the next line."""
         self.say(self.peer(), "/register alice\nwonderland\nhello\n")
         self.say(self.peer(), "/login alice\nwonderland\nagain\n/passwd\nwonderland\nnew-one-9\n")
         self.say(self.peer(), "/login alice\nnew-one-9\nand again\n")
         self.assertEqual([m.text for m in self.store.messages], ["hello", "again", "and again"])
 
     def test_script_that_is_refused_says_nothing_more(self) -> None:
-        """What it would have said is no name, no password and no talk, up to its end."""
+        """After a refused login, a script's further lines are no names, no passwords and not
+        said."""
         self.register("bob", "builder-pw")
         for script in (
             "hello everybody\nsecond\nthird line here\n\nfourth\nfifth line here\n",
@@ -137,7 +141,7 @@ class PasswordTests(ServerTestCase):
             self.assertNotIn("Welcome", said)
 
     def test_somebody_who_mistypes_a_name_is_asked_again(self) -> None:
-        """A sentence is no name, and the next line may be one."""
+        """A person who types a sentence at the prompt is refused, and asked again."""
         peer = self.peer()
         said = self.say(peer, "hello everybody\n")
         self.assertIn("! names may contain only letters, digits", said)
@@ -145,8 +149,7 @@ class PasswordTests(ServerTestCase):
         self.assertIn("New password: ", self.say(peer, "alice\n"))
 
     def test_what_others_say_meanwhile_can_be_seen(self) -> None:
-        """It is shown in colour, above the prompt; where telnet does not echo, with the CR that it
-        then needs."""
+        """What others say is shown above a password prompt, with the CR that telnet needs then."""
         bob = self.guest("bob")
         for end in b"\n", b"\r\n":
             peer = self.peer()
@@ -162,14 +165,14 @@ class PasswordTests(ServerTestCase):
 
 
 class HiddenPasswordTests(ServerTestCase):
-    """A password that is typed at a prompt does not show."""
+    """Hiding a password that is typed."""
 
     def setUp(self) -> None:
         super().setUp()
         self.register("bob", "builder-pw")
 
     def test_for_nc(self) -> None:
-        """A peer whose lines end in LF: written in no colour, and not a byte of telnet."""
+        """For a peer whose lines end in LF the password is concealed, without a byte of telnet."""
         peer = self.peer()
         before = self.ask(peer, b"bob\n")
         self.assertEqual(before, b"Password: " + CONCEAL)
@@ -178,8 +181,8 @@ class HiddenPasswordTests(ServerTestCase):
         self.assertNotIn(b"\xff", before + after)
 
     def test_for_telnet(self) -> None:
-        """A peer whose lines end in CR LF: telnet is told that its echo is done for it, and not
-        any more as soon as the password is there."""
+        """For a peer whose lines end in CR LF telnet is told not to echo, until the password is
+        there."""
         peer = self.peer()
         before = self.ask(peer, b"bob\r\n")
         hide = WILL_ECHO + CLEAR_LINE + b"Password: " + CONCEAL
@@ -192,7 +195,7 @@ class HiddenPasswordTests(ServerTestCase):
         self.assertEqual(after.count(b"\xff"), 1)
 
     def test_for_nc_that_ends_its_lines_as_telnet_does(self) -> None:
-        """It was asked whether it is telnet, and did not answer: not a byte of telnet more."""
+        """A peer that did not answer telnet's question gets no further byte of telnet."""
         peer = self.peer()
         self.clock.advance(1)
         before = self.ask(peer, b"bob\r\n")
@@ -200,13 +203,13 @@ class HiddenPasswordTests(ServerTestCase):
         self.assertTrue(self.ask(peer, b"builder-pw\r\n").startswith(REVEAL + b"* Welcome"))
 
     def test_new_password(self) -> None:
-        """Is hidden as well."""
+        """A new password is hidden as well."""
         peer = self.peer()
         self.assertTrue(self.ask(peer, b"alice\n").endswith(b"New password: " + CONCEAL))
         self.assertTrue(self.ask(peer, b"wonderland\n").startswith(REVEAL))
 
     def test_is_shown_again_whatever_is_wrong_with_it(self) -> None:
-        """What is typed next can be seen."""
+        """Typing is shown again after a password, whatever was wrong with it."""
         for line in b"wrong\r\n", b"\r\n", b"\xe9\r\n", b"x" * 4097 + b"\r\n":
             peer = self.peer()
             self.tell(peer, WILL_BINARY + b"bob\r\n")
@@ -216,7 +219,7 @@ class HiddenPasswordTests(ServerTestCase):
             self.assertTrue(after.endswith(b"Name: " if line == b"\r\n" else again), line)
 
     def test_is_shown_again_before_it_is_checked(self) -> None:
-        """Checking takes a while, in which others are heard."""
+        """Typing is shown again before the password is checked."""
         peer = self.peer()
         self.tell(peer, b"bob\r\n")
         self.hasher.held = True
@@ -224,5 +227,5 @@ class HiddenPasswordTests(ServerTestCase):
         self.assertEqual(after, REVEAL + WONT_ECHO + CLEAR_LINE)
 
     def test_is_not_hidden_when_nobody_types(self) -> None:
-        """A pipe gets no escape sequence."""
+        """A script's password is not concealed, so a pipe gets no escape sequence."""
         self.assertNotIn(b"\x1b", self.ask(self.peer(), b"bob\nbuilder-pw\n"))

@@ -8,7 +8,7 @@ from .server import Peer, ServerTestCase
 
 
 class ComingBackTests(ServerTestCase):
-    """C{/since}, and taking over a session that may not know yet that it is over."""
+    """C{/since}, and taking over an older session."""
 
     limits = Limits(line_rate=0, max_in_flight=10)
 
@@ -17,7 +17,7 @@ class ComingBackTests(ServerTestCase):
         self.register("bot", "s3cret-pw")
 
     def bot(self) -> tuple[Peer, str]:
-        """The bot, and how its session is called."""
+        """Log the bot in; return its peer and the token of its session."""
         peer = self.peer()
         hello, *_ = self.events_after(peer, "/json on\n/login bot s3cret-pw\n")
         return peer, str(hello["session"])
@@ -32,7 +32,7 @@ class ComingBackTests(ServerTestCase):
         return [json.loads(line) for line in text.splitlines()]
 
     def test_what_came_after(self) -> None:
-        """Before login it is remembered; once in, it is an answer."""
+        """Before login a resume point is remembered; after it the answer comes at once."""
         first, _ = self.bot()
         self.say(first, "a\nb\nc\n/dm bot x\n")
         events = self.events_after(
@@ -46,8 +46,8 @@ class ComingBackTests(ServerTestCase):
         self.assertEqual(told, ["b", "c", "lobby", "x", "@", "c", "lobby"])
 
     def test_taken_over(self) -> None:
-        """Nothing more is carried out of what the session before has sent, and what is on its way
-        to the log is waited for: what is not shown was not said."""
+        """A session that is taken over carries out nothing more, and its posts in flight are waited
+        for."""
         old, token = self.bot()
         self.store.hold()
         old.send("".join(f"{n}\n" for n in range(60)))
@@ -63,7 +63,7 @@ class ComingBackTests(ServerTestCase):
         self.assertEqual(shown, [message.text for message in self.store.messages])
 
     def test_throttled_session_is_taken_over(self) -> None:
-        """Also one that waits for its turn."""
+        """A session whose lines wait for their turn can be taken over."""
         self.serve(Limits())
         old = self.peer()
         hello, *_ = self.events_after(old, "/json on\n/guest gus\n")
@@ -79,14 +79,14 @@ class ComingBackTests(ServerTestCase):
         self.assertIn('"name":"gus"', new.take())
 
     def test_nobody_elses(self) -> None:
-        """An unknown token ends nobody, and neither does one's own."""
+        """An unknown token, and one's own, end no session."""
         old, token = self.bot()
         events = self.events(old, f"/since ~={token} ~=x ~= lobby=0\n")
         self.assertEqual([event["event"] for event in events], ["history"])
         self.assertFalse(old.gone)
 
     def test_forgotten(self) -> None:
-        """With the connection goes the token."""
+        """When the connection ends, its token is forgotten."""
         old, _ = self.bot()
         self.assertEqual(len(self.face.tokens), 1)
         old.vanish()

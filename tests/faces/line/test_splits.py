@@ -45,7 +45,7 @@ class SplitTests(ServerTestCase):
         return received, telnet
 
     def test_cut_in_two_anywhere(self) -> None:
-        """In two pieces, whichever, and byte by byte it is what it is in one."""
+        """A session that is cut in two anywhere, or byte by byte, has the same outcome."""
         for session in _SESSIONS:
             whole = self.outcome(session)
             self.assertIn(b"bye", whole[0])

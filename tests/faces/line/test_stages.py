@@ -70,7 +70,7 @@ class StagesTests(ServerTestCase):
         self.assertGreater(len(registering), 8)
 
     def test_vanishing(self) -> None:
-        """Nobody is left in the registry, the name is free, and no error is left."""
+        """A peer that vanishes at any stage leaves nobody behind, no name and no error."""
         for stage, peer in self.stages(Peer.vanish):
             self.assertTrue(peer.gone)
             prober = self.peer()
@@ -82,7 +82,7 @@ class StagesTests(ServerTestCase):
             self.assertEqual(self.flushLoggedErrors(), [], stage)
 
     def test_half_close(self) -> None:
-        """What is pending is answered, then the connection is closed with a bye."""
+        """A peer that half-closes at any stage gets the pending answers and a bye."""
         for stage, peer in self.stages(Peer.end):
             self.assertTrue(peer.gone, stage)
             self.assertTrue(peer.take().endswith("* bye\n"), stage)

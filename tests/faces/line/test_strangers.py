@@ -57,14 +57,15 @@ class _HalfCloseTransport(MemoryTransport):
 
 
 class StrangersTests(ServerTestCase):
-    """They are answered in their own protocol, and nothing they send is carried out."""
+    """Clients of other protocols: each is answered in its own, and nothing that it sends is carried
+    out."""
 
     def setUp(self) -> None:
         super().setUp()
         self.alice = self.guest("alice")
 
     def answer(self, *pieces: bytes) -> bytes:
-        """What somebody is answered who sends these pieces at once."""
+        """The answer to these pieces, sent at once."""
         peer = self.newcomer()
         for piece in pieces:
             peer.send(piece)
@@ -77,19 +78,19 @@ class StrangersTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_browser(self) -> None:
-        """Gets a response and nothing else; nobody came, spoke or was written to."""
+        """A browser gets a response and nothing else, and nobody is here or was told anything."""
         self.assertEqual(self.answer(_POST), _HTTP)
         self.check_nothing_came_of_it()
 
     def test_cut_anywhere(self) -> None:
-        """In two pieces, whichever, and byte by byte."""
+        """A request that is cut anywhere gets the same answer."""
         for at in range(1, len(_POST)):
             self.assertEqual(self.answer(_POST[:at], _POST[at:]), _HTTP, at)
         self.assertEqual(self.answer(*(_POST[n : n + 1] for n in range(len(_POST)))), _HTTP)
         self.check_nothing_came_of_it()
 
     def test_half_a_request_line(self) -> None:
-        """Is no name, wherever it ends."""
+        """A request line that is cut off is taken for no name."""
         line = b"POST / HTTP/1.1"
         for size in range(1, len(line)):
             peer = self.newcomer()
@@ -100,7 +101,8 @@ class StrangersTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_other_requests(self) -> None:
-        """With LF for CR LF, behind empty lines, longer than any line of ours, and of HTTP/2."""
+        """Requests with LF for CR LF, behind empty lines, longer than a line, and of HTTP/2 are
+        answered."""
         for request in (
             b"GET / HTTP/1.0\n\nhello\n",
             b"\r\n\r\nPOST / HTTP/1.1\r\n\r\nhello\n",
@@ -116,7 +118,8 @@ class StrangersTests(ServerTestCase):
         self.check_nothing_came_of_it()
 
     def test_behind_an_empty_line_that_came_before(self) -> None:
-        """Enter has let a guest in, who says nothing."""
+        """A request behind an empty line that came earlier is answered; the guest that this made
+        has said nothing."""
         peer = self.newcomer()
         self.tell(peer, b"\r\n")
         self.assertEqual(self.ask(peer, _POST), _HTTP)
@@ -124,7 +127,7 @@ class StrangersTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_at_any_prompt_for_a_name(self) -> None:
-        """Also after something that was refused, and by a program that speaks JSON."""
+        """A request at a later prompt, or in JSON mode, is answered."""
         for before in b"no name\n", b"/login bob wrong\n", b"/json on\n", b"bob\n\n/nick\n/quux\n":
             peer = self.peer()
             self.tell(peer, before)
@@ -133,30 +136,30 @@ class StrangersTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_people_may_talk_of_it(self) -> None:
-        """Who has said who they are says what they like."""
+        """A person who is logged in can say a request line."""
         self.tell(self.alice, "GET / HTTP/1.1\nNICK x\n")
         self.assertEqual([m.text for m in self.store.messages], ["GET / HTTP/1.1", "NICK x"])
 
     def test_irc(self) -> None:
-        """Gets one line of its own, and its password is not looked at."""
+        """An IRC client gets one line of IRC, and its password is not looked at."""
         for first in b"CAP LS 302\r\nNICK bob\r\n", b"PASS x\r\nNICK bob\r\n", b"NICK bob\r\n":
             self.assertEqual(self.answer(first + b"USER bob 0 * :Bob\r\nhello\r\n"), _IRC)
         self.check_nothing_came_of_it()
 
     def test_irc_later(self) -> None:
-        """A script that goes on after a refusal speaks no IRC."""
+        """IRC commands that come after a refusal are taken for lines."""
         said = self.say(self.peer(), "/login bob wrong\nUSER a b c d\n")
         self.assertIn("! you are not logged in, so nothing was sent", said)
 
     def test_tls(self) -> None:
-        """Is answered at its second byte; nothing in it is a line."""
+        """A ClientHello is answered at its second byte, and nothing in it is a line."""
         answer = strangers.tls_answer()
         self.assertEqual(self.answer(_TLS), answer)
         self.assertEqual(self.answer(_TLS[:1], _TLS[1:2], _TLS[2:]), answer)
         self.check_nothing_came_of_it()
 
     def test_first_byte_of_tls_alone(self) -> None:
-        """May be something else."""
+        """The first byte of a ClientHello alone may be something else."""
         peer = self.newcomer()
         peer.send(b"\x16")
         peer.end()
@@ -164,7 +167,7 @@ class StrangersTests(ServerTestCase):
         self.assertIn("! names may contain only letters", peer.take())
 
     def test_what_it_still_sends_is_passed_over(self) -> None:
-        """It is read, so that the answer arrives, for five seconds at most."""
+        """What a stranger still sends is read and ignored, for five seconds at most."""
         self.patch(Peer, "transport_class", _HalfCloseTransport)
         peer = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
         transport = peer.transport
@@ -182,7 +185,7 @@ class StrangersTests(ServerTestCase):
         self.assertTrue(transport.disconnected)
 
     def test_a_long_request(self) -> None:
-        """Is read to its end, though it is more lines than are queued."""
+        """A long request is read to its end."""
         self.patch(Peer, "transport_class", _HalfCloseTransport)
         peer = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
         peer.send(_POST + b"hello\n" * 100)
@@ -193,7 +196,7 @@ class StrangersTests(ServerTestCase):
         self.check_nothing_came_of_it()
 
     def test_who_has_read_the_answer(self) -> None:
-        """Ends the connection."""
+        """A stranger that has read the answer ends the connection."""
         self.patch(Peer, "transport_class", _HalfCloseTransport)
         peer = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
         peer.send(_POST)
@@ -202,7 +205,7 @@ class StrangersTests(ServerTestCase):
         self.assertTrue(peer.gone)
 
     def test_over_tls(self) -> None:
-        """The way in is another one."""
+        """Over TLS the answer names another way to join."""
         self.patch(Peer, "transport_class", TlsTransport)
         peer = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
         peer.protocol.handshakeCompleted()
@@ -212,10 +215,10 @@ class StrangersTests(ServerTestCase):
 
 
 class GreetingTests(ServerTestCase):
-    """When somebody is greeted, and who is taken for a person."""
+    """When a peer is greeted, and which peer is taken for a person."""
 
     def wait(self, seconds: float) -> bytes:
-        """What a newcomer gets in this time, who says nothing."""
+        """The bytes that a silent newcomer gets in this time."""
         for _ in range(round(seconds * 100)):
             self.clock.advance(0.01)
         return self.newcomer_.take_bytes()
@@ -225,7 +228,7 @@ class GreetingTests(ServerTestCase):
         self.newcomer_ = self.newcomer()
 
     def test_person(self) -> None:
-        """Is greeted, and then has telnet asked to send all letters as they are (RFC 856)."""
+        """A person is greeted, and then their telnet is asked for BINARY (RFC 856)."""
         self.assertEqual(self.wait(0.04), b"")
         self.assertEqual(self.wait(0.02), _GREETING)
         self.assertEqual(self.wait(0.18), b"")
@@ -233,7 +236,7 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.wait(50), b"")
 
     def test_script(self) -> None:
-        """Gets no byte of telnet, whether it waits for the greeting or not."""
+        """A script gets no byte of telnet, whether it waits for the greeting or not."""
         for pause in 0.0, 0.06, 0.2:
             self.newcomer_ = self.newcomer()
             received = self.wait(pause)
@@ -243,7 +246,7 @@ class GreetingTests(ServerTestCase):
             self.assertNotIn(b"\xff", received + self.wait(1))
 
     def test_program(self) -> None:
-        """One that speaks JSON neither."""
+        """A program that speaks JSON gets no byte of telnet."""
         received = self.ask(self.newcomer_, b"/json on\n/guest bot\n") + self.wait(1)
         greeting, lines = received[: len(_GREETING)], received[len(_GREETING) :].split(b"\n")
         self.assertEqual((greeting, lines[0], lines[-1]), (_GREETING, b"", b""))
@@ -251,19 +254,19 @@ class GreetingTests(ServerTestCase):
         self.assertNotIn(b"\xff", received)
 
     def test_half_a_line(self) -> None:
-        """Is from somebody who has begun to speak."""
+        """A peer that has sent half a line is not taken for a silent one."""
         self.assertEqual(self.ask(self.newcomer_, b"/gue"), b"")
         self.assertEqual(self.wait(1), _GREETING)
         self.assertEqual(self.ask(self.newcomer_, b"st bob\n")[:17], b"* Welcome, bob. Y")
 
     def test_nothing_to_say(self) -> None:
-        """Who ends at once is greeted, and told bye."""
+        """A peer that ends its input at once is greeted, and told bye."""
         self.newcomer_.end()
         self.settle()
         self.assertEqual(self.newcomer_.take_bytes(), _GREETING + b"* bye\n")
 
     def test_gone_before_the_greeting(self) -> None:
-        """No time runs for them; nor for who is cut off at the question."""
+        """A peer that goes before the greeting, or at telnet's question, leaves no timer."""
         self.newcomer_.vanish()
         other = self.newcomer()
         self.clock.advance(0.1)
@@ -271,7 +274,7 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_telnet_that_speaks_first(self) -> None:
-        """Is greeted and asked at once, and its lines end in CR LF from then on."""
+        """A telnet that speaks first is greeted and asked at once, and its lines end in CR LF."""
         answer = self.ask(self.newcomer_, b"\xff\xfb\x1f\xff\xfd\x03")
         self.assertEqual(answer, _GREETING + b"\xff\xfe\x1f\xff\xfc\x03\xff\xfd\x00")
         answer = self.ask(self.newcomer_, b"\xff\xfb\x00/guest bob\r\n")
@@ -279,7 +282,8 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.wait(1), b"")
 
     def test_telnet_that_is_asked(self) -> None:
-        """Agrees, and what it asks itself later is answered; JSON has no CR."""
+        """Telnet agrees to BINARY, and its own later questions are answered; in JSON mode there is
+        no CR."""
         self.wait(1)
         self.assertEqual(self.ask(self.newcomer_, b"\xff\xfb\x00"), b"")
         answer = self.ask(self.newcomer_, "Нина\n".encode())
@@ -292,14 +296,14 @@ class GreetingTests(ServerTestCase):
         self.assertEqual(self.ask(self.newcomer_, b"/json off\n"), b"* text output from now on\r\n")
 
     def test_lines_that_end_in_a_bare_CR(self) -> None:
-        """PuTTY's do, once it has agreed to BINARY."""
+        """In BINARY mode a bare CR ends a line, as PuTTY sends it."""
         self.wait(1)
         self.tell(self.newcomer_, b"\xff\xfb\x00/guest bob\r")
         self.tell(self.newcomer_, b"hello\rthere\r")
         self.assertEqual([m.text for m in self.store.messages], ["hello", "there"])
 
     def test_over_tls(self) -> None:
-        """Time runs from when the handshake has been done."""
+        """Over TLS the time before the greeting begins after the handshake."""
         self.patch(Peer, "transport_class", TlsTransport)
         self.newcomer_ = self.newcomer(IPv4Address("TCP", "192.0.2.1", 4000))
         self.assertEqual(self.wait(1), b"")
@@ -309,14 +313,15 @@ class GreetingTests(ServerTestCase):
 
 
 class PaceTests(ServerTestCase):
-    """What is no line is charged for, too."""
+    """Bytes that are not lines are charged for."""
 
     limits: ClassVar[Limits] = Limits(connections_per_minute=0)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
     trusted = IPv4Address("TCP", "192.0.2.129", 4000)
 
     def read(self, peer: Peer, data: bytes, seconds: float) -> int:
-        """How many bytes are read of somebody who sends this, over and over, in so long."""
+        """The number of bytes that are read in this time from a peer that sends this over and
+        over."""
         read = 0
         for _ in range(round(seconds * 20)):
             if not peer.has_sent:
@@ -329,7 +334,7 @@ class PaceTests(ServerTestCase):
         return read
 
     def test_commands(self) -> None:
-        """Of telnet are read slowly, and answered so, before login and after."""
+        """Telnet commands are read and answered slowly, before login and after."""
         for before in b"", b"/guest bob\n":
             for command in (
                 b"\xff\xf1",
@@ -347,7 +352,8 @@ class PaceTests(ServerTestCase):
                 self.let_go()
 
     def test_a_big_chunk_is_looked_at_in_pieces(self) -> None:
-        """What is behind it comes when it has been paid for."""
+        """A big chunk of telnet commands is looked at in pieces, each when the one before is paid
+        for."""
         bob = self.newcomer(self.far)
         self.tell(bob, b"/guest bob\n")
         bob.send(b"\xff\xf1" * 16384 + b"hello\n")
@@ -359,7 +365,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
 
     def test_whatever_takes_long_is_looked_at_in_pieces(self) -> None:
-        """Other ends of lines than LF are, though they are no commands."""
+        """Unusual ends of lines are looked at in pieces, too."""
         bob = self.newcomer(self.far)
         self.tell(bob, b"/guest bob\n")
         receive, looked_at = TelnetFilter.receive, []
@@ -376,7 +382,7 @@ class PaceTests(ServerTestCase):
             self.let_go()
 
     def test_text_is_looked_at_at_once(self) -> None:
-        """What it takes does not depend on what it says."""
+        """Plain text is looked at at once."""
         bob = self.newcomer(self.far)
         self.tell(bob, b"/guest bob\n")
         bob.send(b"hello\r\n" * 10 + b"a\x04" * 1000 + b"\n" + b"\xff\xf1")
@@ -384,7 +390,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual(len(self.store.messages), 10)
 
     def test_half_close_behind_a_big_chunk(self) -> None:
-        """Nothing of it is lost."""
+        """Nothing of a big chunk before a half-close is lost."""
         bob = self.newcomer(self.far)
         bob.send(b"/guest bob\n" + b"\xff\xf1" * 16384 + b"hello\n")
         bob.end()
@@ -396,13 +402,13 @@ class PaceTests(ServerTestCase):
         self.assertTrue(bob.gone)
 
     def test_text_with_a_letter_of_telnets(self) -> None:
-        """A paste that is not UTF-8 goes through at once."""
+        """A paste that contains telnet's byte 255 goes through at once."""
         bob = self.newcomer(self.far)
         answer = self.say(bob, b"/guest bob\n" + b"\xff\xff na\xefve\n" * 15)
         self.assertEqual(answer.count("! "), 15)
 
     def test_what_is_passed_over(self) -> None:
-        """Behind the end of the input, and behind a stranger's request."""
+        """Bytes behind the end of the input, and behind a stranger's request, are charged for."""
         for before in b"/guest bob\n\x04", _POST:
             peer = self.newcomer(self.far)
             peer.send(before)
@@ -412,14 +418,14 @@ class PaceTests(ServerTestCase):
             self.let_go()
 
     def test_trusted(self) -> None:
-        """Pay nothing: all that they send is looked at turn by turn."""
+        """A trusted peer pays nothing, and its bytes are looked at turn by turn."""
         peer = self.newcomer(self.trusted)
         self.tell(peer, b"/guest bob\n" + b"\xff\xf1" * 30_000 + b"hello\n")
         self.assertEqual([m.text for m in self.store.messages], ["hello"])
         self.assertFalse(peer.paused)
 
     def test_a_subnegotiation_without_end(self) -> None:
-        """Ends the connection, without a word and whatever is behind it."""
+        """A subnegotiation without an end cuts the peer off, without a word."""
         peer = self.newcomer(self.far)
         self.tell(peer, b"/guest bob\n")
         answer = self.ask(peer, b"\xff\xfa" + b"x" * 60_000 + b"\nhello\n")
@@ -428,7 +434,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual(self.store.messages, [])
 
     def test_who_is_refused(self) -> None:
-        """Is read from until it has read why, but not without end."""
+        """A refused peer is read from until it has read why, but not for ever."""
         self.serve(Limits(max_connections=1))
         self.newcomer(self.far)
         peer = self.newcomer(self.far)
@@ -439,7 +445,7 @@ class PaceTests(ServerTestCase):
         self.assertTrue(peer.paused)
 
     def test_gone_while_it_owes(self) -> None:
-        """Nothing is left."""
+        """A peer that goes while it owes for telnet commands leaves no timer."""
         peer = self.newcomer(self.far)
         self.tell(peer, b"/guest bob\n")
         peer.send(b"\xff\xf1" * 30_000)
@@ -450,7 +456,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone_behind_a_long_line(self) -> None:
-        """Which stops the reading for a moment, and is carried out at once: nothing is left."""
+        """A peer that goes behind a long line leaves no timer."""
         peer = self.newcomer(self.far)
         self.tell(peer, b"/guest bob\n")
         self.tell(peer, b"x" * 5000)
@@ -461,7 +467,7 @@ class PaceTests(ServerTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_server_goes_down(self) -> None:
-        """Nothing more is read when what was owed is paid."""
+        """When the server goes down, nothing more is read after what was owed is paid."""
         peer = self.newcomer(self.far)
         self.tell(peer, b"/guest bob\n")
         peer.send(b"\xff\xf1" * 30_000 + b"hello\n")

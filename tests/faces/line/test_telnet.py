@@ -73,7 +73,7 @@ def one_by_one(data: bytes) -> list[bytes]:
 
 
 class PlainTests(SynchronousTestCase):
-    """What is no telnet goes through."""
+    """Input without telnet."""
 
     def test_lines_go_through(self) -> None:
         """LF and CR LF lines come out unchanged, with no reply."""
@@ -115,7 +115,7 @@ class PlainTests(SynchronousTestCase):
 
 
 class NegotiationTests(SynchronousTestCase):
-    """Whatever is offered or asked for is refused."""
+    """Options that the peer negotiates."""
 
     def test_offers_are_refused(self) -> None:
         """WILL anything but BINARY is answered with DONT."""
@@ -204,11 +204,11 @@ class KeyTests(SynchronousTestCase):
             self.assertFalse(receive(before, b"\x04").ended, before)
 
     def test_what_is_behind_ctrl_d_is_no_command(self) -> None:
-        """It is passed over, which costs less."""
+        """What is behind Ctrl-D is skipped."""
         self.assertEqual(TelnetFilter().receive(b"hi\n\x04" + b"x" * 100).commands, 1)
 
     def test_first_special(self) -> None:
-        """Where the work begins: everything before it is text."""
+        """C{first_special} finds where plain text ends."""
         for text in b"", b"hi\r\n", b"a\x04" * 100, b"\x04\x04\n\r", b"hi\r\n\x00":
             for special in IAC + NOP, b"\r\x00", b"\n\x04":
                 data = b"a" + text + b"a"
@@ -217,7 +217,7 @@ class KeyTests(SynchronousTestCase):
                 self.assertEqual(TelnetFilter().first_special(data), len(data) - 2, data)
 
     def test_first_special_behind_what_came_before(self) -> None:
-        """It can be the first byte that is one."""
+        """C{first_special} is 0 if the chunk before has left something unfinished."""
         for before, data in (
             (b"", b"\x04"),
             (b"hi\n", b"\x04"),
@@ -233,10 +233,10 @@ class KeyTests(SynchronousTestCase):
 
 
 class BinaryTests(SynchronousTestCase):
-    """The peer is to send all bytes as they are (RFC 856)."""
+    """BINARY, in which the peer sends all bytes as they are (RFC 856)."""
 
     def test_asked_once(self) -> None:
-        """Its agreement needs no answer, and neither does its refusal."""
+        """Neither the peer's agreement to BINARY nor its refusal is answered."""
         for answer, binary in (IAC + WILL + BINARY, True), (IAC + WONT + BINARY, False):
             telnet_filter = TelnetFilter()
             self.assertEqual(telnet_filter.ask(), IAC + DO + BINARY)
@@ -246,7 +246,7 @@ class BinaryTests(SynchronousTestCase):
             self.assertTrue(telnet_filter.spoken)
 
     def test_offered(self) -> None:
-        """It is agreed to, once; and its end is."""
+        """The peer's offer of BINARY is agreed to once, and its end is answered."""
         telnet_filter = TelnetFilter()
         offer, end = IAC + WILL + BINARY, IAC + WONT + BINARY
         self.assertEqual(telnet_filter.receive(offer).replies, IAC + DO + BINARY)
@@ -255,29 +255,29 @@ class BinaryTests(SynchronousTestCase):
         self.assertEqual(telnet_filter.receive(end).replies, b"")
 
     def test_asked_for(self) -> None:
-        """What we send stays as it is, and that is said each time: telnet waits for it."""
+        """A request to send in BINARY is refused each time, as telnet waits for the answer."""
         data = IAC + DO + BINARY
         self.assertEqual(receive(data + data), Received(b"", 2 * (IAC + WONT + BINARY)))
 
     def test_ends_of_lines(self) -> None:
-        """Programs do not agree what ends a line in this mode: LF, CR LF, CR NUL and CR all do."""
+        """In BINARY mode LF, CR LF, CR NUL and CR all end a line."""
         data = b"a\nb\r\nc\r\x00d\re\r\r\r\n\n\x04"
         received = receive(IAC + WILL + BINARY + data)
         self.assertEqual(received.data, b"a\nb\r\nc\r\nd\r\ne\r\n\r\n\r\n\n")
         self.assertTrue(received.ended)
 
     def test_end_of_a_line_alone(self) -> None:
-        """It is one also in a chunk that has nothing else of telnet."""
+        """A CR ends a line also in a chunk that has nothing else of telnet."""
         telnet_filter = TelnetFilter()
         telnet_filter.receive(IAC + WILL + BINARY)
         self.assertEqual(telnet_filter.receive(b"a\rb").data, b"a\r\nb")
 
 
 class CommandBytesTests(SynchronousTestCase):
-    """How many bytes of what is received are commands, for which a peer is charged."""
+    """The number of bytes that are telnet commands, for which a peer is charged."""
 
     def test_commands(self) -> None:
-        """All bytes of each, whatever it comes to."""
+        """All bytes of a command are counted."""
         for command in (
             IAC + NOP,
             IAC + DO + ECHO,
@@ -290,7 +290,7 @@ class CommandBytesTests(SynchronousTestCase):
             self.assertEqual(TelnetFilter().receive(data).commands, len(command), command)
 
     def test_text(self) -> None:
-        """None, however lines end."""
+        """Bytes of text are not counted, however lines end."""
         for data in b"a\r\nb\r\x00c\r", "né 😀\n".encode(), b"a\x04\n":
             self.assertEqual(TelnetFilter().receive(data).commands, 0, data)
 
@@ -358,13 +358,13 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(outcome(*one_by_one(data)), whole, data)
 
     def test_known_inputs(self) -> None:
-        """The usual inputs come out the same from any two chunks and byte by byte."""
+        """Usual inputs come out the same from any two chunks, and byte by byte."""
         for data in LINES:
             self.check(data)
 
     @given(_hostile)
     def test_hostile_inputs(self, data: bytes) -> None:
-        """So does anything else that is full of IACs."""
+        """Inputs that are full of IACs come out the same, too."""
         self.check(data)
 
     @given(_hostile)

@@ -13,11 +13,11 @@ class WayTests(SynchronousTestCase):
     """What is shown for a refusal."""
 
     def test_every_way_has_words(self) -> None:
-        """And there are words for no others."""
+        """Every way out has words, and there are words for no others."""
         self.assertEqual(set(_WAYS), WAYS)
 
     def test_commands_in_the_words_are_there(self) -> None:
-        """Each way names a command, and one that can be typed."""
+        """The words of each way out name a command that can be typed."""
         words = {f"/{command.word}" for command in COMMANDS}
         for way, template in _WAYS.items():
             named = {word.strip(",;") for word in template.split() if word.startswith("/")}
@@ -25,19 +25,19 @@ class WayTests(SynchronousTestCase):
             self.assertTrue(named, way)
 
     def test_words_use_the_text_and_fields_of_a_refusal(self) -> None:
-        """Nothing else can be filled in."""
+        """The words use the text and the fields of a refusal, and nothing else."""
         for template in _WAYS.values():
             fields = {name for _, name, _, _ in Formatter().parse(template) if name}
             self.assertLessEqual(fields, {"text", "room", "name", "nearest", "limit"})
 
     def test_no_way(self) -> None:
-        """The sentence says it all, whatever characters are in it."""
+        """A refusal without a way out shows its text, whatever characters are in it."""
         self.assertEqual(
             sentence(Refusal("bad-name", "no {such} name", name="x")), "no {such} name"
         )
 
     def test_way(self) -> None:
-        """What was typed stands in the sentence as it is."""
+        """The text of a refusal stands in the sentence as it is."""
         refusal = Refusal("no-such-room", 'there is no room "{x}"', "list-rooms", name="{x}")
         self.assertEqual(sentence(refusal), 'there is no room "{x}"; /rooms lists them')
         refusal = Refusal("not-in-room", "you are not in #tea", "join-first", room="tea")

@@ -128,11 +128,11 @@ class TextFormatTests(InUTC):
             self.assertEqual(bool(self.lines(event)), not isinstance(event, e.Ping | e.Done), event)
 
     def test_said_in_the_lobby(self) -> None:
-        """The time, the author and the text."""
+        """A message in the lobby shows the time, the author and the text."""
         self.check(said("hi"), f"[{CLOCK}] alice: hi")
 
     def test_said_in_a_room(self) -> None:
-        """In other rooms also the room."""
+        """A message in another room also shows the room."""
         self.check(said("hi", "tea"), f"[{CLOCK}] #tea alice: hi")
 
     def test_action(self) -> None:
@@ -145,11 +145,11 @@ class TextFormatTests(InUTC):
         self.check(told("psst"), f"[{CLOCK}] alice -> you: psst")
 
     def test_told_by_yourself(self) -> None:
-        """Your other sessions see to whom you sent it."""
+        """A private message that you sent from another session shows whom it went to."""
         self.check(told("psst", outgoing=True), f"[{CLOCK}] you -> bob: psst")
 
     def test_time_is_the_servers(self) -> None:
-        """The time of day is that of the server's time zone."""
+        """Times are in the server's time zone."""
         self.use("XXX-05:30")
         self.check(said("hi"), "[03:43] alice: hi")
 
@@ -160,32 +160,32 @@ class TextFormatTests(InUTC):
         self.check(e.Joined(NOW, "tea", (("bob", True),)), "* bob joined #tea")
 
     def test_crowd_is_one_line(self) -> None:
-        """Many who come at once are counted."""
+        """Many people who join at once are one line with their number."""
         crowd = tuple(f"p{number}" for number in range(40))
         people = tuple((name, True) for name in crowd)
         self.check(e.Joined(NOW, "lobby", people), "* 40 people joined")
         self.check(e.Left(NOW, "tea", crowd), "* 40 people left #tea")
 
     def test_renamed(self) -> None:
-        """Both names are shown."""
+        """A new name is shown with the old one."""
         self.check(e.Renamed(NOW, "guest1", "bob"), "* guest1 is now bob")
 
     def test_welcome(self) -> None:
-        """You learn your name, the room, and who else is there."""
+        """The welcome tells your name, the room, and how many others are there."""
         for others, company in ((0, "nobody else is"), (1, "1 other is"), (5, "5 others are")):
             text = "\n".join(self.lines(e.Welcome(NOW, "alice", True, "lobby", others)))
             for part in ("alice", "the lobby", company, "/help"):
                 self.assertIn(part, text)
 
     def test_welcome_tells_a_guest_how_to_register(self) -> None:
-        """A guest is told so, and an account is not."""
+        """The welcome tells a guest, and no account, how to register."""
         for account, times in ((False, 1), (True, 0)):
             text = "\n".join(self.lines(e.Welcome(NOW, "alice", account, "tea", 2)))
             self.assertEqual(text.count("/register"), times)
             self.assertIn("#tea", text)
 
     def test_topic(self) -> None:
-        """A topic as it is, as it was just set, cleared, and none."""
+        """A topic is shown as it is, as just set, as cleared, and as none."""
         for event, parts in (
             (e.Topic(NOW, "tea", "cake", "bob"), ("#tea", "cake", "bob")),
             (e.Topic(NOW, "tea", "cake", "bob", changed=True), ("bob set", "#tea", "cake")),
@@ -197,7 +197,7 @@ class TextFormatTests(InUTC):
                 self.assertIn(part, line)
 
     def test_users(self) -> None:
-        """People are counted and named, and guests marked."""
+        """A list of people has their number and names, and marks guests."""
         self.check(
             e.Users(NOW, "lobby", (("alice", True), ("bob", False))),
             "* 2 people are in the lobby: alice, bob (guest)",
@@ -230,7 +230,7 @@ class TextFormatTests(InUTC):
         )
 
     def test_history_of_another_day(self) -> None:
-        """What is not from today has its date."""
+        """Messages that are not from today have their date."""
         yesterday = said("old", at=NOW - DAY, replay=True)
         self.check(e.History(NOW, "lobby", (yesterday,)), "[2023-11-13 22:13] alice: old")
 
@@ -242,7 +242,8 @@ class TextFormatTests(InUTC):
             self.assertIn(part, line)
 
     def test_help_fits_a_screen(self) -> None:
-        """Every command does, in 80 columns; many other words for it get a line of their own."""
+        """Every command fits 80 columns in the help; many other words for it get a line of their
+        own."""
         lines = self.lines(e.Help(NOW, tuple(row.entry for row in COMMANDS)))
         self.assertEqual([line for line in lines if len(line) > 80], [])
         words = tuple(f"/word{number}" for number in range(5))
@@ -254,25 +255,25 @@ class TextFormatTests(InUTC):
         )
 
     def test_skipped(self) -> None:
-        """What was dropped is counted, with the way to see it."""
+        """Skipped lines are counted, with the way to see them."""
         self.check(e.Skipped(NOW, 412), "… 412 lines skipped; /history shows them")
         self.check(e.Skipped(NOW, 1), "… 1 line skipped; /history shows them")
 
     def test_refused(self) -> None:
-        """A refusal is its sentence."""
+        """A refusal is shown as its sentence."""
         self.check(e.Refused(NOW, "no-such-room", "no such room", "/join"), "! no such room")
 
     def test_notice_and_bye(self) -> None:
-        """Remarks of the server are marked as such."""
+        """A remark of the server is marked with an asterisk."""
         self.check(e.Notice(NOW, "hm"), "* hm")
         self.check(e.Bye(NOW, "bye"), "* bye")
 
     def test_motd(self) -> None:
-        """A line for each of its lines."""
+        """Each line of the message of the day is a line."""
         self.check(e.Motd(NOW, ("be kind", "and brief")), "* be kind", "* and brief")
 
     def test_unread(self) -> None:
-        """How many there are, and whether they came while nobody was there."""
+        """The number of unread messages is shown, and whether they came while nobody was here."""
         for count, more, alone, text in (
             (1, False, True, "1 private message came while you were away:"),
             (2, False, True, "2 private messages came while you were away:"),
@@ -284,7 +285,7 @@ class TextFormatTests(InUTC):
             self.check(e.Unread(NOW, count, more, alone), f"* {text}")
 
     def test_omitted(self) -> None:
-        """When the rest is shown, and how to see it now."""
+        """Omitted messages are told of, with the way to see them."""
         self.check(
             e.Omitted(NOW, "@", later=True),
             "* the rest is shown at your next login; /history @NAME shows it now",
@@ -295,7 +296,7 @@ class TextFormatTests(InUTC):
         )
 
     def test_away(self) -> None:
-        """Whether the message is shown to them later."""
+        """A message to a person who is away says whether they will see it."""
         self.check(
             e.Away(NOW, "bob", kept=True), "* bob is away and will see that at the next login"
         )
@@ -306,23 +307,23 @@ class TextFormatTests(InUTC):
         )
 
     def test_not_kept(self) -> None:
-        """Private messages with guests."""
+        """A private message with a guest says that it is not kept."""
         self.check(
             e.NotKept(NOW),
             "* private messages to or from a guest are not kept",
         )
 
     def test_crowd(self) -> None:
-        """How many there are, and how to see who."""
+        """A big room shows the number of its people, and the way to list them."""
         self.check(e.Crowd(NOW, "tea", 1234), "* 1,234 people are in #tea; /users lists them")
 
     def test_talking(self) -> None:
-        """Where lines go to."""
+        """A change of the current room is shown."""
         self.check(e.Talking(NOW, "lobby"), "* now talking in the lobby")
         self.check(e.Talking(NOW, "tea"), "* now talking in #tea")
 
     def test_answer(self) -> None:
-        """It is shown as its event; that something is done is for programs."""
+        """An answer is shown as its event; done is not shown."""
         self.check(e.Answer(e.Talking(NOW, "tea"), "7"), "* now talking in #tea")
         self.check(e.Done(NOW, "7"))
 
@@ -332,7 +333,7 @@ class TextFormatTests(InUTC):
         self.assertEqual(lines, [f"[{CLOCK}] alice: one", "* bob joined", f"[{CLOCK}] alice: two"])
 
     def test_no_event_is_no_line(self) -> None:
-        """An empty tuple is no bytes."""
+        """An empty tuple is no line."""
         self.assertEqual(TextFormat().encode(()), b"")
 
     def test_same_tuple_is_encoded_once(self) -> None:
@@ -341,7 +342,7 @@ class TextFormatTests(InUTC):
         self.assertIs(text.encode(events), text.encode(events))
 
     def test_another_tuple_is_encoded_anew(self) -> None:
-        """What was encoded before is never given out for something else."""
+        """Another tuple gets bytes of its own."""
         text, one, two = TextFormat(), (said("one"),), (said("two"),)
         first = text.encode(one)
         self.assertNotEqual(text.encode(two), first)
@@ -349,7 +350,7 @@ class TextFormatTests(InUTC):
 
     @given(_safe())
     def test_no_text_makes_a_line_of_its_own(self, text: str) -> None:
-        """Whatever the core lets through, an event has its lines and no control character."""
+        """Whatever text the core accepts, an event has no further line and no control character."""
         expected = self.lines(*with_text("x"))
         lines = self.lines(*with_text(text or "x"))
         self.assertEqual(len(lines), len(expected))
@@ -415,7 +416,7 @@ class JsonFormatTests(InUTC):
         )
 
     def test_welcome(self) -> None:
-        """The name, whether it is an account's, and the room."""
+        """The welcome has the name, whether it is an account's, and the room."""
         self.check(
             e.Welcome(NOW, "alice", False, "lobby", 4),
             {"event": "welcome", "name": "alice", "account": False, "room": "lobby"},
@@ -442,12 +443,12 @@ class JsonFormatTests(InUTC):
         self.check(told("psst", replay=True), fields | {"replay": True})
 
     def test_dm_that_is_not_kept(self) -> None:
-        """What is not in the log has no id."""
+        """A private message that is not in the log has no id."""
         (fields,) = self.objects(e.Told(NOW, DirectMessage(None, "guest1", "bob", NOW, "hi")))
         self.assertIsNone(fields["id"])
 
     def test_joined_and_left(self) -> None:
-        """Each person who came or went is an object."""
+        """Each person who joined or left is an object."""
         self.check(
             e.Joined(NOW, "tea", (("bob", True), ("eve", False))),
             {"event": "joined", "name": "bob", "account": True, "room": "tea"},
@@ -458,13 +459,13 @@ class JsonFormatTests(InUTC):
         )
 
     def test_renamed(self) -> None:
-        """The old name and the new."""
+        """A new name comes with the old one."""
         self.check(
             e.Renamed(NOW, "guest1", "bob"), {"event": "renamed", "name": "guest1", "to": "bob"}
         )
 
     def test_topic(self) -> None:
-        """The room, its topic and who set it."""
+        """A topic has its room, its text and who set it."""
         fields = {"event": "topic", "room": "tea", "topic": "cake", "from": "bob"}
         self.check(e.Topic(NOW, "tea", "cake", "bob"), fields)
         self.check(e.Topic(NOW, "tea", "cake", "bob", changed=True), fields)
@@ -500,7 +501,7 @@ class JsonFormatTests(InUTC):
         self.assertEqual(last, {"event": "history", "time": STAMP, "room": "lobby", "count": 2})
 
     def test_empty_history_is_closed_too(self) -> None:
-        """Who asked for nothing's history is answered."""
+        """An empty history is closed by its object, too."""
         self.check(e.History(NOW, "tea", ()), {"event": "history", "room": "tea", "count": 0})
 
     def test_private_history(self) -> None:
@@ -516,7 +517,7 @@ class JsonFormatTests(InUTC):
         self.assertEqual(json.dumps(fields).count("/users [ROOM]"), 2)
 
     def test_skipped(self) -> None:
-        """How many lines were dropped, as a number."""
+        """Skipped lines are a number."""
         self.check(e.Skipped(NOW, 412), {"event": "skipped", "lines": 412})
 
     def test_error(self) -> None:
@@ -532,7 +533,7 @@ class JsonFormatTests(InUTC):
         self.check(e.Bye(NOW, "bye"), {"event": "bye", "text": "bye"})
 
     def test_refused_with_fields(self) -> None:
-        """What it is about, and the label of the request."""
+        """A refusal has its fields, and the label of its request."""
         self.check(
             e.Refused(NOW, "not-in-room", "not there", "say", "7", {"room": "tea"}),
             {
@@ -542,7 +543,7 @@ class JsonFormatTests(InUTC):
         )
 
     def test_done(self) -> None:
-        """With the place of a message, the recipient of a private one, or nothing."""
+        """Done has the place of a message, the recipient of a private one, or neither."""
         self.check(
             e.Done(NOW, "7", room="tea", seq=3, id=5),
             {"event": "done", "label": "7", "room": "tea", "seq": 3, "id": 5},
@@ -553,7 +554,8 @@ class JsonFormatTests(InUTC):
         self.check(e.Done(NOW, "7"), {"event": "done", "label": "7"})
 
     def test_answer(self) -> None:
-        """Its event, with the label of the request; a message has only its author's label."""
+        """An answer is its event with the label of the request; a message has only its author's
+        label."""
         self.check(
             e.Answer(e.Away(NOW, "bob", kept=True), "7"),
             {"event": "away", "name": "bob", "kept": True, "label": "7"},
@@ -565,7 +567,7 @@ class JsonFormatTests(InUTC):
         self.assertEqual((end["event"], end["label"]), ("history", "7"))
 
     def test_label_of_a_message(self) -> None:
-        """Shown where the event has it, and not where only the message does."""
+        """The label of a message is shown if the event has it."""
         labelled = Message(1, "lobby", 1, "alice", NOW, "hi", False, "7")
         for label, expected in ("7", "7"), ("", None):
             (fields,) = self.objects(e.Said(NOW, labelled, label=label))
@@ -576,7 +578,7 @@ class JsonFormatTests(InUTC):
             self.assertEqual(fields.get("label"), expected)
 
     def test_other_events(self) -> None:
-        """Their fields."""
+        """All other events have their fields."""
         for event, fields in (
             (e.Motd(NOW, ("a", "b")), {"event": "motd", "lines": ["a", "b"]}),
             (e.Unread(NOW, 3, True, False), {"event": "unread", "count": 3, "more": True}),
@@ -613,7 +615,7 @@ class JsonFormatTests(InUTC):
         self.assertIs(form.encode(events), form.encode(events))
 
     def test_another_tuple_is_encoded_anew(self) -> None:
-        """What was encoded before is never given out for something else."""
+        """Another tuple gets bytes of its own."""
         form, one, two = JsonFormat("test"), (said("one"),), (said("two"),)
         first = form.encode(one)
         self.assertNotEqual(form.encode(two), first)
@@ -638,10 +640,10 @@ class JsonFormatTests(InUTC):
 
 
 class OnceTests(SynchronousTestCase):
-    """Law: encode once."""
+    """Each message is encoded once."""
 
     def test_a_message_is_made_into_bytes_once(self) -> None:
-        """However many different streams it is in."""
+        """A message is encoded once, however many different tuples it is in."""
         made: list[e.Event] = []
 
         class Counting(TextFormat):
@@ -657,7 +659,8 @@ class OnceTests(SynchronousTestCase):
         self.assertEqual(made, [first, second])
 
     def test_what_is_remembered_is_bounded(self) -> None:
-        """After thousands of messages the early ones are made again, and right."""
+        """The number of messages that are remembered is bounded; forgotten ones are encoded
+        again."""
         formatted = TextFormat()
         messages = [said(str(number)) for number in range(3000)]
         once = [formatted.encode((message,)) for message in messages]
