@@ -66,7 +66,7 @@ class _Stage(Enum):
     IDLE = "nothing"
     WORKING = "carrying out a request"
     ASKING = "waiting for an item that answers a question of the request under way"
-    OVER = "nothing, for ever: it was cancelled"
+    OVER = "nothing, and never will: it was cancelled"
 
 
 class Intake(Generic[T]):

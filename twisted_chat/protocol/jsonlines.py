@@ -72,7 +72,7 @@ def is_request(line: bytes) -> bool:
 
 def looks_like_request(text: str) -> bool:
     """Tell whether a typed line looks like a request, so that it must not be said: a brace is the
-    first character of it that can be seen. A word joiner in front of it has it said all the same.
+    first character of it that can be seen. A line with a word joiner in front of it is said.
     """
     return unindented(text).startswith("{") and not text.startswith(LITERALLY)
 
