@@ -1,10 +1,12 @@
 """Going on where another session left off."""
 
 from collections.abc import Sequence
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 
 from twisted_chat.core.addresses import SHARED
+from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Event, History, Said, Told
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
@@ -154,6 +156,26 @@ class SinceTests(ChatTestCase):
         places = {f"r{n}": n for n in range(10)}
         self.assertEqual(self.refusal(self.chat.since(session, places)).code, "full")
         self.ask(session, a=2)
+
+    def test_store_that_fails_meanwhile(self) -> None:
+        """A login or a joining that was refused does not use up the resume point."""
+        self.tell(*"abcdefg")
+        self.join("tea", self.bob)
+        self.tell(*"tuvwxyz")
+        alice = Someone()
+        self.ask(alice, lobby=1, tea=1)
+        trouble = Refusal("internal", "the database cannot be read")
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        with mock.patch.object(self.store, "catch_up", side_effect=trouble):
+            self.assertEqual(self.refusal(self.chat.log_in(alice, account)).code, "internal")
+        self.run_now(self.chat.log_in(alice, account))
+        self.assertEqual(alice.outbox.replayed(), list("bcdefg"))
+        alice.outbox.take()
+        with mock.patch.object(self.store, "catch_up", side_effect=trouble):
+            self.assertEqual(self.refusal(self.chat.join(alice, "tea")).code, "internal")
+        self.run_now(self.chat.join(alice, "tea"))
+        self.assertEqual(alice.outbox.replayed(), list("uvwxyz"))
+        self.assertEqual(alice.resume, {})
 
     def test_meets_live_at_login(self) -> None:
         """Messages that are said during a login that resumes are shown once, in order."""

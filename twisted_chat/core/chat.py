@@ -140,7 +140,7 @@ class Chat:
             refuse_account(session)
             changes = self._accounts.changes(account.name)
             await self._past.wake(self._lobby)
-            seq, id = session.take_resume_point(LOBBY), session.take_resume_point(DIRECT)
+            seq, id = session.resume_point(LOBBY), session.resume_point(DIRECT)
             missed: Sequence[Message] | None = None
             limit = self._limits.max_history + 1  # one more than is shown, to know of more
             if seq is None and id is None:
@@ -155,6 +155,7 @@ class Chat:
                 raise Refusal(
                     "wrong-password", "the password has just been changed; use the new one"
                 )
+            session.resumed(LOBBY, DIRECT)
             person = self._directory.here(account.name)
             if person is None or person.account is None:
                 person = self._people[account.name] = Person(account)

@@ -84,7 +84,7 @@ class Past:
         @return: what came after the session's resume point; L{None} if it has none.
         @raise Refusal: C{internal}.
         """
-        seq = session.take_resume_point(room.name)
+        seq = session.resume_point(room.name)
         while True:
             await self.wake(room)
             if seq is None:
@@ -93,6 +93,7 @@ class Past:
                 room.record, seq, None, None, self._limits.max_history
             )
             if room.recent is not None:  # else its last member has left it meanwhile
+                session.resumed(room.name)
                 return missed
 
     def entrance(

@@ -225,10 +225,16 @@ class Session:
         finally:
             self.is_busy = False
 
-    def take_resume_point(self, place: str) -> int | None:
-        """Remove and return the last C{seq} or id that the client has of a place; L{None} if it
-        did not ask to resume there."""
-        return self.resume.pop(place, None) if self.resume else None
+    def resume_point(self, place: str) -> int | None:
+        """Give the last C{seq} or id that the client has of a place; L{None} if it did not ask to
+        resume there."""
+        return self.resume.get(place) if self.resume else None
+
+    def resumed(self, *places: str) -> None:
+        """Remove the resume points of these places: what came after them is at hand."""
+        if self.resume is not None:
+            for place in places:
+                self.resume.pop(place, None)
 
     def note_shown(self, events: Iterable[Event], *, whole: bool) -> None:
         """Note which of the private messages to it the session was shown.
