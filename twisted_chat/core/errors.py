@@ -29,6 +29,7 @@ CODES: frozenset[str] = frozenset(get_args(Code))
 
 Way = Literal[
     "be-somebody-else",
+    "change-name",
     "end-session",
     "fewer-messages",
     "join-first",
@@ -36,6 +37,7 @@ Way = Literal[
     "list-rooms",
     "log-in",
     "register",
+    "set-password",
     "write-privately",
 ]
 """A way out of a refusal, by name. Each face has its own words for it."""

@@ -157,7 +157,7 @@ def account_of(seat: Seat) -> Account:
     """
     person = seat.session.person
     if person is None or person.account is None:
-        raise Refusal("forbidden", "a guest has no password; /register NAME PASSWORD sets one")
+        raise Refusal("forbidden", "a guest has no password", "set-password")
     return person.account
 
 
@@ -184,10 +184,9 @@ async def log_in(seat: Seat, name: str, password: str) -> None:
 async def _guest(seat: Seat, name: str = "") -> None:
     refuse_account(seat.session)
     if seat.session.person is not None:
-        raise Refusal(
-            "already-logged-in",
-            f"you are already {seat.session.person.name}; /nick NAME changes your name",
-        )
+        mine = seat.session.person.name
+        sentence = f"you are already {mine}"
+        raise Refusal("already-logged-in", sentence, "change-name", name=mine)
     if not seat.allow_guests:
         raise Refusal("forbidden", "this server admits no guests; register a name")
     hold = await seat.accounts.hold(name) if name else seat.accounts.hold_guest_number()

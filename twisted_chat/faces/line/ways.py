@@ -6,6 +6,7 @@ from twisted_chat.core.errors import Refusal, Way
 
 _WAYS: Mapping[Way, str] = {
     "be-somebody-else": "{text}; /quit first to log in as somebody else",
+    "change-name": "{text}; /nick NAME changes your name",
     "end-session": "{text}; /quit ends the session",
     "fewer-messages": "/history shows 1 to {limit} messages",
     "join-first": "{text}; /join {room} first",
@@ -13,6 +14,7 @@ _WAYS: Mapping[Way, str] = {
     "list-rooms": "{text}; /rooms lists them",
     "log-in": "{text}: type a name, or /help",
     "register": "{text}; /register to have a history",
+    "set-password": "{text}; /register NAME PASSWORD sets one",
     "write-privately": "{text}; /dm NAME MESSAGE is private",
 }
 """Way out -> the whole sentence, with C{text} and the fields of the refusal."""
