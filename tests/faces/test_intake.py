@@ -1,7 +1,7 @@
 """One session's requests, in order, at its pace."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,29 +15,17 @@ from twisted_chat.core.throttle import Rate
 from twisted_chat.faces.intake import QUEUE, Intake
 
 
-class Shared:
-    """What an intake needs of a face."""
-
-    def __init__(self, rate: Rate | None) -> None:
-        self.clock = Clock()
-        self.rate = rate
-        self.chat = self
-        self.seen_by: list[Session] = []
-
-    def seen(self, session: Session) -> None:
-        self.seen_by.append(session)
-
-
 class Desk:
     """A taker that notes what it is given.
 
     @ivar taken: the requests that were carried out or begun.
     @ivar ready: what is put when the intake asks for more.
     @ivar does: what a request does, besides being noted.
+    @ivar looks: how often something came while nothing waited.
     """
 
     def __init__(self, rate: Rate | None = None) -> None:
-        self.face: Any = Shared(rate)
+        self.clock = Clock()
         self.session = Session(RecordingOutbox())
         self.is_open = True
         self.is_free = rate is None
@@ -46,13 +34,17 @@ class Desk:
         self.ready: list[object] = []
         self.does: dict[object, Callable[[], Awaitable[None]]] = {}
         self.finished = 0
+        self.looks = 0
         self.rests: list[float] = []
-        self.intake: Intake[object] = Intake(self, cast(Any, self.face))
+        self.intake: Intake[object] = Intake(self, self.clock, rate)
 
     async def take(self, item: object, /) -> None:
         self.taken.append(item)
         if item in self.does:
             await self.does[item]()
+
+    def seen(self) -> None:
+        self.looks += 1
 
     def slow(self, item: object, /) -> bool:
         self.told.append(item)
@@ -82,7 +74,7 @@ class Desk:
 
 class IntakeTests(SynchronousTestCase):
     def turn(self, desk: Desk, seconds: float = 0) -> None:
-        desk.face.clock.advance(seconds)
+        desk.clock.advance(seconds)
 
     def test_in_order_and_one_at_a_time(self) -> None:
         """The next request begins when the one before has ended."""
@@ -240,7 +232,7 @@ class IntakeTests(SynchronousTestCase):
             self.assertEqual((desk.taken, desk.intake.waiting), (["one"], ()))
             self.assertEqual(len(gave_up), does is not None)
             self.assertEqual(desk.finished, 0)
-            self.assertEqual(desk.face.clock.getDelayedCalls(), [])
+            self.assertEqual(desk.clock.getDelayedCalls(), [])
 
     def test_cancel_by_the_request_under_way(self) -> None:
         """A request that cancels its own intake goes on to its end, and is the last."""
@@ -284,10 +276,10 @@ class IntakeTests(SynchronousTestCase):
         desk.does["one"] = wait
         desk.put("one")
         desk.put("two")
-        self.assertEqual(len(desk.face.seen_by), 1)
+        self.assertEqual(desk.looks, 1)
         gate.callback(None)
         desk.put("three")
-        self.assertEqual(len(desk.face.seen_by), 2)
+        self.assertEqual(desk.looks, 2)
 
     def test_defect_of_a_request(self) -> None:
         """An unexpected error of a request is logged, and the next request is carried out."""
@@ -314,6 +306,6 @@ class IntakeTests(SynchronousTestCase):
             else:
                 self.turn(desk, 0.1)
         desk.end()
-        desk.face.clock.pump([0.1] * (sent + 10))
+        desk.clock.pump([0.1] * (sent + 10))
         self.assertEqual(desk.taken, [*range(sent)])
         self.assertEqual(desk.finished, 1)

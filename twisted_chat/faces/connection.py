@@ -47,7 +47,7 @@ class Connection:
         """The session's requests. It is made when something comes, and dropped when all of that has
         been carried out, so an idle connection is small."""
         if self._intake is None:
-            self._intake = Intake(self, self.face, self._full_at)
+            self._intake = Intake(self, self.face.clock, self.face.rate, self._full_at)
             if self.state is State.CLOSED:
                 self._intake.cancel()
         return self._intake
@@ -118,6 +118,10 @@ class Connection:
             or self.session.source.trusted
             or self.face.accounts.is_trusted(account)
         )
+
+    def seen(self) -> None:
+        """Count what the session was shown as read, if the peer has it; see L{Taker}."""
+        self.face.chat.seen(self.session)
 
     def finish(self) -> None:
         """Say bye when all that was sent is carried out; see L{Taker}."""

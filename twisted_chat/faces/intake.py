@@ -3,16 +3,15 @@
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_chat.core.people import Session
-
-if TYPE_CHECKING:
-    from .face import Face
+from twisted_chat.core.throttle import Rate
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,6 +45,9 @@ class Taker(Protocol[T_contra]):
 
         @raise CancelledError: if the intake was cancelled.
         """
+
+    def seen(self) -> None:
+        """Note that something came while nothing else waited to be carried out."""
 
     def slow(self, item: T_contra, /) -> bool:
         """Tell the session, if the request warrants it, that it has to wait.
@@ -81,20 +83,27 @@ class Intake(Generic[T]):
     """
 
     __slots__ = (
-        "_face",
+        "_clock",
         "_full_at",
         "_is_ended",
         "_is_slow",
         "_items",
+        "_rate",
         "_stage",
         "_taker",
         "_wait",
     )
 
-    def __init__(self, taker: Taker[T], face: "Face", full_at: float = 0.0) -> None:
-        """@param full_at: the state of the session's rate; see L{Rate}."""
+    def __init__(
+        self, taker: Taker[T], clock: IReactorTime, rate: Rate | None, full_at: float = 0.0
+    ) -> None:
+        """
+        @param rate: at which requests are taken; L{None} for no limit.
+        @param full_at: the state of the session's rate; see L{Rate}.
+        """
         self._taker = taker
-        self._face = face
+        self._clock = clock
+        self._rate = rate
         self._items: deque[T] | None = None
         self._stage = _Stage.IDLE
         self._wait: Deferred[T] | Deferred[None] | None = None
@@ -136,7 +145,7 @@ class Intake(Generic[T]):
             return
         if not self._items and self.is_waited_for:
             # Otherwise it may have been sent before the session was shown the last events.
-            self._face.chat.seen(self._taker.session)
+            self._taker.seen()
         if self._items is None:
             self._items = deque()
         self._items.append(item)
@@ -203,15 +212,13 @@ class Intake(Generic[T]):
 
     def charge(self, lines: float) -> None:
         """Count so many more lines, for what was a lot to do. The next request waits for it."""
-        rate = self._face.rate
-        if rate is not None:
-            self._full_at = rate.take(self._full_at, self._face.clock.seconds(), lines)
+        if self._rate is not None:
+            self._full_at = self._rate.take(self._full_at, self._clock.seconds(), lines)
 
     @property
     def owed(self) -> float:
         """Seconds until one more line may be taken."""
-        rate = self._face.rate
-        return rate.wait(self._full_at, self._face.clock.seconds()) if rate else 0.0
+        return self._rate.wait(self._full_at, self._clock.seconds()) if self._rate else 0.0
 
     async def until_landed(self, most: int) -> None:
         """Wait while more posts of the session than this are in flight, until half of it are left.
@@ -255,7 +262,7 @@ class Intake(Generic[T]):
             await self._taker.take(item)
             done += 1
             if done % QUEUE == 0 and self._stage is not _Stage.OVER:
-                await self._until(deferLater(self._face.clock, 0))  # the other connections' turn
+                await self._until(deferLater(self._clock, 0))  # the other connections' turn
 
     def _pop(self) -> T | None:
         if self._stage is _Stage.OVER or self.is_empty():
@@ -270,8 +277,8 @@ class Intake(Generic[T]):
         wait = self.owed
         if wait:
             self._is_slow = self._is_slow or self._taker.slow(item)
-            await self._until(deferLater(self._face.clock, wait))
-        elif self._full_at <= self._face.clock.seconds():
+            await self._until(deferLater(self._clock, wait))
+        elif self._full_at <= self._clock.seconds():
             self._is_slow = False
         self.charge(1)
 
