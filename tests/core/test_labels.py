@@ -1,18 +1,22 @@
 """Labels: a post that is repeated is answered as the first time, and not done twice."""
 
+from unittest import mock
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import NOW, PlainHasher, fan_out, guard, now
 from twisted_chat.core.accounts import Accounts
+from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat
+from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Answer, Away, Done, History, NotKept, Refused, Said, Told
 from twisted_chat.core.labels import WINDOW, Labels, done
 from twisted_chat.core.model import DirectMessage, Message
 from twisted_chat.core.people import Session
 
-from .test_chat import ChatTestCase, Someone
+from .test_chat import PASSWORD, ChatTestCase, Someone
 
 LABEL = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -292,23 +296,45 @@ class RepeatTests(LabelTestCase):
         self.chat.say(self.alice, "tea", "hi", label=LABEL)
         self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
 
-    def test_after_a_restart(self) -> None:
-        """Labels of the last ten minutes are read from the log at the start."""
-        self.say(self.alice, "hi", label=LABEL)
-        self.tell("bob", "psst", OTHER)
-        expected = [self.done(), self.alice.outbox.of(Done)[-1]]
+    def restart(self) -> None:
+        """Begin again with what is in the store."""
         self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=8)
         self.chat = Chat(
             self.store, self.accounts, guard(), self.limits, now, Clock().callLater, fan_out
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
+
+    def test_after_a_restart(self) -> None:
+        """Labels of the last ten minutes are read from the log at the start."""
+        self.say(self.alice, "hi", label=LABEL)
+        self.tell("bob", "psst", OTHER)
+        expected = [self.done(), self.alice.outbox.of(Done)[-1]]
+        self.restart()
         self.run_now(self.chat.recall_labels())
         alice = self.account("alice")
         self.say(alice, "hi", label=LABEL)
         self.tell("bob", "psst", OTHER, alice)
         self.assertEqual(alice.outbox.take(), expected)
         self.assertEqual((len(self.store.messages), len(self.store.direct)), (1, 1))
+
+    def test_after_a_restart_with_a_database_that_cannot_be_read(self) -> None:
+        """Nobody gets in before the labels are known: a repeated post would be said again."""
+        self.say(self.alice, "hi", label=LABEL)
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        self.restart()
+        trouble = Refusal("internal", "the database cannot be read")
+        with mock.patch.object(self.store, "labels", side_effect=trouble):
+            for operation in (
+                self.chat.recall_labels(),
+                self.chat.log_in(Someone(), account),
+                self.chat.come_as_guest(Someone(), self.accounts.hold_guest_number()),
+            ):
+                self.assertEqual(self.refusal(operation).code, "internal")
+        alice = self.account("alice")
+        self.say(alice, "hi", label=LABEL)
+        self.assertEqual(alice.outbox.take(), [self.done()])
+        self.assertEqual(len(self.store.messages), 1)
 
 
 class ReplayTests(LabelTestCase):

@@ -87,6 +87,7 @@ class Chat:
         self._directory = Directory(store, self._shared)
         self._past = Past(store, limits, now)
         self._labels = Labels(now)
+        self._knows_labels = False  # those from before the start
         self._feed = Feed(self._shared, self._labels, self._landed)
         self._rooms_in_making = 0
         self._leaving: dict[Session, Person] = {}  # sessions that ended with posts in flight
@@ -99,14 +100,16 @@ class Chat:
         self._lobby = self._directory.lobby
 
     async def recall_labels(self) -> None:
-        """Take up the labels that were used lately from the log. To be called before the first
-        session begins: as the store answers in order, the labels are known before anybody has
-        logged in.
+        """Take up the labels that were used lately from the log. Called at the start, so that the
+        first login need not wait; while that has not worked, each login tries it again.
 
         @raise Refusal: C{internal}.
         """
+        if self._knows_labels:
+            return
         for stored in await self._store.labels(self._now() - WINDOW):
             self._labels.keep(stored)
+        self._knows_labels = True
 
     def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
         """Tell what was just committed; see L{Feed.deliver}."""
@@ -139,6 +142,7 @@ class Chat:
         with self._operation(session, "log in"):
             refuse_account(session)
             changes = self._accounts.changes(account.name)
+            await self.recall_labels()
             await self._past.wake(self._lobby)
             seq, id = session.resume_point(LOBBY), session.resume_point(DIRECT)
             missed: Sequence[Message] | None = None
@@ -171,6 +175,7 @@ class Chat:
         with hold, self._operation(session, "come as guest"):
             if session.person is not None:
                 raise already_in(session.person)
+            await self.recall_labels()
             missed = await self._past.missed(session, self._lobby)
             if session.closed:
                 return
