@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from tests.faces.line.server import Json, Peer, ServerTestCase
+from tests.support import RecordingOutbox
 from twisted_chat.faces import perform
-from twisted_chat.protocol.commands import BY_WORD, COMMANDS
+from twisted_chat.protocol.commands import BY_WORD, COMMANDS, Request
 from twisted_chat.protocol.jsonlines import encode
 
 
@@ -71,6 +74,23 @@ class EndTests(ServerTestCase):
             peer: Peer = self.robot("zoe")
             self.tell(peer, f"{word}\n")
             self.assertTrue(peer.gone, word)
+
+
+class ClosedTests(PerformTestCase):
+    """A session ends while a request is carried out."""
+
+    def test_told_nothing_more(self) -> None:
+        """What the request comes to is not told behind the bye, whatever the outbox does then."""
+        outbox = RecordingOutbox()
+        seat = self.zoe.protocol.dialogue
+        self.patch(seat.session, "outbox", outbox)
+        self.store.hold()
+        work = Deferred.fromCoroutine(perform.perform(seat, Request("join", {"room": "tea"}, "7")))
+        self.chat.end_session(seat.session)
+        outbox.take()
+        self.store.release()
+        self.successResultOf(work)
+        self.assertEqual(outbox.take(), [])
 
 
 class ChargeTests(PerformTestCase):

@@ -189,11 +189,11 @@ class Session:
         return self.closed and not self.in_flight
 
     def tell(self, *events: Event) -> bool:
-        """Tell the session these events.
+        """Tell the session these events, unless it has ended.
 
         @return: as L{Outbox.send}.
         """
-        return self.outbox.send(events)
+        return not self.closed and self.outbox.send(events)
 
     def answer(self, *events: Event) -> bool:
         """Tell the session these events in answer to the request that is being carried out.
@@ -201,8 +201,8 @@ class Session:
         @return: as L{Outbox.send}.
         """
         if self.label:
-            return self.outbox.send(tuple(Answer(event, self.label) for event in events))
-        return self.outbox.send(events)
+            return self.tell(*(Answer(event, self.label) for event in events))
+        return self.tell(*events)
 
     def begin(self) -> None:
         """Refuse an operation while another one awaits something.
