@@ -53,6 +53,8 @@ _NEEDS: Mapping[Action, _Needs] = {
 def may(session: Session, action: Action, room: Room | None = None) -> None:
     """Check that a session may do something.
 
+    @param session: it is asked about and not its person, as each session joins rooms by itself:
+        another session of the person may be in a room in which this one may not talk.
     @param room: where; L{None} as long as the room has not been looked up. Ask without it first:
         a session that is nobody is not told which rooms there are.
     @raise Refusal: C{not-logged-in}, or C{not-in-room}.
