@@ -98,6 +98,24 @@ def _lines(case: TestCase) -> list[str]:
     return lines
 
 
+class _Face:
+    """A face that notes its end, and whose peers are gone when it is told that they are."""
+
+    def __init__(self) -> None:
+        self.is_told: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+
+    def start(self) -> None:
+        """Begin."""
+
+    def pause(self) -> None:
+        """Read nothing more."""
+
+    async def hang_up(self, farewell: str, grace: float) -> None:
+        self.is_told.callback(None)
+        await self.gone
+
+
 class ServiceTests(TestCase):
     """The service, over real sockets."""
 
@@ -131,6 +149,30 @@ class ServiceTests(TestCase):
         client = Client()
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
         return client
+
+    async def test_faces_end_together(self) -> None:
+        """One whose peers are slow to go holds up no other, and the database is closed behind all
+        of them."""
+        service: Any = self.make("--port", "tcp:0:interface=127.0.0.1")
+        slow, other = _Face(), _Face()
+        for face in slow, other:
+            service.add_face(face, Factory(), ())
+        service.startService()
+        ended = service.stopService()
+
+        def finish() -> Any:
+            for face in slow, other:
+                if not face.gone.called:
+                    face.gone.callback(None)
+            return ended
+
+        self.addCleanup(finish)
+        await slow.is_told
+        await other.is_told
+        other.gone.callback(None)
+        self.assertFalse(ended.called)
+        slow.gone.callback(None)
+        await ended
 
     def test_is_a_service(self) -> None:
         """Making it opens nothing."""

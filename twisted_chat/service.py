@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
@@ -387,8 +387,8 @@ class ChatService(MultiService):
         self._store.hasten()
         await self._store.settle()
         self._chat.close()
-        for face in self._faces:
-            await face.hang_up("the server is going down; bye", _GRACE)
+        ends = [face.hang_up("the server is going down; bye", _GRACE) for face in self._faces]
+        await gatherResults(map(Deferred.fromCoroutine, ends))
         await self._hasher.stop()
         await self._store.close()
         self._hang_up.stop()
