@@ -130,6 +130,15 @@ class AnswerTests(RequestTestCase):
             self.assertEqual([event["event"] for event in answer], kinds)
             self.assertNotIn("label", answer[0])
 
+    def test_label_of_the_request_before(self) -> None:
+        """What a plain line is answered with has no label, also behind a refused request."""
+        stranger = self.newcomer()
+        self.tell(stranger, "/json on\n")
+        self.assertEqual(self.kinds(stranger, do="help", command="nothing"), "error")
+        welcome, *others = self.events(stranger, "\n")
+        self.assertEqual(welcome["event"], "welcome")
+        self.assertEqual([event for event in (welcome, *others) if "label" in event], [])
+
     def test_receipt(self) -> None:
         """Done of a post tells the message's place, when it is in the log; other readers see no
         label."""
