@@ -358,6 +358,20 @@ class ReplayTests(LabelTestCase):
             self.log_in(session, name)
             self.assertEqual(self.labels(session.outbox.of(History)[0]), expected)
 
+    def test_next_guest_of_the_name(self) -> None:
+        """A guest is shown no labels of a guest who had the name before."""
+        gil = self.guest("gil")
+        gil.echo = True
+        self.say(gil, "hi", label=LABEL)
+        (said,) = gil.outbox.of(Said)
+        self.assertEqual(said.label, LABEL)
+        self.chat.end_session(gil)
+        again = Someone()
+        self.run_now(self.chat.come_as_guest(again, self.run_now(self.accounts.hold("gil"))))
+        history = self.run_now(self.chat.history(again, "lobby"))
+        for messages in again.outbox.of(History)[0].messages, history.messages:
+            self.assertEqual([event.label for event in messages], [""])
+
     def test_others_share_the_replay(self) -> None:
         """Readers who gave none of the messages a label share one tuple of events."""
         self.say(self.alice, "hi", label=LABEL)

@@ -48,12 +48,12 @@ _labels = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_siz
 _places = st.dictionaries(_any_text, st.integers(0, MOST_SEQ), max_size=MOST_PLACES)
 
 _IN_JSON: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.WORD: _any_text,
+    Kind.WORD: _any_text.filter(bool),
     Kind.PERSON: _any_text,
     Kind.SECRET: _any_text,
     Kind.TEXT: _any_text,
     Kind.COUNT: st.integers(0, MOST_COUNT),
-    Kind.PLACE: _any_text,
+    Kind.PLACE: _any_text.filter(bool),
     Kind.FLAG: st.booleans(),
     Kind.SWITCH: st.sampled_from(["on", "off"]),
     Kind.PLACES: _places,

@@ -119,7 +119,7 @@ class Past:
         """The last messages of a room: the same events for all readers but those who wrote one of
         them and gave it a label."""
         recent = room.recent or ()
-        if any(message.label and message.author == reader.name for message in recent):
+        if any(_label(message, reader) for message in recent):
             return self._replayed(recent, reader)
         if room.replay is None:
             now = self._now()
@@ -129,8 +129,7 @@ class Past:
     def _replayed(self, messages: Iterable[Message], reader: Person) -> Sequence[Said]:
         now = self._now()
         return tuple(
-            Said(now, m, replay=True, label=m.label if m.author == reader.name else "")
-            for m in messages
+            Said(now, message, replay=True, label=_label(message, reader)) for message in messages
         )
 
     # Private messages
@@ -201,3 +200,9 @@ class Past:
             if room < 0:
                 return index
         return min(len(messages), self._limits.max_history)
+
+
+def _label(message: Message, reader: Person) -> str:
+    """The label of a message, if its author reads it. A guest may be somebody else than the guest
+    who had the name before."""
+    return message.label if reader.is_account and message.author == reader.name else ""

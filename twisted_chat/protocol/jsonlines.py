@@ -188,6 +188,10 @@ def _is_string(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_word(value: object) -> bool:
+    return _is_string(value) and value != ""
+
+
 def _is_integer(value: object, most: int) -> bool:
     return type(value) is int and 0 <= value <= most
 
@@ -199,11 +203,11 @@ def _is_places(value: object) -> bool:
 
 
 _TYPES: dict[Kind, tuple[Callable[[object], bool], str]] = {
-    Kind.WORD: (_is_string, "a string"),
+    Kind.WORD: (_is_word, "a string that is not empty"),
     Kind.PERSON: (_is_string, "a string"),
     Kind.SECRET: (_is_string, "a string"),
     Kind.TEXT: (_is_string, "a string"),
-    Kind.PLACE: (_is_string, "a string: a room, or @ and a name"),
+    Kind.PLACE: (_is_word, "a string: a room, or @ and a name"),
     Kind.COUNT: (lambda value: _is_integer(value, commands.MOST_COUNT), "an integer from 0"),
     Kind.FLAG: (lambda value: isinstance(value, bool), "true or false"),
     Kind.SWITCH: (lambda value: value in ("on", "off"), '"on" or "off"'),

@@ -215,6 +215,18 @@ class AnswerTests(RequestTestCase):
         message, _ = self.do(do="type", line='{"do":"quit"}', label="7")
         self.assertEqual(message["text"], '{"do":"quit"}')
 
+    def test_empty_room(self) -> None:
+        """A C{room} that is empty is not the current one, but refused."""
+        self.do(do="join", room="tea")
+        for (error,) in (
+            self.do(do="say", room="", message="secret"),
+            self.do(do="me", room="", action="waves"),
+            self.do(do="topic", room="", text="secret"),
+            self.do(do="history", of=""),
+        ):
+            self.assertEqual((error["event"], error.get("code")), ("error", "bad-arguments"))
+        self.assertEqual(self.store.messages, [])
+
     def test_said_literally(self) -> None:
         """Every character of a C{message} is said as it is."""
         for text in ("/quit", "//x", '"x"', "PM", "{}", "!who", "exit"):
