@@ -12,7 +12,7 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Answer, Away, Done, History, NotKept, Refused, Said, Told
-from twisted_chat.core.labels import WINDOW, Labels, done
+from twisted_chat.core.labels import MOST, WINDOW, Labels, done
 from twisted_chat.core.model import DirectMessage, Message
 from twisted_chat.core.people import Session
 
@@ -420,6 +420,30 @@ class WindowTests(SynchronousTestCase):
         assert found is not None
         self.assertIsNone(found.done)
 
+    def test_newest_of_many(self) -> None:
+        """Of the labels of an author that posts very much, the newest are remembered; the labels of
+        others are not forgotten for it."""
+        self.labels.begin("bob", LABEL)
+        self.labels.end("bob", LABEL, done(self.message(LABEL, NOW), LABEL, NOW))
+        for number in range(MOST + 1):
+            label = f"{number:016}"
+            self.labels.begin("alice", label)
+            self.labels.end("alice", label, done(self.message(label, NOW), label, NOW))
+        self.assertIsNone(self.labels.find("alice", f"{0:016}"))
+        self.assertIsNotNone(self.labels.find("alice", f"{2:016}"))
+        self.assertIsNotNone(self.labels.find("alice", f"{MOST:016}"))
+        self.assertIsNotNone(self.labels.find("bob", LABEL))
+
+    def test_authors_who_have_gone(self) -> None:
+        """Authors who have posted nothing for ten minutes take no memory."""
+        for number in range(100):
+            self.labels.begin(f"guest{number}", LABEL)
+            self.labels.end(f"guest{number}", LABEL, done(self.message(LABEL, NOW), LABEL, NOW))
+        self.time += WINDOW + 1
+        for number in range(100):
+            self.labels.begin("alice", f"{number:016}")
+        self.assertEqual(list(self.labels._known), ["alice"])
+
     def test_from_the_log(self) -> None:
         """A label from the log is as old as its message; short ones are ignored."""
         self.labels.keep(self.message(LABEL, NOW - WINDOW))
@@ -441,7 +465,7 @@ class WindowTests(SynchronousTestCase):
             self.labels.begin("alice", f"{LABEL}{number}")
             self.labels.end("alice", f"{LABEL}{number}", done(self.message("", NOW), "", NOW))
             self.labels.begin("alice", str(number))
-        self.assertEqual(len(self.labels._known), 100)
+        self.assertEqual(len(self.labels._known["alice"]), 100)
         self.time += WINDOW + 1
         self.labels.find("bob", LABEL)
         self.assertEqual(len(self.labels._known), 0)

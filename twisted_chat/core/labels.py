@@ -14,6 +14,10 @@ something else."""
 WINDOW = 10 * 60 * 1000
 """Milliseconds for which a label is remembered."""
 
+MOST = 10_000
+"""Labels of one author that are remembered at most: the newest. Far fewer of a client's posts are
+ever without an answer."""
+
 
 @dataclass(slots=True)
 class Labelled:
@@ -43,27 +47,27 @@ class Labels:
     def __init__(self, now: Callable[[], int]) -> None:
         """@param now: gives the time in UTC milliseconds."""
         self._now = now
-        self._known: dict[tuple[str, str], Labelled] = {}  # oldest first
+        # Author to label; those who posted longest ago, and the oldest labels of each, come first.
+        self._known: dict[str, dict[str, Labelled]] = {}
 
     def find(self, author: str, label: str) -> Labelled | None:
         """What became of a post with this label; L{None} if there was none, or its label was too
         short or is too old to be remembered."""
-        if len(label) < SHORTEST:
-            return None
-        self._forget_old()
-        return self._known.get((author, label))
+        self._forget_idle()
+        known = self._known.get(author, {})
+        _trim(known, self._now() - WINDOW)
+        return known.get(label)
 
     def begin(self, author: str, label: str) -> None:
         """Remember that a post with this label is in flight."""
-        if len(label) >= SHORTEST:
-            self._known[author, label] = Labelled(self._now())
+        self._add(author, label, Labelled(self._now()))
 
     def keep(self, stored: Stored) -> None:
         """Take up what the log has of a time before the process started."""
         author = stored.author if isinstance(stored, Message) else stored.sender
-        if len(stored.label) >= SHORTEST:
+        if stored.label not in self._known.get(author, ()):
             told = done(stored, stored.label, stored.time)
-            self._known.setdefault((author, stored.label), Labelled(stored.time, told))
+            self._add(author, stored.label, Labelled(stored.time, told))
 
     def end(self, author: str, label: str, told: Done | None) -> list[Session]:
         """Note that a post is in the log, or that it was lost and may be repeated.
@@ -71,11 +75,12 @@ class Labels:
         @param told: what its author is told; L{None} if it was lost.
         @return: the sessions that wait to be told, too.
         """
-        labelled = self._known.get((author, label))
+        known = self._known.get(author, {})
+        labelled = known.get(label)
         if labelled is None:
             return []
         if told is None:
-            del self._known[author, label]
+            del known[label]
         labelled.done = told
         waiting, labelled.waiting = labelled.waiting, []
         return waiting
@@ -84,10 +89,32 @@ class Labels:
         """What the author is told who repeats a post that is in the log."""
         return replace(told, time=self._now())
 
-    def _forget_old(self) -> None:
+    def _add(self, author: str, label: str, labelled: Labelled) -> None:
+        if len(label) < SHORTEST:
+            return
+        known = self._known.pop(author, {})
+        _trim(known, self._now() - WINDOW)
+        known[label] = labelled
+        self._known[author] = known
+        self._forget_idle()
+
+    def _forget_idle(self) -> None:
+        """Forget the authors who have posted nothing for so long that no label of theirs is
+        remembered."""
         before = self._now() - WINDOW
         while self._known:
-            key, labelled = next(iter(self._known.items()))
-            if labelled.time >= before or labelled.done is None:
+            author, known = next(iter(self._known.items()))
+            _trim(known, before)
+            if known:
                 return
-            del self._known[key]
+            del self._known[author]
+
+
+def _trim(known: dict[str, Labelled], before: int) -> None:
+    """Forget the labels of an author that are from before some time, or too many; but not those
+    of posts in flight."""
+    while known:
+        label, oldest = next(iter(known.items()))
+        if oldest.done is None or (oldest.time >= before and len(known) < MOST):
+            return
+        del known[label]
