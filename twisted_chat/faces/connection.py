@@ -181,5 +181,5 @@ class Connection:
         sent and that was not carried out yet."""
         other = self.face.tokens.get(token)
         if other is not None and other is not self:
-            other.close()  # and its guest name is free
+            other.close()  # a guest's name is free once the posts in flight have landed
             other.abort()

@@ -290,11 +290,11 @@ async def _history(seat: Seat, count: int | None = None, of: str = "") -> None:
 
 async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> None:
     seen = {place if place == DIRECT else names.room(place): at for place, at in places.items()}
-    if session:
-        seat.take_over(session)
     if seat.session.person is not None:
         seat.intake.charge(len(seen))  # each is looked up in the log
     seat.intake.charge(await seat.chat.since(seat.session, seen) // _ENTRIES)
+    if session and not seat.session.closed:
+        seat.take_over(session)  # last: a request that is refused must change nothing
 
 
 # The session

@@ -85,6 +85,14 @@ class ComingBackTests(ServerTestCase):
         self.assertEqual([event["event"] for event in events], ["history"])
         self.assertFalse(old.gone)
 
+    def test_refused(self) -> None:
+        """A C{/since} that is refused ends no session."""
+        old, token = self.bot()
+        guest = self.peer()
+        events = self.events_after(guest, f"/json on\n/guest gus\n/since ~={token} @=1\n")
+        self.assertEqual(events[-1]["code"], "forbidden")
+        self.assertFalse(old.gone)
+
     def test_forgotten(self) -> None:
         """When the connection ends, its token is forgotten."""
         old, _ = self.bot()
