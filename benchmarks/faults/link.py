@@ -85,7 +85,7 @@ def run(short: bool) -> Outcome:
         awaited = {
             "alice, with nc, is gone": lambda: "* alice left" in bob.seen,
             "carol, with twisted-chat, is gone": lambda: "* carol left" in bob.seen,
-            "her twisted-chat says so": lambda: "; trying again" in carol.seen,
+            "her twisted-chat says so": lambda: "; reconnecting" in carol.seen,
         }
         after = {}
 

@@ -1,4 +1,4 @@
-"""A conversation: a person at a screen that is played by the test, and a server that is, too."""
+"""A person at a terminal: the person, the screen and the server are played by the test."""
 
 import re
 from collections import deque
@@ -9,17 +9,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.client import show
 from twisted_chat.client.connection import Where
-from twisted_chat.client.conversation import Conversation, Paste
-from twisted_chat.client.state import State
+from twisted_chat.client.terminal.conversation import Conversation, Paste
+from twisted_chat.client.terminal.status import Status
 
-from .test_connection import BOT, Server
+from .peer import BOT, Fields, Script, Server
 
 
 class Screen:
     """A screen, and who sits before it.
 
     @ivar shown: the lines that are on it.
-    @ivar asked: the questions that were put.
+    @ivar asked: the questions that were asked.
+    @ivar alerts: how often it rang.
     """
 
     dates = False
@@ -27,6 +28,7 @@ class Screen:
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.asked: list[str] = []
+        self.alerts = 0
         self._typed: deque[str | Paste] = deque()
         self._waiting: Deferred[str | Paste] | None = None
 
@@ -34,7 +36,7 @@ class Screen:
         self.shown.append(show.plain(line))
 
     def alert(self) -> None:
-        pass
+        self.alerts += 1
 
     def refresh(self) -> None:
         pass
@@ -67,19 +69,20 @@ class Talk(Server):
     """A server, and a conversation that is in there."""
 
     def __init__(self, test: SynchronousTestCase) -> None:
+        Script.__init__(self)
         self._test = test
         self.reactor = MemoryReactorClock()
         self.screen = Screen()
-        self.state = State()
+        self.status = Status()
         conversation = Conversation(
-            Where(unix="/s"), BOT, (), self.screen, self.state, asks=False, reactor=self.reactor
+            Where(unix="/s"), BOT, (), self.screen, self.status, asks=False, reactor=self.reactor
         )
         self.ended = self.run(conversation.run())
         self.leave = conversation.leave
         test.addCleanup(self.end)
         self.take()
         self.let_in()
-        self.answer(self.lines())
+        self.answer()
 
     def end(self) -> None:
         """Leave, whatever is still unsent."""
@@ -96,18 +99,29 @@ class Talk(Server):
         self.has_link = False
         super().lose()
 
-    def answer(self, lines: list[str]) -> None:
-        """Do what a server does with these lines; there is nobody else."""
-        room = "lobby"
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            if word == "/json":
-                self.hello()
-            elif word == "/users":
-                self.tell("users", room=rest or room, users=[{"name": "bot", "account": True}])
-            elif word == "/join":
-                self.tell("joined" if rest != room else "notice", name="bot", room=rest, text="")
-                room = rest
+    def read(self) -> list[Fields]:
+        """The requests of the client, without what it asks by itself on coming in."""
+        return [each for each in super().read() if each["do"] not in ("rooms", "help")]
+
+    def answer(self) -> None:
+        """Do what a server does with all that the client asks; there is nobody else."""
+        while requests := self.read():
+            for fields in requests:
+                self._answer(**fields)
+
+    def _answer(self, do: str, room: str = "", **_: object) -> None:
+        label = self.labels[do].pop(0)
+        if do == "users":
+            people = [{"name": "bot", "account": True}]
+            self.tell("users", room=room, users=people, label=label)
+        elif do == "join":
+            self.tell("joined", name="bot", account=True, room=room, label=label)
+            self.tell("history", room=room, count=0, label=label)
+        elif do == "login":
+            self.tell("welcome", name="bot", account=True, room="lobby", label=label)
+            self.tell("motd", lines=["be kind"], label=label)
+            self.tell("history", room="lobby", count=0, label=label)
+        self.tell("done", label=label)
 
     def told(self) -> list[str]:
         """What the client has said of its connection."""
@@ -118,12 +132,11 @@ class Talk(Server):
             self.screen.type(each)
 
     def back(self) -> None:
-        """The connection is lost, and made again; whoever is asked to go into a room does."""
+        """The connection is made again, and everything is answered."""
         self.come_back()
+        self.labels.clear()
         self.hello()
-        self.tell("welcome", name="bot", account=True, room="lobby")
-        while lines := [line for line in self.lines() if not line.startswith(("/since", "/login"))]:
-            self.answer(lines)
+        self.answer()
 
 
 class TypedTests(SynchronousTestCase):
@@ -135,47 +148,69 @@ class TypedTests(SynchronousTestCase):
     def test_asked_while_away(self) -> None:
         """A question that was typed in a room while there was no connection is answered for that
         room, and the answer is shown, also if another room is talked in by then."""
-        self.talk.type("/join ops")
-        self.talk.answer(self.talk.lines())
-        self.talk.type("/join dev")
-        self.talk.answer(self.talk.lines())
+        self.talk.labels.clear()
+        for room in ("ops", "dev"):
+            self.talk.type(f"/join {room}")
+            self.talk.answer()
         self.talk.lose()
         self.talk.type("/users", "/join ops")
-        self.assertEqual(self.talk.state.room, "ops")
+        self.assertEqual(self.talk.status.room, "ops")
         shown = len(self.talk.screen.shown)
         self.talk.back()
         counted = [line for line in self.talk.screen.shown[shown:] if "1 person is in" in line]
         self.assertEqual(counted, ["* 1 person is in #dev: bot"])
+
+    def test_coming_back(self) -> None:
+        """What is told on coming in is not told again on coming back; what was said meanwhile is,
+        and it rings for what is for us."""
+        self.talk.labels.clear()
+        self.talk.lose()
+        shown = len(self.talk.screen.shown)
+        self.talk.come_back()
+        self.talk.hello()
+        self.talk.welcome()
+        self.talk.tell("motd", lines=["be kind"], label=self.talk.label("login"))
+        self.talk.message(1, "bot: hi", replay=True, from_="eve")
+        self.talk.history(count=1)
+        self.talk.done("login")
+        told = [line for line in self.talk.screen.shown[shown:] if "connect" not in line]
+        self.assertEqual([line.partition(" ")[2] for line in told[-1:]], ["eve: bot: hi"])
+        self.assertFalse([line for line in told if "kind" in line or "you are" in line])
+        self.assertEqual(self.talk.screen.alerts, 1)
 
     def test_lines_wait_in_sight(self) -> None:
         """What was typed and has no receipt is there to be seen, in order, but for what may hold a
         password."""
         self.talk.lose()
         self.talk.type("one", "/dm bob two", "/users", "/lgoin bob s3cret", "three")
-        self.assertEqual(list(self.talk.state.unsent), ["one", "/dm bob two", "/users"])
+        self.assertEqual(list(self.talk.status.unsent), ["one", "/dm bob two", "/users", "three"])
 
     def test_message_that_is_a_command(self) -> None:
         """In answer to a question for a message it is not said, and the way to say it is told."""
         for answers in (["PM", "/login alice s3cret"], ["DM", "bob", "login alice s3cret"]):
             self.talk.type(*answers)
-            self.assertEqual(self.talk.lines(), [])
-            self.assertIn("in double quotes it is said", self.talk.screen.shown[-1])
+            self.assertEqual(self.talk.written(), [])
+            self.assertIn("to say it, put it in double quotes", self.talk.screen.shown[-1])
 
     def test_new_password(self) -> None:
         """What C{/passwd} is not given is asked for; C{--keep} is passed on."""
-        for typed, sent in (
-            ("/passwd", "/passwd old-pw new-pw"),
-            ("/passwd --keep", "/passwd --keep old-pw new-pw"),
+        self.talk.labels.clear()
+        passwords = {"old": "old-pw", "new": "new-pw"}
+        for typed, answers, sent in (
+            ("/passwd", ["old-pw", "new-pw", "new-pw"], passwords),
+            ("/passwd --keep", ["old-pw", "new-pw", "new-pw"], {"keep": True, **passwords}),
+            ("/passwd old-pw", ["new-pw", "new-pw"], passwords),
         ):
-            self.talk.type(typed, "old-pw", "new-pw", "new-pw")
-            lines = self.talk.lines()
-            self.assertIn(sent, lines)
-            self.talk.answer(lines)
+            self.talk.type(typed, *answers)
+            (asked,) = self.talk.read()
+            self.assertEqual(asked, {"do": "passwd", **sent})
+            self.talk.done("passwd")
 
     def test_message_that_is_quoted(self) -> None:
         """It is said without its quotes, as by the server."""
         self.talk.type("PM", '"/quit"')
-        self.assertEqual(self.talk.lines(), ["\u2060/quit"])
+        said = {"do": "say", "room": "lobby", "message": "/quit"}
+        self.assertEqual(self.talk.read(), [said])
 
     def test_pasted_password(self) -> None:
         """A paste that seems to hold a password says so in the question."""
@@ -183,4 +218,4 @@ class TypedTests(SynchronousTestCase):
         self.assertIn("password", self.talk.screen.asked[-1])
         self.talk.type(Paste(["hello", "/quit"], ""), "n")
         self.assertNotIn("password", self.talk.screen.asked[-1])
-        self.assertEqual(self.talk.lines(), [])
+        self.assertEqual(self.talk.written(), [])

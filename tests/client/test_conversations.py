@@ -11,21 +11,22 @@ from twisted_chat.client.window.conversations import (
 )
 
 
-def said(seq: int, text: str = "hi", author: str = "bob", room: str = "lobby") -> dict[str, Any]:
+def said(
+    seq: int, text: str = "hi", author: str = "bob", room: str = "lobby", *, new: bool = True
+) -> dict[str, Any]:
     fields = {"event": "message", "id": seq, "room": room, "seq": seq, "from": author}
-    return {**fields, "text": text, "action": False, "replay": False}
+    return {**fields, "text": text, "action": False, "replay": False, "new": new}
 
 
 def told(id: int | None, author: str = "bob", to: str = "alice") -> dict[str, Any]:
     fields = {"event": "dm", "id": id, "from": author, "to": to, "text": f"psst {id}"}
-    return {**fields, "replay": False}
+    return {**fields, "replay": False, "new": True}
 
 
 class ConversationsTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.all = Conversations("alice")
-        self.lobby = self.all.open("lobby")
-        self.lobby.fill()
+        self.lobby = self.all.lobby
 
     def test_order(self) -> None:
         """What is asked for later goes where it belongs, each message once."""
@@ -53,9 +54,8 @@ class ConversationsTest(SynchronousTestCase):
     def test_unread(self) -> None:
         """News of others, where nobody looks: neither history nor what we said."""
         dev = self.all.open("dev")
-        self.all.take(said(1, room="dev"))  # before we came
-        self.all.take({"event": "history", "room": "dev", "count": 1})
-        self.all.looked_at = self.lobby
+        self.all.take(said(1, room="dev", new=False))  # before we came
+        self.all.look(self.lobby)
         self.all.take(said(2, "alice: hi", room="dev"))
         self.all.take(said(3, author="alice", room="dev"))
         self.all.take(said(1))
@@ -63,7 +63,13 @@ class ConversationsTest(SynchronousTestCase):
 
     def test_private(self) -> None:
         """With one person each, whoever speaks; a guest's are not numbered."""
-        for event in (told(1), told(2, "alice", "bob"), told(None), told(None), told(1)):
+        for event in (
+            told(1),
+            told(2, "alice", "bob"),
+            told(None),
+            told(None),
+            {**told(1), "new": False},
+        ):
             self.all.take(event)
         self.assertEqual(len(self.all.open("@bob").events), 4)
         self.assertEqual(self.all.open("@bob").unread, 3)
@@ -73,18 +79,6 @@ class ConversationsTest(SynchronousTestCase):
         for number in range(200):
             self.all.take(told(None, f"guest{number}"))
         self.assertEqual(len(list(self.all)), 41)
-
-    def test_people(self) -> None:
-        """Come, go, and change their names."""
-        users = [{"name": "alice", "account": True}, {"name": "guest1", "account": False}]
-        self.all.take({"event": "users", "room": "lobby", "users": users})
-        self.all.take({"event": "joined", "name": "carol", "room": "lobby"})
-        self.all.take({"event": "renamed", "name": "guest1", "to": "bob"})
-        self.all.take({"event": "left", "name": "carol", "room": "lobby"})
-        self.assertEqual(set(self.lobby.people), {"alice", "bob"})
-        self.all.stale.clear()
-        self.all.take({"event": "joined", "count": 40, "room": "lobby"})
-        self.assertEqual(self.all.stale, {"lobby"})
 
 
 class TypedTest(SynchronousTestCase):

@@ -23,11 +23,11 @@ _MESSAGE = {
     "replay": False,
 }
 _KINDS: dict[str, dict[str, Any]] = {
-    "hello": {"protocol": 1, "server": "test", "session": "x"},
+    "hello": {"protocol": 2, "server": "test", "session": "x"},
     "welcome": {**_ROOM, "name": "bot", "account": True},
     "message": _MESSAGE,
     "dm": {"id": 2, "from": "bob", "to": "bot", "text": "psst", "replay": False},
-    "joined": {**_ROOM, "name": "bob"},
+    "joined": {**_ROOM, "name": "bob", "account": True},
     "left": {**_ROOM, "count": 40},
     "renamed": {"name": "bob", "to": "rob"},
     "topic": {**_ROOM, "topic": "x", "from": "bob"},
@@ -37,7 +37,15 @@ _KINDS: dict[str, dict[str, Any]] = {
     "history": {**_ROOM, "count": 0},
     "skipped": {"lines": 3},
     "error": {"code": "full", "text": "x", "command": "/join"},
-    "notice": {"text": "you are talking in #dev"},
+    "notice": {"text": "x"},
+    "done": {"label": "x", "room": "lobby", "seq": 1, "id": 1},
+    "motd": {"lines": ["x"]},
+    "away": {"name": "bob", "kept": True},
+    "not-kept": {},
+    "unread": {"count": 1, "more": False},
+    "omitted": {"of": "@", "later": True},
+    "crowd": {**_ROOM, "count": 60},
+    "talking": _ROOM,
     "ping": {},
     "bye": {"text": "bye"},
     "unheard": {"of": 1},
@@ -116,7 +124,6 @@ class HostileTests(SynchronousTestCase):
 
     def window_takes(self, all: Conversations, event: lines.Event) -> None:
         """Have the window's part of the client learn from an event, as it does there."""
-        all.awaits(event)
         all.take(event)
         Conversation("x").add(event)
         show.day_of(event)

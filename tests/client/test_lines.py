@@ -1,4 +1,4 @@
-"""Words to lines, lines to events."""
+"""What a client says, and what it is told."""
 
 import json
 
@@ -8,58 +8,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.client import lines
 from twisted_chat.client.lines import Refused
+from twisted_chat.client.pieces import PIECE, pieces
 from twisted_chat.core.text import clean
-from twisted_chat.protocol import grammar
-from twisted_chat.protocol.jsonlines import is_request
-
-_HIDDEN = [
-    f"{unseen}{text}"
-    for unseen in ("\u200c", "\u200d", "\u200e", "\u200f", "\u061c")
-    for text in ("/quit", "!quit", "PM", '"x"')
-]
-"""What a server looks for behind characters that nobody sees, and that stay in a text."""
 
 
 class SayTests(SynchronousTestCase):
-    """What is said arrives as it is: the server's own parser is asked."""
+    """What is said."""
 
     @given(st.text(min_size=1))
-    def test_literally(self, text: str) -> None:
-        """Said alone, and behind a command."""
+    def test_sayable(self, text: str) -> None:
+        """The text that is sent is the one that the server will have, and stays so."""
         try:
             said = lines.sayable(text)
         except Refused:
             return
-        parsed = grammar.parse(lines.literally(said))
-        assert isinstance(parsed, grammar.Speech)
-        self.assertEqual(clean(parsed.text), said)
-        for word in ("/bc", "/me"):
-            parsed = grammar.parse(f"{word} {lines.literally(said)}")
-            assert isinstance(parsed, grammar.Command)
-            (argument,) = grammar.request(parsed).fields.values()
-            self.assertEqual(clean(argument), said)
-
-    def test_examples(self) -> None:
-        """Those that a server would take for something else."""
-        for text in (
-            "/quit",
-            "//x",
-            "!users",
-            '"x"',
-            "PM",
-            "dm",
-            "exit",
-            "  x",
-            "! x",
-            "!!!",
-            '{"do":"quit"}',
-            *_HIDDEN,
-        ):
-            line = lines.literally(text)
-            parsed = grammar.parse(line)
-            assert isinstance(parsed, grammar.Speech)
-            self.assertEqual(clean(parsed.text), text)
-            self.assertFalse(is_request(line.encode()))
+        self.assertEqual(clean(said), said)
+        self.assertEqual(lines.sayable(said), said)
 
     def test_nothing_to_say(self) -> None:
         """Refused here, with the codes of the protocol."""
@@ -75,22 +39,22 @@ class SayTests(SynchronousTestCase):
         typed = ["one", "the login page is broken", "/login a pw", "x/login bob pw", "", "/users"]
         self.assertEqual(lines.waiting(typed, 2), ["the login page is broken", "/users"])
 
-    def test_one_line(self) -> None:
-        """Nobody smuggles a second line in, or more than a line takes."""
-        for line, code in (("/topic a\n/quit", "bad-encoding"), ("x" * 4097, "too-long")):
-            self.assertEqual(self.assertRaises(Refused, lines.fits, line).code, code)
-        self.assertEqual(lines.fits("x" * 4096), "x" * 4096)
 
-    @given(st.text(min_size=1))
-    def test_password_is_one_word(self, password: str) -> None:
-        """Or it is refused."""
-        try:
-            word = lines.word(password)
-        except Refused:
-            return
-        parsed = grammar.parse(f"/login a {word}")
-        assert isinstance(parsed, grammar.Command)
-        self.assertEqual(grammar.request(parsed).fields, {"name": "a", "password": password})
+class PieceTests(SynchronousTestCase):
+    """Long texts."""
+
+    @given(st.text(st.characters(exclude_categories=("Cs", "Cc"))), st.integers(1, 1500))
+    def test_nothing_is_lost(self, text: str, times: int) -> None:
+        """A long text is said in pieces that fit, and nothing of it is lost but spaces."""
+        whole = f"x{text}" * times
+        said = list(pieces(whole))
+        self.assertTrue(all(0 < len(piece.encode()) <= PIECE for piece in said))
+        self.assertEqual("".join(said).replace(" ", ""), lines.sayable(whole).replace(" ", ""))
+
+    def test_broken_at_spaces(self) -> None:
+        """If there is a space in the second half of a piece, it ends there."""
+        self.assertEqual(list(pieces(f"{'x' * 3000} {'y' * 3000}")), ["x" * 3000 + " ", "y" * 3000])
+        self.assertEqual(list(pieces("\u200b")), [])
 
 
 class EventTests(SynchronousTestCase):

@@ -11,9 +11,9 @@ from prompt_toolkit.output import DummyOutput
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.client import recall
-from twisted_chat.client.screen import PromptScreen
-from twisted_chat.client.state import State
+from twisted_chat.client.terminal import recall
+from twisted_chat.client.terminal.screen import PromptScreen
+from twisted_chat.client.terminal.status import Status
 
 _ACCEPT = ("\r", "\n", "\x1b\r", "\x1b\n", "\x0f")
 """Enter, Ctrl-J, Alt with each, and Ctrl-O."""
@@ -29,7 +29,7 @@ class AcceptTests(SynchronousTestCase):
 
     def _at_screen(self, do: Callable[[PromptScreen, PipeInput], Awaitable[None]]) -> None:
         async def run(keys: PipeInput) -> None:
-            screen = PromptScreen(State(), bell=False)
+            screen = PromptScreen(Status(), bell=False)
             await do(screen, keys)
             await Deferred.fromCoroutine(screen.close()).asFuture(asyncio.get_running_loop())
 

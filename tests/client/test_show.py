@@ -100,6 +100,45 @@ class LineTests(SynchronousTestCase):
         """In English, whatever the locale."""
         self.assertEqual(plain(day(date(2026, 11, 21))), "── Saturday, 21 November 2026 ──")
 
+    def test_what_the_server_tells(self) -> None:
+        """What the server tells besides messages is a sentence each."""
+        for told, shown in (
+            ({"event": "motd", "lines": ["be kind"]}, "be kind"),
+            (
+                {"event": "away", "name": "bob", "kept": True},
+                "bob is away and will be shown that at the next login",
+            ),
+            (
+                {"event": "away", "name": "bob", "kept": False},
+                "bob is not here and was not shown that: private messages with guests are not kept",
+            ),
+            (
+                {"event": "not-kept"},
+                "private messages with a guest are not kept: they are gone when you leave",
+            ),
+            ({"event": "unread", "count": 1, "more": False}, "1 unread private message:"),
+            (
+                {"event": "unread", "count": 1000, "more": True},
+                "more than 1000 unread private messages:",
+            ),
+            (
+                {"event": "omitted", "of": "@", "later": False},
+                "there were more private messages than these; /history @NAME shows them",
+            ),
+            (
+                {"event": "omitted", "of": "dev", "later": False},
+                "there were more messages than these",
+            ),
+            (
+                {"event": "crowd", "room": "dev", "count": 2314},
+                "2,314 people are in #dev; /users lists them",
+            ),
+            ({"event": "history", "room": "dev", "count": 0}, "nothing has been said there yet"),
+        ):
+            self.assertEqual(self.one(told), f"* {shown}")
+        self.assertEqual(self.read({"event": "history", "room": "dev", "count": 3}), [])
+        self.assertEqual(self.read({"event": "talking", "room": "dev"}), [])
+
     def test_comings_and_goings(self) -> None:
         """Of one, of many, of oneself."""
         told = {"event": "joined", "name": "bob", "room": "lobby"}
@@ -155,8 +194,8 @@ class LineTests(SynchronousTestCase):
             ({"event": "connected", "server": "lab", "again": False}, "* connected to lab"),
             ({"event": "connected", "server": "lab", "again": True}, "* connected again to lab"),
             ({"event": "disconnected", "text": "no answer"}, "* not connected: no answer"),
-            ({"event": "reconnecting", "seconds": 1.2}, "* trying again in 1 second"),
-            ({"event": "reconnecting", "seconds": 0.4}, "* trying again in 1 second"),
+            ({"event": "reconnecting", "seconds": 1.2}, "* reconnecting in 1 second"),
+            ({"event": "reconnecting", "seconds": 0.4}, "* reconnecting in 1 second"),
         ):
             self.assertEqual(self.one(event), line)
         gap = {"event": "gap", "room": "dev", "first": 5, "last": 9}

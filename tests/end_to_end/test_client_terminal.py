@@ -55,9 +55,9 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         nothing of it is ever to be seen."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n")
         tmux = self.open(self.daemon.port)
-        tmux.see("name (just Enter: a guest):")
+        tmux.see("Name (Enter to join as a guest):")
         tmux.type("alice")
-        tmux.see("password of alice:")
+        tmux.see("Password for alice:")
         tmux.type("wr0ng-pw")
         tmux.see("! wrong name or password")
         tmux.type("s3cret-pw")
@@ -66,9 +66,9 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see("alice: hello")
         tmux.type("/passwd")
         for question, answer in (
-            ("old password:", "s3cret-pw"),
-            ("new password:", "n3w-s3cret-pw"),
-            ("the same again:", "n3w-s3cret-pw"),
+            ("Old password:", "s3cret-pw"),
+            ("New password:", "n3w-s3cret-pw"),
+            ("Again:", "n3w-s3cret-pw"),
         ):
             tmux.see(question)
             tmux.type(answer)
@@ -88,14 +88,14 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
     def test_new_name(self) -> None:
         """Is offered to be registered, or stays a guest; then it is asked for its password."""
         tmux = self.open(self.daemon.port)
-        tmux.see("name (just Enter: a guest):")
+        tmux.see("Name (Enter to join as a guest):")
         tmux.type("carol")
-        tmux.see('"carol" is new here', "new password:")
+        tmux.see('"carol" is not registered', "New password:")
         tmux.type("s3cret-pw")
-        tmux.see("the same again:")
+        tmux.see("Again:")
         tmux.type("an0ther-pw")
-        tmux.see("! those were two different passwords", "new password:")
-        for question in "new password:", "the same again:":
+        tmux.see("! the two passwords differ", "New password:")
+        for question in "New password:", "Again:":
             tmux.see(question)
             tmux.type("s3cret-pw")
         tmux.see('* "carol" is now yours')
@@ -107,14 +107,14 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
     def test_guests(self) -> None:
         """Just Enter, or a new name and just Enter; a name that is taken is asked for again."""
         tmux = self.open(self.daemon.port)
-        tmux.see("name (just Enter: a guest):")
+        tmux.see("Name (Enter to join as a guest):")
         tmux.type("")
         tmux.see("a guest; /register")
         self.guest("bob")
         other = self.open(self.daemon.port, "--name", "bob")
-        other.see("! ", "name (just Enter: a guest):")
+        other.see("! ", "Name (Enter to join as a guest):")
         other.type("dave")
-        other.see("new password:")
+        other.see("New password:")
         other.type("")
         other.see_match("^>$")
         tmux.see("* dave joined")
@@ -137,10 +137,10 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob.see("alice -> you: answer")
         tmux.see("(private) you -> bob: answer")
         for typed, seen in (
-            ("PM", "your message to everyone?"),
+            ("PM", "Message to everyone (Enter to cancel)"),
             ("to all", "alice: to all"),
-            ("DM", "a private message to whom?"),
-            ("bob", "your message to bob?"),
+            ("DM", "Private message to (Enter to cancel)"),
+            ("bob", "Message to bob (Enter to cancel)"),
             ("to one", "you -> bob: to one"),
             ("/frob", '! there is no command "/frob"'),
             ("/users", "* 2 people are in the lobby: alice (guest), bob (guest)"),
@@ -163,7 +163,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see("#lobby bob: lunch, alice?", " bob: moin")
         tmux.see_match("^#dev · unread #lobby 1 · 2 here")
         tmux.type("/join lobby")
-        tmux.see("you talk in #lobby")
+        tmux.see("now talking in #lobby")
         tmux.see_match("^#lobby · 2 here")
         tmux.type("/users")
         tmux.see("* 2 people are in the lobby")
@@ -243,7 +243,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.type("before")
         tmux.see("alice: before")
         self.daemon.kill()
-        tmux.see("* not connected", "trying again")
+        tmux.see("* not connected", "reconnecting")
         tmux.type("while it was away 1")
         tmux.type("while it was away 2")
         tmux.see_match("^not connected · #lobby · 2 not sent")
@@ -299,7 +299,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.type("to be said")
         tmux.see("alice: to be said")
         tmux.type("DM")
-        tmux.see("a private message to whom?")
+        tmux.see("Private message to (Enter to cancel)")
         tmux.press("C-c")
         tmux.see_match("^>$")
         tmux.press("C-d")
@@ -349,9 +349,9 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         """One line an event, no escape sequence, no colour; passwords are hidden all the same."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n")
         tmux = self.open(self.daemon.port, "--plain")
-        tmux.see("name (just Enter: a guest):")
+        tmux.see("Name (Enter to join as a guest):")
         tmux.type("alice")
-        tmux.see("password of alice:")
+        tmux.see("Password for alice:")
         tmux.type("s3cret-pw")
         tmux.see("* you are alice\n")
         bob = self.guest("bob")

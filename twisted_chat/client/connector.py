@@ -1,7 +1,7 @@
 """Connects to a server, and again whenever the connection was lost."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,9 +12,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from twisted_chat.protocol.alive import MISSED
+from twisted_chat.protocol.jsonlines import safe
 from twisted_chat.transport import keep_alive
 
-from . import lines
 from .where import BadWhere, Where, bad_certificate, why
 
 _IN_TIME = 60.0
@@ -24,17 +24,17 @@ _LATE = 5.0
 """Seconds that a sign of life may be late, at most."""
 
 _FAREWELL = 5.0
-"""Seconds that a server has to end the connection when asked to."""
+"""Seconds that a server has to end the connection when it was asked to."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-"""Seconds before the connection is tried again: doubled each time, and varied by half."""
+"""Seconds before the next attempt to connect: doubled each time, and varied by half."""
 
 _LASTED = 30.0
-"""Seconds after which a connection is taken to be a good one, and the waits begin anew."""
+"""Seconds after which a connection counts as a good one: the waits begin anew."""
 
 
 class GaveUp(Exception):
-    """There is no use in trying again; the text is a sentence for people, safe to show.
+    """Another attempt to connect would be useless; the text is a sentence for people, safe to show.
 
     @ivar code: what the server refused the login with; empty if it was something else.
     """
@@ -45,14 +45,16 @@ class GaveUp(Exception):
 
 
 class Connector:
-    """One connection after the other.
+    """Makes one connection after the other.
 
-    @ivar reason: why the connection is about to be lost, if we know better than the network.
-    @ivar code: what the server refused the login with.
+    Not with C{ClientService}: that takes an endpoint once, where L{Where} reads certificates anew
+    for each attempt, and it cannot tell a hopeless failure from one that may pass.
+
     @ivar keepalive: seconds between the server's signs of life; 0: it sends none.
-    @ivar is_hopeless: there is no use in trying again.
-    @ivar was_in: we have been logged in, on this connection or on one before.
-    @ivar is_closing: we have been asked to end.
+    @ivar reason: why the server is about to end the connection, in its own words.
+    @ivar is_in: this connection is logged in.
+    @ivar was_in: this or an earlier connection was logged in.
+    @ivar is_closing: L{close} was called.
     """
 
     def __init__(
@@ -67,11 +69,11 @@ class Connector:
         waiting: Callable[[float], object],
     ) -> None:
         """
-        @param made: there is a connection; what it does is to lead to L{entered}.
-        @param received: a line was read.
-        @param regulate: all that there was has been read; is there to be more?
-        @param lost: the connection is gone, for this reason.
-        @param waiting: it is tried again after so many seconds.
+        @param made: is called when there is a connection; has to lead to L{entered}.
+        @param received: is called with each line.
+        @param regulate: is called when all that had arrived was read; may call L{pause}.
+        @param lost: is called with a sentence when the connection is gone.
+        @param waiting: is called with the seconds until the next attempt.
         """
         self._reactor = reactor
         self._where = where
@@ -81,24 +83,24 @@ class Connector:
         self._lost = lost
         self._waiting = waiting
         self._link: _Link | None = None
-        self._since: float | None = None  # we are logged in
+        self._since: float | None = None  # when we logged in on this connection
         self._deadline: IDelayedCall | None = None
         self._awaited: Deferred[Any] | None = None
         self.keepalive = 0
-        self.reason = self.code = ""
-        self.is_hopeless = self.was_in = self.is_closing = False
+        self.reason = self._own_reason = self._code = ""
+        self._is_hopeless = self.was_in = self.is_closing = False
 
     @property
-    def is_up(self) -> bool:
-        """There is a connection, logged in or not."""
-        return self._link is not None
+    def is_in(self) -> bool:
+        return self._since is not None
 
-    def write(self, *written: str) -> None:
-        if self._link is not None:
-            self._link.transport.write("".join(f"{each}\n" for each in written).encode())
+    def write(self, written: Iterable[bytes]) -> None:
+        """Write lines, if there is a connection."""
+        if self._link is not None and (data := b"".join(written)):
+            self._link.transport.write(data)
 
     def pause(self, *, paused: bool) -> None:
-        """Read no more, or go on."""
+        """Pause reading, or go on."""
         if self._link is None or paused == self._link.paused:
             return
         if paused:
@@ -107,9 +109,14 @@ class Connector:
             self._link.last = self._reactor.seconds()  # the silence was ours
             self._link.resumeProducing()
 
-    def drop(self, reason: str = "") -> None:
-        """Cut the connection off."""
-        self.reason = reason or self.reason
+    def drop(self, reason: str = "", *, code: str = "", is_hopeless: bool = False) -> None:
+        """Cut the connection off.
+
+        @param reason: a sentence for people, if we know better than the network.
+        @param code: what the server refused the login with.
+        @param is_hopeless: another attempt would end in the same way.
+        """
+        self._own_reason, self._code, self._is_hopeless = reason, code, is_hopeless
         if self._link is not None:
             self._link.drop()
 
@@ -122,18 +129,17 @@ class Connector:
             self._check_for_life()
 
     def close(self) -> None:
-        """End the connection, and make no other."""
+        """Make no other connection, and cut this one off if the server does not end it soon."""
         self.is_closing = True
         if self._link is not None:
-            self.write("/quit")
             self._expect(_FAREWELL, "")
         if self._awaited is not None:
             self._awaited.cancel()
 
     async def run(self) -> None:
-        """Connect until there is no use, or we are to end.
+        """Connect again and again, until L{close} is called.
 
-        @raise GaveUp: there is no use.
+        @raise GaveUp: if another attempt would be useless.
         """
         wait = _FIRST_WAIT
         while not self.is_closing:
@@ -158,11 +164,12 @@ class Connector:
             self._awaited = None
 
     async def _connect(self) -> float:
-        """One connection, from its beginning to its end; gives back for how long we were in.
+        """Make one connection, and wait until it is gone.
 
-        @raise GaveUp: if it is no use to try again.
+        @return: seconds for which we were logged in.
+        @raise GaveUp: if another attempt would be useless.
         """
-        self.reason = self.code = ""
+        self.reason = self._own_reason = self._code = ""
         try:
             endpoint = self._where.endpoint(self._reactor, _IN_TIME)
         except BadWhere as error:
@@ -184,48 +191,50 @@ class Connector:
 
     @property
     def _place(self) -> str:
-        return lines.safe(str(self._where))
+        return safe(str(self._where))
 
     def made(self, link: "_Link") -> None:
         """There is a connection."""
         self._link = link
-        self._expect(_IN_TIME, "the server did not let us in in time")
+        self._expect(_IN_TIME, "the server did not answer the login in time")
         self._made()
 
     def _disconnected(self, lost: BaseException | None) -> float:
-        """The connection is gone; gives back for how long we were in.
+        """Look at why the connection is gone.
 
-        @raise GaveUp: if it is no use to try again.
+        @return: seconds for which we were logged in.
+        @raise GaveUp: if another attempt would be useless.
         """
         self._stop_waiting()
         link, self._link = self._link, None
         since, self._since = self._since, None
-        reason = self.reason or why(lost)
+        reason = self._own_reason or self.reason or why(lost)
         self._lost(reason)
-        if self.is_hopeless:
-            raise GaveUp(reason, self.code)
+        if self._is_hopeless:
+            raise GaveUp(reason, self._code)
         if untrusted := bad_certificate(lost, self._where):
             raise GaveUp(untrusted)
         if not self.was_in and not self.is_closing:
             said = link is not None and link.said
-            raise GaveUp(f"{self._place}: {reason}{self._hint(said=said)}", self.code)
+            raise GaveUp(f"{self._place}: {reason}{self._hint(reason, said=said)}", self._code)
         return 0 if since is None else self._reactor.seconds() - since
 
-    def _hint(self, *, said: bool) -> str:
-        """What may be the way in, if only one end speaks TLS.
+    def _hint(self, reason: str, *, said: bool) -> str:
+        """Give what may be the way in, if only one end speaks TLS.
 
+        @param reason: why the connection was lost.
         @param said: the server has said a line of the protocol.
         """
         if self._where.is_tls:
             return "" if said else "; use --no-tls if it is meant to be plain"
-        if "TLS" in self.reason:
-            return "" if "--tls" in self.reason else "; --tls does"
+        if "TLS" in reason:
+            return "" if "--tls" in reason else "; --tls does"
         return "" if said or self._where.unix else "; does it need --tls?"
 
     # Time
 
     def _expect(self, seconds: float, reason: str) -> None:
-        """Drop the connection after some time."""
+        """Drop the connection after some time, in seconds."""
         self._stop_waiting()
         self._deadline = self._reactor.callLater(seconds, self.drop, reason)
 
@@ -245,14 +254,14 @@ class Connector:
         if wait > 0:
             self._deadline = self._reactor.callLater(wait, self._check_for_life)
         else:
-            self.drop("the server has fallen silent")
+            self.drop("the server stopped responding")
 
 
 class _Link(LineReceiver):
     """One connection.
 
-    @ivar lost: fires when it is gone, with the reason.
-    @ivar last: when something was last read.
+    @ivar lost: fires with the reason when the connection is gone.
+    @ivar last: when something was last read, in seconds.
     @ivar said: a line of the protocol was read; an alert of TLS may be a line, too.
     """
 
@@ -263,6 +272,7 @@ class _Link(LineReceiver):
     def __init__(self, connector: Connector, reactor: Any) -> None:
         self._connector = connector
         self._reactor = reactor
+        self._is_dropped = False
         self.lost: Deferred[BaseException | None] = Deferred()
         self.last = 0.0
         self.said = False
@@ -277,6 +287,8 @@ class _Link(LineReceiver):
         self._connector.regulate()
 
     def lineReceived(self, line: bytes) -> None:
+        if self._is_dropped:
+            return
         self.said = self.said or line.startswith((b"*", b"!", b"{"))
         self._connector.received(line)
 
@@ -284,8 +296,9 @@ class _Link(LineReceiver):
         self.drop()
 
     def drop(self) -> None:
-        """Cut the connection off: a half-close would have the server carry out what it has read,
-        long after we have said it again."""
+        """Cut the connection off: after a half-close the server would carry out what it has read,
+        long after we have asked for it again."""
+        self._is_dropped = True
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

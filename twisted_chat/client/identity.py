@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 
-from twisted_chat.protocol.grammar import arguments
-
 from . import lines
 from .lines import Refused
 
@@ -13,7 +11,7 @@ class Identity:
     """Who to be: an account if there is a password, and otherwise a guest.
 
     @ivar name: empty for a guest whose name the server chooses.
-    @ivar register: make the account if there is none.
+    @ivar register: register the name if it is new.
     """
 
     name: str = ""
@@ -22,40 +20,17 @@ class Identity:
 
 
 def checked(identity: Identity) -> Identity:
-    """The identity, with its name as a server spells it.
+    """Give the identity with its name as a server spells it.
 
-    @raise Refused: C{bad-name}, C{bad-password}, if nobody can be that.
+    @raise Refused: C{bad-name}.
     """
-    if identity.password:
-        lines.word(identity.password)
     if identity.name or identity.password:
         return replace(identity, name=lines.person(identity.name))
     return identity
 
 
-def login(identity: Identity) -> str:
-    """The command that logs in."""
-    if not identity.password:
-        return f"/guest {identity.name}".rstrip()
-    word = "register" if identity.register else "login"
-    return f"/{word} {identity.name} {lines.word(identity.password)}"
-
-
-def after(identity: Identity, word: str, rest: str) -> Identity:
-    """Who we are when a command was carried out.
-
-    @param word: the command, without its slash.
-    @param rest: what stands behind it.
-    """
-    if word in ("register", "login") and (words := arguments("NAME PASSWORD", rest)):
-        return Identity(words[0], words[1])
-    if word == "passwd" and (words := arguments("[--keep] OLD NEW", rest)):
-        return replace(identity, password=words[-1])
-    return identity
-
-
 def is_for_now(refused: Refused) -> bool:
-    """Another attempt to log in may not be refused."""
+    """Tell whether another attempt to log in may succeed."""
     return refused.code in _FOR_NOW
 
 

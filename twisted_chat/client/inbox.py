@@ -1,4 +1,4 @@
-"""Events that wait for who iterates over them. No socket, no clock."""
+"""Events that wait for the program that iterates over them. No socket, no clock."""
 
 from collections import deque
 
@@ -7,21 +7,19 @@ from twisted.internet.defer import Deferred
 from .lines import Event
 
 _MOST = 1000
-"""Events that wait; then no more are read."""
+"""Events that may wait before no more are read."""
 
 
 class Inbox:
-    """What has happened and was not looked at yet.
+    """The events that happened and were not taken yet, in order.
 
-    @ivar is_read: somebody iterates.
-    @ivar is_behind: something was left out; it is to be asked for again.
+    @ivar is_read: a program iterates over them.
     """
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._reader: Deferred[None] | None = None
         self.is_read = False
-        self.is_behind = False
 
     def __len__(self) -> int:
         return len(self._events)
@@ -31,8 +29,9 @@ class Inbox:
         return len(self._events) >= _MOST
 
     @property
-    def is_half_empty(self) -> bool:
-        """Just now: it is time to ask for what was left out."""
+    def has_drained_to_half(self) -> bool:
+        """True exactly when the last L{take} left half: the moment to ask again for what was
+        dropped."""
         return len(self._events) == _MOST // 2
 
     def add(self, event: Event) -> None:
@@ -41,10 +40,11 @@ class Inbox:
         self.wake()
 
     def take(self) -> Event:
+        """Take out the oldest event, of which there has to be one."""
         return self._events.popleft()
 
     async def wait(self) -> None:
-        """Wait until there may be something."""
+        """Wait until there may be an event, or L{wake} is called."""
         self._reader = Deferred()
         try:
             await self._reader
@@ -52,6 +52,7 @@ class Inbox:
             self._reader = None
 
     def wake(self) -> None:
+        """End the wait for an event."""
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.callback(None)

@@ -1,4 +1,4 @@
-"""C{twisted-chat}: the command."""
+"""The command C{twisted-chat}."""
 
 import argparse
 import configparser
@@ -23,8 +23,8 @@ from .where import PORT, BadWhere
 from .window import NoWindow, run
 
 OK, FAILED, MISUSED = 0, 1, 2
-"""Exit codes: everything was done; something was not posted, or there was no way in; the command
-line or the configuration is wrong."""
+"""Exit codes: everything was done; something was not posted, or the client was not let in; the
+command line or the configuration is wrong."""
 
 _VARIABLE = "TWISTED_CHAT_PASSWORD"
 
@@ -184,9 +184,9 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
 
 
 def _places(given: argparse.Namespace, settings: dict[str, str]) -> tuple[tuple[str, ...], str]:
-    """The rooms to be in, and the person to tell what is piped in.
+    """Read which rooms to be in, and which person to tell what is piped in.
 
-    @raise Misused: if there can be no such room or person.
+    @raise Misused: if the name of a room or the person is none.
     """
     try:
         if given.to is not None:
@@ -198,11 +198,11 @@ def _places(given: argparse.Namespace, settings: dict[str, str]) -> tuple[tuple[
 
 
 def _where(given: argparse.Namespace, settings: dict[str, str]) -> Where:
-    """Which server to connect to, and how.
+    """Read which server to connect to, and how.
 
-    @raise Misused: if that is wrong. What asks for TLS and cannot be understood is: a password must
-        not go out without it.
-    @raise BadWhere: if there can be no such server.
+    @raise Misused: if that is wrong. A setting that asks for TLS and cannot be understood is wrong,
+        so that no password is sent without TLS.
+    @raise BadWhere: as L{Where.check}.
     """
     for key in ("ca", "pin", "unix"):
         for source, value in (
@@ -262,13 +262,14 @@ def _first_line(path: str) -> str:
     if stat.S_ISREG(mode):
         _refuse_shared(path, mode)
     if not line:
-        raise Misused(f"the first line of {path} is to be the password, and it is empty")
+        raise Misused(f"the first line of {path} has to be the password, and it is empty")
     return line
 
 
 def _refuse_shared(path: object, mode: int) -> None:
-    """
-    @raise Misused: if others than its owner can use a file with a password.
+    """Check that only its owner can use a file with a password.
+
+    @raise Misused: if others can.
     """
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Misused(f"{path} holds a password and others can read it: chmod 600 it")
@@ -281,9 +282,10 @@ def _config_path() -> Path:
 
 
 def _settings(path: Path, host: str | None) -> dict[str, str]:
-    """What the configuration says of a server; nothing, if there is none.
+    """Read what the configuration says of a server: nothing, if there is no configuration.
 
-    @raise Misused: if it is wrong, or holds a password that others can read.
+    @param host: the section, or L{None} for the defaults.
+    @raise Misused: if it is wrong, or has a password in it that others can read.
     """
     config = configparser.ConfigParser(interpolation=None)
     try:

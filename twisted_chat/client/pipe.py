@@ -1,4 +1,4 @@
-"""The client in a pipe: lines in are posted, events out are followed."""
+"""The client in a pipe: it posts the lines of its input, and writes events to its output."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 import stat
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -23,25 +23,23 @@ from zope.interface import implementer
 from twisted_chat.core.text import without_escapes
 from twisted_chat.protocol.grammar import Command, Speech, is_slip, parse
 
-from . import lines, show
+from . import show
 from .connection import LOBBY, Client, Event, GaveUp, Refused
-
-PIECE = 4000
-"""Bytes of text in one message: what fits into a line with all that stands before it."""
+from .pieces import broken_off, pieces
 
 _LONG = 64 * 1024
-"""Bytes of a line that are posted before its end has come."""
+"""Bytes of a line that has not ended; of a longer one the beginning is posted."""
 
 _MOST = 200
-"""Messages without a receipt before no more input is read."""
+"""Messages that may be without a receipt before no more input is read."""
 
-# What is no text: the beginning of an escape sequence that has no end, and control characters.
+# What is not text: the beginning of an escape sequence without an end, and control characters.
 _NO_TEXT = re.compile(r"\x1b\[?[0-?]*|[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 _FOLLOWED = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "gap"})
-"""What is shown as text; as JSON everything is."""
+"""Events that are shown as text; as JSON, all events are."""
 
 _Do = Callable[[], Coroutine[Any, Any, object]]
 
@@ -54,12 +52,12 @@ _log = Logger()
 class Plan:
     """What a pipe is for.
 
-    @ivar rooms: to follow; the first is where lines are posted. None: the lobby.
-    @ivar posts: the standard input is posted.
-    @ivar follows: what happens is written to the standard output.
-    @ivar json: as JSON Lines.
-    @ivar to: the person who is told, in private, what would be posted to a room.
-    @ivar raw: every line is text, also one that looks like a command. Else that is refused.
+    @ivar rooms: the rooms to follow; the first is posted to. Empty: the lobby.
+    @ivar posts: post the standard input.
+    @ivar follows: write what happens to the standard output.
+    @ivar json: write JSON Lines, not text.
+    @ivar to: tell this person in private, and post to no room; empty: post to the room.
+    @ivar raw: every line is text. Otherwise a line that looks like a command is refused.
     @ivar commands: lines are what a person would type: commands are carried out.
     """
 
@@ -73,8 +71,8 @@ class Plan:
 
 
 def is_input(descriptor: int) -> bool:
-    """Is there something to be posted: a pipe, a file or a socket? A terminal is none, and
-    C{/dev/null}, which is what programs without an input are given, has nothing."""
+    """Tell whether a descriptor has something to post: whether it is a pipe, a file or a socket. A
+    terminal is none, nor is C{/dev/null}, which programs without an input are given."""
     try:
         return not stat.S_ISCHR(os.fstat(descriptor).st_mode)
     except OSError:
@@ -110,7 +108,12 @@ class Pipe(Protocol):
         self.unposted = 0
 
     async def run(self) -> int:
-        """Post and follow until there is nothing more to do; gives back the exit code."""
+        """Post and follow until there is nothing more to do.
+
+        @return: the exit code.
+        @raise GaveUp: if there is no way in.
+        @raise Refused: as L{Client.start}.
+        """
         await self._client.start()
         nowhere = os.open(os.devnull, os.O_RDWR)
         self._client.room = self._room
@@ -127,7 +130,10 @@ class Pipe(Protocol):
         return self.report()
 
     def interrupt(self) -> "Deferred[None] | None":
-        """A signal is to end us: say goodbye to the server, and what was not posted."""
+        """End the session because of a signal.
+
+        @return: fires when it has ended; L{None} if it was ending already.
+        """
         if self._finishing:
             return None
         self._finishing = self._interrupted = True
@@ -135,7 +141,10 @@ class Pipe(Protocol):
         return Deferred.fromCoroutine(self._client.close())
 
     def report(self) -> int:
-        """Say what was not posted; gives back the exit code."""
+        """Say what was not posted.
+
+        @return: the exit code.
+        """
         if self._left:
             complain(f"{_count(self._left)} had no receipt yet and may not have been posted")
         unread = self._interrupted and not self._input_ended
@@ -155,7 +164,7 @@ class Pipe(Protocol):
             self._number += 1
             self._post(line)
         while len(self._buffer) > _LONG:
-            piece, self._buffer = _broken_off(self._buffer, _LONG // 2)
+            piece, self._buffer = broken_off(self._buffer, _LONG // 2)
             self._post(piece, of=self._number + 1)
         self._regulate()
 
@@ -170,7 +179,11 @@ class Pipe(Protocol):
             self._finish()
 
     def _post(self, line: bytes, of: int = 0) -> None:
-        """Post a line, or a piece of one that is too long to be kept."""
+        """Post a line, or a piece of one that is too long to be kept.
+
+        @param of: the number of the line that it is a piece of; 0: it is a whole line, or the last
+            piece of one.
+        """
         number = of or self._number
         read = without_escapes(line.removesuffix(b"\r").decode("utf-8", "replace"))
         if number == self._begun:
@@ -201,12 +214,15 @@ class Pipe(Protocol):
 
     def _say(self, text: str) -> Coroutine[Any, Any, object]:
         to = self._plan.to
-        # A command may have gone to another room.
+        # A command may have switched to another room.
         room = "" if self._plan.commands else self._room
         return self._client.dm(to, text) if to else self._client.say(text, room)
 
     def _take(self, number: int, line: str, typed: str) -> None:
-        """Carry out a line that is a command, or refuse it."""
+        """Carry out a line that is a command, or refuse it.
+
+        @param typed: the command as it stands on the line.
+        """
         if self._plan.commands:
             self._do(number, partial(self._client.type, line), is_command=True)
             return
@@ -229,8 +245,8 @@ class Pipe(Protocol):
             )
 
     async def _work(self) -> None:
-        """Post, and carry out commands. A command waits until all before it is answered, and all
-        behind it waits for its own answer."""
+        """Post lines and carry out commands. A command waits for the answers to everything before
+        it, and everything after it waits for its own."""
         try:
             while self._todo:
                 if self._todo[0][2]:
@@ -256,13 +272,13 @@ class Pipe(Protocol):
             answered.callback(None)
 
     def _readable(self, read: str, number: int) -> str:
-        """A line without what a server would not take."""
+        """Give a line without what a server would not take."""
         cleaned = _CONTROL.sub(_REPLACED, read.replace("\r", " "))
         if _REPLACED in cleaned and not self._said_replaced:
             self._said_replaced = True
             complain(
-                f"line {number} has bytes that are not text in UTF-8;"
-                f" there and from here on each is posted as {_REPLACED}"
+                f"line {number} has bytes that are not UTF-8 text; such bytes are posted as"
+                f" {_REPLACED}, also those of later lines"
             )
         return cleaned
 
@@ -291,7 +307,7 @@ class Pipe(Protocol):
                 self.transport.resumeProducing()
 
     def _finish(self) -> None:
-        """End the session when everything that came in has its answer."""
+        """End the session when everything that was read has its answer."""
         done = self._broken or (self._plan.posts and self._input_ended and not self._waiting)
         if done and not self._finishing:
             self._finishing = True
@@ -305,7 +321,7 @@ class Pipe(Protocol):
     async def _show(self, event: Event) -> None:
         kind = event["event"]
         if kind == "disconnected":
-            complain(f"{event['text']}; trying again")
+            complain(f"{event['text']}; reconnecting")
         elif kind == "error" and not self._plan.json:
             complain(event["text"])
         if not self._plan.follows or self._broken or not self._is_followed(event):
@@ -322,12 +338,13 @@ class Pipe(Protocol):
             await self._full
 
     def _is_followed(self, event: Event) -> bool:
-        """Who names rooms is not told of the lobby, in which everyone is."""
+        """Tell whether an event is followed. If rooms were named, the lobby, which everyone is in,
+        is followed only if it is one of them."""
         room = event.get("room")
         return not (self._plan.rooms and room == LOBBY and LOBBY not in self._plan.rooms)
 
     async def _flush(self) -> None:
-        """Wait until all that was written is out."""
+        """Wait until everything was written."""
         if self._broken:
             return
         self._gone = Deferred()
@@ -336,7 +353,7 @@ class Pipe(Protocol):
         await self._gone
 
     def pauseProducing(self) -> None:
-        """Who reads the output is slow."""
+        """The reader of the output is slow."""
         if self._full is None:
             self._full = Deferred()
 
@@ -349,7 +366,7 @@ class Pipe(Protocol):
         self.resumeProducing()
 
     def writeConnectionLost(self) -> None:
-        """Nobody reads the output any more: there is no use in going on, and no fault."""
+        """Nobody reads the output any more. There is nothing left to do, and that is no error."""
         self._over()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -365,32 +382,12 @@ class Pipe(Protocol):
             self._finish()
 
 
-def pieces(said: str) -> Iterator[str]:
-    """What is to be said, in messages that each fit into a line; nothing for nothing."""
-    try:
-        rest = lines.sayable(said).encode()
-    except Refused:
-        return
-    while rest:
-        piece, rest = (rest, b"") if len(rest) <= PIECE else _broken_off(rest, PIECE)
-        if not piece.isspace():
-            yield piece.decode()
-
-
-def _broken_off(data: bytes, size: int) -> tuple[bytes, bytes]:
-    """Break data off, if possible after a space, and not within a character."""
-    cut = data.rfind(b" ", size // 2, size) + 1 or size
-    while cut > size - 4 and data[cut] & 0xC0 == 0x80:
-        cut -= 1
-    return data[:cut], data[cut:]
-
-
 def complain(sentence: str) -> None:
-    """Say what is wrong, to whoever looks at the standard error."""
+    """Write a sentence about what is wrong to the standard error."""
     try:
         print(f"twisted-chat: {sentence}", file=sys.stderr, flush=True)
     except OSError:
-        pass  # nobody looks
+        pass  # nobody reads it
 
 
 def _count(messages: int) -> str:

@@ -1,7 +1,7 @@
 """Events as lines to show, in pieces that each have a style. No screen, no clock.
 
-Whoever shows them gives each style the looks of its medium: C{COLOURS} has a colour for those that
-want one, readable on dark and on light, and C{plain} leaves them all away.
+The screen gives each style its looks: C{COLOURS} has colours that can be read on dark and on light,
+and C{plain} leaves all styles out.
 """
 
 import re
@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
-from .lines import Event
+from .lines import DIRECT, LOBBY, Event
 
 Line = list[tuple[str, str]]
 """Pieces of text, each behind its style."""
-
-LOBBY = "lobby"
 
 _NAMES = (
     "#008700",
@@ -43,19 +41,19 @@ COLOURS: Mapping[str, str] = {
     "private": "#af00ff",
     **{f"name-{number}": colour for number, colour in enumerate(_NAMES)},
 }
-"""The colours of styles; C{text} and C{own} have that of the screen. All are among the 256 of
-terminals, and stand out from black and from white alike."""
+"""Style to colour; C{text} and C{own} have the colour of the screen. All are among the 256 colours
+of terminals, and stand out from black and from white alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """For whom events are shown.
+    """The person that events are shown to.
 
-    @ivar name: what they are called.
-    @ivar room: which room they look at: what is said in another one is shown with its name.
-    @ivar zone: whose time they read; L{None} for the system's.
-    @ivar today: the time of any other day is shown with its date; L{None} to show none, where
-        there are L{day} lines.
+    @ivar name: their name.
+    @ivar room: the room that they look at; messages of another one are shown with its name.
+    @ivar zone: their time zone; L{None} for the system's.
+    @ivar today: times of any other day are shown with the date; L{None}: no dates, as there are
+        L{day} lines.
     """
 
     name: str = ""
@@ -65,7 +63,7 @@ class Reader:
 
 
 def lines(event: Event, reader: Reader) -> list[Line]:
-    """An event as lines, one in most cases; none, if there is nothing in it for people."""
+    """Give an event as lines: one in most cases, none if there is nothing in it for people."""
     show = _SHOWN.get(event["event"])
     if show is None:
         return []
@@ -76,29 +74,29 @@ def lines(event: Event, reader: Reader) -> list[Line]:
 
 
 def plain(line: Line) -> str:
-    """A line without its styles."""
+    """Give a line without its styles."""
     return "".join(text for _, text in line)
 
 
 def name_style(name: str) -> str:
-    """The style of somebody's name: the same one wherever and whenever they are seen."""
+    """Give the style of a person's name, which is the same in every run."""
     return f"name-{zlib.crc32(name.casefold().encode()) % len(_NAMES)}"
 
 
 def day(of: date) -> Line:
-    """The line between one day and the next."""
-    # Not strftime's names: those depend on the locale, and all the rest is in English.
+    """Give the line that begins a day."""
+    # Not strftime's names, which depend on the locale: everything else is in English.
     return [("day", f"── {_WEEKDAYS[of.weekday()]}, {of.day} {_MONTHS[of.month - 1]} {of.year} ──")]
 
 
 def day_of(event: Event, zone: tzinfo | None = None) -> date | None:
-    """The day of something that was said; L{None} for other events."""
+    """Give the day of a message; L{None} for other events."""
     moment = _moment(event, zone) if event["event"] in ("message", "dm") else None
     return None if moment is None else moment.date()
 
 
 def mentions(event: Event, name: str) -> bool:
-    """Somebody else has said this name, or something to this person alone."""
+    """Tell whether a message by somebody else has this name in it, or is private."""
     if not name or event["event"] not in ("message", "dm") or event["from"] == name:
         return False
     return event["event"] == "dm" or bool(_mention(name).search(event["text"]))
@@ -130,7 +128,7 @@ def _moment(event: Event, zone: tzinfo | None) -> datetime | None:
 
 
 def _mention(name: str) -> "re.Pattern[str]":
-    """Finds a name in a text, but not in the middle of another one."""
+    """Make a pattern that finds a name in a text, but not inside another name."""
     return re.compile(rf"(?<![\w.-]){re.escape(name)}(?![.-]*\w)", re.IGNORECASE)
 
 
@@ -158,7 +156,7 @@ def _place(room: str) -> str:
 
 
 def _text(event: Event, reader: Reader) -> Line:
-    """What somebody said, with the reader's name made to stand out."""
+    """Give the text of a message, in which the reader's name stands out."""
     text: str = event["text"]
     if not mentions(event, reader.name):
         return [("text", text)]
@@ -175,7 +173,7 @@ def _notice(*pieces: tuple[str, str]) -> Line:
     return [("notice", "* "), *pieces]
 
 
-def _count(number: int | str, one: str, many: str) -> str:
+def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
@@ -288,29 +286,11 @@ def _motd(event: Event, reader: Reader) -> list[Line]:
     return [_notice(("notice", line)) for line in event["lines"]]
 
 
-def _unread(event: Event, reader: Reader) -> list[Line]:
-    number = f"more than {event['count']}" if event["more"] else event["count"]
-    messages = _count(number, "private message is", "private messages are")
-    return [_notice(("notice", f"{messages} unread:"))]
-
-
-def _omitted(event: Event, reader: Reader) -> list[Line]:
-    if event["later"]:
-        text = "the rest is shown at your next login; /history @NAME shows it now"
-    else:
-        text = "there were more private messages than these; /history @NAME shows them"
-    return [_notice(("notice", text))]
-
-
 def _away(event: Event, reader: Reader) -> list[Line]:
-    if event["kept"]:
-        text = f"{event['name']} is away and will be shown that at the next login"
-    else:
-        text = (
-            f"{event['name']} is not here and was not shown that:"
-            " private messages with guests are not kept"
-        )
-    return [_notice(("notice", text))]
+    shown = "is away and will be shown that at the next login"
+    lost = "is not here and was not shown that: private messages with guests are not kept"
+    text = f" {shown if event['kept'] else lost}"
+    return [_notice(_name(event["name"], reader), ("notice", text))]
 
 
 def _not_kept(event: Event, reader: Reader) -> list[Line]:
@@ -318,18 +298,32 @@ def _not_kept(event: Event, reader: Reader) -> list[Line]:
     return [_notice(("notice", text))]
 
 
+def _unread(event: Event, reader: Reader) -> list[Line]:
+    more = "more than " if event["more"] else ""
+    messages = _count(event["count"], "unread private message", "unread private messages")
+    return [_notice(("notice", f"{more}{messages}:"))]
+
+
+def _omitted(event: Event, reader: Reader) -> list[Line]:
+    if event["of"] == DIRECT:
+        text = "there were more private messages than these; /history @NAME shows them"
+    else:
+        text = "there were more messages than these"
+    return [_notice(("notice", text))]
+
+
 def _crowd(event: Event, reader: Reader) -> list[Line]:
-    number = f"{event['count']:,} people are in {_place(event['room'])}; /users lists them"
-    return [_notice(("notice", number))]
+    text = f"{event['count']:,} people are in {_place(event['room'])}; /users lists them"
+    return [_notice(("notice", text))]
 
 
-def _talking(event: Event, reader: Reader) -> list[Line]:
-    return [_notice(("notice", f"you are talking in {_place(event['room'])} now"))]
+def _history(event: Event, reader: Reader) -> list[Line]:
+    return [] if event["count"] else [_notice(("notice", "nothing has been said there yet"))]
 
 
 def _skipped(event: Event, reader: Reader) -> list[Line]:
     number = _count(event["lines"], "line", "lines")
-    return [[("link", f"… {number} came too fast; what was said is asked for again")]]
+    return [[("link", f"… {number} arrived too fast to be kept; the messages are asked for again")]]
 
 
 def _connected(event: Event, reader: Reader) -> list[Line]:
@@ -340,7 +334,7 @@ def _connected(event: Event, reader: Reader) -> list[Line]:
 
 def _reconnecting(event: Event, reader: Reader) -> list[Line]:
     seconds = max(1, round(event["seconds"]))
-    return [[("link", f"* trying again in {_count(seconds, 'second', 'seconds')}")]]
+    return [[("link", f"* reconnecting in {_count(seconds, 'second', 'seconds')}")]]
 
 
 def _gap(event: Event, reader: Reader) -> list[Line]:
@@ -368,18 +362,20 @@ _SHOWN: Mapping[str, _Show] = {
     "rooms": _rooms,
     "help": _help,
     "error": _error,
-    "motd": _motd,
-    "unread": _unread,
-    "omitted": _omitted,
-    "away": _away,
-    "not-kept": _not_kept,
-    "crowd": _crowd,
-    "talking": _talking,
     "notice": _remark,
     "bye": _remark,
+    "motd": _motd,
+    "away": _away,
+    "not-kept": _not_kept,
+    "unread": _unread,
+    "omitted": _omitted,
+    "crowd": _crowd,
+    "history": _history,
     "skipped": _skipped,
     "connected": _connected,
     "disconnected": lambda event, _: [[("link", f"* not connected: {event['text']}")]],
     "reconnecting": _reconnecting,
     "gap": _gap,
 }
+"""Not C{talking}: which room plain lines go to is for the client to say, as each of its requests
+names its room."""

@@ -22,17 +22,17 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from . import lines
+from twisted_chat.protocol.jsonlines import safe
 
 PORT = 5000
-"""The port of a server that does not say."""
+"""The default port."""
 
 _HOST = re.compile(r"[\w.-]+", re.ASCII)
 _PEM_END = b"-----END CERTIFICATE-----"
 
 
 class BadWhere(Exception):
-    """There can be no such server; the text says why."""
+    """The server's address, or how to reach it, makes no sense; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Where:
     """Where a server is.
 
     @ivar tls: speak TLS, with a certificate that the system trusts.
-    @ivar ca: speak TLS, with a certificate that one of those in this PEM file vouches for.
-    @ivar pin: speak TLS, with the certificate that has this SHA-256 fingerprint, in hexadecimal,
-        colons or not; who signed it and for which name does not matter then.
-    @ivar unix: the path of a UNIX socket; then all else is left out of account.
+    @ivar ca: speak TLS, with a certificate that one of those in this PEM file has signed, or one of
+        those; empty: the system's.
+    @ivar pin: speak TLS, with the certificate of this SHA-256 fingerprint, in hexadecimal with or
+        without colons, whoever signed it and for whichever name; empty: any trusted one.
+    @ivar unix: the path of a UNIX socket, which makes host and port meaningless; empty: TCP.
     """
 
     host: str = "localhost"
@@ -61,10 +62,10 @@ class Where:
         return not self.unix and bool(self.tls or self.ca or self.pin)
 
     def check(self) -> None:
-        """Do nothing, if there can be such a server.
+        """Check the address without connecting to it.
 
-        @raise BadWhere: if the name of the host, the fingerprint or the file is none, or TLS is
-            asked for on a UNIX socket.
+        @raise BadWhere: if the name of the host or the fingerprint is none, the file has no
+            certificate, or TLS is asked for on a UNIX socket.
         """
         if self.unix and (self.tls or self.ca or self.pin):
             raise BadWhere("a UNIX socket has no TLS; leave one of the two out, or say --no-tls")
@@ -74,8 +75,9 @@ class Where:
             self._creator()
 
     def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
-        """What connects there.
+        """Make the endpoint that connects there.
 
+        @param timeout: seconds that connecting may take.
         @raise BadWhere: as L{check}.
         """
         if self.unix:
@@ -84,14 +86,17 @@ class Where:
         return wrapClientTLS(self._creator(), plain) if self.is_tls else plain
 
     def _host(self) -> str:
-        """The host as DNS has it."""
+        """Give the host as DNS has it.
+
+        @raise BadWhere: if it is no name of a host.
+        """
         try:
             host = self.host.encode("idna").decode()
         except UnicodeError:
             host = ""
         if not (_HOST.fullmatch(host) or isIPv6Address(host)):
             hint = "; write HOST PORT, without a scheme" if ":" in self.host else ""
-            raise BadWhere(f'"{lines.safe(self.host)}" is no name of a host{hint}')
+            raise BadWhere(f'"{safe(self.host)}" is no name of a host{hint}')
         return host
 
     def _creator(self) -> Any:
@@ -108,9 +113,9 @@ class Where:
 
 
 def fingerprint(text: str) -> str:
-    """A SHA-256 fingerprint as OpenSSL writes it.
+    """Give a SHA-256 fingerprint as OpenSSL writes it.
 
-    @raise BadWhere: if it is none.
+    @raise BadWhere: if the text is no fingerprint.
     """
     digits = text.strip().upper().removeprefix("SHA256:").replace(":", "")
     if len(digits) != 64 or not set(digits) <= set("0123456789ABCDEF"):
@@ -126,12 +131,12 @@ def _certificates(path: str) -> list[Certificate]:
 
 
 class WrongCertificate(Exception):
-    """The server showed a certificate that is not the pinned one, but one with this fingerprint."""
+    """The server's certificate is not the pinned one; it has this fingerprint."""
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Pinned:
-    """Takes one certificate, whoever signed it."""
+    """Trusts one certificate, whoever signed it."""
 
     def __init__(self, pin: str, host: str) -> None:
         self._pin = pin
@@ -159,7 +164,7 @@ class _Pinned:
 
 
 def why(error: BaseException | None) -> str:
-    """Why there is no connection: the end of a sentence, safe to show."""
+    """Tell why there is no connection, as the end of a sentence; safe to show."""
     if isinstance(error, e.DNSLookupError):
         return "there is no host of this name"
     if isinstance(error, e.ConnectionRefusedError):
@@ -175,12 +180,12 @@ def why(error: BaseException | None) -> str:
     system = getattr(error, "osError", None)
     if isinstance(error, e.ConnectError) and isinstance(system, int):
         return os.strerror(system).lower()
-    return lines.safe(str(error)) or "the connection was lost"
+    return safe(str(error)) or "the connection was lost"
 
 
 def bad_certificate(error: BaseException | None, where: Where) -> str:
-    """What is wrong with the server's certificate; empty if nothing is."""
-    host = lines.safe(where.host)
+    """Tell what is wrong with the server's certificate; empty if nothing is."""
+    host = safe(where.host)
     if isinstance(error, WrongCertificate):
         return f"{host} has another certificate than the pinned one: its fingerprint is {error}"
     if isinstance(error, VerificationError):

@@ -1,12 +1,12 @@
-"""The window, in Tk, which not every Python has: it is imported only when one is opened."""
+"""The window. Not every Python has Tk, so it is imported only when a window is opened."""
 
 # ruff: noqa: PLC0415
 
 from ..connection import Identity, Where
 
 _EVERY = 25
-"""Milliseconds between two looks at what Tk has to do: at 10 it costs three times the processor
-while nothing happens, and at 50 typing is seen to lag."""
+"""Milliseconds between two looks at what Tk has to do. At 10 an idle window costs three times the
+processor time, and at 50 typing lags visibly."""
 
 _NO_TK = (
     "the window needs tkinter, which this Python does not have: install python3-tk (Debian and"
@@ -15,13 +15,13 @@ _NO_TK = (
 
 
 class NoWindow(Exception):
-    """There can be no window; the text says why."""
+    """A window cannot be opened; the text says why."""
 
 
 def run(where: Where, identity: Identity, rooms: tuple[str, ...], *, ready: bool) -> None:
-    """Show the window, until somebody closes it.
+    """Show the window until it is closed.
 
-    @param ready: do not ask where and who to be first.
+    @param ready: pass over the login screen.
     @raise NoWindow: if there is no Tk, or no display.
     """
     try:

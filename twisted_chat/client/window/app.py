@@ -1,7 +1,6 @@
-"""The window: a login screen, then a screen to talk, and the connection behind them."""
+"""The window's program: a login screen, then a screen to talk, and the client behind them."""
 
 import tkinter
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -9,7 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from twisted_chat.protocol.grammar import Speech, parse
+from twisted_chat.core.errors import Refusal
+from twisted_chat.protocol import grammar
+from twisted_chat.protocol.commands import Request
 
 from .. import lines
 from ..connection import Client, GaveUp, Identity, Refused, Where
@@ -20,25 +21,25 @@ from .looks import dress
 from .talk import Actions, Talk
 
 _AT_ONCE = 50
-"""Events that are taken before everything else has its turn."""
+"""Events that are taken before the rest of the program has its turn."""
 
 _DRAW_AFTER = 0.02
-"""Seconds in which events gather, to be drawn together."""
+"""Seconds in which events are gathered, to be drawn together."""
 
 _ASK_AFTER = 1.0
-"""Seconds in which comings and goings gather, before the people of a room are asked for."""
+"""Seconds in which comings and goings are gathered before the people of a room are asked for."""
 
 _ROOMS_EVERY = 60.0
 """Seconds between two looks at the list of rooms."""
 
 _MORE, _MOST = 100, 1000
-"""Earlier messages that are asked for at a time, and in one answer at most."""
+"""Earlier messages that are asked for at a time, and that one answer may have."""
+
+_ELSEWHERE = frozenset({"reconnecting", "talking"})
+"""Events that are shown in the line of the connection, or by what is in front."""
 
 _ANSWERS = frozenset({"users", "rooms"})
-"""Events that people and the window ask for."""
-
-_SILENT = frozenset({"reconnecting", "history"})
-"""Events that say nothing to people, or say it in the line of the connection."""
+"""Events that are shown in front, also where they are about a conversation."""
 
 _log = Logger()
 
@@ -46,7 +47,7 @@ _log = Logger()
 class App:
     """The program in its window.
 
-    @param ready: who to be is known, so there is no need to ask.
+    @param ready: it is known who to be, so the login screen is passed over.
     """
 
     def __init__(
@@ -68,11 +69,8 @@ class App:
         self._talk: Talk | None = None
         self._drawing: Any = None
         self._asking: Any = None
-        # Answers to what nobody has typed, each with the room that it is about.
-        self._wanted: Counter[tuple[str, object]] = Counter()
         self._earlier_asked: set[Conversation] = set()
         self._pause = 0.0
-        self._welcomed: tuple[str, bool] | None = None
         self._has_focus = True
         self._ending = False
         self._fonts = dress(root)
@@ -100,7 +98,7 @@ class App:
             self._reactor.stop()
 
     def ended(self) -> Deferred[None]:
-        """The reactor is about to stop: take leave of the server."""
+        """The reactor is about to stop: end the session."""
         self._ending = True
         client, self._client = self._client, None
         for timer in (self._drawing, self._asking):
@@ -144,7 +142,7 @@ class App:
             if not self._ending:
                 closed = isinstance(error, Refused) and error.code == "closed"
                 self._login.refused(error.code, "" if closed else str(error))
-                if not closed:  # for whoever looks elsewhere meanwhile
+                if not closed:  # for a person who looks elsewhere meanwhile
                     self._root.title(f"{error} – twisted-chat")
             return
         if self._ending:
@@ -157,7 +155,6 @@ class App:
         self._login.destroy()
         self._login = None
         self._conversations = Conversations(client.name)
-        self._welcomed = None
         self._talk = Talk(
             self._root,
             self._conversations,
@@ -204,17 +201,11 @@ class App:
             return
         if self._talk.current is not self._conversations.looked_at and self._has_focus:
             self._looked()
-        if kind == "welcome" and (event["name"], event["account"]) == self._welcomed:
-            return  # the same as before the connection was lost
-        is_answer = kind in _ANSWERS and not self._conversations.awaits(event)
-        if self._wanted[kind, event.get("room")]:
-            self._wanted[kind, event.get("room")] -= 1
-            is_answer = False
-        belongs = self._conversations.take(event)
-        if is_answer or not (belongs or kind in _ANSWERS or kind in _SILENT):
+        came_with_join = kind == "users" and event["room"] in self._conversations.stale
+        concerned = self._conversations.take(event)
+        is_elsewhere = kind in _ELSEWHERE or event.get("quiet") or came_with_join
+        if not is_elsewhere and (kind in _ANSWERS or not concerned):
             self._talk.current.add(event)
-        if kind == "welcome":
-            self._welcomed = event["name"], event["account"]
         report = _STATUS.get(kind)
         if report is not None:
             report(self, event)
@@ -239,8 +230,8 @@ class App:
     def _show_waiting(self) -> None:
         assert self._talk is not None
         unsent = sum(len(each.unsent) for each in self._conversations)
-        waiting = f"; {unsent} to be said then" if unsent else ""
-        self._talk.status("Waiting", f"connecting again in {self._pause} s{waiting}")
+        waiting = f"; {unsent} to send then" if unsent else ""
+        self._talk.status("Waiting", f"reconnecting in {self._pause} s{waiting}")
 
     def _draw_soon(self) -> None:
         if self._drawing is None and not self._ending:
@@ -265,13 +256,12 @@ class App:
         )
 
     def _looked(self) -> None:
-        """Somebody looks at the conversation in front, if anybody does."""
+        """Mark the conversation in front as read, if the window has the focus."""
         if self._talk is None:
             return
         current = self._talk.current
         if self._has_focus:
-            self._conversations.looked_at = current
-            current.read()
+            self._conversations.look(current)
         if self._client is not None and not current.person:
             self._client.room = current.name
         self._draw_soon()
@@ -279,29 +269,29 @@ class App:
     def _focused(self, focused: bool) -> None:
         self._has_focus = focused
         if not focused:
-            self._conversations.looked_at = None
+            self._conversations.look(None)
         else:
             self._looked()
 
     def _typed(self, conversation: Conversation, line: str) -> None:
-        parsed = parse(line)
-        word, rest = ("", "") if isinstance(parsed, Speech) else (parsed.word, parsed.rest)
+        parsed = grammar.parse(line)
+        asked = Request("", {}) if isinstance(parsed, grammar.Speech) else _request(parsed)
+        if asked.do in _QUESTIONS:
+            _QUESTIONS[asked.do](self)
+            return
         person = conversation.person
-        typed = line
-        if word in _QUESTIONS:
-            _QUESTIONS[word](self)
-            return
-        if person and word in _NOT_IN_PRIVATE:
-            self._complain(conversation, line, f"/{word} is for a room; this is private")
-            return
-        if person and word in ("leave", "part") and not rest:
+        if person and asked.do in _NOT_IN_PRIVATE:
+            sentence = f"/{asked.do} is for a room; this is private"
+            self._complain(conversation, line, sentence)
+        elif person and asked.do == "leave" and not asked.fields:
             self._close(conversation)
-            return
-        if person and word == "history":
-            number, _, of = rest.partition(" ")
-            if not of and not number.startswith(("@", "#")):
-                typed = f"/history {number or 20} @{person}"
-        self._say(conversation, line, lambda client: client.type(typed, person), room=conversation)
+        elif person and asked.do == "history" and "of" not in asked.fields:
+            fields = {"of": f"@{person}", **asked.fields}
+            self._say(conversation, line, lambda client: client.request("history", **fields))
+        else:
+            self._say(
+                conversation, line, lambda client: client.type(line, person), room=conversation
+            )
 
     def _say(
         self,
@@ -311,7 +301,11 @@ class App:
         *,
         room: Conversation | None = None,
     ) -> None:
-        """Have a line that was typed carried out; what goes wrong is shown where it was typed."""
+        """Carry out a line that was typed.
+
+        @param conversation: where it was typed, and where is shown why it was refused.
+        @param room: where we talk from now on.
+        """
         client = self._client
         if client is None:
             return
@@ -378,34 +372,34 @@ class App:
             self._earlier(conversation)
 
     def _earlier(self, conversation: Conversation) -> None:
-        """Ask for what was said before what is shown."""
+        """Ask for the messages before those that are shown."""
         client = self._client
         shown = sum(event["event"] in ("message", "dm") for event in conversation.events)
         account = client is not None and client.account
         possible = account if conversation.person else True
         if client is None or not possible or conversation in self._earlier_asked:
             return
-        target = conversation.name if conversation.person else f"#{conversation.name}"
         self._earlier_asked.add(conversation)
 
         async def ask() -> None:
             try:
-                await client.command(f"/history {min(shown + _MORE, _MOST)} {target}")
+                count = min(shown + _MORE, _MOST)
+                await client.request("history", quiet=True, count=count, of=conversation.name)
             except (GaveUp, Refused):
-                pass  # a guest, with whom nothing is kept
+                pass  # such as with a guest, with whom nothing is kept
             finally:
                 self._earlier_asked.discard(conversation)
 
         self._start(ask())
 
-    # What is asked for without anybody typing it
+    # What is asked for quietly
 
     def _ask_rooms(self) -> None:
-        self._ask_quietly("/rooms", "rooms", None)
+        self._ask_quietly("rooms")
 
     def _ask_soon(self) -> None:
         if self._asking is None and not self._ending:
-            unknown = any(not (each.person or each.people) for each in self._conversations)
+            unknown = any(not (each.person or each.number) for each in self._conversations)
             wait = 0 if unknown else _ASK_AFTER
             self._asking = self._reactor.callLater(wait, self._ask_people)
 
@@ -416,28 +410,27 @@ class App:
         stale = sorted(self._conversations.stale)
         self._conversations.stale.clear()
         for room in stale:
-            self._ask_quietly(f"/users {room}", "users", room)
+            self._ask_quietly("users", room=room)
 
-    def _ask_quietly(self, line: str, kind: str, room: str | None) -> None:
+    def _ask_quietly(self, do: str, **fields: str) -> None:
         client = self._client
         if client is None or not client.is_connected:
             return
-        self._wanted[kind, room] += 1
 
         async def ask() -> None:
             try:
-                await client.command(line)
+                await client.request(do, quiet=True, **fields)
             except (GaveUp, Refused):
-                self._wanted[kind, room] = max(0, self._wanted[kind, room] - 1)
+                pass  # it is asked for again with the next connection
 
         self._start(ask())
 
-    # Questions, as a server asks them of whoever types these words alone on a line
+    # Questions that PM and DM ask, alone on a line
 
     def _ask_for_all(self) -> None:
-        lobby = next(iter(self._conversations))
+        lobby = self._conversations.lobby
         if self._talk is not None:
-            self._talk.ask("to everyone:", lambda text: self._typed_literally(lobby, text))
+            self._talk.ask("Message to everyone:", lambda text: self._typed_literally(lobby, text))
 
     def _typed_literally(self, conversation: Conversation, text: str) -> None:
         async def say(client: Client) -> None:
@@ -447,7 +440,15 @@ class App:
 
     def _ask_for_name(self) -> None:
         if self._talk is not None:
-            self._talk.ask("to whom:", self._private)
+            self._talk.ask("Private message to:", self._private)
+
+
+def _request(called: grammar.Command) -> Request:
+    """Read a typed command. One that is wrong is refused when it is carried out."""
+    try:
+        return grammar.request(called)
+    except Refusal:
+        return Request("", {})
 
 
 def _report(*error: Any) -> None:
@@ -464,7 +465,6 @@ _QUESTIONS: dict[str, Callable[[App], None]] = {
     "PM": App._ask_for_all,
     "DM": App._ask_for_name,
     "EX": App.end,
-    "exit": App.end,
 }
 
 _NOT_IN_PRIVATE = frozenset({"me", "topic"})

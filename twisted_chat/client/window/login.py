@@ -1,4 +1,4 @@
-"""The login screen: where, and as whom."""
+"""The login screen: which server, and who to be."""
 
 import tkinter
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from ..connection import Identity, Where
 
 _MODES = (("login", "Log in"), ("register", "Register"), ("guest", "As a guest"))
 
-_BUTTONS = {"login": "Log in", "register": "Register", "guest": "Come in"}
+_BUTTONS = {"login": "Log in", "register": "Register", "guest": "Join"}
 
 _FIELD_OF = {
     "": "server",
@@ -19,16 +19,13 @@ _FIELD_OF = {
     "wrong-password": "password",
     "bad-password": "password",
 }
-"""At which field each error is shown; every other one stands above the button."""
+"""Error code to the field that it is shown at; all others are shown above the button."""
 
 _REGISTERED = "this name is registered; log in with its password, or choose another name"
 
 
 class Login(ttk.Frame):
-    """Asks for a server and who to be.
-
-    @ivar enter: what the button calls, with what was asked for; and what it calls to take it back.
-    """
+    """Asks for a server and who to be."""
 
     def __init__(
         self,
@@ -38,6 +35,12 @@ class Login(ttk.Frame):
         enter: Callable[[Where, Identity], None],
         cancel: Callable[[], None],
     ) -> None:
+        """
+        @param where: is shown first.
+        @param identity: is shown first.
+        @param enter: is called with what was filled in.
+        @param cancel: is called when the person does not want to wait for that.
+        """
         super().__init__(parent, padding=30)
         self._where = where
         self._enter = enter
@@ -93,14 +96,14 @@ class Login(ttk.Frame):
         error.grid_remove()
 
     def focus_first(self) -> None:
-        """To the first field that has to be filled in."""
+        """Put the cursor into the first field that has to be filled in."""
         for name in ("server", "name", "password"):
             if not self._fields[name].get() or name == "password":
                 self._fields[name if self._mode.get() != "guest" else "name"].focus_set()
                 return
 
     def _adapt(self) -> None:
-        """Show what the chosen way in needs."""
+        """Show the fields that the chosen kind of login needs."""
         mode = self._mode.get()
         for name, shown in (("password", mode != "guest"), ("again", mode == "register")):
             for widget in (self._labels[name], self._fields[name]):
@@ -111,7 +114,7 @@ class Login(ttk.Frame):
 
     def _chosen_mode(self) -> None:
         self._adapt()
-        self.update_idletasks()  # Tab goes only to what is there already
+        self.update_idletasks()  # Tab goes only to fields that are drawn
 
     def _show_error(self, field: str, text: str) -> None:
         error = self._errors[field]
@@ -128,18 +131,20 @@ class Login(ttk.Frame):
         name = self._fields["name"].get().strip()
         password = self._fields["password"].get() if mode != "guest" else ""
         if mode != "guest" and not name:
-            self._point_out("name", "whose password is it? A guest may leave this empty")
+            self._point_out(
+                "name", "enter the name of the account; only guests may leave this empty"
+            )
         elif mode != "guest" and not password:
-            self._point_out("password", "a name has a password; guests need none")
+            self._point_out("password", "enter the password; only guests need none")
         elif mode == "register" and password != self._fields["again"].get():
-            self._point_out("again", "these two are not the same")
+            self._point_out("again", "the two passwords differ")
         elif (where := self._chosen()) is None:
             self._point_out("server", "a server is HOST or HOST:PORT, where PORT is 1 to 65535")
         else:
             self._enter(where, Identity(name, password, mode == "register"))
 
     def _chosen(self) -> Where | None:
-        """The server that stands there; L{None} if it is none."""
+        """Read the server's address; L{None} if it is none."""
         text = self._fields["server"].get().strip()
         tls = self._tls.get()
         ca, pin = (self._where.ca, self._where.pin) if tls else ("", "")
@@ -154,7 +159,7 @@ class Login(ttk.Frame):
         return replace(self._where, host=host, port=int(port), tls=tls, ca=ca, pin=pin, unix="")
 
     def refused(self, code: str, text: str) -> None:
-        """Show an error where it belongs.
+        """Show why the login was refused, at the field that has to be changed.
 
         @param code: of the protocol; empty if there is no connection.
         """
@@ -173,7 +178,7 @@ class Login(ttk.Frame):
             entry.selection_range(0, "end")
 
     def busy(self, busy: bool) -> None:
-        """A connection is being made, or not any more."""
+        """Show whether a connection is being made."""
         self._busy = busy
         self._button.configure(text="Cancel" if busy else _BUTTONS[self._mode.get()])
         self._message.configure(style="Hint.TLabel" if busy else "Error.TLabel")

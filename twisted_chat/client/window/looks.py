@@ -1,4 +1,4 @@
-"""The looks of the window: one place for its colours, its fonts and its widgets' styles."""
+"""The looks of the window: its colours, fonts and styles."""
 
 import tkinter
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ ACCENT, GOOD, BAD, MARK = "#2f6fad", "#2e8540", "#b3261e", "#fff3c4"
 def dress(root: tkinter.Tk) -> list[font.Font]:
     """Give every widget of this window its looks.
 
-    @return: its fonts, which Tk has for as long as somebody holds them.
+    @return: its fonts. Tk forgets them when nothing refers to them any more.
     """
     for name, size in (("TkDefaultFont", 10), ("TkTextFont", 11), ("TkHeadingFont", 10)):
         font.nametofont(name, root).configure(size=size)
@@ -95,7 +95,7 @@ _LABELS: Mapping[str, Mapping[str, str]] = {
 
 
 def tags(text: tkinter.Text) -> None:
-    """Give a text one tag for each style of L{show}."""
+    """Give a text widget a tag for each style of L{show}."""
     for style, colour in COLOURS.items():
         bold = "chat-bold" if style.startswith("name-") else ""
         text.tag_configure(style, foreground=colour, font=bold)

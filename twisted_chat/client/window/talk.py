@@ -1,4 +1,4 @@
-"""The screen where people talk: rooms, conversations in tabs, the people, and what is typed."""
+"""The screen to talk: rooms, conversations in tabs, people, and the line that is typed."""
 
 import tkinter
 from collections.abc import Callable, Sequence
@@ -7,16 +7,17 @@ from functools import partial
 from tkinter import ttk
 
 from .. import lines as written
+from ..model import common
 from ..show import COLOURS, name_style
 from .conversations import Conversation, Conversations, Recall
 from .looks import ACCENT, DIM, EDGE, INK, PAPER
 from .text import ConversationText
 
 _COLOURED = 300
-"""People whose names are coloured; of more, it would take long."""
+"""People whose names are coloured, at most: more would take long."""
 
 _MOST_UNSENT = 5
-"""Lines without a receipt that are shown; of more, the newest."""
+"""Lines without a receipt that are shown, at most; the newest."""
 
 KEYS = (
     ("Enter", "sends what is typed; / begins a command, /help lists them"),
@@ -34,14 +35,14 @@ KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What the screen has done by the program.
+    """What the screen calls.
 
-    @ivar type: a line was typed in a conversation.
-    @ivar look: another conversation is looked at, or none.
-    @ivar join: somebody wants to go into a room.
-    @ivar close: somebody wants a tab closed.
-    @ivar earlier: somebody wants to see what was said before the beginning.
-    @ivar private: somebody wants to talk to a person.
+    @ivar type: carries out a line that was typed in a conversation.
+    @ivar look: is called when another conversation is in front.
+    @ivar join: joins a room.
+    @ivar close: closes a tab.
+    @ivar earlier: gets the messages before the first one of a conversation.
+    @ivar private: opens a private conversation with a person.
     """
 
     type: Callable[[Conversation, str], None]
@@ -53,7 +54,7 @@ class Actions:
 
 
 class Talk(ttk.Frame):
-    """The screen. It shows C{conversations}, whenever L{draw} is called."""
+    """The screen. It shows the conversations as they are when L{draw} is called."""
 
     def __init__(
         self, parent: tkinter.Misc, conversations: Conversations, actions: Actions
@@ -147,7 +148,7 @@ class Talk(ttk.Frame):
         entry.bind("<<Paste>>", lambda _: self._pasted())
         entry.bind("<Prior>", lambda _: self._page(-1))
         entry.bind("<Next>", lambda _: self._page(1))
-        # Or else those of the two lines above would be taken for it.
+        # Otherwise the bindings of the two lines above would apply.
         entry.bind("<Control-Prior>", lambda _: self._go_by(-1))
         entry.bind("<Control-Next>", lambda _: self._go_by(1))
         self._join.bind("<Return>", lambda _: self._join_typed())
@@ -190,7 +191,7 @@ class Talk(ttk.Frame):
 
     @property
     def expects(self) -> str:
-        """What the next line is for: an answer to a question, or whoever is talked to."""
+        """What the next line is: the answer to a question, or a message to a room or a person."""
         return self._question[0] if self._question is not None else self.current.label
 
     def status(self, style: str, text: str) -> None:
@@ -251,7 +252,7 @@ class Talk(ttk.Frame):
         self._mark_room()
 
     def _show_unsent(self) -> None:
-        """Show, above what is typed, what was typed here and has no receipt yet."""
+        """Show the lines that have no receipt yet above the one that is being typed."""
         waiting = written.waiting(self.current.unsent, _MOST_UNSENT)
         rows = [f"not sent yet: {_short(line, 80)}" for line in waiting]
         if not rows:
@@ -261,7 +262,7 @@ class Talk(ttk.Frame):
             self._unsent.pack(side="bottom", anchor="w", padx=4, before=self._tabs)
 
     def _mark_room(self) -> None:
-        """Mark the conversation in front, unless somebody is choosing one."""
+        """Mark the conversation in front, unless the list has the focus."""
         name = self.current.name
         if self.focus_get() is not self._rooms and self._rooms.exists(name):
             if self._rooms.selection() != (name,):
@@ -295,14 +296,13 @@ class Talk(ttk.Frame):
     # What is done with it
 
     def ask(self, question: str, answered: Callable[[str], None]) -> None:
-        """Take the next line as the answer to a question; an empty one, and Escape, take it
-        back."""
+        """Take the next line as the answer to a question. An empty line, and Escape, cancel it."""
         self._question = question, answered
         self._show_target()
         self.entry.focus_set()
 
     def give_back(self, conversation: Conversation, line: str) -> None:
-        """Let somebody change a line that was not said."""
+        """Put back a line that was refused, to be edited."""
         if self.current is conversation and not self.entry.get():
             self.entry.insert(0, line)
 
@@ -316,7 +316,7 @@ class Talk(ttk.Frame):
         self._actions.look()
 
     def _turned(self) -> None:
-        """Another tab is in front."""
+        """Show the tab that is in front now."""
         self._question = None
         self._show_target()
         self.draw()
@@ -345,7 +345,7 @@ class Talk(ttk.Frame):
         return "break"
 
     def _complete(self) -> str | None:
-        """Complete the name, or the room, before the cursor; if there is none, let Tab be Tab."""
+        """Complete the name or room before the cursor. Without one, Tab moves the focus."""
         cursor = self.entry.index("insert")
         word = self.entry.get()[:cursor].rpartition(" ")[2]
         if not word:
@@ -356,7 +356,7 @@ class Talk(ttk.Frame):
         found = sorted(name for name in [*everyone, *rooms] if name.startswith(stem))
         if not found:
             return None
-        end = _common(found)
+        end = common(found)
         if len(found) == 1:
             end += ": " if cursor == len(word) and not end.startswith("#") else " "
         self.entry.delete(cursor - len(word), cursor)
@@ -364,7 +364,7 @@ class Talk(ttk.Frame):
         return "break"
 
     def _pasted(self) -> str | None:
-        """Several lines are sent as several, but not before somebody has said so."""
+        """Ask before several lines are pasted, and send each of them."""
         try:
             lines = [line for line in self.clipboard_get().splitlines() if line.strip()]
         except tkinter.TclError:
@@ -443,10 +443,3 @@ class Talk(ttk.Frame):
 
 def _short(text: str, most: int = 18) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _common(words: Sequence[str]) -> str:
-    """What they all begin with."""
-    first, last = min(words), max(words)
-    length = next((i for i, letter in enumerate(first) if last[i : i + 1] != letter), len(first))
-    return first[:length]

@@ -1,4 +1,4 @@
-"""One conversation, as text that scrolls."""
+"""One conversation as text that scrolls."""
 
 import tkinter
 from collections import deque
@@ -12,16 +12,16 @@ from .conversations import Conversation
 from .looks import INK, MARK, PAPER, tags
 
 _AT_ONCE = 200
-"""Events that are drawn in one go, so that the rest of the program is not kept waiting."""
+"""Events that are drawn at a time, so that the rest of the program does not wait."""
 
 _SCROLLS = ("<Button-4>", "<Button-5>", "<MouseWheel>", "<KeyRelease>", "<ButtonRelease-1>")
 
 
 class ConversationText(ttk.Frame):
-    """Shows what was said, and stays at the end of it unless somebody has scrolled away.
+    """Shows a conversation, and stays at its end unless the person has scrolled away.
 
-    @param typed: gets what is typed here: nothing can be.
-    @param earlier: called when somebody scrolls beyond the beginning.
+    @param typed: is called with a character that is typed here, where nothing can be typed.
+    @param earlier: is called when the person scrolls beyond the beginning.
     """
 
     def __init__(
@@ -119,8 +119,8 @@ class ConversationText(ttk.Frame):
     def draw(self, name: str) -> bool:
         """Show what is new.
 
-        @param name: what we are called.
-        @return: whether that was all.
+        @param name: our name.
+        @return: whether everything is shown.
         """
         conversation = self.conversation
         if conversation.topic:
@@ -143,7 +143,7 @@ class ConversationText(ttk.Frame):
             gone += self._lines.popleft() if self._lines else 0
         if gone:
             self._text.delete("1.0", f"{gone + 1}.0")
-        # All of it again, if it is drawn anew: what is read then must not move.
+        # If all is drawn again, it is drawn at once: the part that is read must not move.
         end = None if anew else len(self._lines) + _AT_ONCE
         new = conversation.events[len(self._lines) : end]
         pieces: list[str | tuple[str, ...]] = []
@@ -167,7 +167,7 @@ class ConversationText(ttk.Frame):
         return int(self._text.index(index).partition(".")[0])
 
     def _dated(self, event: Event, reader: show.Reader) -> list[show.Line]:
-        """The lines of an event, with one ahead of them where a day begins."""
+        """Give the lines of an event, with one before them where a day begins."""
         if event["event"] == "dm" and self.conversation.person:
             event = {**event, "event": "message", "room": reader.room, "action": False}
         lines = [line for line in show.lines(event, reader) if line]

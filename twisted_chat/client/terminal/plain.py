@@ -1,6 +1,6 @@
 """The terminal, line by line: for screen readers and for terminals that cannot be redrawn.
 
-The terminal's own line editing is used. One event is one line, nothing is drawn twice."""
+The terminal edits the line itself. One event is one line, and nothing is drawn twice."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
-from . import show
+from .. import show
 from .conversation import Left, Paste
 
 _ECHO = 3
-"""Which of the terminal's attributes has the echo."""
+"""The index of the echo among the terminal's attributes."""
 
 _standard_io: Any = StandardIO  # which has other parameters on Windows
 
 
 class PlainScreen(Protocol):
-    """A screen to which lines are written, and that sends lines."""
+    """A screen that lines are written to and read from."""
 
     dates = True
     transport: Any

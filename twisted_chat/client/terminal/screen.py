@@ -1,4 +1,4 @@
-"""The terminal, with prompt_toolkit: lines appear above what is being typed."""
+"""The terminal with prompt_toolkit: lines appear above the one that is being typed."""
 
 import asyncio
 import os
@@ -22,11 +22,12 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from . import lines as written
+from .. import lines as written
+from ..model import common
+from ..show import COLOURS, Line
 from .conversation import Left, Paste
 from .recall import Recall, state_path
-from .show import COLOURS, Line
-from .state import State, common
+from .status import Status
 
 _STYLE = Style.from_dict(
     {
@@ -49,12 +50,12 @@ _log = Logger()
 
 
 class PromptScreen:
-    """A screen that is redrawn while lines come and are typed."""
+    """A screen that is redrawn while lines arrive and are typed."""
 
     dates = False
 
-    def __init__(self, state: State, *, bell: bool) -> None:
-        self._state = state
+    def __init__(self, status: Status, *, bell: bool) -> None:
+        self._told = status
         self._bell = bell
         self._typed: deque[str | Paste] = deque()
         self._waiting: Deferred[None] | None = None
@@ -134,7 +135,7 @@ class PromptScreen:
     async def close(self) -> None:
         self._left = True
         self._print()
-        is_bare = not (self._state.unsent or self._session.default_buffer.text)
+        is_bare = not (self._told.unsent or self._session.default_buffer.text)
         self._session.app.erase_when_done = is_bare  # only what somebody typed is left to be seen
         if self._session.app.is_running:
             self._session.app.exit(result="")
@@ -145,20 +146,20 @@ class PromptScreen:
     def _prompt(self) -> FormattedText:
         width = self._output.get_size().columns
         typed = [each for each in self._typed if isinstance(each, str)]
-        waiting = written.waiting([*self._state.unsent, *typed], _MOST_WAITING)
+        waiting = written.waiting([*self._told.unsent, *typed], _MOST_WAITING)
         rows = "".join(f"{cut(f'not sent yet: {each}', width - 1)}\n" for each in waiting)
         prompt = f"{self._question}: " if self._question else "> "
         return FormattedText([("class:notice", rows), ("class:prompt", prompt)])
 
     def _status(self) -> FormattedText:
         return FormattedText(
-            [("class:notice", self._state.status(self._output.get_size().columns - 1))]
+            [("class:notice", self._told.line(self._output.get_size().columns - 1))]
         )
 
     def _print(self) -> None:
-        """Print what came in this turn of the loop, above what is being typed. Not with
+        """Print the lines of this turn of the loop above the one that is being typed. Not with
         C{patch_stdout} or C{run_in_terminal}: they let the terminal echo what is typed at that
-        moment, and that may be a password."""
+        moment, which may be a password."""
         self._printing = False
         lines, self._lines = self._lines, []
         if not lines:
@@ -203,8 +204,10 @@ class PromptScreen:
         self._accept(event.current_buffer)
 
     def _accept(self, buffer: Buffer) -> bool:
-        """Take what is typed, as an answer if there is a question. Gives back that prompt_toolkit
-        is to leave the buffer as it is."""
+        """Take what was typed, as an answer if there is a question.
+
+        @return: true, so that prompt_toolkit leaves the buffer as it is.
+        """
         typed = buffer.text
         if self._answer is not None:
             buffer.reset()
@@ -241,10 +244,10 @@ class PromptScreen:
         if self._answer is not None:
             return
         buffer = event.current_buffer
-        begun, whole = self._state.completions(buffer.document.text_before_cursor)
+        begun, whole = self._told.completions(buffer.document.text_before_cursor)
         if not whole:
             return
-        more = common(whole)[len(begun) :] if len(whole) > 1 else whole[0][len(begun) :]
+        more = common(whole)[len(begun) :]
         if more:
             buffer.insert_text(more)
         elif len(whole) > 1:
@@ -267,18 +270,18 @@ class PromptScreen:
         self._wake()
 
     def _broken(self, failure: Any) -> None:
-        """The terminal is gone, or what draws on it has failed."""
+        """The terminal is gone, or drawing on it has failed."""
         if not failure.check(EOFError):
             _log.failure("the terminal", failure)
         self._go()
 
 
 class _Output(Vt100_Output):
-    """Does not ask the terminal where its cursor is: the answer would come between what is typed,
-    and from some terminals never does."""
+    """Does not ask the terminal where its cursor is: the answer would arrive among what is typed,
+    and some terminals never answer."""
 
     def get_rows_below_cursor_position(self) -> int:
-        """A number is all that it takes to have the state drawn."""
+        """Give any number, so that the last line is drawn."""
         return 1
 
 
@@ -291,7 +294,7 @@ def _size() -> Size:
 
 
 def cut(text: str, width: int) -> str:
-    """As much of a text as fits into one row."""
+    """Give as much of a text as fits into one row."""
     if get_cwidth(text) <= width:
         return text
     while text and get_cwidth(text) >= width:
@@ -300,7 +303,7 @@ def cut(text: str, width: int) -> str:
 
 
 def wrapped(line: Line, width: int) -> Line:
-    """A line in rows of a terminal, broken at spaces, with all but the first indented."""
+    """Break a line at spaces into rows of a terminal, all but the first of them indented."""
     indent = " " * min(_INDENT, max(width // 8, 1))
     characters = [(style, character) for style, text in line for character in text]
     rows: Line = []

@@ -8,11 +8,11 @@ from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from .connection import Identity, Where
+from ..connection import Identity, Where
 from .conversation import Conversation
 from .plain import PlainScreen
 from .screen import PromptScreen
-from .state import State
+from .status import Status
 
 
 def run(
@@ -24,12 +24,13 @@ def run(
     plain: bool,
     bell: bool,
 ) -> int:
-    """Chat until somebody leaves; gives back how many lines were not sent.
+    """Chat until the person leaves.
 
-    To be called before anything imports the reactor, which it chooses.
+    Has to be called before anything imports the reactor, which it chooses.
 
-    @param asks: whether somebody without a password is asked for one.
+    @param asks: whether a person without a password is asked for one.
     @param plain: draw nothing twice.
+    @return: how many lines were not sent.
     @raise GaveUp: if there is no way in, or no way back.
     """
     loop = asyncio.new_event_loop()
@@ -43,13 +44,13 @@ def run(
     stopping = False
 
     async def chat() -> int:
-        state = State()
+        status = Status()
         screen: PlainScreen | PromptScreen
         if plain or os.environ.get("TERM", "dumb") == "dumb":
             screen = PlainScreen(reactor, bell=bell)
         else:
-            screen = PromptScreen(state, bell=bell)
-        talk = Conversation(where, identity, rooms, screen, state, asks=asks, reactor=reactor)
+            screen = PromptScreen(status, bell=bell)
+        talk = Conversation(where, identity, rooms, screen, status, asks=asks, reactor=reactor)
         reactor.addSystemEventTrigger("before", "shutdown", end, talk)
         try:
             return await talk.run()

@@ -1,7 +1,6 @@
-"""A conversation: what is typed is said and done, what happens is shown."""
+"""A person at a terminal: what they type is said and done, and what happens is shown."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
@@ -12,29 +11,34 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_chat.protocol.grammar import Speech, arguments, is_secret, named, parse
+from twisted_chat.core.errors import Refusal
+from twisted_chat.protocol import grammar
+from twisted_chat.protocol.commands import Request
+from twisted_chat.protocol.grammar import Speech, is_secret, named, parse
+from twisted_chat.protocol.jsonlines import safe
 
-from . import lines, show
-from .connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
-from .pipe import pieces
-from .state import State
+from .. import lines, show
+from ..connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
+from ..pieces import pieces
+from .status import Status
 
 _IN_TIME = 5.0
-"""Seconds in which what was said has to get its receipt when somebody leaves."""
+"""Seconds in which what was said has to get its receipt when the person leaves."""
 
-_LEAVE = frozenset({"quit", "logout", "exit", "bye", "EX"})
-_MOVES = frozenset({"join", "leave", "part"})
+_LEAVE = frozenset({"quit", "EX"})
 
-# What a server tells whoever comes in, and has told us already when we come back.
-_NOT_AGAIN = frozenset(
-    {"welcome", "motd", "talking", "notice", "topic", "users", "crowd", "history", "omitted"}
+_ASKED: Sequence[tuple[str, dict[str, str]]] = (
+    ("users", {"room": LOBBY}),
+    ("rooms", {}),
+    ("help", {}),
 )
+"""What is asked for by itself on coming in, for the last line and for Tab."""
 
 _log = Logger()
 
 
 class Left(Exception):
-    """Somebody wants to leave."""
+    """The person wants to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Paste:
 class Screen(Protocol):
     """What a conversation is shown on, and typed at.
 
-    @ivar dates: what is of another day is shown with its date, and not below a line for the day.
+    @ivar dates: messages of another day are shown with their date, not below a line for the day.
     """
 
     dates: bool
@@ -60,26 +64,27 @@ class Screen(Protocol):
         """Show a line below all that was shown before."""
 
     def alert(self) -> None:
-        """Call whoever is not looking."""
+        """Ring, for a person who is not looking."""
 
     def refresh(self) -> None:
-        """The state is another one."""
+        """Draw the status again."""
 
     async def line(self) -> str | Paste:
-        """What is typed next.
+        """Wait for the next line, or paste.
 
-        @raise Left: if somebody leaves instead.
+        @raise Left: if the person leaves instead.
         """
 
     async def ask(self, question: str, *, secret: bool = False) -> str:
-        """Put a question; gives back what is typed, which is nothing when that is cancelled.
+        """Ask a question.
 
-        @param secret: it is not to be seen.
-        @raise Left: if somebody leaves instead.
+        @param secret: the answer is not shown.
+        @return: the answer; empty if the question is cancelled.
+        @raise Left: if the person leaves instead.
         """
 
     def put_back(self, text: str) -> None:
-        """Have this typed again."""
+        """Put a text back, to be edited."""
 
     async def close(self) -> None:
         """Leave the terminal as it was."""
@@ -94,41 +99,38 @@ class Conversation:
         identity: Identity,
         rooms: tuple[str, ...],
         screen: Screen,
-        state: State,
+        status: Status,
         *,
         asks: bool,
         reactor: Any,
     ) -> None:
         """
-        @param asks: whether somebody without a password is asked for one.
+        @param asks: whether a person without a password is asked for one.
         """
         self._where = where
         self._identity = identity
         self._rooms = rooms
         self._screen = screen
-        self._state = state
+        self._status = status
         self._asks = asks
         self._reactor = reactor
-        self._sending: dict[Deferred[Any], str] = {}  # what is still to be sent or answered
-        # Answers to what we asked by ourselves, each with the room that it is about.
-        self._expected: Counter[tuple[str, object]] = Counter()
-        self._coming = True  # in, for the first time or again
-        self._again = False
+        self._sending: dict[Deferred[Any], str] = {}  # what has no receipt or answer yet
         self._day = _today()
         self._over: Deferred[None] = Deferred()
         self._leaving = False  # what has no receipt by now is counted
-        state.unsent = self._sending.values()
+        status.unsent = self._sending.values()
 
     _client: Client
 
     async def run(self) -> int:
-        """Come in, and stay until somebody leaves; gives back how many lines were not sent.
+        """Log in, and stay until the person leaves.
 
+        @return: how many lines were not sent.
         @raise GaveUp: if there is no way in, or no way back.
         """
-        # Before anything else is drawn: a terminal that has its whole screen redrawn may keep what
-        # was there among what has been scrolled away.
-        self._notice(f"joining {lines.safe(str(self._where))}; Ctrl-D leaves")
+        # Before anything else is drawn: a terminal whose whole screen is redrawn may keep the old
+        # one in its scrollback.
+        self._notice(f"connecting to {safe(str(self._where))}; Ctrl-D leaves")
         try:
             self._client = await self._come_in()
         except Left:
@@ -147,15 +149,16 @@ class Conversation:
         return unsent
 
     def leave(self) -> None:
-        """End it, as if somebody had left."""
+        """End it, as if the person had left."""
         if not self._over.called:
             self._over.callback(None)
 
     # Coming in
 
     async def _come_in(self) -> Client:
-        """
-        @raise Left: if somebody leaves instead.
+        """Ask who to be until the server lets us in.
+
+        @raise Left: if the person leaves instead.
         @raise GaveUp: if there is no server.
         """
         who = self._identity
@@ -176,10 +179,10 @@ class Conversation:
         return client
 
     async def _ask_name(self) -> Identity:
-        return Identity((await self._screen.ask("name (just Enter: a guest)")).strip())
+        return Identity((await self._screen.ask("Name (Enter to join as a guest)")).strip())
 
     async def _ask_again(self, who: Identity, error: GaveUp | Refused) -> Identity:
-        """Who to be, after that was refused."""
+        """Ask who to be, after a login was refused."""
         code = error.code
         known = code in ("name-registered", "wrong-password") and bool(who.name)
         if code != "name-registered" or who.password:
@@ -188,27 +191,30 @@ class Conversation:
             return replace(who, register=False)
         if known or (code in ("forbidden", "bad-password") and who.name):
             new = code == "forbidden" or who.register
-            hint = ", a new one if the name is" if new else ""
-            password = await self._screen.ask(f"password of {who.name}{hint}", secret=True)
+            hint = " (a new one, if the name is new)" if new else ""
+            password = await self._screen.ask(f"Password for {who.name}{hint}", secret=True)
             if password:
                 return Identity(who.name, password, new)
         elif code in ("busy", "throttled", "closed", "full", "internal"):
-            await self._screen.ask("Enter tries again")
+            await self._screen.ask("Press Enter to try again")
             return who
         return await self._ask_name()
 
     async def _offer_registration(self, name: str) -> None:
-        self._notice(f'"{name}" is new here. A password registers it; just Enter: stay a guest')
-        while password := await self._screen.ask("new password", secret=True):
+        self._notice(
+            f'"{name}" is not registered. Choose a password to register it, or press Enter to stay'
+            " a guest"
+        )
+        while password := await self._screen.ask("New password", secret=True):
             if password.startswith("/"):
                 self._complain("that looks like a command, not a password")
-            elif password != await self._screen.ask("the same again", secret=True):
-                self._complain("those were two different passwords")
+            elif password != await self._screen.ask("Again", secret=True):
+                self._complain("the two passwords differ")
             elif await self._done(self._register("register", self._client.name, password)):
                 return
 
-    async def _register(self, word: str, name: str, password: str) -> None:
-        await self._client.command(f"/{word} {name} {lines.word(password)}")
+    def _register(self, word: str, name: str, password: str) -> Awaitable[None]:
+        return self._client.request(word, name=name, password=password)
 
     # What happens
 
@@ -223,26 +229,16 @@ class Conversation:
             self.leave()
 
     def _take(self, event: Event) -> None:
-        kind = event["event"]
-        new = not event.get("replay") or (self._coming and self._again)
-        self._state.name = self._client.name
-        self._state.take(event, new=new)
+        self._status.model.take(event)
         self._talk_in()
-        if kind == "connected":
-            self._coming, self._again = False, True
-            self._state.link = "connected"
-            self._ask_by_ourselves()
-        elif kind == "disconnected":
-            self._coming = True
-            self._expected.clear()
-            self._state.link = "not connected"
+        act = _ACTS.get(event["event"])
+        if act is not None:
+            act(self)
         self._screen.refresh()
-        answer = kind, event.get("room")
-        if self._expected[answer]:
-            self._expected[answer] -= 1
-            return
-        if self._coming and self._again and self._is_old_news(event):
-            return
+        if not event.get("quiet"):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         reader = self._reader()
         shown = show.lines(event, reader)
         day = show.day_of(event) if shown and reader.today is None else None
@@ -251,36 +247,36 @@ class Conversation:
             self._screen.show(show.day(day))
         for line in shown:
             self._screen.show(line)
-        if new and show.mentions(event, self._client.name):
+        if event.get("new") and show.mentions(event, self._client.name):
             self._screen.alert()
-
-    def _is_old_news(self, event: Event) -> bool:
-        kind = event["event"]
-        return kind in _NOT_AGAIN or (kind == "joined" and event.get("name") == self._client.name)
 
     def _reader(self) -> show.Reader:
         today = _today() if self._screen.dates else None
         return show.Reader(self._client.name, self._client.room, None, today)
 
-    def _ask_by_ourselves(self) -> None:
-        for line, kind, room in (
-            (f"/users {LOBBY}", "users", LOBBY),
-            ("/rooms", "rooms", None),
-            ("/help", "help", None),
-        ):
-            self._expected[kind, room] += 1
-            self._start(self._ask_quietly(line))
+    def _connected(self) -> None:
+        self._status.link = "connected"
+        for do, fields in _ASKED:
+            self._start(self._ask_quietly(do, **fields))
 
-    async def _ask_quietly(self, line: str) -> None:
+    def _disconnected(self) -> None:
+        self._status.link = "not connected"
+
+    def _skipped(self) -> None:
+        """Ask again who is where: some who came and left were not told."""
+        for room in sorted(self._status.model.stale):
+            self._start(self._ask_quietly("users", room=room))
+
+    async def _ask_quietly(self, do: str, **fields: str) -> None:
         try:
-            await self._client.command(line)
+            await self._client.request(do, quiet=True, **fields)
         except (Refused, GaveUp):
-            pass  # it is asked again with the next connection
+            pass  # it is asked for again with the next connection
 
     def _talk_in(self) -> None:
         """Look at the room in which we talk."""
-        if self._client.room != self._state.room:
-            self._state.talk_in(self._client.room)
+        if self._client.room != self._status.room or self._status.model.looked_at is None:
+            self._status.talk_in(self._client.room)
             self._screen.refresh()
 
     # What is typed
@@ -301,40 +297,39 @@ class Conversation:
         if isinstance(parsed, Speech):
             self._send(self._client.type(line), line)
             return
-        word, rest = parsed.word, parsed.rest
-        if word in _BARE:
-            await _BARE[word](self)
-        elif word in _LEAVE and not rest:
+        asked = _request(parsed)
+        if asked.do in _BARE:
+            await _BARE[asked.do](self)
+        elif asked.do in _LEAVE:
             raise Left
-        elif word in ("login", "register") and (name := arguments("NAME", rest)):
-            await self._enter(word, *name)
-        elif word == "passwd" and (given := arguments("[--keep] [OLD]", rest)) is not None:
-            await self._new_password(*given[:1])
+        elif asked.do in ("login", "register") and "password" not in asked.fields:
+            await self._enter(asked.do, asked.fields["name"])
+        elif asked.do == "passwd" and "new" not in asked.fields:
+            await self._new_password(asked.fields)
         elif is_secret(line):
             await self._done(self._client.type(line))
         else:
             sending = self._send(self._client.type(line), line)
-            if word in _MOVES:
+            if asked.do in ("join", "leave"):
                 await _copy(sending)  # what is typed next goes to the new room
-        if word == "join" and rest:
-            self._notice(f"you talk in #{self._client.room}")
+        if asked.do == "join":
+            self._notice(f"now talking in #{self._client.room}")
         self._talk_in()
 
     async def _enter(self, word: str, name: str) -> None:
-        password = await self._screen.ask(f"password of {name}", secret=True)
+        password = await self._screen.ask(f"Password for {name}", secret=True)
         if password:
             await self._done(self._register(word, name, password))
 
-    async def _new_password(self, keep: str = "") -> None:
-        old = await self._screen.ask("old password", secret=True)
-        new = await self._screen.ask("new password", secret=True) if old else ""
+    async def _new_password(self, given: Mapping[str, Any]) -> None:
+        old = given.get("old") or await self._screen.ask("Old password", secret=True)
+        new = await self._screen.ask("New password", secret=True) if old else ""
         if not new:
             return
-        if new != await self._screen.ask("the same again", secret=True):
-            self._complain("those were two different passwords")
+        if new != await self._screen.ask("Again", secret=True):
+            self._complain("the two passwords differ")
             return
-        given = f"{keep} {lines.word(old)} {lines.word(new)}".lstrip()
-        await self._done(self._client.command(f"/passwd {given}"))
+        await self._done(self._client.request("passwd", **{**given, "old": old, "new": new}))
 
     async def _paste(self, paste: Paste) -> None:
         told = any(map(lines.would_tell_password, paste.lines))
@@ -348,15 +343,15 @@ class Conversation:
                 self._send(self._client.say(piece), piece)
 
     async def _ask_message(self) -> None:
-        message = await self._screen.ask("your message to everyone? (Enter: none)")
+        message = await self._screen.ask("Message to everyone (Enter to cancel)")
         if message:
             self._send(self._say(message, lambda text: self._client.say(text, LOBBY)), message)
 
     async def _ask_direct(self) -> None:
-        name = await self._screen.ask("a private message to whom? (Enter: nobody)")
+        name = await self._screen.ask("Private message to (Enter to cancel)")
         if not name:
             return
-        message = await self._screen.ask(f"your message to {name}? (Enter: none)")
+        message = await self._screen.ask(f"Message to {name} (Enter to cancel)")
         if message:
             say = partial(self._client.dm, named(name))
             self._send(self._say(message, say), message)
@@ -366,7 +361,10 @@ class Conversation:
         await say(lines.message(answer))
 
     async def _done(self, doing: Awaitable[object]) -> bool:
-        """Wait until something is done; gives back whether it was."""
+        """Wait until something is done, or say why it is not.
+
+        @return: whether it was done.
+        """
         try:
             await doing
         except (Refused, GaveUp) as error:
@@ -375,7 +373,7 @@ class Conversation:
         return True
 
     def _send(self, saying: Any, line: str) -> "Deferred[None]":
-        """Have something said or done, without waiting for that before the next line."""
+        """Have something said or done; the next line does not wait for it."""
 
         def sent(result: Any) -> None:
             self._sending.pop(sending, None)
@@ -395,7 +393,7 @@ class Conversation:
         return sending.addBoth(sent)
 
     async def _sent(self) -> None:
-        """Wait for the receipts of what was said, but not for ever."""
+        """Wait for the receipts of what was said, for L{_IN_TIME} at most."""
         if not self._sending or not self._client.is_connected:
             return
         receipts = DeferredList([_copy(each) for each in self._sending], consumeErrors=True)
@@ -422,6 +420,12 @@ class Conversation:
         self._screen.show([("error", f"! {text}")])
 
 
+_ACTS: Mapping[str, Callable[[Conversation], None]] = {
+    "connected": Conversation._connected,
+    "disconnected": Conversation._disconnected,
+    "skipped": Conversation._skipped,
+}
+
 _BARE: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
     "PM": Conversation._ask_message,
     "DM": Conversation._ask_direct,
@@ -429,12 +433,20 @@ _BARE: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
 """Words that alone on a line ask for a message."""
 
 
+def _request(called: grammar.Command) -> Request:
+    """Read a typed command. One that is wrong is refused when it is carried out."""
+    try:
+        return grammar.request(called)
+    except Refusal:
+        return Request("", {})
+
+
 def _today() -> date:
     return datetime.now().astimezone().date()
 
 
 def _copy(original: "Deferred[Any]") -> "Deferred[None]":
-    """Fires when the other one does."""
+    """Make a Deferred that fires when another one does."""
     copy: Deferred[None] = Deferred()
 
     def fire(result: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What was typed, kept between runs: without passwords, and for its owner only."""
+"""What was typed, kept between runs: without passwords, and readable by its owner only."""
 
 import os
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ MOST = 1000
 
 
 def state_path() -> Path:
-    """Where the lines are kept."""
+    """Give the file that the lines are kept in."""
     base = os.environ.get("XDG_STATE_HOME", "")
     home = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "state"
     return home / "twisted-chat" / "history"
 
 
 class Recall(History):
-    """A history in a file, one line a line. What cannot be read or written is left at that: it is
-    a convenience, and no reason not to chat."""
+    """A history in a file, a line for each. Errors of the file are ignored: the history is a
+    convenience, and no reason not to chat."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class Recall(History):
             super().append_string(line)
 
     def append_string(self, string: str) -> None:
-        """Keep nothing: prompt_toolkit calls this for whatever is accepted, also for an answer to a
-        question, and that may be a password."""
+        """Keep nothing: prompt_toolkit calls this for everything that is accepted, also for the
+        answer to a question, which may be a password."""
 
     def store_string(self, string: str) -> None:
         self._write([string], os.O_APPEND)

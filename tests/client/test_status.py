@@ -1,4 +1,4 @@
-"""What a client knows besides its lines, and what it remembers of what was typed."""
+"""The terminal's last line and Tab, what it remembers of what was typed, and its rows."""
 
 from pathlib import Path
 
@@ -6,88 +6,54 @@ from prompt_toolkit.utils import get_cwidth
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.client.lines import Event
-from twisted_chat.client.recall import MOST, Recall
-from twisted_chat.client.screen import wrapped
 from twisted_chat.client.show import plain
-from twisted_chat.client.state import State, common
+from twisted_chat.client.terminal.recall import MOST, Recall
+from twisted_chat.client.terminal.screen import wrapped
+from twisted_chat.client.terminal.status import Status
+
+from .test_model import users
 
 
-def _users(room: str, *names: str) -> Event:
-    return {
-        "event": "users",
-        "room": room,
-        "users": [{"name": name, "account": True} for name in names],
-    }
-
-
-class StateTests(SynchronousTestCase):
+class StatusTests(SynchronousTestCase):
     """Alice, connected, in the lobby."""
 
     def setUp(self) -> None:
-        self.state = State()
-        self.state.name = "alice"
-        self.state.link = "connected"
-        self.take(_users("lobby", "alice", "bob"), _users("dev", "alice", "carol"))
+        self.status = Status()
+        self.status.model.name = "alice"
+        self.status.link = "connected"
+        self.take({"event": "joined", "room": "dev", "name": "alice", "account": True})
+        self.take(users("lobby", "alice", "bob"), users("dev", "alice", "carol"))
+        self.status.talk_in("lobby")
 
-    def take(self, *events: Event, new: bool = True) -> None:
+    def take(self, *events: Event) -> None:
         for event in events:
-            self.state.take(event, new=new)
+            self.status.model.take(event)
 
-    def here(self, number: int) -> None:
-        self.assertIn(f"{number} here", self.state.status(80))
-
-    def test_who_is_here(self) -> None:
-        """Follows who comes and goes, by name or by number."""
-        self.here(2)
-        self.take({"event": "joined", "room": "lobby", "name": "dave"})
-        self.here(3)
-        self.take({"event": "joined", "room": "lobby", "name": "dave"})
-        self.here(3)
-        self.take({"event": "joined", "room": "lobby", "count": 812})
-        self.here(815)
-        self.take({"event": "left", "room": "lobby", "count": 800})
-        self.here(15)
-        self.take({"event": "renamed", "name": "bob", "to": "rob"})
-        self.here(15)
-        self.take({"event": "left", "room": "lobby", "name": "rob"})
-        self.here(14)
-        self.take(_users("lobby", "alice"))
-        self.here(1)
-
-    def test_gone_from_everywhere(self) -> None:
-        """Who leaves the lobby has left the other rooms too."""
-        self.take({"event": "left", "room": "lobby", "name": "carol"})
-        self.state.talk_in("dev")
-        self.here(1)
-
-    def test_left_a_room(self) -> None:
-        """Nothing of it is known any more."""
-        self.take({"event": "message", "room": "dev", "from": "carol"})
-        self.assertIn("unread #dev 1", self.state.status(80))
-        self.take({"event": "left", "room": "dev", "name": "alice"})
-        self.assertEqual(self.state.status(80), "#lobby · 2 here · alice · connected")
+    def said(self, room: str) -> None:
+        said = {"room": room, "from": "carol", "text": "x", "new": True}
+        self.take({"event": "message", **said})
 
     def test_unread(self) -> None:
-        """Is what others have said elsewhere, until one looks there."""
-        said = {"event": "message", "room": "dev", "from": "carol"}
-        self.take(said, said, {**said, "from": "alice"}, {**said, "room": "lobby"})
-        self.take(said, new=False)
-        self.assertIn("unread #dev 2", self.state.status(80))
-        self.state.talk_in("dev")
-        self.assertNotIn("unread", self.state.status(80))
+        """Messages in other rooms are counted until one talks there."""
+        self.said("dev")
+        self.said("lobby")
+        self.said("dev")
+        self.assertIn("#lobby · unread #dev 2 ·", self.status.line(80))
+        self.status.talk_in("dev")
+        self.assertEqual(self.status.line(80), "#dev · 2 here · alice · connected")
 
-    def test_status_fits(self) -> None:
+    def test_fits(self) -> None:
         """The least important is left out first."""
-        self.take({"event": "message", "room": "dev", "from": "carol"})
-        self.state.unsent = ["one", "two", "three"]
+        self.said("dev")
+        self.status.unsent = ["one", "two", "three"]
         whole = "#lobby · unread #dev 1 · 3 not sent · 2 here · alice · connected"
-        self.assertEqual(self.state.status(80), whole)
-        self.state.name = "名前"
+        self.assertEqual(self.status.line(80), whole)
+        self.status.model.name = "名前"
         for width in range(80):
-            self.assertLessEqual(get_cwidth(self.state.status(width)), width)
-        self.assertEqual(self.state.status(24), "#lobby · unread #dev 1")
-        self.state.link = "not connected"
-        self.assertEqual(self.state.status(24), "not connected · #lobby")
+            self.assertLessEqual(get_cwidth(self.status.line(width)), width)
+        self.assertEqual(self.status.line(24), "#lobby · unread #dev 1")
+        self.status.link = "not connected"
+        self.assertEqual(self.status.line(24), "not connected · #lobby")
 
     def test_completions(self) -> None:
         """Commands at the beginning, rooms and names where they belong, and else who is here."""
@@ -97,7 +63,8 @@ class StateTests(SynchronousTestCase):
             {"usage": "/join ROOM", "also": []},
         ]
         self.take({"event": "help", "commands": commands})
-        self.take({"event": "rooms", "rooms": [{"room": "ops"}, {"room": "lobby"}]})
+        rooms = [{"room": "ops", "members": 1}, {"room": "lobby", "members": 2}]
+        self.take({"event": "rooms", "rooms": rooms})
         for before, whole in (
             ("/", ["/join ", "/users ", "/who "]),
             ("/U", ["/users "]),
@@ -115,24 +82,7 @@ class StateTests(SynchronousTestCase):
             ("/join ", ["dev ", "lobby ", "ops "]),
             ("see #d", ["#dev "]),
         ):
-            self.assertEqual(self.state.completions(before)[1], whole, before)
-
-    def test_common(self) -> None:
-        """Is how all of them begin."""
-        self.assertEqual(common(["/leave", "/login", "/logout"]), "/l")
-        self.assertEqual(common(["bob", "bobby"]), "bob")
-        self.assertEqual(common(["a", "b"]), "")
-
-    def test_nonsense(self) -> None:
-        """Is passed over."""
-        for event in (
-            {"event": "users", "room": "lobby", "users": "bob"},
-            {"event": "joined", "room": "lobby", "count": "x"},
-            {"event": "rooms"},
-            {"event": "help", "commands": [{"usage": "", "also": []}]},
-        ):
-            self.take(event)
-        self.here(2)
+            self.assertEqual(self.status.completions(before)[1], whole, before)
 
 
 class RecallTests(SynchronousTestCase):
@@ -155,7 +105,7 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual(self.path.parent.stat().st_mode & 0o777, 0o700)
 
     def test_readable_by_others(self) -> None:
-        """Is mended."""
+        """A file that others can read is put right."""
         self.path.parent.mkdir(parents=True)
         self.path.write_text("one\n")
         self.path.chmod(0o644)

@@ -1,0 +1,122 @@
+"""Who is where, and what is unread."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_chat.client.lines import Event
+from twisted_chat.client.model import Model, Place, common
+
+
+def users(room: str, *names: str) -> Event:
+    """A list of people with accounts."""
+    people = [{"name": name, "account": True} for name in names]
+    return {"event": "users", "room": room, "users": people}
+
+
+class ModelTests(SynchronousTestCase):
+    """Alice, in the lobby and in dev; she looks at the lobby."""
+
+    def setUp(self) -> None:
+        self.model = Model(Place, "alice")
+        self.take({"event": "joined", "room": "dev", "name": "alice", "account": True})
+        self.take(users("lobby", "alice", "bob"), users("dev", "alice", "carol"))
+        self.lobby, self.dev = self.model.lobby, self.model.open("dev")
+        self.model.look(self.lobby)
+
+    def take(self, *events: Event) -> None:
+        for event in events:
+            self.model.take(event)
+
+    def said(self, room: str, *, by: str = "carol", new: bool = True, text: str = "x") -> None:
+        said = {"room": room, "from": by, "text": text, "new": new}
+        self.take({"event": "message", **said})
+
+    def told(self, by: str, to: str = "alice") -> None:
+        self.take({"event": "dm", "from": by, "to": to, "text": "x", "new": True})
+
+    def test_who_is_here(self) -> None:
+        """People come, go and change their names, and it is known who has an account."""
+        dave = {"room": "lobby", "name": "dave"}
+        self.take({"event": "joined", **dave, "account": False})
+        self.assertEqual(self.lobby.people, {"alice": True, "bob": True, "dave": False})
+        self.assertEqual(self.model.stale, set())
+        self.take({"event": "renamed", "name": "dave", "to": "rob"})
+        self.assertEqual(set(self.lobby.people), {"alice", "bob", "rob"})
+        self.assertEqual(self.model.stale, {"lobby"})  # rob may have an account now
+        self.take({"event": "left", "room": "lobby", "name": "rob"})
+        self.assertEqual(set(self.lobby.people), {"alice", "bob"})
+
+    def test_crowds(self) -> None:
+        """People who are not named are counted, until a list names them."""
+        self.take({"event": "joined", "room": "lobby", "count": 812})
+        self.assertEqual(self.lobby.number, 814)
+        self.take({"event": "left", "room": "lobby", "count": 800})
+        self.assertEqual((self.lobby.number, self.model.stale), (14, {"lobby"}))
+        self.take({"event": "crowd", "room": "dev", "count": 60})
+        self.assertEqual((self.dev.number, self.model.stale), (60, {"lobby", "dev"}))
+        self.take(users("lobby", "alice"), users("dev", "alice"))
+        self.assertEqual((self.lobby.number, self.dev.number, self.model.stale), (1, 1, set()))
+
+    def test_gone_from_everywhere(self) -> None:
+        """Whoever leaves the lobby has left the other rooms too."""
+        self.take({"event": "left", "room": "lobby", "name": "carol"})
+        self.assertEqual(set(self.dev.people), {"alice"})
+
+    def test_left_a_room(self) -> None:
+        """Nothing of a room that we have left is known any more."""
+        self.said("dev")
+        self.take({"event": "left", "room": "dev", "name": "alice"})
+        self.assertEqual((list(self.model), self.model.unread), ([self.lobby], 0))
+
+    def test_unread(self) -> None:
+        """News of others is counted where nobody looks: neither what was there before, nor what
+        we said ourselves."""
+        self.said("lobby")
+        self.said("dev", text="alice: hi")
+        self.said("dev", by="alice")
+        self.said("dev", new=False)
+        self.assertEqual((self.dev.unread, self.dev.mentioned, self.lobby.unread), (1, True, 0))
+        self.model.look(None)
+        self.said("lobby")
+        self.assertEqual(self.model.unread, 2)
+        self.model.look(self.dev)
+        self.assertEqual((self.dev.unread, self.dev.mentioned), (0, False))
+
+    def test_private(self) -> None:
+        """A private conversation is with one person, whoever speaks, and under any name."""
+        self.told("bob")
+        self.told("alice", "bob")
+        private = self.model.open("@bob")
+        self.assertEqual((private.person, private.unread), ("bob", 1))
+        self.take({"event": "renamed", "name": "bob", "to": "rob"})
+        self.assertIs(self.model.open("@rob"), private)
+
+    def test_strangers(self) -> None:
+        """Strangers cannot open any number of conversations, nor close the one that is read."""
+        self.told("bob")
+        private = self.model.open("@bob")
+        self.model.look(private)
+        for number in range(200):
+            self.told(f"guest{number}")
+        self.assertEqual(len(list(self.model)), 2 + 41)
+        self.assertIs(self.model.open("@bob"), private)
+
+    def test_what_is_not_known(self) -> None:
+        """Who is in a room is not known on coming in, on joining, and when events were skipped."""
+        self.take({"event": "connected", "name": "alice", "again": True})
+        self.assertEqual(self.model.stale, {"lobby"})
+        self.take(users("lobby"), {"event": "joined", "room": "ops", "name": "alice"})
+        self.assertEqual(self.model.stale, {"ops"})
+        self.told("bob")
+        self.take({"event": "skipped", "lines": 3})
+        self.assertEqual(self.model.stale, {"lobby", "dev", "ops"})
+
+    def test_topic(self) -> None:
+        """A room has the topic that was told last."""
+        self.take({"event": "topic", "room": "dev", "topic": "x", "from": "bob"})
+        self.assertEqual(self.dev.topic, "x")
+
+    def test_common(self) -> None:
+        """The common beginning of words is what Tab completes."""
+        self.assertEqual(common(["/leave", "/login", "/logout"]), "/l")
+        self.assertEqual(common(["bob", "bobby"]), "bob")
+        self.assertEqual(common(["a", "b"]), "")

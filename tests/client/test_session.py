@@ -1,0 +1,658 @@
+"""A client's session, played line by line: login, resume, labels, receipts and answers."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twisted_chat.client import session
+from twisted_chat.client.identity import Identity
+from twisted_chat.client.lines import Refused
+
+from .peer import BOT, Bare
+
+
+class LoginTests(SynchronousTestCase):
+    """Logging in."""
+
+    def test_comes_in(self) -> None:
+        """It waits for hello, logs in, joins the rooms, and is in once all of that is answered."""
+        server = Bare(BOT, "dev")
+        self.assertEqual(server.written(), [b"/json on"])
+        server.hello()
+        login = {"do": "login", "name": "bot", "password": "s3cret-pw"}
+        self.assertEqual(server.read(), [login])
+        server.welcome()
+        server.history()
+        server.done("login")
+        self.assertEqual(server.read(), [{"do": "join", "room": "dev"}])
+        self.assertFalse(server.session.is_in)
+        server.joined("dev")
+        self.assertTrue(server.session.is_in)
+        self.assertEqual(server.of("connected")[0]["server"], "test")
+
+    def test_other_protocol(self) -> None:
+        """A server of another protocol is told apart, and no password is sent to it."""
+        for protocol, way in ((1, "upgrade the server"), (3, "upgrade the client")):
+            server = Bare()
+            server.hello(protocol=protocol)
+            assert server.drop is not None
+            self.assertIn(f"this server speaks protocol {protocol}", server.drop.reason)
+            self.assertIn(way, server.drop.reason)
+            self.assertTrue(server.drop.is_hopeless)
+            self.assertEqual(server.written(), [b"/json on"])
+
+    def test_passwords_are_sent_as_they_are(self) -> None:
+        """Whatever is in a password, it is one value, and it is in nothing that is logged."""
+        password = ' two "words", --keep \\'
+        server = Bare(Identity("bot", password))
+        server.hello()
+        self.assertEqual(server.read()[0]["password"], password)
+        asked = server.session.ask("register", name="bot", password="s3cret-pw")
+        self.assertNotIn("s3cret", repr(asked))
+
+    def test_refused(self) -> None:
+        """A wrong password is hopeless; what may be over in a moment is not."""
+        for code, is_hopeless in (("wrong-password", True), ("throttled", False), ("busy", False)):
+            server = Bare()
+            server.hello()
+            server.refuse("login", code, "wrong \x1b[1mname")
+            assert server.drop is not None
+            self.assertEqual(server.drop, session.Drop("wrong [1mname", code, is_hopeless))
+
+    def test_registers_once(self) -> None:
+        """If the name is registered already, it logs in."""
+        server = Bare(Identity("bot", "s3cret-pw", register=True))
+        server.hello()
+        self.assertEqual([each["do"] for each in server.read()], ["register"])
+        server.refuse("register", "name-registered")
+        self.assertEqual([each["do"] for each in server.read()], ["login"])
+        self.assertIsNone(server.drop)
+
+    def test_guest_waits_for_its_name(self) -> None:
+        """A guest who comes back asks for its name again and again, and in the end for any."""
+        server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        for _ in range(session._NAME_TRIES):
+            server.lose()
+            server.connect()
+            server.hello()
+            self.assertEqual(server.read()[-1], {"do": "guest", "name": "bot"})
+            server.refuse("guest", "name-taken")
+            assert server.drop is not None
+            self.assertFalse(server.drop.is_hopeless)
+        server.lose()
+        server.connect()
+        server.hello()
+        server.refuse("guest", "name-taken")
+        self.assertEqual(server.read(), [{"do": "guest"}])
+        server.welcome("guest3", account=False)
+        server.done("guest")
+        self.assertEqual(server.session.name, "guest3")
+        self.assertNotIn("quiet", server.of("welcome")[-1])
+
+    def test_room_that_is_full(self) -> None:
+        """A room that refuses the client is told, and forgotten."""
+        server = Bare(BOT, "dev")
+        server.hello()
+        server.welcome()
+        server.done("login")
+        server.refuse("join", "full")
+        self.assertTrue(server.session.is_in)
+        self.assertEqual([event["code"] for event in server.of("error")], ["full"])
+        self.assertEqual((server.session.room, server.session.rooms), ("lobby", ("lobby",)))
+
+    def test_skipped_while_coming_in(self) -> None:
+        """A login of which a part was skipped is made again."""
+        server = Bare()
+        server.hello()
+        server.tell("skipped", lines=3)
+        self.assertIsNotNone(server.drop)
+
+    def test_login_in_the_session(self) -> None:
+        """A guest who logs in comes back as the account, and a new password is used from then
+        on."""
+        server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        server.session.ask("login", name="Alice", password="s3cret-pw")
+        server.tell("welcome", name="alice", account=True, room="lobby")
+        server.done("login")
+        server.session.ask("passwd", old="s3cret-pw", new="n3w-s3cret")
+        server.done("passwd")
+        server.lose()
+        server.connect()
+        server.hello()
+        login = {"do": "login", "name": "alice", "password": "n3w-s3cret"}
+        self.assertEqual(server.read()[-1], login)
+
+    def test_keepalive(self) -> None:
+        """The server says how often it shows that it is there; nonsense counts as never."""
+        for said, taken in ((60, 60), (None, 0), (0, 0), (10**9, 0)):
+            server = Bare()
+            server.hello(keepalive=said)
+            self.assertEqual(server.session.keepalive, taken)
+
+
+class AnswerTests(SynchronousTestCase):
+    """Every request gets its own answer."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+        self.server.let_in()
+        self.server.read()
+
+    def test_receipt(self) -> None:
+        """A post is answered with the message that it has become, once it is in the log."""
+        asked = self.server.say("/quit")
+        self.assertEqual(self.server.read(), [{"do": "say", "room": "lobby", "message": "/quit"}])
+        self.assertGreaterEqual(len(asked.label), 16)
+        self.server.message(1, "/quit", label=asked.label)
+        self.assertIsNone(self.server.answer(asked))
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.server.receipt(asked)["seq"], 1)
+
+    def test_receipt_without_message(self) -> None:
+        """The receipt is whole, though the message itself was skipped."""
+        said, did = self.server.say("hi"), self.server.session.ask("me", room="dev", action="x")
+        told = self.server.session.ask("dm", name="bob", message="psst")
+        self.server.done("say", room="lobby", seq=4, id=9)
+        self.server.done("me", room="dev", seq=2, id=10)
+        self.server.done("dm", to="bob", id=None)
+        for asked, expected in (
+            (said, {"event": "message", "room": "lobby", "seq": 4, "text": "hi", "action": False}),
+            (did, {"event": "message", "room": "dev", "seq": 2, "text": "x", "action": True}),
+            (told, {"event": "dm", "to": "bob", "id": None, "text": "psst"}),
+        ):
+            receipt = self.server.receipt(asked)
+            self.assertEqual({**receipt, **expected, "from": "bot"}, receipt)
+
+    def test_same_text(self) -> None:
+        """Posts of the same text have receipts of their own, in whichever order they arrive."""
+        one, two = self.server.say("x"), self.server.say("x")
+        self.server.done("say", -1, room="lobby", seq=2, id=2)
+        self.assertIsNone(self.server.answer(one))
+        self.assertEqual(self.server.receipt(two)["seq"], 2)
+        self.server.done("say", -2, room="lobby", seq=1, id=1)
+        self.assertEqual(self.server.receipt(one)["seq"], 1)
+
+    def test_refusal_among_others(self) -> None:
+        """A refusal goes to the request that it is about."""
+        asked = [self.server.say(text) for text in "abc"]
+        self.server.read()
+        self.server.refuse("say", "too-long", index=-2)
+        self.assertEqual(self.server.code(asked[1]), "too-long")
+        self.assertIsNone(self.server.answer(asked[0]))
+        self.assertEqual(self.server.of("error"), [])
+
+    def test_hello_means_nothing(self) -> None:
+        """Another hello answers nothing."""
+        users = self.server.session.ask("users", room="lobby")
+        self.server.hello()
+        self.server.hello()
+        self.assertIsNone(self.server.answer(users))
+
+    def test_quiet(self) -> None:
+        """Answers to what nobody has typed are marked, and no others; nor can a server mark."""
+        self.server.session.ask("users", quiet=True, room="lobby")
+        self.server.tell("users", room="lobby", users=[], label=self.server.label("users"))
+        self.server.tell("users", room="lobby", users=[], quiet=True)
+        self.assertEqual([each.get("quiet") for each in self.server.of("users")], [True, None])
+
+    def test_unknown_labels(self) -> None:
+        """An answer to nothing is passed over."""
+        self.server.tell("done", label="nobody-has-asked-that")
+        self.server.tell("error", label="nor-that", code="full", text="x", command="")
+        self.assertEqual([each["code"] for each in self.server.of("error")], ["full"])
+
+    def test_window(self) -> None:
+        """Only so many posts are without an answer at a time; everything keeps its order."""
+        self.patch(session, "_WINDOW", 2)
+        for text in "abc":
+            self.server.say(text)
+        self.server.session.ask("rooms")
+        self.assertEqual([each["message"] for each in self.server.read()], ["a", "b"])
+        self.server.done("say", -2, room="lobby", seq=1, id=1)
+        self.assertEqual([each["do"] for each in self.server.read()], ["say", "rooms"])
+
+    def test_too_long(self) -> None:
+        """A request that no server would take is refused at once."""
+        with self.assertRaises(Refused):
+            self.server.session.ask("topic", room="dev", text="x" * 17_000)
+        self.assertEqual(self.server.read(), [])
+
+
+class ResumeTests(SynchronousTestCase):
+    """After a connection was lost, nothing is lost, and nothing is done twice."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+        self.server.let_in()
+        self.server.read()
+
+    def back(self, *replay: tuple[int, str], **fields: Any) -> None:
+        """Lose the connection, and come back; this is in the lobby's replay."""
+        self.server.lose()
+        self.server.connect()
+        self.server.hello(session="another")
+        self.server.welcome()
+        for seq, text in replay:
+            self.server.message(seq, text, replay=True, **{"from_": "eve", **fields})
+        self.server.history(count=len(replay))
+        self.server.done("login")
+
+    def test_goes_on_where_it_was(self) -> None:
+        """It asks for what came after what it has told, and takes its old session over."""
+        self.server.message(1, "a", from_="eve", id=7)
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        since, login = self.server.read()
+        self.assertEqual(since, {"do": "since", "places": {"lobby": 1, "@": 7}, "session": "token"})
+        self.assertEqual(login["do"], "login")
+
+    def test_lost_while_coming_back(self) -> None:
+        """The session that is taken over is the last one that was in."""
+        self.server.lose()
+        self.server.connect()
+        self.server.hello(session="half")
+        self.server.lose()
+        self.server.connect()
+        self.server.hello(session="whole")
+        self.assertEqual(self.server.read()[0]["session"], "token")
+
+    def test_posts_are_repeated(self) -> None:
+        """What has no answer is repeated with its label, in its order, ahead of what is new."""
+        first, second = self.server.say("a"), self.server.say("b")
+        labels = [first.label, second.label]
+        self.back()
+        self.server.say("c")
+        repeated = [each["message"] for each in self.server.read() if each["do"] == "say"]
+        self.assertEqual(repeated, ["a", "b", "c"])
+        self.assertEqual(self.server.labels["say"][-3:-1], labels)
+        self.server.done("say", -3, room="lobby", seq=4, id=4)
+        self.assertEqual(self.server.receipt(first)["seq"], 4)
+
+    def test_repeated_first(self) -> None:
+        """What is repeated goes ahead of what was never sent: everything keeps its order."""
+        self.patch(session, "_WINDOW", 2)
+        for text in "abc":
+            self.server.say(text)
+        self.server.read()
+        self.back()
+        self.assertEqual([each.get("message") for each in self.server.read()][-2:], ["a", "b"])
+        self.server.done("say", -2, room="lobby", seq=1, id=1)
+        self.assertEqual([each["message"] for each in self.server.read()], ["c"])
+
+    def test_found_in_the_replay(self) -> None:
+        """What the replay shows to be in the log is not repeated."""
+        said = self.server.say("a")
+        self.back((1, "a"), from_="bot", label=said.label)
+        self.assertEqual(self.server.receipt(said)["seq"], 1)
+        self.assertNotIn("say", [each["do"] for each in self.server.read()])
+
+    def test_somebody_elses_label(self) -> None:
+        """Nobody else's message is a receipt, whatever its label."""
+        said = self.server.say("a")
+        self.back((1, "a"), from_="eve", label=said.label)
+        self.assertIsNone(self.server.answer(said))
+
+    def test_too_late_to_repeat(self) -> None:
+        """A post that the server may have forgotten is not repeated; that is said."""
+        said = self.server.say("a")
+        self.server.read()
+        self.server.now += 500
+        late = self.server.say("b")
+        self.back()
+        self.assertEqual(self.server.code(said), "lost")
+        self.assertIsNone(self.server.answer(late))
+
+    def test_under_another_name(self) -> None:
+        """A post is not repeated under another name, under which the server does not know it."""
+        server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        said = server.say("a")
+        server.read()
+        server.lose()
+        server.connect()
+        server.hello()
+        server.welcome("guest3", account=False)
+        server.done("guest")
+        self.assertEqual(server.code(said), "lost")
+
+    def test_commands(self) -> None:
+        """A question is asked again; of what does something it is said that nobody knows."""
+        asked = self.server.session.ask("users", room="lobby")
+        see = self.server.session.ask("topic", room="lobby")
+        change = self.server.session.ask("topic", room="lobby", text="x")
+        self.server.read()
+        self.server.lose()
+        self.assertEqual(self.server.code(change), "lost")
+        self.back()
+        self.assertEqual([each["do"] for each in self.server.read()][-2:], ["users", "topic"])
+        self.server.done("users")
+        self.server.done("topic")
+        self.assertIsInstance(self.server.answer(asked), dict)
+        self.assertIsInstance(self.server.answer(see), dict)
+
+    def test_asked_while_away(self) -> None:
+        """What was not sent yet is sent once the session is in, in its order."""
+        self.server.lose()
+        self.server.say("a")
+        self.server.session.ask("topic", room="lobby", text="x")
+        self.assertEqual(self.server.read(), [])
+        self.back()
+        self.assertEqual([each["do"] for each in self.server.read()][-2:], ["say", "topic"])
+
+    def test_quiet_when_back(self) -> None:
+        """What is told on coming in is told quietly on coming back, but for the messages."""
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.back((1, "new"))
+        self.assertTrue(self.server.of("welcome")[-1]["quiet"])
+        self.assertTrue(self.server.of("history")[-1]["quiet"])
+        self.assertNotIn("quiet", self.server.of("message")[-1])
+        self.assertEqual(self.server.of("message")[-1]["new"], True)
+        self.assertEqual(self.server.read()[-1], {"do": "join", "room": "dev"})
+
+    def test_gap(self) -> None:
+        """Messages that the server shows no more are told to be missing."""
+        self.server.message(1, "a", from_="eve")
+        self.back((900, "y"))
+        (gap,) = self.server.of("gap")
+        self.assertEqual((gap["first"], gap["last"]), (2, 899))
+        self.assertEqual(self.server.texts(), ["a", "y"])
+
+    def test_log_that_began_again(self) -> None:
+        """A server with a new database is listened to all the same."""
+        self.server.message(1, "a", from_="eve")
+        self.server.message(2, "b", from_="eve")
+        self.back()
+        self.server.message(1, "new", from_="eve")
+        self.server.message(2, "er", from_="eve")
+        self.assertEqual(self.server.texts(), ["a", "b", "new", "er"])
+
+    def test_many_rooms(self) -> None:
+        """Places are asked for in as many requests as it takes; the first takes over."""
+        server = Bare(BOT, *(f"room{n}" for n in range(25)))
+        server.hello()
+        server.welcome()
+        server.history()
+        server.done("login")
+        server.read()
+        for n, label in enumerate(server.labels["join"]):
+            server.tell("history", room=f"room{n}", count=0, label=label)
+            server.tell("done", label=label)
+        self.assertTrue(server.session.is_in)
+        server.lose()
+        server.connect()
+        server.hello()
+        first, second, _ = server.read()
+        self.assertEqual([len(each["places"]) for each in (first, second)], [20, 7])
+        self.assertEqual(["session" in each for each in (first, second)], [True, False])
+
+
+class SkippedTests(SynchronousTestCase):
+    """The server has dropped some events."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+        self.server.let_in()
+        self.server.message(1, "a", from_="eve", id=1)
+        self.server.read()
+
+    def test_asks_again(self) -> None:
+        """What was skipped is asked for; what comes live meanwhile comes with it."""
+        self.server.tell("skipped", lines=3)
+        self.server.message(5, "e", from_="eve", id=5)
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"lobby": 1, "@": 1}}])
+        for seq, text in ((2, "b"), (3, "c"), (5, "e")):
+            self.server.message(seq, text, replay=True, from_="eve")
+        self.server.history(count=3, of="since")
+        self.server.history("@", of="since")
+        self.server.done("since")
+        self.server.message(6, "f", from_="eve")
+        self.assertEqual(self.server.texts(), ["a", "b", "c", "e", "f"])
+
+    def test_answers_that_were_skipped(self) -> None:
+        """When what was sent later is done, earlier posts are repeated with their labels, earlier
+        questions are asked again, and of the rest it is said that nobody knows."""
+        said = self.server.say("mine")
+        change = self.server.session.ask("nick", name="rob")
+        users = self.server.session.ask("users", room="lobby")
+        label = said.label
+        self.server.read()
+        self.server.tell("skipped", lines=3)
+        self.assertIsNone(self.server.answer(change))
+        self.server.done("since")
+        self.assertEqual(self.server.code(change), "lost")
+        self.assertEqual([each["do"] for each in self.server.read()], ["say", "users"])
+        self.assertEqual(self.server.label("say"), label)
+        self.server.done("say", room="lobby", seq=2, id=2)
+        self.server.done("users")
+        self.assertEqual(self.server.receipt(said)["seq"], 2)
+        self.assertIsInstance(self.server.answer(users), dict)
+
+    def test_posts_overtake(self) -> None:
+        """That a post is done says nothing of what was sent before it."""
+        one, two = self.server.say("one"), self.server.say("two")
+        self.server.read()
+        self.server.done("say", -1, room="lobby", seq=3, id=3)
+        self.assertIsNone(self.server.answer(one))
+        self.assertEqual(self.server.read(), [])
+        self.assertIsInstance(self.server.answer(two), dict)
+
+    def test_join_that_was_skipped(self) -> None:
+        """A room whose replay was skipped is asked for it; nothing that is said there is missed,
+        and what is said elsewhere does not wait."""
+        joining = self.server.session.ask("join", room="dev")
+        self.server.read()
+        self.server.tell("skipped", lines=9)
+        said = self.server.say("in the lobby")
+        self.assertEqual([each["do"] for each in self.server.read()], ["since", "say"])
+        self.server.done("since")
+        self.assertEqual([each["do"] for each in self.server.read()], ["join"])
+        self.server.done("say", room="lobby", seq=2, id=2)
+        self.server.done("join")
+        self.assertIsInstance(self.server.answer(joining), dict)
+        self.assertEqual(self.server.read(), [{"do": "history", "of": "dev"}])
+        self.server.message(1, "x", replay=True, room="dev", from_="eve", id=20)
+        self.server.history("dev", 1, of="history")
+        self.server.done("history")
+        self.server.message(2, "y", room="dev", from_="eve", id=21)
+        self.assertEqual(self.server.texts(), ["a", "x", "y"])
+        self.assertIsInstance(self.server.receipt(said), dict)
+
+    def test_own_comings_and_goings(self) -> None:
+        """Where we are and who we are is known, though it was not told."""
+        for do, name, value in (
+            ("join", "room", "dev"),
+            ("join", "room", "ops"),
+            ("leave", "room", "dev"),
+            ("nick", "name", "Rob"),
+        ):
+            self.server.session.ask(do, **{name: value})  # type: ignore[arg-type]
+            self.server.done(do)
+        self.assertEqual(self.server.session.rooms, ("lobby", "ops"))
+        self.assertEqual(self.server.session.name, "rob")
+
+    def test_left_already(self) -> None:
+        """A room that we turn out not to be in is forgotten."""
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        leaving = self.server.session.ask("leave", room="dev")
+        self.server.refuse("leave", "not-in-room")
+        self.assertEqual(self.server.code(leaving), "not-in-room")
+        self.assertEqual(self.server.session.rooms, ("lobby",))
+
+    def test_skipped_again(self) -> None:
+        """What is asked for may be skipped too, and is asked for again."""
+        self.server.tell("skipped", lines=3)
+        self.server.message(2, "b", replay=True, from_="eve")
+        self.server.tell("skipped", lines=3)
+        self.server.message(2, "b", replay=True, from_="eve")
+        self.server.message(3, "c", replay=True, from_="eve")
+        self.server.history(count=2, of="since")
+        self.server.done("since")
+        self.assertEqual(self.server.texts(), ["a", "b", "c"])
+
+    def test_part_of_a_replay(self) -> None:
+        """A replay that is not whole is not taken."""
+        self.server.tell("skipped", lines=3)
+        self.server.message(3, "c", replay=True, from_="eve")
+        self.server.history(count=2, of="since")
+        self.assertEqual(self.server.texts(), ["a"])
+        self.assertEqual(self.server.of("gap"), [])
+
+    def test_gap_without_a_word(self) -> None:
+        """A message that does not follow the last one is asked for with those before it, once."""
+        for seq in (3, 4):
+            self.server.message(seq, "x", from_="eve")
+        self.assertEqual([each["do"] for each in self.server.read()], ["since"])
+
+    def test_refused(self) -> None:
+        """If what was skipped is refused, the client comes back for it."""
+        self.server.tell("skipped", lines=3)
+        self.server.refuse("since", "internal")
+        self.assertEqual(self.server.drop, session.Drop("no"))
+
+
+class MessageTests(SynchronousTestCase):
+    """Each message is told once, live or replayed."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+        self.server.let_in()
+        self.server.read()
+
+    def places(self) -> dict[str, int]:
+        """From where the session would go on."""
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        places: dict[str, int] = self.server.read()[0]["places"]
+        return places
+
+    def test_private(self) -> None:
+        """Private messages are counted by id, which grows in rooms too; those with guests have
+        none."""
+        self.server.message(1, "a", id=10)
+        self.server.dm(11, "b")
+        self.server.dm(None, "c")
+        self.assertEqual(self.places(), {"lobby": 1, "@": 11})
+        self.assertEqual(len(self.server.of("dm")), 2)
+
+    def test_private_that_was_skipped(self) -> None:
+        """While private messages are asked for, live ones come with them, and nothing in a room
+        moves the place."""
+        self.server.message(1, "a", id=10)
+        self.server.tell("skipped", lines=1)
+        self.server.message(2, "b", id=12)
+        self.server.dm(13, "live")
+        self.server.dm(11, "missed", replay=True)
+        self.server.dm(13, "live", replay=True)
+        self.server.history("@", 2, of="since")
+        self.assertEqual([event["id"] for event in self.server.of("dm")], [11, 13])
+        self.server.done("since")
+        self.assertEqual(self.places(), {"lobby": 2, "@": 13})
+
+    def test_unread(self) -> None:
+        """Unread private messages are news; if some were omitted they are asked for."""
+        server = Bare()
+        server.hello()
+        server.welcome()
+        server.history()
+        server.dm(4, "unread", replay=True)
+        server.history("@", 1)
+        server.tell("omitted", of="@", later=True, label=server.label("login"))
+        server.done("login")
+        self.assertEqual([event["new"] for event in server.of("dm")], [True])
+        self.assertEqual(server.read()[-1], {"do": "since", "places": {"lobby": 0, "@": 4}})
+
+    def test_private_from_now_on(self) -> None:
+        """Private messages of before the login are not asked for after it."""
+        server = Bare()
+        server.hello()
+        server.welcome()
+        server.message(7, "x", replay=True, id=90)
+        server.history(count=1)
+        server.dm(4, "unread", replay=True)
+        server.history("@", 1)
+        server.done("login")
+        server.tell("skipped", lines=1)
+        self.assertEqual(server.read()[-1]["places"], {"lobby": 7, "@": 90})
+
+    def test_labelled_replay(self) -> None:
+        """Messages are told, though the request that they answer was quiet."""
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.welcome()
+        label = self.server.label("login")
+        self.server.message(1, "x", replay=True, from_="eve", label=label)
+        self.server.history(count=1)
+        self.assertNotIn("quiet", self.server.of("message")[0])
+
+    def test_asked_for(self) -> None:
+        """History that somebody asked for is told as it comes, and is no news."""
+        for seq in (1, 2):
+            self.server.message(seq, "x", from_="eve")
+        self.server.session.ask("history", of="lobby", count=1)
+        self.server.message(1, "x", replay=True, from_="eve")
+        self.server.history(count=1, of="history")
+        self.assertEqual([each["seq"] for each in self.server.of("message")], [1, 2, 1])
+        self.assertEqual([each["new"] for each in self.server.of("message")], [True, True, False])
+        self.assertEqual(self.places()["lobby"], 2)
+
+    def test_room_that_we_join(self) -> None:
+        """Its last messages are shown, and are no news; what comes live before them is in them."""
+        self.server.session.ask("join", room="dev")
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.server.message(3, "c", room="dev", from_="eve")
+        self.server.joined("dev", (2, "b"), (3, "c"))
+        self.server.message(4, "d", room="dev", from_="eve")
+        self.assertEqual(self.server.texts(), ["b", "c", "d"])
+        self.assertEqual([e["new"] for e in self.server.of("message")], [False, False, True])
+
+    def test_elsewhere(self) -> None:
+        """A message of a room that we are not in is passed over."""
+        self.server.message(9, "x", room="dev")
+        self.assertEqual(self.server.texts(), [])
+
+    def test_nonsense(self) -> None:
+        """A message that does not belong into a replay is left out."""
+        self.server.tell("skipped", lines=1)
+        self.server.dm(3, "psst", replay=True)
+        self.server.message(1, "x", room="dev", replay=True)
+        self.server.history(count=2, of="since")
+        self.assertEqual((self.server.texts(), self.server.of("dm")), ([], []))
+
+    def test_endless(self) -> None:
+        """A replay without an end is cut off."""
+        self.patch(session, "_REPLAY", 3)
+        for seq in range(4):
+            self.server.message(seq, "x", replay=True)
+        self.assertIsNotNone(self.server.drop)
+
+    def test_behind(self) -> None:
+        """While nobody reads, nothing is told, but every answer arrives; then all is told."""
+        said = self.server.say("mine")
+        self.server.message(1, "a", from_="eve")
+        self.server.session.is_behind = True
+        self.server.message(2, "mine", label=said.label)
+        self.server.message(3, "c", from_="eve")
+        self.server.done("say", room="lobby", seq=2, id=2)
+        self.assertEqual(self.server.receipt(said)["seq"], 2)
+        self.assertEqual(self.server.texts(), ["a"])
+        self.server.session.catch_up()
+        self.assertEqual(self.server.read()[-1], {"do": "since", "places": {"lobby": 1, "@": 1}})
+        self.assertEqual(self.server.of("skipped")[0]["lines"], 2)
+
+    def test_reply(self) -> None:
+        """Who wrote last is known, under the name that they have now; what we said, and what was
+        asked for again, changes nothing."""
+        self.server.dm(None, "x", from_="carol")
+        self.server.dm(None, "x", from_="bob")
+        self.server.dm(None, "x", from_="bot", to="dave")
+        self.server.session.ask("history", of="@carol")
+        self.server.dm(1, "x", from_="carol", replay=True)
+        self.server.history("@carol", 1, of="history")
+        self.assertEqual(self.server.session.correspondent, "bob")
+        self.server.tell("renamed", name="bob", to="rob")
+        self.assertEqual(self.server.session.correspondent, "rob")
