@@ -28,7 +28,7 @@ _SAMPLES: Sequence[e.Event] = (
     e.Told(NOW, DirectMessage(2, "alice", "bob", NOW, "psst")),
     e.Joined(NOW, "lobby", (("bob", True),)),
     e.Left(NOW, "lobby", ("bob",)),
-    e.Renamed(NOW, "guest1", "bob"),
+    e.Renamed(NOW, "guest1", "bob", account=True),
     e.Topic(NOW, "lobby", "tea", "bob", changed=True),
     e.Users(NOW, "lobby", (("alice", True),)),
     e.Crowd(NOW, "tea", 51),

@@ -29,7 +29,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "dm": {"id": 2, "from": "bob", "to": "bot", "text": "psst", "replay": False},
     "joined": {**_ROOM, "name": "bob", "account": True},
     "left": {**_ROOM, "count": 40},
-    "renamed": {"name": "bob", "to": "rob"},
+    "renamed": {"name": "bob", "to": "rob", "account": True},
     "topic": {**_ROOM, "topic": "x", "from": "bob"},
     "users": {**_ROOM, "users": [{"name": "bob", "account": False}]},
     "rooms": {"rooms": [{**_ROOM, "members": 2, "topic": "x"}]},

@@ -39,9 +39,9 @@ class ModelTests(SynchronousTestCase):
         self.take({"event": "joined", **dave, "account": False})
         self.assertEqual(self.lobby.people, {"alice": True, "bob": True, "dave": False})
         self.assertEqual(self.model.stale, set())
-        self.take({"event": "renamed", "name": "dave", "to": "rob"})
-        self.assertEqual(set(self.lobby.people), {"alice", "bob", "rob"})
-        self.assertEqual(self.model.stale, {"lobby"})  # rob may have an account now
+        self.take({"event": "renamed", "name": "dave", "to": "rob", "account": True})
+        self.assertEqual(self.lobby.people, {"alice": True, "bob": True, "rob": True})
+        self.assertEqual(self.model.stale, set())
         self.take({"event": "left", "room": "lobby", "name": "rob"})
         self.assertEqual(set(self.lobby.people), {"alice", "bob"})
 
@@ -87,7 +87,7 @@ class ModelTests(SynchronousTestCase):
         self.told("alice", "bob")
         private = self.model.open("@bob")
         self.assertEqual((private.person, private.unread), ("bob", 1))
-        self.take({"event": "renamed", "name": "bob", "to": "rob"})
+        self.take({"event": "renamed", "name": "bob", "to": "rob", "account": False})
         self.assertIs(self.model.open("@rob"), private)
 
     def test_strangers(self) -> None:

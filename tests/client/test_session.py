@@ -654,5 +654,5 @@ class MessageTests(SynchronousTestCase):
         self.server.dm(1, "x", from_="carol", replay=True)
         self.server.history("@carol", 1, of="history")
         self.assertEqual(self.server.session.correspondent, "bob")
-        self.server.tell("renamed", name="bob", to="rob")
+        self.server.tell("renamed", name="bob", to="rob", account=False)
         self.assertEqual(self.server.session.correspondent, "rob")

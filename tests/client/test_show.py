@@ -181,7 +181,7 @@ class LineTests(SynchronousTestCase):
         welcome = {"event": "welcome", "name": "alice", "account": True, "room": "lobby"}
         self.assertEqual(self.one(welcome), "* you are alice")
         self.assertIn("/register", self.one({**welcome, "account": False}))
-        renamed = {"event": "renamed", "name": "alice", "to": "alicia"}
+        renamed = {"event": "renamed", "name": "alice", "to": "alicia", "account": False}
         self.assertEqual(self.one(renamed), "* you are alicia now")
         self.assertEqual(self.one({**renamed, "name": "bob", "to": "rob"}), "* bob is now rob")
 

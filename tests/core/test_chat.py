@@ -291,7 +291,7 @@ class GuestTests(ChatTestCase):
         alice.outbox.take()
         self.run_now(self.chat.rename_guest(bob, "Robert"))
         for session in (alice, bob):
-            self.assertEqual(session.outbox.take(), [Renamed(NOW, "bob", "robert")])
+            self.assertEqual(session.outbox.take(), [Renamed(NOW, "bob", "robert", account=False)])
         self.assertEqual(self.users(alice), ["alice", "robert"])
         self.say(bob, "it is me")
         (said,) = alice.outbox.of(Said)
@@ -329,7 +329,7 @@ class GuestTests(ChatTestCase):
         self.join("tea", alice, bob)
         self.registered("robert")
         self.log_in(bob, "robert")
-        self.assertEqual(alice.outbox.take(), [Renamed(NOW, "bob", "robert")])
+        self.assertEqual(alice.outbox.take(), [Renamed(NOW, "bob", "robert", account=True)])
         self.assertEqual(bob.outbox.of(Welcome), [Welcome(NOW, "robert", True, "tea", 1)])
         self.assertEqual(self.users(alice, "tea"), ["alice", "robert"])
         self.guest("bob")
@@ -1203,7 +1203,10 @@ class CrowdTests(ChatTestCase):
         self.run_now(self.chat.rename_guest(second, "third"))
         self.assertEqual(
             self.watcher.outbox.take(),
-            [Joined(NOW, "lobby", (("second", False),)), Renamed(NOW, "second", "third")],
+            [
+                Joined(NOW, "lobby", (("second", False),)),
+                Renamed(NOW, "second", "third", account=False),
+            ],
         )
 
     def news(self) -> list[Event]:

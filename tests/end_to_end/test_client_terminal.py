@@ -206,7 +206,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob = self.guest("bob")
         tmux.see("bob joined")
         tmux.type("x/login alice s3cret-pw")
-        tmux.see("so it was not said; in double")
+        tmux.see("to say it, put it in double quotes")
         tmux.type("\u3000/login alice s3cret-pw")
         tmux.see("* you are alice")
         tmux.type('"it is me"')
@@ -449,10 +449,12 @@ class ElsewhereTests(_TerminalTestCase):
         def tell(kind: str, **more: object) -> None:
             peer.sendall(json.dumps({"event": kind, **fields, **more}).encode() + b"\n")
 
-        tell("hello", protocol=1, server=f"evil{evil}")
-        tell("welcome", name=f"alice{evil}", account=False, room=f"lobby{evil}")
-        tell("history", room="lobby", count=0)
-        tell("hello", protocol=1, server=f"evil{evil}")
+        tell("hello", protocol=2, server=f"evil{evil}")
+        requests = peer.makefile("rb")
+        requests.readline()  # /json on
+        label = json.loads(requests.readline())["label"]
+        tell("welcome", name=f"alice{evil}", account=False, room=f"lobby{evil}", label=label)
+        tell("done", label=label)
         tmux.see("connected to evil")
         told: dict[str, dict[str, object]] = {
             "notice": {"text": evil},

@@ -25,8 +25,8 @@ ELSEWHERE = {
 
 # What the command shows, if that is not the greeting of the server.
 SEEN = {
-    "make run_client SERVER=localhost PORT=5000 USERNAME=alice": "joining localhost",
-    ".venv/bin/twisted-chat localhost 5000": "joining localhost",
+    "make run_client SERVER=localhost PORT=5000 USERNAME=alice": "connecting to localhost",
+    ".venv/bin/twisted-chat localhost 5000": "connecting to localhost",
     "echo deployed | .venv/bin/twisted-chat localhost 5000 --room ops": "done",
     ".venv/bin/twisted-chat localhost 5000 --room ops --json": '"event":"connected"',
 }
@@ -71,8 +71,8 @@ class ReadmeTest(DaemonTestCase):
         """C{make run_client} starts the client under that name."""
         line = "make run_client SERVER=localhost PORT=5000 USERNAME=alice"
         alice = self.terminal("sh", "-c", f"cd '{ROOT}' && {self.here(line)}")
-        alice.see("joining localhost")
-        alice.see('"alice" is new here')
+        alice.see("connecting to localhost")
+        alice.see('"alice" is not registered')
 
     def test_operations_and_protocol_are_linked(self) -> None:
         """The pages that the README links to are there."""

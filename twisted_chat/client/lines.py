@@ -99,8 +99,8 @@ def message(line: str) -> str:
 
 
 def _not_said(what: str) -> Refused:
-    way = "to say it, put it in double quotes"
-    return Refused("bad-arguments", f"that looks like {what}, so it was not said; {way}")
+    sentence = f"that looks like {what}; to say it, put it in double quotes"
+    return Refused("bad-arguments", sentence)
 
 
 def would_tell_password(line: str) -> bool:

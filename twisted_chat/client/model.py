@@ -143,7 +143,7 @@ class Model(Generic[_Place]):
             if name is None:
                 self._unnamed(place, event["count"] or 0)
             else:
-                place.people[name] = bool(event.get("account", True))
+                place.people[name] = bool(event.get("account"))
         return self._at(event)
 
     def _left(self, event: Event) -> list[_Place]:
@@ -173,9 +173,8 @@ class Model(Generic[_Place]):
         concerned = []
         for place in self:
             if old in place.people:
-                place.people[new] = bool(event.get("account", place.people.pop(old)))
-                if "account" not in event:
-                    self.stale.add(place.name)
+                del place.people[old]
+                place.people[new] = event["account"]
             elif place.person != old:
                 continue
             concerned.append(place)

@@ -603,7 +603,7 @@ class Chat:
                 room.settle(guest.name, person.name)
         self._pass_on(session, guest, person)
         if is_renamed:
-            self._lobby.tell(Renamed(self._now(), guest.name, person.name))
+            self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
         """Give the session of a guest to somebody else; the guest is gone."""

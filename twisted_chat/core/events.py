@@ -84,11 +84,15 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A guest has another name now, or logged in to an account."""
+    """A guest has another name now, or logged in to an account.
+
+    @ivar account: C{to} is an account.
+    """
 
     time: int
     name: str
     to: str
+    account: bool
 
 
 @dataclass(frozen=True, slots=True)

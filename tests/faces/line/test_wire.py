@@ -60,7 +60,7 @@ EVERY_KIND: tuple[e.Event, ...] = (
     told(),
     e.Joined(NOW, "lobby", (("bob", True),)),
     e.Left(NOW, "lobby", ("bob",)),
-    e.Renamed(NOW, "guest1", "bob"),
+    e.Renamed(NOW, "guest1", "bob", account=True),
     e.Topic(NOW, "tea", "cake", "alice"),
     e.Users(NOW, "lobby", (("alice", True),)),
     e.Crowd(NOW, "tea", 51),
@@ -168,7 +168,7 @@ class TextFormatTests(InUTC):
 
     def test_renamed(self) -> None:
         """A new name is shown with the old one."""
-        self.check(e.Renamed(NOW, "guest1", "bob"), "* guest1 is now bob")
+        self.check(e.Renamed(NOW, "guest1", "bob", account=True), "* guest1 is now bob")
 
     def test_welcome(self) -> None:
         """The welcome tells your name, the room, and how many others are there."""
@@ -461,7 +461,8 @@ class JsonFormatTests(InUTC):
     def test_renamed(self) -> None:
         """A new name comes with the old one."""
         self.check(
-            e.Renamed(NOW, "guest1", "bob"), {"event": "renamed", "name": "guest1", "to": "bob"}
+            e.Renamed(NOW, "guest1", "bob", account=True),
+            {"event": "renamed", "name": "guest1", "to": "bob", "account": True},
         )
 
     def test_topic(self) -> None:
