@@ -128,6 +128,17 @@ class MemoryStore:
             assert not isinstance(question, RoomPost | DirectPost)
             question()
 
+    def crash(self, committed: int = 0) -> None:
+        """Forget all that waits, and answer at once again.
+
+        @param committed: the number of posts that are kept before; nobody is told of them.
+        """
+        posts = [entry for entry in self._queue if isinstance(entry, RoomPost | DirectPost)]
+        for post in posts[:committed]:
+            self._stored(post)
+        self._queue.clear()
+        self._held = self._busy = False
+
     def fail(self) -> None:
         """Lose the queued posts."""
         lost = self._take(lambda entry: isinstance(entry, RoomPost | DirectPost))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, ISSLTransport
 from twisted.internet.protocol import Protocol
@@ -215,8 +216,11 @@ class ServerTestCase(SynchronousTestCase):
 
     def serve(self, limits: Limits | None = None) -> None:
         """Start a new server, and forget the last."""
-        limits = limits or self.limits
-        self.store = MemoryStore()
+        self.start(MemoryStore(), limits or self.limits)
+
+    def start(self, store: MemoryStore, limits: Limits) -> None:
+        """Start a server on what an earlier one may have left."""
+        self.store = store
         self.hasher = Hasher()
         self.clock = Turns()
         keeper = guard(limits, self.clock)
@@ -241,6 +245,16 @@ class ServerTestCase(SynchronousTestCase):
         )
         self.factory = LineFactory(self.face)
         self.peers: list[Peer] = []
+        self.successResultOf(Deferred.fromCoroutine(self.chat.recall_labels()))
+
+    def kill(self, committed: int = 0) -> None:
+        """Kill the server, as with SIGKILL, and start another one on the same store.
+
+        @param committed: the number of posts that wait and are in the log all the same, though
+            nobody was told.
+        """
+        self.store.crash(committed)
+        self.start(self.store, self.face.limits)
 
     def check_nothing_is_left(self) -> None:
         """Everyone vanishes, and what is under way ends: then no call waits, and nobody is in the
