@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.client import show
-from twisted_chat.client.connection import Where
+from twisted_chat.client.connection import GaveUp, Where
 from twisted_chat.client.terminal.conversation import Conversation, Paste
 from twisted_chat.client.terminal.status import Status
 
@@ -184,6 +184,21 @@ class TypedTests(SynchronousTestCase):
         self.talk.lose()
         self.talk.type("one", "/dm bob two", "/users", "/lgoin bob s3cret", "three")
         self.assertEqual(list(self.talk.status.unsent), ["one", "/dm bob two", "/users", "three"])
+
+    def test_given_up(self) -> None:
+        """When there is no way back, why is told once, with the number of lines that were not
+        sent."""
+        self.talk.lose()
+        self.talk.type("one", "two")
+        shown = len(self.talk.screen.shown)
+        self.talk.labels.clear()
+        self.talk.come_back()
+        self.talk.hello()
+        self.talk.refuse("login", "wrong-password", "wrong name or password")
+        failure = self.failureResultOf(self.talk.ended, GaveUp)
+        self.assertEqual(str(failure.value), "wrong name or password; 2 lines were not sent")
+        told = self.talk.screen.shown[shown:]
+        self.assertEqual([line for line in told if line.startswith("!")], [])
 
     def test_message_that_is_a_command(self) -> None:
         """In answer to a question for a message it is not said, and the way to say it is told."""

@@ -90,7 +90,7 @@ class TlsOrNothingTests(MainTestCase):
             ("cannot use /nonexistent", "ca = /nonexistent"),
             ("port is a number", "port = tls"),
             ("no setting called tsl", "tsl = yes"),
-            ("is no name of a host", "host = tls://chat.example"),
+            ("is not a host name", "host = tls://chat.example"),
             ("a UNIX socket has no TLS", "unix = /nonexistent", "tls = yes"),
         ):
             self.configure("\n".join(["[work]", *settings]))
@@ -115,7 +115,7 @@ class TlsOrNothingTests(MainTestCase):
     def test_hosts(self) -> None:
         """A URL, and HOST:PORT, are no name of a host."""
         for host in ("tls://chat.example", "https://chat.example/", "chat.example:5001", "a b"):
-            self.refused("is no name of a host", host)
+            self.refused("is not a host name", host)
 
     def test_understood(self) -> None:
         """TLS is spoken where it is asked for; the command line has the last word."""
@@ -180,7 +180,9 @@ class PasswordTests(MainTestCase):
         given = ("chat.example", "--name", "bot", "--password-file", str(path))
         for mode in (0o644, 0o640, 0o604):
             path.chmod(mode)
-            self.refused(f"{path} holds a password and others can read it: chmod 600", *given)
+            self.refused(
+                f"{path} contains a password and others can read it; run chmod 600", *given
+            )
         self.configure("[work]\npassword = s3cret-pw\n", 0o644)
         self.refused("chmod 600", "work", "--name", "bot")
         path.chmod(0o400)

@@ -106,15 +106,15 @@ class LineTests(SynchronousTestCase):
             ({"event": "motd", "lines": ["be kind"]}, "be kind"),
             (
                 {"event": "away", "name": "bob", "kept": True},
-                "bob is away and will be shown that at the next login",
+                "bob is away and will see that at the next login",
             ),
             (
                 {"event": "away", "name": "bob", "kept": False},
-                "bob is not here and was not shown that: private messages with guests are not kept",
+                "bob has left and did not see that; private messages with guests are not kept",
             ),
             (
                 {"event": "not-kept"},
-                "private messages with a guest are not kept: they are gone when you leave",
+                "private messages to or from a guest are not kept",
             ),
             ({"event": "unread", "count": 1, "more": False}, "1 unread private message:"),
             (
@@ -162,7 +162,7 @@ class LineTests(SynchronousTestCase):
         ]
         self.assertEqual(
             self.read({"event": "rooms", "rooms": rooms}),
-            ["* 2 rooms; /join ROOM goes into one", "*   #lobby (2)", "*   #dev (1): tea"],
+            ["* 2 rooms; /join ROOM joins or makes one", "*   #lobby (2)", "*   #dev (1): tea"],
         )
         commands = [{"usage": "/quit", "also": ["/bye"], "text": "leave"}]
         self.assertEqual(

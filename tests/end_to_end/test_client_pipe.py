@@ -465,7 +465,7 @@ class PlacesTests(ClientTestCase):
         ca = str(self.certificates.ca)
         self.assertEqual(self.attempt("localhost", self.tls, "--ca", ca), (0, ""))
         code, err = self.attempt("127.0.0.1", self.tls, "--ca", ca)
-        self.assertEqual((code, "for another name" in err), (1, True), err)
+        self.assertEqual((code, "is for another name" in err), (1, True), err)
         code, err = self.attempt("localhost", self.tls, "--tls")
         self.assertEqual((code, "not signed by anyone trusted" in err), (1, True), err)
         self.assertIn("--ca FILE or --pin SHA256", err)

@@ -90,11 +90,11 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux = self.open(self.daemon.port)
         tmux.see("Name (Enter to join as a guest):")
         tmux.type("carol")
-        tmux.see('"carol" is not registered', "New password:")
+        tmux.see('"carol" is new', "New password:")
         tmux.type("s3cret-pw")
         tmux.see("Again:")
         tmux.type("an0ther-pw")
-        tmux.see("! the two passwords differ", "New password:")
+        tmux.see("! the passwords don't match", "New password:")
         for question in "New password:", "Again:":
             tmux.see(question)
             tmux.type("s3cret-pw")
@@ -137,7 +137,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob.see("alice -> you: answer")
         tmux.see("(private) you -> bob: answer")
         for typed, seen in (
-            ("PM", "Message to everyone (Enter to cancel)"),
+            ("PM", "Message to everyone, not private (Enter to cancel)"),
             ("to all", "alice: to all"),
             ("DM", "Private message to (Enter to cancel)"),
             ("bob", "Message to bob (Enter to cancel)"),
@@ -163,7 +163,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see("#lobby bob: lunch, alice?", " bob: moin")
         tmux.see_match("^#dev · unread #lobby 1 · 2 here")
         tmux.type("/join lobby")
-        tmux.see("now talking in #lobby")
+        tmux.see("now talking in the lobby")
         tmux.see_match("^#lobby · 2 here")
         tmux.type("/users")
         tmux.see("* 2 people are in the lobby")

@@ -72,7 +72,7 @@ class ReadmeTest(DaemonTestCase):
         line = "make run_client SERVER=localhost PORT=5000 USERNAME=alice"
         alice = self.terminal("sh", "-c", f"cd '{ROOT}' && {self.here(line)}")
         alice.see("connecting to localhost")
-        alice.see('"alice" is not registered')
+        alice.see('"alice" is new')
 
     def test_operations_and_protocol_are_linked(self) -> None:
         """The pages that the README links to are there."""

@@ -132,7 +132,7 @@ class Client:
     async def start(self) -> None:
         """Connect and log in.
 
-        @raise GaveUp: if there is no server there, or it does not let us in.
+        @raise GaveUp: if there is no server there, or it refuses the login.
         """
         started: Deferred[None] = Deferred()
         self._started = started
@@ -400,7 +400,7 @@ async def _ask(client: Client, asked: Request) -> None:
 
 
 async def _json(client: Client, asked: Request) -> None:
-    raise Refused("forbidden", "this client speaks JSON Lines with the server, and nothing else")
+    raise Refused("forbidden", "this client always speaks JSON Lines with the server")
 
 
 _OWN: Mapping[str, Callable[[Client, Request], Awaitable[object]]] = {

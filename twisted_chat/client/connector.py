@@ -196,7 +196,7 @@ class Connector:
     def made(self, link: "_Link") -> None:
         """There is a connection."""
         self._link = link
-        self._expect(_IN_TIME, "the server did not answer the login in time")
+        self._expect(_IN_TIME, "the server did not answer in time")
         self._made()
 
     def _disconnected(self, lost: BaseException | None) -> float:

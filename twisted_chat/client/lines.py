@@ -65,7 +65,7 @@ def sayable(text: str) -> str:
     """
     cleaned = checked(clean, text)
     if not cleaned:
-        raise Refused("bad-arguments", "there is nothing in that to say")
+        raise Refused("bad-arguments", "that message is empty")
     return cleaned
 
 

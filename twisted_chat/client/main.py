@@ -23,24 +23,24 @@ from .where import PORT, BadWhere
 from .window import NoWindow, run
 
 OK, FAILED, MISUSED = 0, 1, 2
-"""Exit codes: everything was done; something was not posted, or the client was not let in; the
+"""Exit codes: everything was done; something was not posted, or the client was not logged in; the
 command line or the configuration is wrong."""
 
 _VARIABLE = "TWISTED_CHAT_PASSWORD"
 
 _EPILOG = f"""\
-What is piped in is posted, line by line; then only what fails is printed, and
-the exit code is 0 only if every line has its receipt. A line that looks like a
-command is refused, unless --raw or --commands says what it is meant to be.
-Otherwise what happens is printed, if the output is a pipe or --json is given.
-With both, it does both, until the input ends.
+Lines from a pipe are posted. Only failures are printed, and the exit code is
+0 only if every line has its receipt. A line that looks like a command is
+refused, unless --raw or --commands is given. Without a pipe as input, events
+are printed if the output is a pipe or --json is given. With both, it does
+both until the input ends.
 
 A password is taken from --password-file, from ${_VARIABLE}, or
 from the configuration, $XDG_CONFIG_HOME/twisted-chat/config.ini (~/.config),
 in which each section is a HOST and has any of: host, port, tls, ca, pin, unix,
 name, password, room.
 
-Exit codes: 0 all done, 1 not posted or not let in, 2 wrong usage.
+Exit codes: 0 success, 1 not posted or not logged in, 2 wrong usage.
 """
 
 _KEYS = frozenset({"host", "port", "tls", "ca", "pin", "unix", "name", "password", "room"})
@@ -73,42 +73,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "twisted-chat",
-        description="Chat on a terminal, or from a pipe: post what comes in, follow what is said.",
+        description="Chat on a terminal or from a pipe: post lines, and follow what is said.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("host", metavar="HOST", nargs="?", help="the server, or its section")
+    parser.add_argument(
+        "host", metavar="HOST", nargs="?", help="the server, or a section of the configuration"
+    )
     parser.add_argument("port", metavar="PORT", nargs="?", type=_port, help=f"default: {PORT}")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--room",
         action="append",
-        help="the room to post to and to follow; again for more to follow (default: the lobby)",
+        help="the room to post to and follow; repeat it to follow more (default: the lobby)",
     )
-    where.add_argument("--to", metavar="NAME", help="in a pipe: tell this person, in private")
+    where.add_argument(
+        "--to", metavar="NAME", help="in a pipe: send private messages to this person"
+    )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--raw", action="store_true", help="in a pipe: every line is text")
+    how.add_argument("--raw", action="store_true", help="in a pipe: post every line as text")
     how.add_argument(
-        "--commands", action="store_true", help="in a pipe: lines are what a person would type"
+        "--commands", action="store_true", help="in a pipe: carry out commands, as if typed"
     )
-    parser.add_argument("--name", help="who to be")
+    parser.add_argument("--name", help="your name")
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--guest", action="store_true", help="come without a password")
-    who.add_argument("--register", action="store_true", help="make the account if there is none")
+    who.add_argument("--guest", action="store_true", help="join as a guest, without a password")
+    who.add_argument("--register", action="store_true", help="register the name if it is new")
     parser.add_argument("--password-file", metavar="FILE", help="its first line is the password")
-    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="speak TLS, or do not")
-    parser.add_argument("--ca", metavar="FILE", help="TLS; trust these certificates (PEM)")
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="use TLS, or do not")
+    parser.add_argument("--ca", metavar="FILE", help="use TLS, and trust these certificates (PEM)")
     parser.add_argument(
-        "--pin", metavar="SHA256", help="TLS; trust the certificate with this fingerprint"
+        "--pin", metavar="SHA256", help="use TLS, and trust the certificate with this fingerprint"
     )
     parser.add_argument("--unix", metavar="PATH", help="connect to a UNIX socket")
     parser.add_argument("--gui", action="store_true", help="open a window")
-    parser.add_argument("--json", action="store_true", help="follow, as JSON Lines")
+    parser.add_argument("--json", action="store_true", help="print events as JSON Lines")
     parser.add_argument(
-        "--plain", action="store_true", help="on a terminal: one line an event, nothing redrawn"
+        "--plain", action="store_true", help="on a terminal: one line per event, no redrawing"
     )
-    parser.add_argument("--no-bell", action="store_true", help="on a terminal: be quiet")
+    parser.add_argument(
+        "--no-bell", action="store_true", help="on a terminal: do not ring the bell"
+    )
     parser.add_argument("--version", action="version", version=f"twisted-chat {__version__}")
     return parser
 
@@ -149,7 +155,7 @@ def _on_terminal(
     given: argparse.Namespace, where: Where, identity: Identity, rooms: tuple[str, ...]
 ) -> int:
     if not sys.stdin.isatty():
-        raise Misused("there is nothing to post and no one to show anything: use it in a pipe")
+        raise Misused("neither the input nor the output is a pipe or a terminal to chat on")
     from . import terminal  # noqa: PLC0415 - it chooses the reactor, and not all need it
 
     asks = not given.guest
@@ -262,7 +268,7 @@ def _first_line(path: str) -> str:
     if stat.S_ISREG(mode):
         _refuse_shared(path, mode)
     if not line:
-        raise Misused(f"the first line of {path} has to be the password, and it is empty")
+        raise Misused(f"the first line of {path} must be the password, but it is empty")
     return line
 
 
@@ -272,7 +278,7 @@ def _refuse_shared(path: object, mode: int) -> None:
     @raise Misused: if others can.
     """
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Misused(f"{path} holds a password and others can read it: chmod 600 it")
+        raise Misused(f"{path} contains a password and others can read it; run chmod 600 {path}")
 
 
 def _config_path() -> Path:

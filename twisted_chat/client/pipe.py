@@ -146,7 +146,7 @@ class Pipe(Protocol):
         @return: the exit code.
         """
         if self._left:
-            complain(f"{_count(self._left)} had no receipt yet and may not have been posted")
+            complain(f"{_count(self._left)} no receipt and may not have been posted")
         unread = self._interrupted and not self._input_ended
         return 1 if self.unposted or self._left or unread else 0
 
@@ -391,4 +391,4 @@ def complain(sentence: str) -> None:
 
 
 def _count(messages: int) -> str:
-    return "1 message" if messages == 1 else f"{messages} messages"
+    return "1 line has" if messages == 1 else f"{messages} lines have"

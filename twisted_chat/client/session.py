@@ -739,7 +739,8 @@ _DONE: Mapping[str, Callable[[ClientSession, Asked], None]] = {
 
 def lost() -> Refused:
     """The refusal of a request that may or may not have been carried out."""
-    return Refused("lost", "the connection was lost, so it is not known whether that was done")
+    sentence = "the connection was lost before the answer; it may or may not have been done"
+    return Refused("lost", sentence)
 
 
 def _receipt(asked: Asked, done: Event) -> Event:

@@ -151,7 +151,8 @@ def _elsewhere(room: str, reader: Reader) -> Line:
     return [] if room == reader.room else [("room", f"#{room} ")]
 
 
-def _place(room: str) -> str:
+def place(room: str) -> str:
+    """Give what a room is called in a sentence."""
     return "the lobby" if room == LOBBY else f"#{room}"
 
 
@@ -211,9 +212,9 @@ def _presence(verb: str) -> "_Show":
             who = ("notice", _count(event["count"], "person", "people"))
         room = event["room"]
         if who[0] == "own":
-            return [_notice(("notice", f"you {verb} {_place(room)}"))]
-        place = "" if room == LOBBY else f" #{room}"
-        return [_notice(who, ("notice", f" {verb}{place}"))]
+            return [_notice(("notice", f"you {verb} {place(room)}"))]
+        elsewhere = "" if room == LOBBY else f" #{room}"
+        return [_notice(who, ("notice", f" {verb}{elsewhere}"))]
 
     return show
 
@@ -231,12 +232,12 @@ def _welcome(event: Event, reader: Reader) -> list[Line]:
 
 
 def _topic(event: Event, reader: Reader) -> list[Line]:
-    place = _place(event["room"])
+    where = place(event["room"])
     if event["topic"]:
         by = [("notice", ", by "), _name(event["from"], reader)] if event["from"] else []
         topic = ("text", str(event["topic"]))
-        return [_notice(("notice", f"topic of {place}"), *by, ("notice", ": "), topic)]
-    return [_notice(("notice", f"{place} has no topic; /topic TEXT sets one"))]
+        return [_notice(("notice", f"topic of {where}"), *by, ("notice", ": "), topic)]
+    return [_notice(("notice", f"{where} has no topic; /topic TEXT sets one"))]
 
 
 def _users(event: Event, reader: Reader) -> list[Line]:
@@ -248,13 +249,13 @@ def _users(event: Event, reader: Reader) -> list[Line]:
             *([] if user["account"] else [("notice", " (guest)")]),
         ]
     number = _count(len(event["users"]), "person is", "people are")
-    return [_notice(("notice", f"{number} in {_place(event['room'])}"), *people)]
+    return [_notice(("notice", f"{number} in {place(event['room'])}"), *people)]
 
 
 def _rooms(event: Event, reader: Reader) -> list[Line]:
     rooms = event["rooms"]
     shown = [
-        _notice(("notice", f"{_count(len(rooms), 'room', 'rooms')}; /join ROOM goes into one"))
+        _notice(("notice", f"{_count(len(rooms), 'room', 'rooms')}; /join ROOM joins or makes one"))
     ]
     for room in rooms:
         topic = [("text", f": {room['topic']}")] if room["topic"] else []
@@ -287,14 +288,14 @@ def _motd(event: Event, reader: Reader) -> list[Line]:
 
 
 def _away(event: Event, reader: Reader) -> list[Line]:
-    shown = "is away and will be shown that at the next login"
-    lost = "is not here and was not shown that: private messages with guests are not kept"
+    shown = "is away and will see that at the next login"
+    lost = "has left and did not see that; private messages with guests are not kept"
     text = f" {shown if event['kept'] else lost}"
     return [_notice(_name(event["name"], reader), ("notice", text))]
 
 
 def _not_kept(event: Event, reader: Reader) -> list[Line]:
-    text = "private messages with a guest are not kept: they are gone when you leave"
+    text = "private messages to or from a guest are not kept"
     return [_notice(("notice", text))]
 
 
@@ -313,7 +314,7 @@ def _omitted(event: Event, reader: Reader) -> list[Line]:
 
 
 def _crowd(event: Event, reader: Reader) -> list[Line]:
-    text = f"{event['count']:,} people are in {_place(event['room'])}; /users lists them"
+    text = f"{event['count']:,} people are in {place(event['room'])}; /users lists them"
     return [_notice(("notice", text))]
 
 
@@ -323,7 +324,9 @@ def _history(event: Event, reader: Reader) -> list[Line]:
 
 def _skipped(event: Event, reader: Reader) -> list[Line]:
     number = _count(event["lines"], "line", "lines")
-    return [[("link", f"… {number} arrived too fast to be kept; the messages are asked for again")]]
+    verb = "was" if event["lines"] == 1 else "were"
+    sentence = f"… {number} {verb} skipped; fetching the messages among them again"
+    return [[("link", sentence)]]
 
 
 def _connected(event: Event, reader: Reader) -> list[Line]:
@@ -342,7 +345,7 @@ def _gap(event: Event, reader: Reader) -> list[Line]:
     what = f"message {first} of" if first == last else f"messages {first} to {last} of"
     return [
         [
-            ("link", f"… {what} {_place(event['room'])} cannot be shown here any more;"),
+            ("link", f"… {what} {place(event['room'])} cannot be shown here any more;"),
             ("link", " /history may go back further"),
         ]
     ]

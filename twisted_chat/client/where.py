@@ -88,7 +88,7 @@ class Where:
     def _host(self) -> str:
         """Give the host as DNS has it.
 
-        @raise BadWhere: if it is no name of a host.
+        @raise BadWhere: if it is not a host name.
         """
         try:
             host = self.host.encode("idna").decode()
@@ -96,7 +96,7 @@ class Where:
             host = ""
         if not (_HOST.fullmatch(host) or isIPv6Address(host)):
             hint = "; write HOST PORT, without a scheme" if ":" in self.host else ""
-            raise BadWhere(f'"{safe(self.host)}" is no name of a host{hint}')
+            raise BadWhere(f'"{safe(self.host)}" is not a host name{hint}')
         return host
 
     def _creator(self) -> Any:
@@ -189,7 +189,7 @@ def bad_certificate(error: BaseException | None, where: Where) -> str:
     if isinstance(error, WrongCertificate):
         return f"{host} has another certificate than the pinned one: its fingerprint is {error}"
     if isinstance(error, VerificationError):
-        return f"the certificate of {host} is one for another name"
+        return f"the certificate of {host} is for another name"
     if isinstance(error, SSL.Error) and "certificate verify failed" in str(error):
         return (
             f"the certificate of {host} is not signed by anyone trusted, or has expired;"

@@ -118,6 +118,7 @@ class Conversation:
         self._day = _today()
         self._over: Deferred[None] = Deferred()
         self._leaving = False  # what has no receipt by now is counted
+        self._unsent = 0  # lines that were given up
         status.unsent = self._sending.values()
 
     _client: Client
@@ -140,13 +141,18 @@ class Conversation:
         try:
             await self._over
             await self._sent()
+        except GaveUp as error:
+            if not self._unsent:
+                raise
+            unsent = "1 line was" if self._unsent == 1 else f"{self._unsent} lines were"
+            raise GaveUp(f"{error}; {unsent} not sent", error.code) from None
         finally:
             typing.cancel()
             self._leaving = True
-            unsent = len(self._sending)
+            left = len(self._sending)
             await self._client.close()
             await following
-        return unsent
+        return left
 
     def leave(self) -> None:
         """End it, as if the person had left."""
@@ -202,14 +208,13 @@ class Conversation:
 
     async def _offer_registration(self, name: str) -> None:
         self._notice(
-            f'"{name}" is not registered. Choose a password to register it, or press Enter to stay'
-            " a guest"
+            f'"{name}" is new. Choose a password to register it, or press Enter for a guest.'
         )
         while password := await self._screen.ask("New password", secret=True):
             if password.startswith("/"):
                 self._complain("that looks like a command, not a password")
             elif password != await self._screen.ask("Again", secret=True):
-                self._complain("the two passwords differ")
+                self._complain("the passwords don't match; choose one again")
             elif await self._done(self._register("register", self._client.name, password)):
                 return
 
@@ -313,7 +318,7 @@ class Conversation:
             if asked.do in ("join", "leave"):
                 await _copy(sending)  # what is typed next goes to the new room
         if asked.do == "join":
-            self._notice(f"now talking in #{self._client.room}")
+            self._notice(f"now talking in {show.place(self._client.room)}")
         self._talk_in()
 
     async def _enter(self, word: str, name: str) -> None:
@@ -327,7 +332,7 @@ class Conversation:
         if not new:
             return
         if new != await self._screen.ask("Again", secret=True):
-            self._complain("the two passwords differ")
+            self._complain("the passwords don't match; choose one again")
             return
         await self._done(self._client.request("passwd", **{**given, "old": old, "new": new}))
 
@@ -343,7 +348,7 @@ class Conversation:
                 self._send(self._client.say(piece), piece)
 
     async def _ask_message(self) -> None:
-        message = await self._screen.ask("Message to everyone (Enter to cancel)")
+        message = await self._screen.ask("Message to everyone, not private (Enter to cancel)")
         if message:
             self._send(self._say(message, lambda text: self._client.say(text, LOBBY)), message)
 
@@ -379,7 +384,9 @@ class Conversation:
             self._sending.pop(sending, None)
             if self._leaving:
                 return
-            if isinstance(result, Failure) and result.check(Refused, GaveUp):
+            if isinstance(result, Failure) and result.check(GaveUp):
+                self._unsent += 1  # why is told once, in the end
+            elif isinstance(result, Failure) and result.check(Refused):
                 quoted = line if len(line) <= 40 else f"{line[:40]}…"
                 lost = getattr(result.value, "code", "") == "lost"
                 self._complain(f'"{quoted}": {result.value}' if lost else str(result.value))

@@ -430,7 +430,9 @@ class App:
     def _ask_for_all(self) -> None:
         lobby = self._conversations.lobby
         if self._talk is not None:
-            self._talk.ask("Message to everyone:", lambda text: self._typed_literally(lobby, text))
+            self._talk.ask(
+                "Message to everyone, not private:", lambda text: self._typed_literally(lobby, text)
+            )
 
     def _typed_literally(self, conversation: Conversation, text: str) -> None:
         async def say(client: Client) -> None:

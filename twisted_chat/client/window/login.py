@@ -71,7 +71,7 @@ class Login(ttk.Frame):
             ).pack(side="left", padx=(0, 12))
         self._field(form, "name", "Name", identity.name)
         self._field(form, "password", "Password", identity.password, secret=True)
-        self._field(form, "again", "Once more", identity.password, secret=True)
+        self._field(form, "again", "Repeat it", identity.password, secret=True)
         self._message = ttk.Label(form, style="Error.TLabel", wraplength=340)
         self._message.grid(column=1, sticky="w")
         self._errors["form"] = self._message
@@ -137,7 +137,7 @@ class Login(ttk.Frame):
         elif mode != "guest" and not password:
             self._point_out("password", "enter the password; only guests need none")
         elif mode == "register" and password != self._fields["again"].get():
-            self._point_out("again", "the two passwords differ")
+            self._point_out("again", "the passwords don't match; choose one again")
         elif (where := self._chosen()) is None:
             self._point_out("server", "a server is HOST or HOST:PORT, where PORT is 1 to 65535")
         else:

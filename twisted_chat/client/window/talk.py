@@ -20,15 +20,15 @@ _MOST_UNSENT = 5
 """Lines without a receipt that are shown, at most; the newest."""
 
 KEYS = (
-    ("Enter", "sends what is typed; / begins a command, /help lists them"),
-    ("Up, Down", "what was typed before"),
+    ("Enter", "sends the line; / begins a command, /help lists them"),
+    ("Up, Down", "recall earlier lines"),
     ("Tab", "completes a name; otherwise goes on to the next part of the window"),
-    ("Page Up, Page Down", "scroll; beyond the beginning, earlier messages are asked for"),
+    ("Page Up, Page Down", "scroll; at the top, show earlier messages"),
     ("Ctrl-1 to Ctrl-9", "go to a tab; Ctrl-Page Up and Ctrl-Page Down to the one beside"),
     ("Ctrl-W", "closes a private conversation, or leaves a room"),
-    ("Ctrl-J", "to the field that joins a room"),
+    ("Ctrl-J", "go to the field for joining a room"),
     ("Ctrl-A, Ctrl-C", "in a conversation: select all of it, copy"),
-    ("Escape", "back to where you type, and to the end of the conversation"),
+    ("Escape", "go back to the input field, and to the end of the conversation"),
     ("Ctrl-Q", "ends the program"),
 )
 
