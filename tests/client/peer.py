@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.client.connection import Client, Event, Identity, Where
 from twisted_chat.client.lines import Refused
-from twisted_chat.client.session import Asked, ClientSession, Drop
+from twisted_chat.client.requests import Asked
+from twisted_chat.client.session import ClientSession, Drop
 
 Fields = dict[str, Any]
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.faces.line.server import Peer, ServerTestCase
 from tests.support import NOW
-from twisted_chat.client import session
+from twisted_chat.client import requests
 from twisted_chat.client.identity import Identity
 from twisted_chat.client.lines import Event, Refused
-from twisted_chat.client.session import Asked, ClientSession
+from twisted_chat.client.requests import Asked
+from twisted_chat.client.session import ClientSession
 from twisted_chat.core.limits import Limits
 
 fuzzed = settings(max_examples=2 * settings().max_examples)
@@ -197,7 +198,7 @@ class PlayTests(ServerTestCase):
         """Whatever happens to the connections and the server, each post is said once and in order,
         each message is told once and in order, and each request gets the one answer that is its
         own."""
-        self.patch(session, "_WINDOW", window)
+        self.patch(requests, "_WINDOW", window)
         self.serve(replace(self.limits, outbox=4000) if is_small else self.limits)
         for name in _NAMES:
             self.store.add_account(name, name, b"hash of " + _PASSWORD.encode(), NOW)

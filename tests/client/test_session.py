@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.client import session
+from twisted_chat.client import requests, session
 from twisted_chat.client.identity import Identity
 from twisted_chat.client.lines import Refused
 
@@ -205,7 +205,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_window(self) -> None:
         """Only so many posts are without an answer at a time; everything keeps its order."""
-        self.patch(session, "_WINDOW", 2)
+        self.patch(requests, "_WINDOW", 2)
         for text in "abc":
             self.server.say(text)
         self.server.session.ask("rooms")
@@ -273,7 +273,7 @@ class ResumeTests(SynchronousTestCase):
 
     def test_repeated_first(self) -> None:
         """What is repeated goes ahead of what was never sent: everything keeps its order."""
-        self.patch(session, "_WINDOW", 2)
+        self.patch(requests, "_WINDOW", 2)
         for text in "abc":
             self.server.say(text)
         self.server.read()

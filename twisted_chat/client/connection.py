@@ -40,7 +40,8 @@ from .connector import Connector, GaveUp
 from .identity import Identity
 from .inbox import Inbox
 from .lines import LOBBY, Event, Refused
-from .session import Asked, ClientSession
+from .requests import Asked
+from .session import ClientSession
 from .where import Where
 
 __all__ = ["LOBBY", "Client", "Event", "GaveUp", "Identity", "Refused", "Where"]

@@ -7,32 +7,24 @@ C{events}, C{answers}, and C{drop}, with which the session asks for the connecti
 
 What the session promises, whatever happens to the connections:
 
-  - Every request gets exactly one answer, and it is its own: answers are found by label only.
-  - A post is said once. It is repeated, with its label, until the server has answered it; the
-    server answers a label that it knows and does not say the post again.
+  - Every request gets exactly one answer, and it is its own.
+  - A post is said once: it is repeated until it is answered; see L{Requests}.
   - Every message is told once, in order, or a C{gap} says which are missing.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twisted_chat.protocol.commands import BY_WORD, MOST_PLACES, Request
-from twisted_chat.protocol.jsonlines import PROTOCOL, encode_request, safe
+from twisted_chat.protocol.commands import MOST_PLACES
+from twisted_chat.protocol.jsonlines import PROTOCOL, safe
 
 from . import identity as who
 from . import lines
 from .identity import Identity
 from .lines import DIRECT, LOBBY, Event, Refused
+from .requests import LOGIN, REPLAYS, Asked, Requests
 from .seen import Seen
-
-_WINDOW = 200
-"""Posts that may be without an answer at a time."""
-
-_REMEMBERED = 480.0
-"""Seconds in which a post may be repeated. The server remembers labels for 600; the rest is for
-what it still has to read before the repeated post."""
 
 _REPLAY = 100_000
 """Messages in one replay, at most: a server that sends more is broken."""
@@ -42,70 +34,6 @@ _NAME_TRIES = 10
 
 _DAY = 24 * 3600
 """Seconds between two signs of life; a server that says more is taken to send none."""
-
-_REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "users"})
-"""Commands that do nothing more when they are done a second time."""
-
-_LOGIN = frozenset({"login", "register", "guest"})
-_REPLAYS = frozenset({*_LOGIN, "join"})
-"""Commands that are answered with a replay that goes on where the session was."""
-
-
-@dataclass(slots=True, eq=False)
-class Asked:
-    """A request, from when it is made until its answer is known.
-
-    @ivar quiet: nobody typed it, so its answers are marked C{quiet}.
-    @ivar internal: the session made it for itself, and nobody waits for its answer.
-    @ivar by: the name under which it was sent; empty if it was not sent yet.
-    @ivar at: when it was first sent, in seconds.
-    @ivar receipt: the message that a post has become, if that was seen.
-    @ivar is_answered: it has its one answer.
-    """
-
-    request: Request = field(repr=False)  # it may have a password in it
-    quiet: bool = False
-    internal: bool = False
-    by: str = ""
-    at: float = 0.0
-    receipt: Event | None = None
-    is_answered: bool = False
-
-    @property
-    def do(self) -> str:
-        return self.request.do
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        return self.request.fields
-
-    @property
-    def label(self) -> str:
-        """What the server repeats in everything that answers the request."""
-        return self.request.label
-
-    @property
-    def posts(self) -> bool:
-        return BY_WORD[self.do].posts
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether its C{done} says that everything before it was answered."""
-        return not (self.posts or self.do == "type")  # which may post
-
-    @property
-    def replays(self) -> bool:
-        """Whether its answer goes on where the session was, and is not history that was asked
-        for."""
-        return self.internal or self.do in _REPLAYS
-
-    @property
-    def is_repeatable(self) -> bool:
-        return self.posts or self.do in _REPEATABLE or self._asks_topic
-
-    @property
-    def _asks_topic(self) -> bool:
-        return self.do == "topic" and "text" not in self.fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +97,12 @@ class ClientSession:
         @raise Refused: C{bad-name}, for a person or a room.
         """
         self._identity = who.checked(identity)
-        self._prefix = prefix
-        self._now = now
-        self._number = 0
+        self._requests = Requests(prefix, now)
         self._seen = Seen()
         self.room = LOBBY
         for room in rooms:
             self.room = lines.room(room)
             self._seen.rooms.setdefault(self.room, None)
-        self._queue: deque[Asked] = deque()  # to be sent, in order
-        self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
-        self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
-        self._resuming: set[str] = set()  # labels of since, while they have no answer
         self._replay: list[Event] = []
         self._untold = 0
         self._token = ""  # of the last session that was in, which the next one takes over
@@ -201,11 +123,13 @@ class ClientSession:
     @property
     def awaits_answers(self) -> bool:
         """Whether something was sent and has no answer yet."""
-        return bool(self._sent)
+        return bool(self._requests.sent)
 
     def take(self) -> Said:
         """Take out what has gathered."""
         said, self._said = self._said, Said()
+        said.written, self._requests.written = self._requests.written, []
+        said.answers, self._requests.answers = self._requests.answers, []
         return said
 
     # Asking
@@ -217,66 +141,24 @@ class ClientSession:
         @param quiet: nobody typed it.
         @raise Refused: C{too-long}, C{bad-encoding}.
         """
-        return self._ask(self._asked(do, fields, quiet=quiet))
-
-    def _asked(
-        self, do: str, fields: Mapping[str, Any], *, quiet: bool = False, internal: bool = False
-    ) -> Asked:
-        self._number += 1
-        return Asked(Request(do, fields, f"{self._prefix}{self._number}"), quiet, internal)
-
-    def _ask(self, asked: Asked) -> Asked:
-        lines.checked(encode_request, asked.request)
-        self._queue.append(asked)
+        asked = self._requests.ask(do, fields, quiet=quiet)
         self._flush()
         return asked
 
-    def _ask_internally(self, do: str, **fields: Any) -> Asked:
+    def _send(self, do: str, **fields: Any) -> None:
         """Send a request of the session's own, ahead of all that waits."""
-        asked = self._asked(do, fields, quiet=self.was_in, internal=True)
-        self._send(asked)
-        return asked
+        self._requests.send_now(self.name, do, fields, quiet=self.was_in)
 
     def _flush(self) -> None:
-        """Send what may be sent, in order."""
-        while self.is_in and self._queue:
-            asked = self._queue[0]
-            if asked.posts and len(self._posts) >= _WINDOW and asked.label not in self._posts:
-                return
-            self._queue.popleft()
-            if asked.is_answered:
-                continue
-            if asked.posts and asked.by and not self._is_remembered(asked):
-                self._answer(asked, lost())
-            else:
-                self._send(asked)
-
-    def _is_remembered(self, asked: Asked) -> bool:
-        """Whether the server knows the label, if it has taken the post: it remembers labels for
-        some time, by the name of the author."""
-        return asked.by == self.name and self._now() - asked.at < _REMEMBERED
-
-    def _send(self, asked: Asked) -> None:
-        if not asked.by:
-            asked.by, asked.at = self.name, self._now()
-        self._sent[asked.label] = asked
-        if asked.posts:
-            self._posts[asked.label] = asked
-        self._said.written.append(encode_request(asked.request))
-
-    def _answer(self, asked: Asked, answer: Event | Refused) -> None:
-        if asked.is_answered:
-            return
-        asked.is_answered = True
-        self._posts.pop(asked.label, None)
-        if not asked.internal:
-            self._said.answers.append((asked, answer))
+        """Send what waits, if we are in."""
+        if self.is_in:
+            self._requests.send_waiting(self.name)
 
     def quit(self) -> None:
         """Ask the server to end the session."""
         self._is_quitting = True
         if self._is_up:
-            self._said.written.append(b'{"do":"quit"}\n' if self._greeted else b"/quit\n")
+            self._requests.written.append(b'{"do":"quit"}\n' if self._greeted else b"/quit\n")
 
     # Connections
 
@@ -285,24 +167,14 @@ class ClientSession:
         self._is_up = True
         self._greeted = self._is_welcome = False
         self.reason = ""
-        self._said.written.append(b"/json on\n")
+        self._requests.written.append(b"/json on\n")
 
     def disconnected(self) -> None:
         """The connection is gone. Posts without an answer wait to be repeated; of other commands
         it is not known whether they were carried out."""
         self._is_up = self.is_in = False
         self._replay.clear()
-        self._resuming.clear()
-        unanswered, self._sent = list(self._sent.values()), {}
-        self._again(unanswered)
-
-    def _again(self, unanswered: list[Asked]) -> None:
-        """Repeat the requests that may be repeated, ahead of all others and in their order."""
-        asked_again = [each for each in unanswered if each.is_repeatable and not each.internal]
-        for asked in unanswered:
-            if asked not in asked_again:
-                self._answer(asked, lost())
-        self._queue.extendleft(reversed(asked_again))
+        self._requests.disconnected()
 
     def _log_in(self) -> None:
         """Ask for what was missed, and for who we are."""
@@ -311,10 +183,10 @@ class ClientSession:
         identity = self._identity
         fields = {"name": identity.name} if identity.name else {}
         if not has_account:
-            self._ask_internally("guest", **fields)
+            self._send("guest", **fields)
         else:
             do = "register" if identity.register else "login"
-            self._ask_internally(do, **fields, password=identity.password)
+            self._send(do, **fields, password=identity.password)
 
     def _ask_since(self, places: Mapping[str, int], session: str = "") -> None:
         """Ask for everything after these places, in as many requests as it takes."""
@@ -322,22 +194,19 @@ class ClientSession:
         for start in range(0, max(len(given), bool(session)), MOST_PLACES):
             taken_over = {"session": session} if session and not start else {}
             part = dict(given[start : start + MOST_PLACES])
-            asked = self._ask_internally("since", places=part, **taken_over)
-            self._resuming.add(asked.label)
+            self._send("since", places=part, **taken_over)
 
     def _not_in(self, do: str, refused: Refused) -> None:
         """The login was refused: try in another way, later, or not again."""
         if do == "register" and refused.code == "name-registered":
             self._identity = replace(self._identity, register=False)
-            self._ask_internally(
-                "login", name=self._identity.name, password=self._identity.password
-            )
+            self._send("login", name=self._identity.name, password=self._identity.password)
             return
         is_hopeless = not who.is_for_now(refused)
         if refused.code == "name-taken" and self.was_in and not self._identity.password:
             self._name_tries += 1
             if self._name_tries > _NAME_TRIES:
-                self._ask_internally("guest")
+                self._send("guest")
                 return
             is_hopeless = False
         self._said.drop = Drop(refused.text, refused.code, is_hopeless)
@@ -347,11 +216,11 @@ class ClientSession:
         self._is_welcome = True
         for room in self.rooms:
             if room != LOBBY:
-                self._ask_internally("join", room=room)
+                self._send("join", room=room)
         self._entered_if_done()
 
     def _entered_if_done(self) -> None:
-        if self._sent or self.is_in or not self._is_welcome:
+        if self.awaits_answers or self.is_in or not self._is_welcome:
             return
         again, self.is_in, self.was_in = self.was_in, True, True
         self._token = self._new_token
@@ -386,14 +255,19 @@ class ClientSession:
 
     def _fill_unknown(self) -> None:
         """Ask for the messages of rooms whose replay did not arrive."""
-        joining = {each.fields["room"] for each in self._sent.values() if each.do == "join"}
+        joining = {each.fields["room"] for each in self._requests.sent if each.do == "join"}
         for room in self._seen.unknown():
             if room not in joining:
-                self._ask_internally("history", of=room)
+                self._send("history", of=room)
+
+    @property
+    def _resuming(self) -> list[Asked]:
+        """The requests for what was missed that have no answer yet."""
+        return [each for each in self._requests.sent if each.internal and each.do == "since"]
 
     @property
     def _fills_direct(self) -> bool:
-        return any(DIRECT in self._sent[label].fields["places"] for label in self._resuming)
+        return any(DIRECT in each.fields["places"] for each in self._resuming)
 
     # Telling
 
@@ -415,7 +289,7 @@ class ClientSession:
             if line.startswith(b"! ") and not self._greeted:  # why it does not take us
                 self.reason = safe(line[2:].decode("utf-8", "replace").strip())
             return
-        asked = self._sent.get(event.get("label") or "")
+        asked = self._requests.find(event)
         if asked is not None and asked.quiet:
             event["quiet"] = True
         take = _TAKE.get(event["event"])
@@ -443,53 +317,31 @@ class ClientSession:
         self._log_in()
 
     def _on_done(self, event: Event) -> None:
-        asked = self._sent.get(event["label"])
+        asked = self._requests.find(event)
         if asked is None:
             return
-        before = self._unanswered_before(asked)
-        del self._sent[asked.label]
-        self._resuming.discard(asked.label)
-        if asked.posts:
-            self._answer(asked, asked.receipt or _receipt(asked, event))
-        else:
-            effect = _DONE.get(asked.do)
-            if effect is not None:
-                effect(self, asked)
-            self._answer(asked, event)
-        if before:
-            self._again(before)
+        self._requests.done(asked, event)
+        effect = _DONE.get(asked.do)
+        if effect is not None:
+            effect(self, asked)
         self._go_on()
 
-    def _unanswered_before(self, asked: Asked) -> list[Asked]:
-        """Take out the requests that were sent before this one, which is done. Their answers were
-        skipped: the server carries out requests in order."""
-        if not asked.is_ordered or next(iter(self._sent)) == asked.label:
-            return []
-        before = []
-        for each in list(self._sent.values()):
-            if each is asked:
-                break
-            before.append(self._sent.pop(each.label))
-            self._resuming.discard(each.label)
-        return before
-
     def _on_error(self, event: Event) -> None:
-        asked = self._sent.pop(event.get("label") or "", None)
-        refused = Refused(event["code"], event["text"])
+        asked = self._requests.find(event)
         if asked is None:
             self._tell(event)
             return
-        self._resuming.discard(asked.label)
+        refused = Refused(event["code"], event["text"])
+        self._requests.answer(asked, refused)
         if asked.internal:
             self._refused(asked, refused, event)
         elif asked.do == "leave" and refused.code in ("not-in-room", "no-such-room"):
             self._out_of(asked.fields["room"])
-        self._answer(asked, refused)
         self._go_on()
 
     def _refused(self, asked: Asked, refused: Refused, event: Event) -> None:
         """A request of the session's own was refused."""
-        if asked.do in _LOGIN:
+        if asked.do in LOGIN:
             self._not_in(asked.do, refused)
         elif asked.do == "join":
             self._out_of(asked.fields["room"])
@@ -534,7 +386,7 @@ class ClientSession:
 
     def _is_joining(self, room: str) -> bool:
         return self._seen.rooms[room] is None and any(
-            each.do in _REPLAYS for each in self._sent.values()
+            each.do in REPLAYS for each in self._requests.sent
         )
 
     def _on_dm(self, event: Event) -> None:
@@ -558,13 +410,12 @@ class ClientSession:
 
     def _take_receipt(self, event: Event) -> None:
         """Find the post that this message is, by its label."""
-        asked = self._posts.get(event.get("label") or "")
+        asked = self._requests.find_post(event)
         if asked is None or event["from"] != self.name:
             return
         asked.receipt = {**event, "replay": False}
         if event["replay"]:  # from a connection before, so no answer comes
-            self._sent.pop(asked.label, None)
-            self._answer(asked, asked.receipt)
+            self._requests.answer(asked, asked.receipt)
 
     def _keep(self, event: Event) -> None:
         """Keep a message of a replay until the replay is complete."""
@@ -577,7 +428,7 @@ class ClientSession:
         """Take a replay, which is complete."""
         replay, self._replay = self._replay, []
         self._seen.last_id = max([self._seen.last_id, *(each["id"] or 0 for each in replay)])
-        asked = self._sent.get(event.get("label") or "")
+        asked = self._requests.find(event)
         if asked is None or not asked.replays:
             for message in replay:
                 quiet = {"quiet": True} if event.get("quiet") else {}
@@ -735,19 +586,3 @@ _DONE: Mapping[str, Callable[[ClientSession, Asked], None]] = {
     "passwd": ClientSession._changed_password,
     "history": ClientSession._filled,
 }
-
-
-def lost() -> Refused:
-    """The refusal of a request that may or may not have been carried out."""
-    sentence = "the connection was lost before the answer; it may or may not have been done"
-    return Refused("lost", sentence)
-
-
-def _receipt(asked: Asked, done: Event) -> Event:
-    """Make the message that a post has become from its C{done}, if the message was not shown."""
-    text = asked.fields.get("message", asked.fields.get("action"))
-    told = {"time": done.get("time"), "id": done.get("id"), "from": asked.by, "replay": False}
-    if to := done.get("to"):
-        return {"event": "dm", **told, "to": to, "text": text}
-    place = {"room": done.get("room"), "seq": done.get("seq")}
-    return {"event": "message", **told, **place, "text": text, "action": "action" in asked.fields}

@@ -1,0 +1,242 @@
+"""A session's requests, from when they are made until each has its one answer. No socket, no
+clock.
+
+Answers are found by label only. A post is repeated, with its label, until the server has answered
+it; the server answers a label that it knows and does not say the post again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted_chat.protocol.commands import BY_WORD, Request
+from twisted_chat.protocol.jsonlines import encode_request
+
+from .lines import Event, Refused, checked
+
+_WINDOW = 200
+"""Posts that may be without an answer at a time."""
+
+_REMEMBERED = 480.0
+"""Seconds in which a post may be repeated. The server remembers labels for 600; the rest is for
+what it still has to read before the repeated post."""
+
+_REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "users"})
+"""Commands that do nothing more when they are done a second time."""
+
+LOGIN = frozenset({"login", "register", "guest"})
+"""Commands that log in."""
+
+REPLAYS = frozenset({*LOGIN, "join"})
+"""Commands that are answered with a replay that goes on where the session was."""
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A request, from when it is made until its answer is known.
+
+    @ivar quiet: nobody typed it, so its answers are marked C{quiet}.
+    @ivar internal: the session made it for itself, and nobody waits for its answer.
+    @ivar by: the name under which it was sent; empty if it was not sent yet.
+    @ivar at: when it was first sent, in seconds.
+    @ivar receipt: the message that a post has become, if that was seen.
+    @ivar is_answered: it has its one answer.
+    """
+
+    request: Request = field(repr=False)  # it may have a password in it
+    quiet: bool = False
+    internal: bool = False
+    by: str = ""
+    at: float = 0.0
+    receipt: Event | None = None
+    is_answered: bool = False
+
+    @property
+    def do(self) -> str:
+        return self.request.do
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.request.fields
+
+    @property
+    def label(self) -> str:
+        """What the server repeats in everything that answers the request."""
+        return self.request.label
+
+    @property
+    def posts(self) -> bool:
+        return BY_WORD[self.do].posts
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its C{done} says that everything before it was answered."""
+        return not (self.posts or self.do == "type")  # which may post
+
+    @property
+    def replays(self) -> bool:
+        """Whether its answer goes on where the session was, and is not history that was asked
+        for."""
+        return self.internal or self.do in REPLAYS
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.posts or self.do in _REPEATABLE or self._asks_topic
+
+    @property
+    def _asks_topic(self) -> bool:
+        return self.do == "topic" and "text" not in self.fields
+
+
+class Requests:
+    """The requests of a session, over all its connections.
+
+    @ivar written: lines for the server, each with its end, which the session takes out.
+    @ivar answers: requests with their answers: for a post the message that it has become, for
+        everything else the C{done}; or a L{Refused}. The session takes them out.
+    """
+
+    def __init__(self, prefix: str, now: Callable[[], float]) -> None:
+        """
+        @param prefix: begins the labels: at least 15 printable characters that no other session
+            has.
+        @param now: gives the time, in seconds.
+        """
+        self._prefix = prefix
+        self._now = now
+        self._number = 0
+        self._queue: deque[Asked] = deque()  # to be sent, in order
+        self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
+        self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
+        self.written: list[bytes] = []
+        self.answers: list[tuple[Asked, Event | Refused]] = []
+
+    @property
+    def sent(self) -> Collection[Asked]:
+        """The requests that were sent on this connection and have no answer yet, in order."""
+        return self._sent.values()
+
+    def find(self, event: Event) -> Asked | None:
+        """Find the request that an event answers."""
+        return self._sent.get(event.get("label") or "")
+
+    def find_post(self, event: Event) -> Asked | None:
+        """Find the post without an answer that an event is about, also one of a connection
+        before."""
+        return self._posts.get(event.get("label") or "")
+
+    # Making and sending
+
+    def ask(self, do: str, fields: Mapping[str, Any], *, quiet: bool) -> Asked:
+        """Make a request, which is sent after those that wait.
+
+        @raise Refused: C{too-long}, C{bad-encoding}.
+        """
+        asked = self._made(do, fields, quiet=quiet)
+        checked(encode_request, asked.request)
+        self._queue.append(asked)
+        return asked
+
+    def send_now(self, by: str, do: str, fields: Mapping[str, Any], *, quiet: bool) -> Asked:
+        """Send a request of the session's own, ahead of all that waits.
+
+        @param by: the name under which it is sent.
+        """
+        asked = self._made(do, fields, quiet=quiet, internal=True)
+        self._send(asked, by)
+        return asked
+
+    def _made(
+        self, do: str, fields: Mapping[str, Any], *, quiet: bool, internal: bool = False
+    ) -> Asked:
+        self._number += 1
+        return Asked(Request(do, fields, f"{self._prefix}{self._number}"), quiet, internal)
+
+    def send_waiting(self, by: str) -> None:
+        """Send what may be sent of what waits, in order."""
+        while self._queue:
+            asked = self._queue[0]
+            if asked.posts and len(self._posts) >= _WINDOW and asked.label not in self._posts:
+                return
+            self._queue.popleft()
+            if asked.is_answered:
+                continue
+            if asked.posts and asked.by and not self._is_remembered(asked, by):
+                self.answer(asked, lost())
+            else:
+                self._send(asked, by)
+
+    def _is_remembered(self, asked: Asked, by: str) -> bool:
+        """Whether the server knows the label, if it has taken the post: it remembers labels for
+        some time, by the name of the author."""
+        return asked.by == by and self._now() - asked.at < _REMEMBERED
+
+    def _send(self, asked: Asked, by: str) -> None:
+        if not asked.by:
+            asked.by, asked.at = by, self._now()
+        self._sent[asked.label] = asked
+        if asked.posts:
+            self._posts[asked.label] = asked
+        self.written.append(encode_request(asked.request))
+
+    # Answers
+
+    def answer(self, asked: Asked, answer: Event | Refused) -> None:
+        """Give a request its answer, unless it has one."""
+        self._sent.pop(asked.label, None)
+        if asked.is_answered:
+            return
+        asked.is_answered = True
+        self._posts.pop(asked.label, None)
+        if not asked.internal:
+            self.answers.append((asked, answer))
+
+    def done(self, asked: Asked, event: Event) -> None:
+        """Answer a request that is done, and repeat those whose answers were skipped.
+
+        The server carries out requests in order, so a request that was sent before this one and has
+        no answer by now will not get it.
+
+        @param event: the C{done}.
+        """
+        skipped: list[Asked] = []
+        if asked.is_ordered:
+            for each in self._sent.values():
+                if each is asked:
+                    break
+                skipped.append(each)
+        self.answer(asked, (asked.receipt or _receipt(asked, event)) if asked.posts else event)
+        self._repeat(skipped)
+
+    def disconnected(self) -> None:
+        """The connection is gone. Posts without an answer wait to be repeated; of other commands it
+        is not known whether they were carried out."""
+        self._repeat(list(self._sent.values()))
+
+    def _repeat(self, unanswered: Iterable[Asked]) -> None:
+        """Repeat the requests that may be repeated, ahead of all others and in their order."""
+        again = []
+        for asked in unanswered:
+            if asked.is_repeatable and not asked.internal:
+                del self._sent[asked.label]
+                again.append(asked)
+            else:
+                self.answer(asked, lost())
+        self._queue.extendleft(reversed(again))
+
+
+def lost() -> Refused:
+    """The refusal of a request that may or may not have been carried out."""
+    sentence = "the connection was lost before the answer; it may or may not have been done"
+    return Refused("lost", sentence)
+
+
+def _receipt(asked: Asked, done: Event) -> Event:
+    """Make the message that a post has become from its C{done}, if the message was not shown."""
+    text = asked.fields.get("message", asked.fields.get("action"))
+    told = {"time": done.get("time"), "id": done.get("id"), "from": asked.by, "replay": False}
+    if to := done.get("to"):
+        return {"event": "dm", **told, "to": to, "text": text}
+    place = {"room": done.get("room"), "seq": done.get("seq")}
+    return {"event": "message", **told, **place, "text": text, "action": "action" in asked.fields}
