@@ -10,7 +10,6 @@ from twisted_chat.protocol.commands import COMMANDS, WITH_PASSWORD, Request
 from twisted_chat.protocol.grammar import (
     Command,
     Speech,
-    arguments,
     is_secret,
     is_slip,
     named,
@@ -363,31 +362,6 @@ class RequestTests(SynchronousTestCase):
         else:
             known = {parameter.name for parameter in commands.BY_WORD[got.do].parameters}
             self.assertLessEqual(set(got.fields), known)
-
-
-class ArgumentsTests(SynchronousTestCase):
-    """What stands behind a command."""
-
-    def test_one_for_each_parameter(self) -> None:
-        """A word may stand in quotes, a rest of the line in one pair; the last may be left out."""
-        for usage, rest, wanted in (
-            ("NAME MESSAGE", "bob hi there", ["bob", "hi there"]),
-            ("NAME MESSAGE", '"bob" "hi there"', ["bob", "hi there"]),
-            ("NAME MESSAGE", 'bob "a" and "b"', ["bob", '"a" and "b"']),
-            ("NAME MESSAGE", 'bob ""', ["bob", ""]),
-            ("NAME MESSAGE", "bob", None),
-            ("NAME [PASSWORD]", "bob", ["bob"]),
-            ("NAME [PASSWORD]", "", None),
-            ("NAME [PASSWORD]", 'bob "a b"', ["bob", "a b"]),
-            ("[--keep] [OLD] [NEW]", "", []),
-            ("[--keep] [OLD] [NEW]", "--keep a b", ["--keep", "a", "b"]),
-            ("[--keep] [OLD] [NEW]", '"--keep" b', ["", "--keep", "b"]),
-            ("[--keep] [OLD] [NEW]", "--keep", ["--keep"]),
-            ("ROOM", "a b", None),
-            ("", "", []),
-            ("", "x", None),
-        ):
-            self.assertEqual(arguments(usage, rest), wanted, (usage, rest))
 
 
 _SLIPS = (

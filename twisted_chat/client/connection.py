@@ -11,7 +11,7 @@ could not be sent is sent then. A bot that repeats everything::
     async def parrot():
         async with Client(Where("chat.example"), Identity("polly"), rooms=["dev"]) as client:
             async for event in client:
-                if event["event"] == "message" and event["from"] != client.name:
+                if event["event"] == "message" and event["new"] and event["from"] != client.name:
                     await client.say(event["text"], event["room"])
 
     react(lambda reactor: Deferred.fromCoroutine(parrot()))

@@ -26,8 +26,6 @@ _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
 _SESSION = "~="
-_PARAMETER = re.compile(r"\[[^\]]*\]|\S+")
-_REST_OF_LINE = frozenset({"MESSAGE", "TEXT", "ACTION", "ROOM=SEQ..."})
 
 _SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
 _NOT_SECRET = frozenset({"join", "logout", "nick"})  # though they look like one of those
@@ -228,33 +226,6 @@ _READ_WORD: dict[Kind, Callable[[str], str | int | None]] = {
     Kind.SWITCH: _switch,
 }
 _READ_REST = {Kind.TEXT: _text, Kind.PLACES: _places}
-
-
-def arguments(usage: str, rest: str) -> list[str] | None:
-    """Split what follows a command into one argument for each parameter.
-
-    A word may stand in double quotes.
-
-    @param usage: the parameters; one in brackets may be left out, one such as C{[--keep]} is
-        empty then, and C{MESSAGE}, C{TEXT} and C{ACTION} take the rest of the line.
-    @return: L{None} if there are too few words or too many.
-    """
-    given: list[str] = []
-    for parameter in _PARAMETER.findall(usage):
-        if not rest:
-            if not parameter.startswith("["):
-                return None
-            continue
-        if parameter.strip("[]") in _REST_OF_LINE:
-            return [*given, unquoted(rest)]
-        match = _WORD.match(rest)
-        assert match is not None  # anything that is not empty begins with a word
-        if parameter.startswith("[--") and match["word"] != parameter.strip("[]"):
-            given.append("")
-            continue
-        given.append(match["word"] if match["quoted"] is None else match["quoted"])
-        rest = rest[match.end() :]
-    return None if rest else given
 
 
 def is_secret(line: str) -> bool:
