@@ -109,7 +109,7 @@ class Client:
 
     @property
     def room(self) -> str:
-        """The room of whatever names none."""
+        """The room of messages and commands that name none."""
         return self._session.room
 
     @room.setter

@@ -30,7 +30,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 """Seconds before the next attempt to connect: doubled each time, and varied by half."""
 
 _LASTED = 30.0
-"""Seconds after which a connection counts as a good one: the waits begin anew."""
+"""Seconds after which a connection counts as a good one: the waits start over."""
 
 
 class GaveUp(Exception):
@@ -47,7 +47,7 @@ class GaveUp(Exception):
 class Connector:
     """Makes one connection after the other.
 
-    Not with C{ClientService}: that takes an endpoint once, where L{Where} reads certificates anew
+    Not with C{ClientService}: that takes an endpoint once, where L{Where} reads certificates again
     for each attempt, and it cannot tell a hopeless failure from one that may pass.
 
     @ivar keepalive: seconds between the server's signs of life; 0: it sends none.
@@ -121,7 +121,7 @@ class Connector:
             self._link.drop()
 
     def entered(self) -> None:
-        """We are logged in."""
+        """Note that we are logged in."""
         self.was_in = True
         self._since = self._reactor.seconds()
         self._stop_waiting()
@@ -194,13 +194,13 @@ class Connector:
         return safe(str(self._where))
 
     def made(self, link: "_Link") -> None:
-        """There is a connection."""
+        """Take a new connection, and wait for the login."""
         self._link = link
         self._expect(_IN_TIME, "the server did not answer in time")
         self._made()
 
     def _disconnected(self, lost: BaseException | None) -> float:
-        """Look at why the connection is gone.
+        """Tell why the connection is gone, and whether another one may last.
 
         @return: seconds for which we were logged in.
         @raise GaveUp: if another attempt would be useless.
@@ -220,7 +220,7 @@ class Connector:
         return 0 if since is None else self._reactor.seconds() - since
 
     def _hint(self, reason: str, *, said: bool) -> str:
-        """Give what may be the way in, if only one end speaks TLS.
+        """Suggest an option, if only one end speaks TLS.
 
         @param reason: why the connection was lost.
         @param said: the server has said a line of the protocol.

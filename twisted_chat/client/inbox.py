@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from .lines import Event
 
 _MOST = 1000
-"""Events that may wait before no more are read."""
+"""Events that may wait before reading pauses."""
 
 
 class Inbox:

@@ -86,7 +86,7 @@ def room(raw: str) -> str:
 
 
 def message(line: str) -> str:
-    """Give the text of a typed line that is to be said.
+    """Give the text that a typed line says.
 
     @raise Refused: C{bad-arguments}, if the line is a command, or looks like one with a password.
     """

@@ -192,7 +192,7 @@ def _until_done(reactor: Any, pipe: Pipe) -> int:
 def _places(given: argparse.Namespace, settings: dict[str, str]) -> tuple[tuple[str, ...], str]:
     """Read which rooms to be in, and which person to tell what is piped in.
 
-    @raise Misused: if the name of a room or the person is none.
+    @raise Misused: if a room or the person has no valid name.
     """
     try:
         if given.to is not None:

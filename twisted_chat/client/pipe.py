@@ -31,7 +31,7 @@ _LONG = 64 * 1024
 """Bytes of a line that has not ended; of a longer one the beginning is posted."""
 
 _MOST = 200
-"""Messages that may be without a receipt before no more input is read."""
+"""Messages that may be without a receipt before reading of the input pauses."""
 
 # What is not text: the beginning of an escape sequence without an end, and control characters.
 _NO_TEXT = re.compile(r"\x1b\[?[0-?]*|[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")
@@ -71,8 +71,8 @@ class Plan:
 
 
 def is_input(descriptor: int) -> bool:
-    """Tell whether a descriptor has something to post: whether it is a pipe, a file or a socket. A
-    terminal is none, nor is C{/dev/null}, which programs without an input are given."""
+    """Tell whether a descriptor has something to post: whether it is a pipe, a file or a socket.
+    Programs without an input are given C{/dev/null}, which has not."""
     try:
         return not stat.S_ISCHR(os.fstat(descriptor).st_mode)
     except OSError:
@@ -111,7 +111,7 @@ class Pipe(Protocol):
         """Post and follow until there is nothing more to do.
 
         @return: the exit code.
-        @raise GaveUp: if there is no way in.
+        @raise GaveUp: if the connection cannot be made.
         @raise Refused: as L{Client.start}.
         """
         await self._client.start()
@@ -297,7 +297,7 @@ class Pipe(Protocol):
         self._finish()
 
     def _regulate(self) -> None:
-        """Read no more while too much has no receipt yet."""
+        """Pause reading while too many messages have no receipt."""
         pause = self._waiting >= (_MOST // 2 if self._paused else _MOST)
         if pause != self._paused and not self._input_ended:
             self._paused = pause

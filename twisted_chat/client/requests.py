@@ -210,8 +210,8 @@ class Requests:
         self._repeat(skipped)
 
     def disconnected(self) -> None:
-        """The connection is gone. Posts without an answer wait to be repeated; of other commands it
-        is not known whether they were carried out."""
+        """Take note that the connection is gone. Posts without an answer wait to be repeated; of
+        other commands it is not known whether they were carried out."""
         self._repeat(list(self._sent.values()))
 
     def _repeat(self, unanswered: Iterable[Asked]) -> None:

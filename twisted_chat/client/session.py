@@ -38,7 +38,7 @@ _DAY = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Why the connection is to be cut off.
+    """The reason to cut the connection off.
 
     @ivar reason: a sentence for people; empty if the network knows better.
     @ivar code: what the server refused the login with.
@@ -58,7 +58,7 @@ class Said:
     @ivar events: what happened.
     @ivar answers: requests with their answers: for a post the message that it has become, for
         everything else the C{done}; or a L{Refused}.
-    @ivar drop: the connection is to be cut off.
+    @ivar drop: why the connection has to be cut off; L{None} if it may stay.
     """
 
     written: list[bytes] = field(default_factory=list)
@@ -74,10 +74,10 @@ class ClientSession:
     @ivar account: we have a password.
     @ivar server: what the server calls itself.
     @ivar keepalive: seconds between the server's signs of life; 0: it sends none.
-    @ivar room: where we talk: the room of whatever names none.
+    @ivar room: the room of messages and commands that name none.
     @ivar correspondent: who last wrote to us in private; empty if nobody has.
-    @ivar is_in: we are logged in, in all rooms, and everything was replayed.
-    @ivar was_in: we have been, on this connection or an earlier one.
+    @ivar is_in: we are logged in, in all rooms, and have been told everything so far.
+    @ivar was_in: C{is_in} has been true, on this connection or an earlier one.
     @ivar reason: why the server is about to end the connection, in its own words.
     @ivar is_behind: events are not told, as nobody reads them; see L{catch_up}.
     """
@@ -163,15 +163,14 @@ class ClientSession:
     # Connections
 
     def connected(self) -> None:
-        """There is a connection."""
+        """Take a new connection."""
         self._is_up = True
         self._greeted = self._is_welcome = False
         self.reason = ""
         self._requests.written.append(b"/json on\n")
 
     def disconnected(self) -> None:
-        """The connection is gone. Posts without an answer wait to be repeated; of other commands
-        it is not known whether they were carried out."""
+        """Take note that the connection is gone; see L{Requests.disconnected}."""
         self._is_up = self.is_in = False
         self._replay.clear()
         self._requests.disconnected()
@@ -212,7 +211,7 @@ class ClientSession:
         self._said.drop = Drop(refused.text, refused.code, is_hopeless)
 
     def _enter_rooms(self) -> None:
-        """The login is done: go into the rooms."""
+        """Join the rooms, as the login is done."""
         self._is_welcome = True
         for room in self.rooms:
             if room != LOBBY:
@@ -240,7 +239,7 @@ class ClientSession:
     # Filling gaps
 
     def catch_up(self) -> None:
-        """Tell events again, beginning with those that were not told meanwhile."""
+        """Tell events again, first those that were not told meanwhile."""
         self.is_behind = False
         untold, self._untold = self._untold, 0
         self._tell({"event": "skipped", "lines": untold})
@@ -523,7 +522,7 @@ class ClientSession:
         if not self._is_quitting:
             self._tell(event)
 
-    # What is so once a command is done, whether or not its events arrived
+    # What holds once a command is done, whether or not its events arrived
 
     def _joined(self, asked: Asked) -> None:
         self._seen.rooms.setdefault(lines.room(asked.fields["room"]), None)

@@ -1,4 +1,4 @@
-"""Where a server is, and how to be sure that it is that one."""
+"""Where a server is, and how to make sure that it is the right one."""
 
 import os
 import re
@@ -32,7 +32,7 @@ _PEM_END = b"-----END CERTIFICATE-----"
 
 
 class BadWhere(Exception):
-    """The server's address, or how to reach it, makes no sense; the text says why."""
+    """The server's address, or how to reach it, is not valid; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Where:
     def check(self) -> None:
         """Check the address without connecting to it.
 
-        @raise BadWhere: if the name of the host or the fingerprint is none, the file has no
+        @raise BadWhere: if the host name or the fingerprint is not valid, the file has no
             certificate, or TLS is asked for on a UNIX socket.
         """
         if self.unix and (self.tls or self.ca or self.pin):

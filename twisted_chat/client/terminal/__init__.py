@@ -29,9 +29,9 @@ def run(
     Has to be called before anything imports the reactor, which it chooses.
 
     @param asks: whether a person without a password is asked for one.
-    @param plain: draw nothing twice.
+    @param plain: write one line per event, and redraw nothing.
     @return: how many lines were not sent.
-    @raise GaveUp: if there is no way in, or no way back.
+    @raise GaveUp: if the connection cannot be made, or not be made again.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

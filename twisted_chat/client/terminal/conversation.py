@@ -32,7 +32,7 @@ _ASKED: Sequence[tuple[str, dict[str, str]]] = (
     ("rooms", {}),
     ("help", {}),
 )
-"""What is asked for by itself on coming in, for the last line and for Tab."""
+"""Asked for after each login, for the status line and for Tab."""
 
 _log = Logger()
 
@@ -127,7 +127,7 @@ class Conversation:
         """Log in, and stay until the person leaves.
 
         @return: how many lines were not sent.
-        @raise GaveUp: if there is no way in, or no way back.
+        @raise GaveUp: if the connection cannot be made, or not be made again.
         """
         # Before anything else is drawn: a terminal whose whole screen is redrawn may keep the old
         # one in its scrollback.
@@ -159,10 +159,10 @@ class Conversation:
         if not self._over.called:
             self._over.callback(None)
 
-    # Coming in
+    # Login
 
     async def _come_in(self) -> Client:
-        """Ask who to be until the server lets us in.
+        """Ask for a name and a password until the login succeeds.
 
         @raise Left: if the person leaves instead.
         @raise GaveUp: if there is no server.

@@ -37,7 +37,7 @@ class PlainScreen(Protocol):
         self._left = False
         self._asking = False
         self._gone: Deferred[None] = Deferred()
-        # Opened anew, so that it is not made non-blocking for the shell too.
+        # Opened a second time, so that it is not made non-blocking for the shell too.
         self._terminal = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDWR | os.O_NOCTTY)
         self._before = termios.tcgetattr(self._terminal)
         signal.signal(signal.SIGINT, lambda *_: reactor.callFromThread(self._interrupt))

@@ -144,7 +144,7 @@ class Login(ttk.Frame):
             self._enter(where, Identity(name, password, mode == "register"))
 
     def _chosen(self) -> Where | None:
-        """Read the server's address; L{None} if it is none."""
+        """Read the server's address; L{None} if it is not valid."""
         text = self._fields["server"].get().strip()
         tls = self._tls.get()
         ca, pin = (self._where.ca, self._where.pin) if tls else ("", "")

@@ -199,7 +199,10 @@ class Talk(ttk.Frame):
         self._status.configure(text=f"● {text}", style=f"{style}.TLabel")
 
     def draw(self) -> bool:
-        """Show everything as it is now; gives back whether that was all."""
+        """Show everything as it is now.
+
+        @return: whether all of it was drawn; if not, call this again soon.
+        """
         self._fit_tabs()
         drawn = [text.draw(self._conversations.name) for text in self._texts.values()]
         self._list_rooms()
