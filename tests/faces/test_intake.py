@@ -115,10 +115,9 @@ class IntakeTests(SynchronousTestCase):
     def test_full(self) -> None:
         """The intake is full with as many items as it carries out in one turn."""
         desk = Desk()
-        for number in range(QUEUE):
-            self.assertFalse(desk.intake.is_full)
-            desk.intake.put(number)
-        self.assertTrue(desk.intake.is_full)
+        for number in range(QUEUE - 1):
+            self.assertFalse(desk.intake.put(number))
+        self.assertTrue(desk.intake.put(QUEUE))
 
     def test_pace(self) -> None:
         """Beyond the burst each request waits; the session is told once in a flood."""

@@ -119,11 +119,6 @@ class Intake(Generic[T]):
         return self._items or ()
 
     @property
-    def is_full(self) -> bool:
-        """Whether no more should be read."""
-        return len(self.waiting) >= QUEUE
-
-    @property
     def has_more(self) -> bool:
         """Whether more has come already, or no more will: nobody is typing now."""
         return bool(self._items) or not self._taker.is_open
@@ -139,16 +134,20 @@ class Intake(Generic[T]):
         """Whether the next item answers a question."""
         return self._stage is _Stage.ASKING
 
-    def put(self, item: T) -> None:
-        """Queue a request. L{go_on} has it carried out, once all that came with it is queued."""
+    def put(self, item: T) -> bool:
+        """Queue a request. L{go_on} has it carried out, once all that came with it is queued.
+
+        @return: whether no more should be read.
+        """
         if self._stage is _Stage.OVER:
-            return
+            return False
         if not self._items and self.is_waited_for:
             # Otherwise it may have been sent before the session was shown the last events.
             self._taker.seen()
         if self._items is None:
             self._items = deque()
         self._items.append(item)
+        return len(self._items) >= QUEUE
 
     def end(self) -> None:
         """Note that no more will come."""
@@ -197,7 +196,8 @@ class Intake(Generic[T]):
             finally:
                 if self._stage is _Stage.ASKING:
                     self._stage = _Stage.WORKING
-        await self._slow_down(item)
+        if not self._taker.is_free:
+            await self._slow_down(item)
         return item
 
     def is_empty(self) -> bool:
@@ -258,22 +258,22 @@ class Intake(Generic[T]):
     async def _carry_out(self) -> None:
         done = 0
         while (item := self._pop()) is not None:
-            await self._slow_down(item)
+            if not self._taker.is_free:
+                await self._slow_down(item)
             await self._taker.take(item)
             done += 1
             if done % QUEUE == 0 and self._stage is not _Stage.OVER:
                 await self._until(deferLater(self._clock, 0))  # the other connections' turn
 
     def _pop(self) -> T | None:
-        if self._stage is _Stage.OVER or self.is_empty():
+        if self._stage is _Stage.OVER:
             return None
-        assert self._items is not None
-        return self._items.popleft()
+        if not self._items:
+            self._taker.more()
+        return self._items.popleft() if self._items else None
 
     async def _slow_down(self, item: T) -> None:
         """Wait until the item may be taken. Meanwhile, what comes is queued and then not read."""
-        if self._taker.is_free:
-            return
         wait = self.owed
         if wait:
             self._is_slow = self._is_slow or self._taker.slow(item)

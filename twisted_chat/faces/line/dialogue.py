@@ -207,11 +207,14 @@ class Dialogue(Connection):
 
     # Requests, which are lines
 
-    def put(self, line: bytes) -> None:
-        """Queue a line."""
+    def put(self, line: bytes) -> bool:
+        """Queue a line.
+
+        @return: whether no more should be read.
+        """
         if self._in_at is None:
             self.face.admission.is_trying(self)
-        self.intake.put(line)
+        return self.intake.put(line)
 
     async def take(self, line: bytes, /) -> None:
         """Carry out a line."""
@@ -222,10 +225,23 @@ class Dialogue(Connection):
                 return
             self.greeting.say()
         self.typed = not self.intake.has_more
-        if self._speaks_json and is_request(line):
-            await self._take_request(line)
-        else:
-            await self._take_line(line)
+        command = label = ""
+        try:
+            work, command, label = self._understand(line)
+            if work is not None:
+                await work
+        except BadRequest as refusal:
+            self._refuse(refusal, refusal.do, refusal.label)
+        except Refusal as refusal:
+            self._refuse(refusal, command, label)
+            if self.session.person is None and refusal.code in _FAILED_LOGIN:
+                self._has_failed |= bool(command) or not self.typed
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours must not end the session
+            _log.failure("carrying out a command")
+            reason = "something went wrong on the server and was logged; try again"
+            self._refuse(Refusal("internal", reason), command, label)
         if self.session.person is None:
             self._prompt()
             return
@@ -237,49 +253,25 @@ class Dialogue(Connection):
             self.greeting.stop()
             self.greeting = None
 
-    async def _take_request(self, line: bytes) -> None:
-        try:
-            request = decode_request(line)
-        except BadRequest as refusal:
-            self._refuse(refusal, refusal.do, refusal.label)
-            return
-        await self._carry_out(perform(self, request), request.do, request.label)
+    def _understand(self, line: bytes) -> tuple[Coroutine[Any, Any, None] | None, str, str]:
+        """Find out what a line asks for.
 
-    async def _take_line(self, line: bytes) -> None:
-        try:
-            read = self._decoded(line)
-            if self._speaks_json and looks_like_request(read):
-                raise Refusal("bad-arguments", "something stands before the brace of that request")
-            parsed = parse(read, newcomer=self._is_newcomer)
-        except Refusal as refusal:
-            self._refuse(refusal, "")
-            return
-        if isinstance(parsed, Command):
-            await self._carry_out(self._call(parsed, line), parsed.typed)
-        elif self.session.person is None:
-            await self._carry_out(self._enter(parsed.text), "")
-        elif parsed.text:
-            await self._carry_out(self._say(parsed), "")
-
-    async def _carry_out(
-        self, work: Coroutine[Any, Any, None], command: str, label: str = ""
-    ) -> None:
-        """Carry out a request, and tell the session if it is refused.
-
-        @param command: the command that the refusal names; empty for a message.
+        @return: what carries it out, or L{None} if it asks for nothing; the command that a refusal
+            names, empty for a message; and the label of the request.
+        @raise Refusal: if it cannot be read.
         """
-        try:
-            await work
-        except Refusal as refusal:
-            self._refuse(refusal, command, label)
-            if self.session.person is None and refusal.code in _FAILED_LOGIN:
-                self._has_failed |= bool(command) or not self.typed
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - a defect of ours must not end the session
-            _log.failure("carrying out a command")
-            reason = "something went wrong on the server and was logged; try again"
-            self._refuse(Refusal("internal", reason), command, label)
+        if self._speaks_json and is_request(line):
+            request = decode_request(line)
+            return perform(self, request), request.do, request.label
+        read = self._decoded(line)
+        if self._speaks_json and looks_like_request(read):
+            raise Refusal("bad-arguments", "something stands before the brace of that request")
+        parsed = parse(read, newcomer=self._is_newcomer)
+        if isinstance(parsed, Command):
+            return self._call(parsed, line), parsed.typed, ""
+        if self.session.person is None:
+            return self._enter(parsed.text), "", ""
+        return self._say(parsed) if parsed.text else None, "", ""
 
     @property
     def _is_newcomer(self) -> bool:

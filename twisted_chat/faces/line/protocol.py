@@ -166,19 +166,21 @@ class LineProtocol:
 
     def _cut_lines(self) -> None:
         """Take the lines that have ended, as long as the transport is read from."""
+        data, start = self._rest, 0
         while not self.is_paused and self.dialogue.state is not State.CLOSED:
-            line, end, rest = self._rest.partition(b"\n")
-            if len(line) > self.MAX_LENGTH:
-                self._rest = b""
+            end = data.find(b"\n", start)
+            if (len(data) if end < 0 else end) - start > self.MAX_LENGTH:
                 self.is_endless = True  # the lines before this one are carried out first
                 self._end_input()
-            if not end:
-                return
-            self._rest = rest
+                start = len(data) if end < 0 else start
+            if end < 0:
+                break
+            line, start = data[start:end], end + 1
             self.ends_in_crlf = line.endswith(b"\r")
-            self.dialogue.put(line.removesuffix(b"\r"))
-            if self.dialogue.intake.is_full or len(line) > MAX_LINE + 1:  # with its CR
+            is_full = self.dialogue.put(line.removesuffix(b"\r"))
+            if is_full or len(line) > MAX_LINE + 1:  # with its CR
                 self.pauseProducing()
+        self._rest = data[start:]
 
     def _end_input(self) -> None:
         if self.dialogue.state is State.OPEN:
