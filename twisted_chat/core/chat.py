@@ -153,7 +153,7 @@ class Chat:
                 lobby = self._lobby.record if seq is not None else None
                 missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
             # No await from here on: what is delivered after the query goes to the session.
-            if session.closed:
+            if session.has_ended:
                 return
             if self._accounts.changes(account.name) != changes:
                 raise Refusal(
@@ -177,7 +177,7 @@ class Chat:
                 raise already_in(session.person)
             await self.recall_labels()
             missed = await self._past.missed(session, self._lobby)
-            if session.closed:
+            if session.has_ended:
                 return
             person = self._people[hold.name] = Person(hold)
             self._enter(session, person, missed, LOBBY)
@@ -196,7 +196,7 @@ class Chat:
                 sentence = f"you have used {session.renamed} names, the most allowed; keep this one"
                 raise Refusal("forbidden", sentence, limit=self._limits.max_names)
             with await self._accounts.hold(raw, mine=guest.hold) as hold:
-                if session.closed:
+                if session.has_ended:
                     return
                 session.renamed += 1
                 person = Person(hold)
@@ -207,12 +207,12 @@ class Chat:
         """End a session. It is told nothing more, and its operations come to nothing.
 
         Its person stays until what the session has in flight has landed, so that nobody is told of
-        their leaving before their last words. C{Session.ended} is called then, or now if nothing
+        their leaving before their last words. C{Session.over} is called then, or now if nothing
         is in flight. May be called at any time, and again.
         """
-        if session.closed:
+        if session.has_ended:
             return
-        session.closed = True
+        session.has_ended = True
         session.wrote = None
         person, session.person = session.person, None
         if person is not None:
@@ -267,7 +267,7 @@ class Chat:
                 session.resume = {**known, **later}
             shown = 0
             for place in now_due:
-                if session.closed:
+                if session.has_ended:
                     break
                 shown += await self._resume(session, place, places[place])
             return shown
@@ -280,7 +280,7 @@ class Chat:
             account = person.account
             assert account is not None
             _, direct = await self._store.catch_up(None, 0, account.id, last, limit)
-            if not session.closed:
+            if not session.has_ended:
                 self._show_private(session, account, direct, last)
             return len(direct)
         room = self._shared.rooms[place]
@@ -311,7 +311,7 @@ class Chat:
                 raise Refusal("full", sentence, limit=self._limits.max_joined)
             room = room or await self._make_room(session, name)
             missed = await self._past.missed(session, room)
-            if session.closed:
+            if session.has_ended:
                 return 0
             person = _person(session)
             room.add(session, person)
@@ -497,7 +497,7 @@ class Chat:
             return
         text = self._sayable(text)
         recipient = await self._directory.person(raw)
-        if session.closed:
+        if session.has_ended:
             return
         sender = _person(session)
         post = DirectPost(
@@ -545,9 +545,9 @@ class Chat:
 
     def _landed(self, session: Session) -> None:
         """Some of the posts of a session have landed. If it has ended, it may be over now."""
-        has_ended = session.closed
+        had_ended = session.has_ended
         session.landed()
-        if has_ended and session.is_over:
+        if had_ended and session.is_over:
             self._end(session)
 
     # Being here
@@ -606,7 +606,7 @@ class Chat:
             self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """Give the session of a guest to somebody else; the guest is gone."""
+        """Give the session of a guest to somebody else, so that the guest has left."""
         for room in session.rooms:
             room.pass_on(guest, person)
         guest.sessions = ()
@@ -624,7 +624,7 @@ class Chat:
                 self._forget(person)
             if not self._is_closing:
                 self._tell_left(person.name, left)
-        session.ended()
+        session.over()
 
     def _tell_left(self, name: str, rooms: Sequence[Room]) -> None:
         """Tell rooms that somebody left them."""

@@ -293,7 +293,7 @@ async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> No
     if seat.session.person is not None:
         seat.intake.charge(len(seen))  # each is looked up in the log
     seat.intake.charge(await seat.chat.since(seat.session, seen) // _ENTRIES)
-    if session and not seat.session.closed:
+    if session and not seat.session.has_ended:
         seat.take_over(session)  # last: a request that is refused must change nothing
 
 
