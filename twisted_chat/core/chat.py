@@ -103,7 +103,7 @@ class Chat:
         """Take up the labels that were used lately from the log. Called at the start, so that the
         first login need not wait; while that has not worked, each login tries it again.
 
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         if self._knows_labels:
             return
@@ -136,8 +136,8 @@ class Chat:
         A guest becomes the account and stays in its rooms.
 
         @param room: the room that a guest who becomes the account is welcomed in.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, and C{wrong-password} if the
-            password was changed meanwhile.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}, and C{wrong-password}
+            if the password was changed meanwhile.
         """
         with self._operation(session, "log in"):
             refuse_account(session)
@@ -170,7 +170,7 @@ class Chat:
         """Let a session in as a guest.
 
         @param hold: on the guest's name. It is released if the session does not get in.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}.
         """
         with hold, self._operation(session, "come as guest"):
             if session.person is not None:
@@ -252,8 +252,8 @@ class Chat:
         @param places: the last C{seq} that the client has of each room, and the last id of
             L{DIRECT}.
         @return: the number of messages that were shown.
-        @raise Refusal: C{busy}, C{full}, C{internal}, and C{forbidden} for the private messages of
-            a guest.
+        @raise Refusal: C{busy}, C{full}, C{internal}, C{closed}, and C{forbidden} for the private
+            messages of a guest.
         """
         with self._operation(session, "resume"):
             now_due = [place for place in places if _is_due(session, place)]
@@ -296,7 +296,8 @@ class Chat:
 
         @return: the number of messages and people that this showed, which is at least one; 0 if
             the session is in the room already.
-        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal}.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
+            C{closed}.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
@@ -341,7 +342,7 @@ class Chat:
         """Set the topic of a room; empty for none.
 
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{too-long},
-            C{bad-encoding}, C{internal}.
+            C{bad-encoding}, C{internal}, C{closed}.
         """
         with self._operation(session, "set topic"):
             room = self._room(session, "set topic", raw)
@@ -383,7 +384,7 @@ class Chat:
 
         @param label: as in L{say}.
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-person}, C{bad-encoding}, C{too-long},
-            C{bad-arguments} if there is nothing in it to say, C{internal}.
+            C{bad-arguments} if there is nothing in it to say, C{internal}, C{closed}.
         """
         with self._operation(session, "write privately"):
             await self._direct(session, raw, text, label)
@@ -453,8 +454,8 @@ class Chat:
         @param of: the name of a room, or that of a person behind an C{@}.
         @param count: how many at most; L{None} for the default.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-arguments}, C{no-such-room},
-            C{not-in-room}, C{no-such-person}, C{internal}, and C{forbidden} if either person is a
-            guest.
+            C{not-in-room}, C{no-such-person}, C{internal}, C{closed}, and C{forbidden} if either
+            person is a guest.
         """
         is_private = of.startswith(DIRECT)
         with self._operation(session, "read privately" if is_private else "read room"):

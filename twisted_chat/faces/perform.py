@@ -91,6 +91,7 @@ async def perform(seat: Seat, request: Request, how: How | None = None) -> None:
     @param how: carries out a request that lacks what a person is asked for; L{None} for one that is
         complete.
     @raise Refusal: nothing of it was done, and the session was told nothing of this.
+    @raise CancelledError: the intake was cancelled while something was waited for there.
     """
     if request.do == "type":
         request = grammar.typed(request.fields["line"], label=request.label)
