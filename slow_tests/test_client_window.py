@@ -51,7 +51,7 @@ class LoginTest(WindowTestCase):
     """The login screen."""
 
     def test_guest(self) -> None:
-        """A name, Enter, and in."""
+        """A name and Enter make a guest."""
         window = self.window_at_login()
         window.type("alice")
         window.see_title("#lobby – alice – twisted-chat")
@@ -60,8 +60,8 @@ class LoginTest(WindowTestCase):
         peer.see("alice: hello bob")
 
     def test_register_and_log_in(self) -> None:
-        """An account is made in one window, and used in the next; a refused field is the one that
-        is typed into then."""
+        """An account that was registered in one window is used in the next. After a refusal, typing
+        goes to the field that was refused."""
         window = self.window_at_login()
         window.press("shift+Tab", "shift+Tab", "space", "Tab", "Tab")
         self.display.type("alice")
@@ -89,7 +89,7 @@ class LoginTest(WindowTestCase):
         window.see("bob: psst")
 
     def test_name_in_use(self) -> None:
-        """Is said, and the name is there to be changed."""
+        """A name in use is refused, and stays in its field to be changed."""
         self.guest("alice")
         window = self.window_at_login("alice")
         window.press("Return")
@@ -99,7 +99,7 @@ class LoginTest(WindowTestCase):
         window.see_title("#lobby – alicia – twisted-chat")
 
     def test_no_server(self) -> None:
-        """Is said, and it may be tried again."""
+        """If there is no server, the window says so, and the person can try again."""
         self.daemon.kill()
         window = self.window("--guest", "--name", "alice")
         window.see_title("cannot connect to localhost")
@@ -112,7 +112,8 @@ class TalkTest(WindowTestCase):
     """Talking."""
 
     def test_rooms_and_private_conversations(self) -> None:
-        """Each has a tab of its own; what is unread is counted in the title."""
+        """Each room and private conversation has a tab; unread messages are counted in the
+        title."""
         peer = self.guest("bob")
         window = self.window_of("alice")
         peer.send("漢字 and 👩‍👩‍👧‍👦 and é̃ \U0001f3f4\U0001f1e9\U0001f1ea\n")
@@ -177,7 +178,7 @@ class TalkTest(WindowTestCase):
         window.see("! no one here is called")
 
     def test_recall(self) -> None:
-        """What was typed comes again, but no password."""
+        """Lines that were typed are recalled, but for passwords."""
         peer = self.guest("bob")
         window = self.window_of("alice")
         window.type("tea?")
@@ -188,7 +189,7 @@ class TalkTest(WindowTestCase):
         peer.see("alice: tea?")
 
     def test_paste(self) -> None:
-        """Several lines are said after a question only; in order."""
+        """Several pasted lines are said in order, and only after a question."""
         peer = self.guest("bob")
         window = self.window_of("alice")
         window.paste("one\ntwo\nthree\n")
@@ -203,7 +204,8 @@ class TalkTest(WindowTestCase):
         self.assertNotIn("one", before)
 
     def test_long_conversation(self) -> None:
-        """The oldest goes, so that a window may stay open for ever."""
+        """A conversation that is too long loses its oldest lines, so a window may stay open for
+        ever."""
         window = self.window_of("alice")
         peer = self.guest("bob")
         peer.send("".join(f"line {n}\n" for n in range(1, 3601)))
@@ -218,7 +220,8 @@ class RestartTest(WindowTestCase):
     """The daemon is killed, and started again."""
 
     def test_nothing_is_lost_or_doubled(self) -> None:
-        """What is typed meanwhile is said afterwards, what others say is shown; all of it once."""
+        """After a restart, what was typed meanwhile is said, and what others said is shown, all of
+        it once."""
         window = self.window_of("alice")
         for n in range(1, 7):
             if n == 3:
@@ -241,7 +244,7 @@ class EndTest(WindowTestCase):
     """The program ends with its window."""
 
     def test_closed(self) -> None:
-        """By the window manager: the server is taken leave of."""
+        """If the window manager closes the window, the client says goodbye to the server."""
         peer = self.guest("bob")
         window = self.window_of("alice")
         peer.see("alice joined")
@@ -250,13 +253,13 @@ class EndTest(WindowTestCase):
         peer.see("alice left")
 
     def test_quit(self) -> None:
-        """By the command."""
+        """The command C{/quit} ends the program."""
         window = self.window_of("alice")
         window.type("/quit")
         self.assertEqual(window.end(), 0)
 
     def test_without_a_server(self) -> None:
-        """While there is no connection."""
+        """Closing the window ends the program while there is no connection."""
         window = self.window_of("alice")
         self.daemon.kill()
         window.see("not connected")
@@ -264,7 +267,7 @@ class EndTest(WindowTestCase):
         self.assertEqual(window.end(), 0)
 
     def test_at_the_login_screen(self) -> None:
-        """Before there was one."""
+        """Closing the window ends the program at the login screen."""
         window = self.window_at_login()
         window.press("alt+F4")
         self.assertEqual(window.end(), 0)
@@ -287,12 +290,12 @@ class NoWindowTest(SynchronousTestCase):
         return done.stderr
 
     def test_no_display(self) -> None:
-        """A sentence."""
+        """Without a display the program ends with a sentence."""
         command = str(Path(sys.executable).with_name("twisted-chat"))
         self.assertIn("cannot open a window: ", self.refused(command, "--gui"))
 
     def test_no_tkinter(self) -> None:
-        """A sentence that names what to install."""
+        """Without tkinter the program ends with a sentence that names what to install."""
         script = (
             "import sys; sys.modules['tkinter'] = None;"
             "from twisted_chat.client.main import main; main(['--gui'])"

@@ -137,7 +137,7 @@ class Bare(Script):
         self.session.connected()
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self.session.disconnected()
         self._take()
         self._written.clear()
@@ -221,7 +221,7 @@ class Server(Script):
         self.protocol.dataReceived(line + b"\n")
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self.protocol.connectionLost(Failure(ConnectionLost()))
 
     def come_back(self) -> None:

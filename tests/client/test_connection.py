@@ -56,7 +56,7 @@ class LoginTests(SynchronousTestCase):
     """Connecting and logging in."""
 
     def test_comes_in(self) -> None:
-        """It has started once it is in all of its rooms."""
+        """The client has started once it is in all of its rooms."""
         server = Server(self, BOT, "dev")
         self.assertEqual(server.written(), [b"/json on"])
         server.hello()
@@ -71,7 +71,8 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(us, ("bot", True, "test", "dev"))
 
     def test_gives_up(self) -> None:
-        """After a wrong password at once, with the server's sentence; it is not sent again."""
+        """After a wrong password the client gives up at once, with the server's sentence, and does
+        not send it again."""
         server = Server(self, BOT)
         server.hello()
         server.refuse("login", "wrong-password", "wrong \x1b[1mname")
@@ -81,7 +82,8 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(server.reactor.unixClients, [])
 
     def test_password_was_changed_elsewhere(self) -> None:
-        """It is told so, tries the old one once more, and gives up."""
+        """A client whose password was changed elsewhere is told so, tries the old one once more,
+        and gives up."""
         server = Server(self, BOT)
         server.let_in()
         server.tell("bye", text="your password was changed; log in with the new one")
@@ -95,7 +97,8 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(server.reactor.unixClients, [])
 
     def test_other_protocol(self) -> None:
-        """A server of another protocol is given up, with a sentence that names the way out."""
+        """The client gives up a server of another protocol, with a sentence that names the way
+        out."""
         server = Server(self, BOT)
         server.hello(protocol=1)
         sentence = "this server speaks protocol 1, and this client 2; upgrade the server"
@@ -104,7 +107,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(server.reactor.unixClients, [])
 
     def test_busy(self) -> None:
-        """A login that may succeed in a moment is tried again, but for the first one."""
+        """A first login that is refused as busy fails; later ones are tried again."""
         server = Server(self, BOT)
         server.hello()
         server.refuse("login", "busy")
@@ -127,7 +130,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(str(server.client._error), "/s: this server is full; try again later")
 
     def test_later_it_tries_for_ever(self) -> None:
-        """Once it has been in, it comes back; ever more slowly."""
+        """A client that has been in reconnects for ever, ever more slowly."""
         server = Server(self, BOT)
         server.let_in()
         server.lose()
@@ -141,7 +144,8 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(all(15 <= wait <= 45 for wait in waits[-5:]), waits)
 
     def test_silence(self) -> None:
-        """A server that has said how often it sends a sign of life is gone once two are overdue."""
+        """A server that has said how often it sends a sign of life counts as lost once two are
+        overdue."""
         server = Server(self, BOT)
         server.let_in(keepalive=60)
         for _ in range(10):
@@ -165,7 +169,8 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(server.of("disconnected"), [], said)
 
     def test_silence_while_we_do_not_read(self) -> None:
-        """Is ours; the server has two more signs of life from when we read again."""
+        """Silence while the client does not read is its own; from when it reads again, the server
+        has two more signs of life."""
         server = Server(self, BOT)
         server.let_in(keepalive=60)
         server.client._connector.pause(paused=True)
@@ -177,7 +182,7 @@ class LoginTests(SynchronousTestCase):
         self.assertEqual(len(server.of("disconnected")), 1)
 
     def test_server_that_confirms_nothing(self) -> None:
-        """Is given up by the system after two minutes, also where TLS lies over the transport."""
+        """The system gives up a server that confirms nothing after two minutes, also under TLS."""
         for is_wrapped in False, True:
             server = Server(self, BOT)
             server.let_in()
@@ -193,8 +198,8 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(transport.options[socket.TCP_KEEPIDLE], 60)
 
     def test_logs_nothing(self) -> None:
-        """For each connection: Twisted keeps what is logged before anyone has begun to, and with
-        it the connection."""
+        """A connection logs nothing: until a program begins to log, Twisted keeps what is logged,
+        and with it the connection."""
         server = Server(self, BOT)
         server.let_in()
         server.lose()
@@ -241,8 +246,8 @@ class WrongPortTests(SynchronousTestCase):
         return str(self.assertRaises(GaveUp, made._disconnected, reason))
 
     def test_plain(self) -> None:
-        """What closes the connection without a word, or says that it speaks TLS, may need
-        C{--tls}; what says something else does not."""
+        """If a plain connection is closed without a word, or the server says that it speaks TLS,
+        the reason names C{--tls}; after other words it does not."""
         where = Where("chat.example")
         for received, sentence in (
             (b"", "the server closed the connection; does it need --tls?"),
@@ -260,7 +265,8 @@ class WrongPortTests(SynchronousTestCase):
         self.assertEqual(told, "/s: the server closed the connection")
 
     def test_tls(self) -> None:
-        """What does not shake hands may need C{--no-tls}; what does and refuses us does not."""
+        """If the handshake fails, the reason names C{--no-tls}; if the server shakes hands and
+        refuses the client, it does not."""
         where = Where("chat.example", tls=True)
         for received, reason, hinted in (
             (b"", SSL.Error([("SSL routines", "", "wrong version number")]), True),
@@ -306,7 +312,8 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual((refused.code, str(refused)), ("too-long", "that is too long"))
 
     def test_joins_where_it_speaks(self) -> None:
-        """A room that we are not in is joined first; then it is where we speak."""
+        """To speak in a room that it is not in, the client joins it first; then commands are about
+        that room."""
         said = self.server.run(self.client.say("hi", "#Dev"))
         self.assertEqual(self.server.read(), [{"do": "join", "room": "dev"}])
         self.server.joined("dev")
@@ -321,7 +328,7 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual(self.client.room, "lobby")
 
     def test_commands(self) -> None:
-        """A command is done when everything that it answers was told."""
+        """A command is done when all that answers it was told."""
         asked = self.server.run(self.client.command("/users"))
         other = self.server.run(self.client.command("/topic x"))
         self.assertEqual(
@@ -348,7 +355,7 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual(self.server.texts(), ["x"])
 
     def test_said_while_away(self) -> None:
-        """It waits, and is sent once."""
+        """What is said while there is no connection waits, and is sent once."""
         self.server.lose()
         said = self.server.say("x")
         self.server.come_back()
@@ -359,7 +366,7 @@ class TalkTests(SynchronousTestCase):
         self.successResultOf(said)
 
     def test_closed(self) -> None:
-        """What has no receipt is given up, and nothing is taken any more."""
+        """On closing, posts without a receipt are given up, and nothing more is accepted."""
         said = self.server.say("x")
         closed = self.server.run(self.client.close())
         self.assertEqual(self.server.read()[-1], {"do": "quit"})
@@ -387,7 +394,8 @@ class SlowTests(SynchronousTestCase):
             self.server.message(seq, str(seq), from_="eve")
 
     def test_reads_no_more(self) -> None:
-        """Beyond a thousand events nothing more is read, until half of them are gone."""
+        """With a thousand events that wait to be iterated over, the client stops reading until half
+        of them are taken."""
         self.flood(1, 1001)
         self.assertEqual(self.server.transport.producerState, "paused")
         assert self.held is not None
@@ -396,7 +404,7 @@ class SlowTests(SynchronousTestCase):
         self.assertEqual(self.server.texts(), [str(n) for n in range(1, 1002)])
 
     def test_says_something_while_it_lags(self) -> None:
-        """Though reading has stopped, with more waiting than should: the receipt comes."""
+        """A post that is made while reading has stopped gets its receipt."""
         told = [
             {"event": "message", "room": "lobby", "from": "eve", "id": n, "seq": n, "text": "x"}
             for n in range(1, 1501)
@@ -412,8 +420,8 @@ class SlowTests(SynchronousTestCase):
         self.successResultOf(said)
 
     def test_receipts_come_through(self) -> None:
-        """Who waits for a receipt gets it, though a flood of events is not iterated over; of
-        these no more than a thousand wait, and the rest is asked for again."""
+        """A receipt comes through although nobody iterates over a flood of events. No more than a
+        thousand of these wait; the rest is asked for again."""
         said = self.server.say("mine")
         self.flood(1, 5000)
         self.assertEqual(len(self.client._inbox), 1000)

@@ -147,7 +147,7 @@ class TypedTests(SynchronousTestCase):
 
     def test_asked_while_away(self) -> None:
         """A question that was typed in a room while there was no connection is answered for that
-        room, and the answer is shown, also if another room is talked in by then."""
+        room, and shown, although another room is talked in by then."""
         self.talk.labels.clear()
         for room in ("ops", "dev"):
             self.talk.type(f"/join {room}")
@@ -161,8 +161,8 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual(counted, ["* 1 person is in #dev: bot"])
 
     def test_coming_back(self) -> None:
-        """What is told on coming in is not told again on coming back; what was said meanwhile is,
-        and it rings for what is for us."""
+        """What was told at login is not told again after a reconnect. Messages of meanwhile are,
+        and the bell rings for those that are for us."""
         self.talk.labels.clear()
         self.talk.lose()
         shown = len(self.talk.screen.shown)
@@ -179,14 +179,13 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual(self.talk.screen.alerts, 1)
 
     def test_lines_wait_in_sight(self) -> None:
-        """What was typed and has no receipt is there to be seen, in order, but for what may hold a
-        password."""
+        """Lines without a receipt are shown, in order, but for those that may hold a password."""
         self.talk.lose()
         self.talk.type("one", "/dm bob two", "/users", "/lgoin bob s3cret", "three")
         self.assertEqual(list(self.talk.status.unsent), ["one", "/dm bob two", "/users", "three"])
 
     def test_given_up(self) -> None:
-        """When there is no way back, why is told once, with the number of lines that were not
+        """When the client gives up, the reason is told once, with the number of lines that were not
         sent."""
         self.talk.lose()
         self.talk.type("one", "two")
@@ -201,7 +200,8 @@ class TypedTests(SynchronousTestCase):
         self.assertEqual([line for line in told if line.startswith("!")], [])
 
     def test_message_that_is_a_command(self) -> None:
-        """In answer to a question for a message it is not said, and the way to say it is told."""
+        """A command that answers a question for a message is not said, and the way to say it is
+        told."""
         for answers in (["PM", "/login alice s3cret"], ["DM", "bob", "login alice s3cret"]):
             self.talk.type(*answers)
             self.assertEqual(self.talk.written(), [])
@@ -222,13 +222,13 @@ class TypedTests(SynchronousTestCase):
             self.talk.done("passwd")
 
     def test_message_that_is_quoted(self) -> None:
-        """It is said without its quotes, as by the server."""
+        """A quoted message is said without its quotes, as by the server."""
         self.talk.type("PM", '"/quit"')
         said = {"do": "say", "room": "lobby", "message": "/quit"}
         self.assertEqual(self.talk.read(), [said])
 
     def test_pasted_password(self) -> None:
-        """A paste that seems to hold a password says so in the question."""
+        """The question about a paste says so if the paste seems to hold a password."""
         self.talk.type(Paste(["hello", "\u3000/login alice s3cret"], ""), "n")
         self.assertIn("password", self.talk.screen.asked[-1])
         self.talk.type(Paste(["hello", "/quit"], ""), "n")

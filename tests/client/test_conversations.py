@@ -29,14 +29,14 @@ class ConversationsTest(SynchronousTestCase):
         self.lobby = self.all.lobby
 
     def test_order(self) -> None:
-        """What is asked for later goes where it belongs, each message once."""
+        """Messages that are asked for later are put where they belong, each once."""
         for seq in (5, 6, 3, 4, 5, 6, 7):
             self.all.take(said(seq))
         self.assertEqual([event["seq"] for event in self.lobby.events], [3, 4, 5, 6, 7])
         self.assertTrue(self.lobby.changed)
 
     def test_remarks_keep_their_place(self) -> None:
-        """They have no number, and stay behind what they followed."""
+        """Remarks have no number, and stay behind what they followed."""
         self.all.take(said(5))
         self.lobby.add({"event": "notice", "text": "so"})
         for seq in (4, 6, 5):
@@ -45,14 +45,14 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual(kinds, [4, 5, "so", 6])
 
     def test_bounded(self) -> None:
-        """The oldest go."""
+        """A conversation that is too long loses its oldest events."""
         for seq in range(1, LONGEST + 11):
             self.all.take(said(seq))
         self.assertEqual((len(self.lobby.events), self.lobby.dropped), (LONGEST, 10))
         self.assertEqual(self.lobby.events[0]["seq"], 11)
 
     def test_unread(self) -> None:
-        """News of others, where nobody looks: neither history nor what we said."""
+        """What others say is unread where nobody looks; history and one's own messages are not."""
         dev = self.all.open("dev")
         self.all.take(said(1, room="dev", new=False))  # before we came
         self.all.look(self.lobby)
@@ -62,7 +62,8 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual((dev.unread, dev.mentioned, self.lobby.unread), (1, True, 0))
 
     def test_private(self) -> None:
-        """With one person each, whoever speaks; a guest's are not numbered."""
+        """A private conversation is with one person, whoever speaks; one with a guest has no
+        numbers."""
         for event in (
             told(1),
             told(2, "alice", "bob"),
@@ -75,7 +76,7 @@ class ConversationsTest(SynchronousTestCase):
         self.assertEqual(self.all.open("@bob").unread, 3)
 
     def test_strangers(self) -> None:
-        """Cannot fill the window with tabs."""
+        """Strangers cannot fill the window with tabs."""
         for number in range(200):
             self.all.take(told(None, f"guest{number}"))
         self.assertEqual(len(list(self.all)), 41)
@@ -83,7 +84,8 @@ class ConversationsTest(SynchronousTestCase):
 
 class TypedTest(SynchronousTestCase):
     def test_recall(self) -> None:
-        """Up, and down again to what was begun; no passwords, however misspelt."""
+        """Up recalls earlier lines, and Down goes back to the line that was begun; passwords,
+        however misspelt, are not recalled."""
         recall = Recall()
         for line in ("one", "/login alice s3cret-pw", "two", "!Regster alice s3cret-pw", "two"):
             recall.add(line)

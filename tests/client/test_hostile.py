@@ -104,8 +104,8 @@ class HostileTests(SynchronousTestCase):
     @example([b'{"event":"notice","text":' + b"[" * 100_000])
     @example([b'{"event":"unheard","x":' + b'{"x":' * 400 + b"1" + b"}" * 401])
     def test_goes_on(self, hostile: list[bytes]) -> None:
-        """Whatever is in an event, known or not, nothing raises, nothing ends, and the client's
-        own events are its own."""
+        """Whatever is in an event, known or not, the client raises nothing and goes on, and its own
+        events stay its own."""
         talk = Talk(self)
         told = talk.told()
         all = Conversations("bot")
@@ -132,6 +132,6 @@ class HostileTests(SynchronousTestCase):
                 show.lines(each, show.Reader("bot", conversation.name))
 
     def test_own_events(self) -> None:
-        """A server cannot tell those that are the client's own."""
+        """A server cannot send events that are the client's own."""
         for kind in _OWN:
             self.assertIsNone(lines.event(_line(kind)), kind)

@@ -26,7 +26,8 @@ class SayTests(SynchronousTestCase):
         self.assertEqual(lines.sayable(said), said)
 
     def test_nothing_to_say(self) -> None:
-        """Refused here, with the codes of the protocol."""
+        """Text in which there is nothing to say is refused by the client, with the codes of the
+        protocol."""
         for text, code in (
             ("", "bad-arguments"),
             ("\u200b", "bad-arguments"),
@@ -69,8 +70,8 @@ class EventTests(SynchronousTestCase):
         self.assertIn("a[31mbc", event)
 
     def test_what_is_none(self) -> None:
-        """Is passed over: no JSON, no object, no event, fields that are missing or of a type of
-        their own, and nesting without an end."""
+        """A line that is no event is passed over: no JSON, no object, no C{event}, missing fields,
+        fields of a wrong type, nesting without an end."""
         for line in (
             b"",
             b"Name: ",
@@ -90,6 +91,6 @@ class EventTests(SynchronousTestCase):
 
     @given(st.binary())
     def test_anything(self, line: bytes) -> None:
-        """Raises nothing."""
+        """No line raises anything."""
         lines.event(line)
         lines.event(b"{" + line)

@@ -61,7 +61,7 @@ class TlsOrNothingTests(MainTestCase):
         self.assertEqual([where.tls for where, _ in self.pipes], [True, True])
 
     def test_options(self) -> None:
-        """Of the command line."""
+        """Wrong options of the command line are refused."""
         for sentence, *options in (
             ("--pin is empty", "--pin", ""),
             ("--pin is empty", "--pin", " "),
@@ -76,7 +76,7 @@ class TlsOrNothingTests(MainTestCase):
             self.refused(sentence, "chat.example", *options)
 
     def test_settings(self) -> None:
-        """Of the configuration."""
+        """Wrong settings of the configuration are refused."""
         for sentence, *settings in (
             ("pin is empty", "pin ="),
             ("ca is empty", "ca ="),
@@ -113,7 +113,7 @@ class TlsOrNothingTests(MainTestCase):
             self.assertNotIn("_port", err)
 
     def test_hosts(self) -> None:
-        """A URL, and HOST:PORT, are no name of a host."""
+        """A URL or HOST:PORT is refused as the name of a host."""
         for host in ("tls://chat.example", "https://chat.example/", "chat.example:5001", "a b"):
             self.refused("is not a host name", host)
 
@@ -154,7 +154,7 @@ class PipeTests(MainTestCase):
             )
 
     def test_no_such_place(self) -> None:
-        """A room and a person that nobody can be, and both at once."""
+        """A room or a person that cannot exist is refused, and so are both at once."""
         self.refused("names may contain only", "chat.example", "--to", "b b")
         self.refused("names may contain only", "chat.example", "--to", "")
         self.refused("names may contain only", "chat.example", "--room", "!")
@@ -164,7 +164,7 @@ class PipeTests(MainTestCase):
             self.assertIn("not allowed with", err)
 
     def test_nothing_piped_in(self) -> None:
-        """There is nothing to tell anybody then."""
+        """C{--to}, C{--raw} and C{--commands} are refused if nothing is piped in."""
         self.patch(main, "is_input", lambda _: False)
         for options in (("--to", "bob"), ("--raw",), ("--commands",)):
             self.refused("piped in", "chat.example", *options)
@@ -174,7 +174,7 @@ class PasswordTests(MainTestCase):
     """Files with a password in them."""
 
     def test_readable_by_others(self) -> None:
-        """They are refused, the password's own file as the configuration."""
+        """A password file that others can read is refused, as the configuration is."""
         path = self.home / "password"
         path.write_text("s3cret-pw\n")
         given = ("chat.example", "--name", "bot", "--password-file", str(path))
@@ -190,7 +190,8 @@ class PasswordTests(MainTestCase):
         self.assertEqual(self.run_main(*given), (0, ""))
 
     def test_from_a_pipe(self) -> None:
-        """A pipe is nobody else's: C{--password-file <(pass show chat)}."""
+        """A password is read from a pipe, which nobody else can read: C{--password-file <(pass show
+        chat)}."""
         read, write = os.pipe()
         os.write(write, b"s3cret-pw\n")
         os.close(write)

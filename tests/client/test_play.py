@@ -88,7 +88,7 @@ class Player:
             self.take()
 
     def lose(self) -> Peer:
-        """The connection is gone, for the client. The server does not know it yet."""
+        """The connection is lost, for the client. The server does not know it yet."""
         peer, self.peer = self.peer, None
         assert peer is not None
         self.up = self.down = self._line = b""

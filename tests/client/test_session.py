@@ -15,7 +15,8 @@ class LoginTests(SynchronousTestCase):
     """Logging in."""
 
     def test_comes_in(self) -> None:
-        """It waits for hello, logs in, joins the rooms, and is in once all of that is answered."""
+        """The session waits for hello, logs in, joins the rooms, and is in once all of that is
+        answered."""
         server = Bare(BOT, "dev")
         self.assertEqual(server.written(), [b"/json on"])
         server.hello()
@@ -51,7 +52,7 @@ class LoginTests(SynchronousTestCase):
         self.assertNotIn("s3cret", repr(asked))
 
     def test_refused(self) -> None:
-        """A wrong password is hopeless; what may be over in a moment is not."""
+        """A wrong password ends the client; a refusal that may be over in a moment does not."""
         for code, is_hopeless in (("wrong-password", True), ("throttled", False), ("busy", False)):
             server = Bare()
             server.hello()
@@ -60,7 +61,7 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(server.drop, session.Drop("wrong [1mname", code, is_hopeless))
 
     def test_registers_once(self) -> None:
-        """If the name is registered already, it logs in."""
+        """If the name is registered already, the session logs in."""
         server = Bare(Identity("bot", "s3cret-pw", register=True))
         server.hello()
         self.assertEqual([each["do"] for each in server.read()], ["register"])
@@ -240,7 +241,8 @@ class ResumeTests(SynchronousTestCase):
         self.server.done("login")
 
     def test_goes_on_where_it_was(self) -> None:
-        """It asks for what came after what it has told, and takes its old session over."""
+        """After a reconnect the session asks for what came after what it has told, and takes its
+        old session over."""
         self.server.message(1, "a", from_="eve", id=7)
         self.server.lose()
         self.server.connect()
@@ -319,7 +321,8 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual(server.code(said), "lost")
 
     def test_commands(self) -> None:
-        """A question is asked again; of what does something it is said that nobody knows."""
+        """After a reconnect a query is repeated; of a command that changes something the caller is
+        told that its result is not known."""
         asked = self.server.session.ask("users", room="lobby")
         see = self.server.session.ask("topic", room="lobby")
         change = self.server.session.ask("topic", room="lobby", text="x")
@@ -461,7 +464,8 @@ class SkippedTests(SynchronousTestCase):
         self.assertIsInstance(self.server.receipt(said), dict)
 
     def test_own_comings_and_goings(self) -> None:
-        """Where we are and who we are is known, though it was not told."""
+        """The session knows its rooms and its name although the events that told of them were
+        skipped."""
         for do, name, value in (
             ("join", "room", "dev"),
             ("join", "room", "ops"),
@@ -616,7 +620,7 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(self.server.texts(), [])
 
     def test_nonsense(self) -> None:
-        """A message that does not belong into a replay is left out."""
+        """A message that is no part of the replay under way is left out."""
         self.server.tell("skipped", lines=1)
         self.server.dm(3, "psst", replay=True)
         self.server.message(1, "x", room="dev", replay=True)
@@ -645,8 +649,8 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(self.server.of("skipped")[0]["lines"], 2)
 
     def test_reply(self) -> None:
-        """Who wrote last is known, under the name that they have now; what we said, and what was
-        asked for again, changes nothing."""
+        """The session knows who wrote in private last, by the name that they have now; what we
+        said, and what was asked for again, changes nothing."""
         self.server.dm(None, "x", from_="carol")
         self.server.dm(None, "x", from_="bob")
         self.server.dm(None, "x", from_="bot", to="dave")

@@ -67,7 +67,8 @@ class LineTests(SynchronousTestCase):
         return line
 
     def test_messages(self) -> None:
-        """The time, who, and what; the room, if it is another than one looks at."""
+        """A message is shown with its time, author and text, and with its room if that is not the
+        one that is looked at."""
         self.assertEqual(self.one(_said("hi")), "23:30 bob: hi")
         self.assertEqual(self.one(_said("waves", action=True)), "23:30 * bob waves")
         self.assertEqual(self.one(_said("hi", room="dev")), "23:30 #dev bob: hi")
@@ -76,28 +77,28 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.one(_said("hi"), in_dev), "23:30 #lobby bob: hi")
 
     def test_private(self) -> None:
-        """Which way, and that nobody else reads it."""
+        """A private message shows its direction, and that nobody else reads it."""
         to_me = self.one(_private("psst", "bob", "alice"))
         self.assertEqual(to_me, "23:30 (private) bob -> you: psst")
         from_me = self.one(_private("psst", "alice", "bob"))
         self.assertEqual(from_me, "23:30 (private) you -> bob: psst")
 
     def test_zone(self) -> None:
-        """The reader's time, and day."""
+        """Times and days are those of the reader's zone."""
         east = Reader("alice", "lobby", timezone(timedelta(hours=2)))
         self.assertEqual(self.one(_said("hi"), east), "01:30 bob: hi")
         self.assertEqual(day_of(_said("hi"), east.zone), date(2026, 11, 22))
         self.assertEqual(day_of(_said("hi"), timezone.utc), date(2026, 11, 21))
 
     def test_another_day(self) -> None:
-        """Has its date, if the reader's day is known."""
+        """A message of another day has its date, if the reader's day is known."""
         reader = Reader("alice", "lobby", timezone.utc, date(2026, 11, 22))
         self.assertEqual(self.one(_said("hi"), reader), "2026-11-21 23:30 bob: hi")
         today = Reader("alice", "lobby", timezone.utc, date(2026, 11, 21))
         self.assertEqual(self.one(_said("hi"), today), "23:30 bob: hi")
 
     def test_day(self) -> None:
-        """In English, whatever the locale."""
+        """A day is named in English, whatever the locale."""
         self.assertEqual(plain(day(date(2026, 11, 21))), "── Saturday, 21 November 2026 ──")
 
     def test_what_the_server_tells(self) -> None:
@@ -140,7 +141,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.read({"event": "talking", "room": "dev"}), [])
 
     def test_comings_and_goings(self) -> None:
-        """Of one, of many, of oneself."""
+        """Joins and leaves are shown: of one person, of many, of oneself."""
         told = {"event": "joined", "name": "bob", "room": "lobby"}
         self.assertEqual(self.one(told), "* bob joined")
         self.assertEqual(self.one({**told, "event": "left", "room": "dev"}), "* bob left #dev")
@@ -150,7 +151,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.one(own), "* you joined #dev")
 
     def test_answers(self) -> None:
-        """Lists are read as sentences, or as a line each."""
+        """A list of people is shown as a sentence, other lists as a line each."""
         users = [{"name": "bob", "account": True}, {"name": "carol", "account": False}]
         self.assertEqual(
             self.one({"event": "users", "room": "dev", "users": users}),
@@ -177,7 +178,7 @@ class LineTests(SynchronousTestCase):
         )
 
     def test_who_one_is(self) -> None:
-        """At the login, and with another name."""
+        """One's own name is shown at the login, and when it changes."""
         welcome = {"event": "welcome", "name": "alice", "account": True, "room": "lobby"}
         self.assertEqual(self.one(welcome), "* you are alice")
         self.assertIn("/register", self.one({**welcome, "account": False}))
@@ -186,7 +187,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.one({**renamed, "name": "bob", "to": "rob"}), "* bob is now rob")
 
     def test_remarks(self) -> None:
-        """Of the server, and of the connection itself."""
+        """Remarks of the server, and those about the connection, are shown."""
         for event, line in (
             ({"event": "notice", "text": "tea"}, "* tea"),
             ({"event": "bye", "text": "bye"}, "* bye"),
@@ -204,7 +205,7 @@ class LineTests(SynchronousTestCase):
         self.assertIn("12 lines", self.one({"event": "skipped", "lines": 12}))
 
     def test_nothing_to_show(self) -> None:
-        """What is no news for people, what is not known, and what is not as it should be."""
+        """Events that are no news for people, unknown or malformed are not shown."""
         for event in (
             {"event": "history", "room": "lobby", "count": 3},
             {"event": "poke", "from": "bob"},
@@ -219,7 +220,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(self.one({**_said("hi"), "time": None}), "bob: hi")
 
     def test_no_action_looks_like_a_remark(self) -> None:
-        """Whatever somebody does with /me."""
+        """No action of C{/me} looks like a remark."""
         joined = self.one({"event": "joined", "name": "bob", "room": "lobby"})
         self.assertNotEqual(self.one(_said("joined", action=True)), joined)
         self.assertFalse(self.one(_said("joined", action=True)).startswith("*"))
@@ -233,7 +234,7 @@ class StyleTests(SynchronousTestCase):
         return {text: style for style, text in line}
 
     def test_every_style_has_a_colour(self) -> None:
-        """Or is one of the two that have the screen's."""
+        """Every style has a colour, or is one of the two that have the screen's."""
         users = [{"name": "alice", "account": True}, {"name": "bob", "account": False}]
         for event in (
             _said("alice: hi", room="dev"),
@@ -248,7 +249,7 @@ class StyleTests(SynchronousTestCase):
                     self.assertNotEqual(text, "")
 
     def test_name(self) -> None:
-        """Somebody's name is the same colour everywhere, and another run's; one's own has none."""
+        """A name has the same colour everywhere and in every run; one's own has none."""
         self.assertEqual(name_style("bob"), "name-8")
         self.assertEqual(self.styles(_said("hi"))["bob"], "name-8")
         self.assertEqual(self.styles(_private("x", "bob", "alice"))["bob"], "name-8")
@@ -256,7 +257,7 @@ class StyleTests(SynchronousTestCase):
         self.assertGreater(len({name_style(f"user{n}") for n in range(100)}), 8)
 
     def test_mention(self) -> None:
-        """One's own name stands out, as a word of its own and by somebody else only."""
+        """One's own name is highlighted where somebody else uses it as a word."""
         self.assertEqual(self.styles(_said("so, Alice: tea?"))["Alice"], "mention")
         for text in "alice", "hi alice", "ALICE!", "ask alice.", "(alice)", "alice's":
             self.assertTrue(mentions(_said(text), "alice"), text)
@@ -267,18 +268,18 @@ class StyleTests(SynchronousTestCase):
         self.assertFalse(mentions(_said("hi"), ""))
 
     def test_private_is_a_mention(self) -> None:
-        """It is for this reader, whatever it says; but not what they said themselves."""
+        """A private message is highlighted whatever it says, but not one's own."""
         self.assertTrue(mentions(_private("psst", "bob", "alice"), "alice"))
         self.assertFalse(mentions(_private("psst", "alice", "bob"), "alice"))
 
     def test_text_is_whole(self) -> None:
-        """Whatever is made to stand out in it."""
+        """Highlighting changes no text."""
         for text in "alice", "alice alice", "a alice b", "no", "alice ", " alice":
             (line,) = lines(_said(text), _ALICE)
             self.assertEqual(plain(line), f"23:30 bob: {text}")
 
     def test_readable_on_dark_and_light(self) -> None:
-        """Every colour, on black and white and on what is near to them."""
+        """Every colour can be read on black, on white, and on what is near to them."""
         for style, colour in COLOURS.items():
             self.assertGreaterEqual(_contrast(colour, "#000000"), 3.9, style)
             self.assertGreaterEqual(_contrast(colour, "#ffffff"), 3.9, style)

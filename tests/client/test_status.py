@@ -43,7 +43,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.status.line(80), "#dev · 2 here · alice · connected")
 
     def test_fits(self) -> None:
-        """The least important is left out first."""
+        """The status line leaves out the least important first."""
         self.said("dev")
         self.status.unsent = ["one", "two", "three"]
         whole = "#lobby · unread #dev 1 · 3 not sent · 2 here · alice · connected"
@@ -56,7 +56,8 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(self.status.line(24), "not connected · #lobby")
 
     def test_completions(self) -> None:
-        """Commands at the beginning, rooms and names where they belong, and else who is here."""
+        """Tab completes commands at the beginning, rooms and names behind the commands that take
+        them, and elsewhere the names of those who are here."""
         commands = [
             {"usage": "/users [ROOM]", "also": ["/who"]},
             {"usage": "PM", "also": []},
@@ -96,7 +97,7 @@ class RecallTests(SynchronousTestCase):
         return list(Recall(self.path).load_history_strings())
 
     def test_kept(self) -> None:
-        """In order, each once in a row, and for the owner only."""
+        """Lines are kept in order, repeated ones once, in a file for the owner only."""
         recall = Recall(self.path)
         for line in "one", "two", "two", "zwei ü":
             recall.keep(line)
@@ -105,7 +106,7 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual(self.path.parent.stat().st_mode & 0o777, 0o700)
 
     def test_readable_by_others(self) -> None:
-        """A file that others can read is put right."""
+        """A file that others can read is made readable for its owner only."""
         self.path.parent.mkdir(parents=True)
         self.path.write_text("one\n")
         self.path.chmod(0o644)
@@ -114,7 +115,7 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_no_passwords(self) -> None:
-        """However the command is spelt."""
+        """A line with a password is not kept, however its command is spelt."""
         secret = (
             "/login a pw",
             "/register a pw",
@@ -145,14 +146,14 @@ class RecallTests(SynchronousTestCase):
         self.assertEqual(self.lines(), [])
 
     def test_passwords_of_before(self) -> None:
-        """What an older client has kept goes, also from the file."""
+        """A password that an older client kept is removed, also from the file."""
         self.path.parent.mkdir(parents=True)
         self.path.write_text("one\nx/login alice s3cret-pw\ntwo\n")
         self.assertEqual(self.lines(), ["two", "one"])
         self.assertEqual(self.path.read_text(), "one\ntwo\n")
 
     def test_bounded(self) -> None:
-        """The oldest go."""
+        """A file that is too long loses its oldest lines."""
         self.path.parent.mkdir(parents=True)
         self.path.write_text("".join(f"{n}\n" for n in range(2 * MOST + 1)))
         self.assertEqual(self.lines()[0], str(2 * MOST))
@@ -173,7 +174,7 @@ class WrapTests(SynchronousTestCase):
         return plain(wrapped([("text", text)], width)).split("\n")
 
     def test_broken_at_spaces(self) -> None:
-        """And indented, but for the first."""
+        """Rows break at spaces, and all but the first are indented."""
         self.assertEqual(self.rows("short", 20), ["short"])
         self.assertEqual(
             self.rows("12:00 bob: one two three four", 16),
@@ -181,11 +182,11 @@ class WrapTests(SynchronousTestCase):
         )
 
     def test_long_words(self) -> None:
-        """Are broken where they must be."""
+        """A word that is longer than a row is broken."""
         self.assertEqual(self.rows("x" * 25, 10), ["x" * 10, " " + "x" * 9, " " + "x" * 6])
 
     def test_always_fits(self) -> None:
-        """Whatever it is made of, and nothing but spaces is lost."""
+        """Any text fits its rows, and loses nothing but spaces."""
         for text in (
             "a bb ccc dddd eeeee " * 5,
             "名前 が 長い " * 9,

@@ -59,12 +59,12 @@ class Someone(Session):
         self.landings = 0
         self.ends = 0
         self.landed = self._landed
-        self.ended = self._ended
+        self.over = self._over
 
     def _landed(self) -> None:
         self.landings += 1
 
-    def _ended(self) -> None:
+    def _over(self) -> None:
         self.ends += 1
 
 

@@ -81,7 +81,7 @@ class Someone:
 
     @property
     def idle(self) -> bool:
-        return self.doing.called and not self.session.closed
+        return self.doing.called and not self.session.has_ended
 
     @property
     def guest(self) -> bool:
@@ -124,7 +124,7 @@ class Someone:
 
     def answered_with(self, history: History) -> None:
         """Show the session its answer, as a face does."""
-        if not self.session.closed:
+        if not self.session.has_ended:
             self.session.tell(history)
 
     def is_in_as(self, account: Account) -> bool:

@@ -225,7 +225,7 @@ class PostTests(ClientTestCase):
         self.assertEqual(self.said("lobby"), ["one", "two", "three"])
 
     def test_throttled(self) -> None:
-        """Who is not trusted is slower, and loses nothing."""
+        """A poster that is not trusted is slowed, and loses nothing."""
         self.daemon.kill()
         self.daemon = ForkedDaemon("--line-burst", "5", "--line-rate", "50", trusted="192.0.2.1/32")
         self.addCleanup(self.daemon.kill)
@@ -325,7 +325,7 @@ class FollowTests(ClientTestCase):
         self.assertEqual(json.loads(done.stdout)["event"], "welcome")
 
     def test_text(self) -> None:
-        """Without C{--json} it is lines for people, and no escape sequence is in them."""
+        """Without C{--json} events are lines for people, without escape sequences."""
         child = self.child("--room", "ops", stdout=subprocess.PIPE)
         assert child.stdout is not None
         with Peer(self.daemon.port) as peer:
@@ -359,7 +359,8 @@ class FollowTests(ClientTestCase):
                 last = event["last"]
 
     def test_both(self) -> None:
-        """With input and C{--json}: posts, shows its receipts, and ends with the input."""
+        """With input and C{--json} the client posts, writes the receipts, and ends with the
+        input."""
         code, out, err = self.post(b"one\ntwo\n", "--json", "--room", "ops")
         self.assertEqual((code, err), (0, ""))
         events = [json.loads(line) for line in out.splitlines()]
@@ -377,7 +378,8 @@ class RefusedTests(ClientTestCase):
         self.assertIn(sentence, err)
 
     def test_nowhere(self) -> None:
-        """Nothing listens there, there is no such host, and no server was named."""
+        """The client ends with a sentence if nothing listens there, if there is no such host, or if
+        no server was named."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = str(unused.getsockname()[1])
@@ -387,8 +389,8 @@ class RefusedTests(ClientTestCase):
         self.check(2, "which server?")
 
     def test_passwords(self) -> None:
-        """From a file, from the environment and from the configuration; never a wrong one
-        twice."""
+        """Passwords are read from a file, from the environment and from the configuration; a wrong
+        one is never sent twice."""
         secret = Path(self.mktemp())
         secret.write_text("s3cret-pw\n")
         secret.chmod(0o600)
@@ -404,7 +406,7 @@ class RefusedTests(ClientTestCase):
         self.assertEqual(self.said("lobby"), ["1", "2", "3"])
 
     def test_configuration(self) -> None:
-        """One that others can read may hold no password."""
+        """A configuration file that others can read may hold no password."""
         config = Path(self.mktemp()).absolute()
         path = config / "twisted-chat" / "config.ini"
         path.parent.mkdir(parents=True)
@@ -474,7 +476,7 @@ class PlacesTests(ClientTestCase):
         self.assertEqual(self.said("lobby"), ["x"])
 
     def test_no_tls_there(self) -> None:
-        """A server that speaks no TLS, and one that speaks nothing else: the way is named."""
+        """If a server speaks no TLS, or nothing else, the sentence names the option that helps."""
         code, err = self.attempt(*self.there, "--tls")
         self.assertEqual((code, err.count("\n"), "--no-tls" in err), (1, 1, True), err)
         code, err = self.attempt("127.0.0.1", self.tls)

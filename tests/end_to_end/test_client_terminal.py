@@ -51,8 +51,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         return tmux
 
     def test_login(self) -> None:
-        """A name that is registered is asked for its password, again after a wrong one, and
-        nothing of it is ever to be seen."""
+        """The client asks for the password of a registered name, asks again after a wrong one, and
+        never shows any of it."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n")
         tmux = self.open(self.daemon.port)
         tmux.see("Name (Enter to join as a guest):")
@@ -86,7 +86,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
             self.assertNotIn(secret.encode(), tmux.written)
 
     def test_new_name(self) -> None:
-        """Is offered to be registered, or stays a guest; then it is asked for its password."""
+        """A new name is registered with a password that is typed twice; the account can log in with
+        it."""
         tmux = self.open(self.daemon.port)
         tmux.see("Name (Enter to join as a guest):")
         tmux.type("carol")
@@ -105,7 +106,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         again.see("* you are carol\n")
 
     def test_guests(self) -> None:
-        """Just Enter, or a new name and just Enter; a name that is taken is asked for again."""
+        """Enter alone, or a new name and Enter, makes a guest; for a name that is taken the client
+        asks again."""
         tmux = self.open(self.daemon.port)
         tmux.see("Name (Enter to join as a guest):")
         tmux.type("")
@@ -176,7 +178,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         self.assertNotIn(b"\a", tmux.written)
 
     def test_completion(self) -> None:
-        """Of commands, names and rooms."""
+        """Tab completes commands, names and rooms."""
         tmux = self.join("--name", "alice")
         bob = self.guest("bobolink")
         bob.send("/join development\n")
@@ -199,8 +201,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see("/leave  /login  /logout", "> /l")
 
     def test_passwords_are_not_said(self) -> None:
-        """Behind a wide space a login is one; misspelt, it is said to nobody. Neither is recalled
-        or kept."""
+        """A login behind a wide space is a login, and a misspelt one is said to nobody. Neither is
+        recalled or kept."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n")
         tmux = self.join()
         bob = self.guest("bob")
@@ -217,7 +219,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         self.assertEqual(self.history.read_text(), '"it is me"\n')
 
     def test_resize(self) -> None:
-        """Half a line and the state are there once, however wide the window has become."""
+        """After the window has changed its width, half a line and the status are shown once."""
         tmux = self.join("--name", "alice", width=70)
         bob = self.guest("bob")
         bob.send("the quick brown fox jumps over the lazy dog, and then once more over it\n")
@@ -237,8 +239,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob.see("alice: half a line")
 
     def test_server_is_killed(self) -> None:
-        """It says so, comes back by itself, and what was said meanwhile is neither lost nor
-        doubled, whoever said it."""
+        """The client says that the server is gone and comes back by itself. Nothing that anybody
+        said meanwhile is lost or doubled."""
         tmux = self.join("--name", "alice")
         tmux.type("before")
         tmux.see("alice: before")
@@ -261,7 +263,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         self.assertEqual(screen.count("you are alice"), 1)
 
     def test_paste(self) -> None:
-        """Many lines ask first, and are sent in order, as they are; one line is just typed."""
+        """A paste of many lines is asked about first, and sent in order, as it is; one line is just
+        typed."""
         tmux = self.join("--name", "alice")
         bob = self.guest("bob")
         tmux.see("bob joined")
@@ -335,7 +338,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob.see("alice: line 499\n")
 
     def test_left_unsaid(self) -> None:
-        """What could not be sent is counted, and a failure."""
+        """The client counts the lines that it could not send, and its exit code is not 0."""
         tmux = self.join("--name", "alice")
         self.daemon.kill()
         tmux.see("* not connected")
@@ -346,7 +349,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         self.assertIn("not sent: 2 of the lines that were typed", tmux.see_end(1))
 
     def test_plain(self) -> None:
-        """One line an event, no escape sequence, no colour; passwords are hidden all the same."""
+        """Plain output has one line for each event, no escape sequence and no colour; passwords are
+        hidden all the same."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n")
         tmux = self.open(self.daemon.port, "--plain")
         tmux.see("Name (Enter to join as a guest):")
@@ -375,8 +379,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         self.assertNotIn(b"never to be\r\n", tmux.written)
 
     def test_colour(self) -> None:
-        """There is some, but for who does not want it; a terminal that cannot move its cursor is
-        not asked to."""
+        """Output is coloured unless the user does not want it; a terminal that cannot move its
+        cursor is sent no escape sequence."""
         bob = self.guest("bob")
         for no_color, coloured in ("", True), ("1", False):
             tmux = self.join(NO_COLOR=no_color)
@@ -402,7 +406,7 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
             self.assertNotRegex(row, "^(12:00|[*] carol)")
 
     def test_wide_and_many(self) -> None:
-        """Wide characters, and a flood of lines."""
+        """The client shows wide characters, and a flood of lines."""
         tmux = self.join("--name", "alice")
         bob = self.guest("名前")
         tmux.press("-l", "半分")
@@ -418,14 +422,15 @@ class ElsewhereTests(_TerminalTestCase):
     """With a server that is none, or gone."""
 
     def test_nobody_there(self) -> None:
-        """Is a sentence, and a failure."""
+        """If nothing listens, the client says so in a sentence, and fails."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         tmux = self.open(port, "--guest")
         self.assertIn("nothing listens there", tmux.see_end(1))
 
     def test_goes_away_in_the_login(self) -> None:
-        """Ends with a sentence, not with a prompt."""
+        """If the server goes away during the login, the client ends with a sentence, not with a
+        prompt."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             tmux = self.open(server.getsockname()[1], "--name", "alice")
             peer, _ = server.accept()

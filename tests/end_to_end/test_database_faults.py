@@ -73,19 +73,19 @@ class StartTest(DatabaseTestCase):
         return said.partition("twistd chat: cannot use the database sqlite:///chat.db: ")[2]
 
     def test_damaged(self) -> None:
-        """Where it is looked at on starting."""
+        """A database that is damaged where it is read at the start is refused."""
         self.make()
         self.overwrite(self.root("rooms"))
         self.assertEqual(self.refuse(), "database disk image is malformed")
 
     def test_truncated(self) -> None:
-        """Half of it is missing."""
+        """A database that was truncated is refused."""
         self.make()
         os.truncate(self.path, 4096)
         self.assertEqual(self.refuse(), "database disk image is malformed")
 
     def test_locked(self) -> None:
-        """By a program that is writing."""
+        """A database that another program is writing to is refused."""
         self.make()
         with closing(sqlite3.connect(self.path)) as database:
             database.execute("PRAGMA journal_mode = DELETE")
@@ -93,7 +93,7 @@ class StartTest(DatabaseTestCase):
             self.assertEqual(self.refuse(), "another process has it open")
 
     def test_read_only_file_system(self) -> None:
-        """With a database in it, and without one."""
+        """A read-only file system is refused, with a database in it and without one."""
         if not _works(*_READ_ONLY, "true"):
             raise SkipTest("mounting is not permitted")
         self.assertEqual(self.refuse(_READ_ONLY), "unable to open database file")
@@ -101,7 +101,8 @@ class StartTest(DatabaseTestCase):
         self.assertEqual(self.refuse(_READ_ONLY), "the file cannot be written")
 
     def test_file_that_cannot_be_written(self) -> None:
-        """Which for root takes more than its permissions."""
+        """A file that cannot be written is refused. For root this takes more than its
+        permissions."""
         self.make()
         self.path.chmod(0o400)
         if os.access(self.path, os.W_OK):
@@ -125,8 +126,8 @@ class DamageTest(DatabaseTestCase):
         return daemon, peer
 
     def test_it_ends(self) -> None:
-        """With one clear line and exit code 1, when it comes upon the damage; what was said before
-        is kept."""
+        """The daemon ends with one clear line and exit code 1 when it comes upon the damage; what
+        was said before is kept."""
         daemon, alice = self.damaged()
         rest = alice.rest()
         self.assertIn("! the database is damaged, and the server is going down\n", rest)

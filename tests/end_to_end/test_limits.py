@@ -57,7 +57,7 @@ class StrangersTest(SynchronousTestCase):
         self.guest("dave", "127.0.0.1")
 
     def test_connections_a_minute(self) -> None:
-        """They count although they are gone."""
+        """Connections of the last minute count although they have ended."""
         self.serve("--connections-per-minute", "3")
         for _ in range(3):
             peer = self.connect()
@@ -69,7 +69,8 @@ class StrangersTest(SynchronousTestCase):
         self.guest("carol", "127.0.1.2")
 
     def test_full(self) -> None:
-        """Everybody is told, wherever they come from, and also when they talk first."""
+        """A server that is full tells everybody so, whatever their address, and also if they send
+        first."""
         self.serve("--max-connections", "2")
         self.guest("alice"), self.guest("bob")
         for _ in range(3):
@@ -88,7 +89,8 @@ class StrangersTest(SynchronousTestCase):
         alice.see("* 1 person is in the lobby: alice (guest)\n")
 
     def test_waiting(self) -> None:
-        """The oldest goes, of the address that has most."""
+        """Of too many connections without a login, the oldest one of the address with the most is
+        sent away."""
         self.serve("--max-waiting", "3")
         lonely = self.connect("127.0.1.2")
         many = [self.connect() for _ in range(4)]
@@ -98,7 +100,8 @@ class StrangersTest(SynchronousTestCase):
         lonely.see("* Welcome, lonely.")
 
     def test_wrong_passwords(self) -> None:
-        """The address waits, on a screen as well; the owner elsewhere does not."""
+        """After wrong passwords the address has to wait, also at the prompts; the owner of the
+        account elsewhere does not."""
         self.serve("--wrong-passwords", "2")
         pipe(self.daemon.port, "/register alice sesame123\n")
         with self.terminal("nc") as nc:
@@ -120,7 +123,7 @@ class StrangersTest(SynchronousTestCase):
         )
 
     def test_registrations(self) -> None:
-        """For an address and for all."""
+        """Registrations are limited for each address and for all together."""
         self.serve("--registrations-per-address", "1", "--registrations", "2")
         said = [
             pipe(
@@ -141,7 +144,7 @@ class StrangersTest(SynchronousTestCase):
         self.assertIn("! too many names are being registered right now; try again in 30", said[3])
 
     def test_lines(self) -> None:
-        """A script that says more than that at once is slowed, and all of it is said."""
+        """A script that sends more lines than the burst is slowed, and all of them are said."""
         self.serve("--line-burst", "5", "--line-rate", "50")
         reader = self.guest("reader", "127.0.1.2")
         lines = "".join(f"line {number}\n" for number in range(40))

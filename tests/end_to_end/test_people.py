@@ -239,7 +239,7 @@ class LettersTest(DaemonTestCase):
     said = "Нет, не могу ”так”", "他说“不要紧”，鳝鱼好吃", "אדם"
 
     def test_telnet(self) -> None:
-        """From the name on, and in passwords, they are letters like any other."""
+        """Non-ASCII letters in names and passwords reach the server from telnet."""
         bob, nina = self.guest("bob"), self.telnet()
         nina.see("\x1b[KName: ")  # once it is known that this is a person
         nina.type("Нина")
@@ -257,7 +257,7 @@ class LettersTest(DaemonTestCase):
         bob.see("* нина left\n")
 
     def test_putty(self) -> None:
-        """So they are in PuTTY's telnet, whose lines end in CR alone then."""
+        """They do so from PuTTY's telnet, whose lines then end in CR alone."""
         bob = self.guest("bob")
         nina = self.terminal("plink", "-telnet", "-P", str(self.daemon.port), "localhost")
         nina.see("Name: ")
@@ -268,7 +268,7 @@ class LettersTest(DaemonTestCase):
             bob.see(f"] нина: {text}\n")
 
     def test_busybox(self) -> None:
-        """So they are in busybox, whose telnet has no BINARY."""
+        """They do so from busybox's telnet, which has no BINARY."""
         bob = self.guest("bob")
         nina = self.terminal("busybox", "telnet", "localhost", str(self.daemon.port))
         nina.see("\x1b[KName: ")
@@ -294,7 +294,7 @@ class OtherProtocolsTest(DaemonTestCase):
     """Programs that take the port for another one."""
 
     def test_curl(self) -> None:
-        """Shows what the port is."""
+        """curl shows what the port is."""
         alice = self.guest("alice")
         done = subprocess.run(
             [program("curl"), "-sS", "-i", "--data-binary", "/nick x\nhello\n", self.url("http")],
@@ -309,7 +309,7 @@ class OtherProtocolsTest(DaemonTestCase):
         self.assertEqual(alice.see("* 1 person is in the lobby"), "")
 
     def test_curl_with_TLS(self) -> None:
-        """Fails at once."""
+        """curl with TLS on a plain port fails at once."""
         done = subprocess.run(
             [program("curl"), "-sS", self.url("https")],
             capture_output=True,
@@ -321,7 +321,7 @@ class OtherProtocolsTest(DaemonTestCase):
         self.assertIn("wrong version number", done.stderr)
 
     def test_request_that_goes_on(self) -> None:
-        """Its answer arrives, although not all of it is read."""
+        """The answer to a long HTTP request arrives, although not all of the request is read."""
         with Peer(self.daemon.port) as peer:
             peer.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000)
             self.assertTrue(peer.rest().endswith("HOST PORT.\n"))

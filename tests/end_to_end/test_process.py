@@ -34,11 +34,11 @@ class EndTest(DaemonTestCase):
         self.end(signal.SIGTERM)
 
     def test_SIGINT(self) -> None:
-        """Ctrl-C ends it just so."""
+        """Ctrl-C ends the daemon as SIGTERM does."""
         self.end(signal.SIGINT)
 
     def test_a_reader_that_does_not_read_does_not_hold_it_up(self) -> None:
-        """Who does not read is cut off."""
+        """A reader that does not read is cut off."""
         stuck = socket.socket()
         self.addCleanup(stuck.close)
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -68,7 +68,7 @@ class RefusalTest(SynchronousTestCase):
         return said[0].partition("twistd chat: ")[2]
 
     def test_busy_port(self) -> None:
-        """A port that is taken."""
+        """The daemon does not start on a port that is taken."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -80,46 +80,46 @@ class RefusalTest(SynchronousTestCase):
             )
 
     def test_wrong_option(self) -> None:
-        """An option that there is not."""
+        """An unknown option is refused."""
         self.assertEqual(self.refuse("--prot", "5000"), "option --prot not recognized")
 
     def test_wrong_number(self) -> None:
-        """A number that is none."""
+        """A number that is none is refused."""
         self.assertIn("--max-rooms", self.refuse("--max-rooms", "many"))
 
     def test_wrong_port(self) -> None:
-        """A port that there cannot be."""
+        """A port number that cannot be is refused."""
         self.assertIn("there is no port 70000", self.refuse("--port", "70000"))
 
     def test_wrong_endpoint(self) -> None:
-        """An endpoint string that makes no sense."""
+        """An endpoint string that makes no sense is refused."""
         self.assertIn("cannot use the port nonsense:1", self.refuse("--port", "nonsense:1"))
 
     def test_argument(self) -> None:
-        """Something that is no option at all."""
+        """An argument that is no option is refused."""
         self.assertIn('"5000" is not an option', self.refuse("5000"))
 
     def test_not_a_database(self) -> None:
-        """A file that is something else."""
+        """A file that is no database is refused."""
         (self.directory / "chat.db").write_text("shopping list\n" * 1000)
         self.assertIn("file is not a database", self.refuse("--port", "0"))
 
     def test_no_such_directory(self) -> None:
-        """A database that cannot be made."""
+        """A database in a directory that does not exist is refused."""
         self.assertIn(
             "unable to open database file",
             self.refuse("--port", "0", "--database", "sqlite:////nonexistent/chat.db"),
         )
 
     def test_other_database(self) -> None:
-        """A URL of a database that is not supported."""
+        """A URL of a database that is not supported is refused."""
         self.assertIn(
             "postgresql+psycopg databases are not supported",
             self.refuse("--database", "postgresql+psycopg://localhost/chat"),
         )
 
     def test_newer_database(self) -> None:
-        """A database that a newer version made."""
+        """A database that a newer version has upgraded is refused."""
         with ForkedDaemon(directory=self.directory):
             pass
         with sqlite3.connect(self.directory / "chat.db") as database:
@@ -128,7 +128,8 @@ class RefusalTest(SynchronousTestCase):
         self.assertIn("install a newer twisted-chat", self.refuse("--port", "0"))
 
     def test_database_of_another_program(self) -> None:
-        """Also in the background: no process stays."""
+        """A database of another program is refused, also in the background, where no process
+        stays."""
         with sqlite3.connect(self.directory / "chat.db") as database:
             database.execute("CREATE TABLE recipes (name)")
         database.close()
@@ -140,7 +141,7 @@ class RefusalTest(SynchronousTestCase):
         self.assert_no_process_stays()
 
     def test_database_without_a_lobby(self) -> None:
-        """No process stays that nobody can talk to."""
+        """A database without a lobby is refused, and no process stays."""
         with ForkedDaemon(directory=self.directory):
             pass
         with sqlite3.connect(self.directory / "chat.db") as database:
@@ -160,12 +161,12 @@ class RefusalTest(SynchronousTestCase):
         self.assertFalse((self.directory / "twistd.pid").exists())
 
     def test_database_in_use(self) -> None:
-        """A database that another daemon has open."""
+        """A database that another daemon has open is refused."""
         with ForkedDaemon(directory=self.directory):
             self.assertIn("another process has it open", self.refuse("--port", "0"))
 
     def test_motd_unreadable(self) -> None:
-        """A message of the day that is not there."""
+        """A message of the day that cannot be read is refused."""
         self.assertIn("cannot read the --motd file", self.refuse("--motd", "missing.txt"))
 
 

@@ -17,7 +17,8 @@ class PipeTest(DaemonTestCase):
         pipe(self.daemon.port, "/register alice wonderland\n")
 
     def test_register_say_and_dm(self) -> None:
-        """C{printf … | nc -N} does all three and ends by itself."""
+        """C{printf … | nc -N} registers, says something and writes in private, and ends by
+        itself."""
         script = "/register bot s3cret-pw\nhello\n/dm alice hi\n"
         answer = pipe(self.daemon.port, script)
         self.assertIn("* Welcome, bot.", answer)
@@ -88,7 +89,8 @@ class RequestTest(DaemonTestCase):
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def test_every_label_is_answered(self) -> None:
-        """With exactly one done or error, whichever end the lines have."""
+        """Each label is answered with exactly one done or error, whether lines end in LF or CR
+        LF."""
         requests: list[dict[str, Any]] = [
             {"do": "guest", "name": "zoe"},
             {"do": "join", "room": "tea"},
@@ -130,7 +132,7 @@ class RequestTest(DaemonTestCase):
         self.assertEqual(bot.stdout.readline(), "pong done\n")
 
     def test_repeated_after_kill_9(self) -> None:
-        """What has a long label is not said again by a server that was started again."""
+        """A post that is repeated with its long label after C{kill -9} is not said again."""
         login = {"do": "register", "name": "bot", "password": "s3cret-pw"}
         post = {"do": "bc", "message": "deployed", "label": "deploy-2026-11-21"}
         first = self.ask(login, post)
@@ -144,7 +146,7 @@ class RequestTest(DaemonTestCase):
 
 class GoneTest(DaemonTestCase):
     def test_a_reset_connection_leaves_at_once(self) -> None:
-        """Who vanishes is gone for everyone else."""
+        """A person whose connection is reset leaves at once."""
         alice, bob = self.guest("alice"), self.guest("bob")
         alice.see("* bob joined\n")
         bob.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -169,7 +171,7 @@ class LimitsTest(DaemonTestCase):
     options = ("--max-connections", "2", "--name", "tiny")
 
     def test_full(self) -> None:
-        """Who finds the server full is told so."""
+        """A script that finds the server full is told so."""
         self.guest("alice")
         self.guest("bob")
         with Peer(self.daemon.port) as peer:

@@ -136,7 +136,8 @@ class ProgramsTest(TlsTestCase):
         self.assertTrue(done.stdout.endswith("* bye\n"))
 
     def test_pipe_that_ends_without_a_word(self) -> None:
-        """What was said is said, also if it was slow, and nobody waits for the answers."""
+        """What a script has said is said although it ends without waiting for the answers, also if
+        the server was slow."""
         bob = self.guest("bob")
         script = "/register bot s3cret-pw\n" + "".join(f"line {n}\n" for n in range(200))
         for words in "ncat --ssl", "socat STDIO OPENSSL:chat.lan":
@@ -187,7 +188,7 @@ class ProgramsTest(TlsTestCase):
         self.assertNoTraceback()
 
     def test_browser_with_TLS(self) -> None:
-        """Is answered in its own protocol."""
+        """A browser is answered in its own protocol."""
         done = subprocess.run(
             [
                 program("curl"),
@@ -204,7 +205,7 @@ class ProgramsTest(TlsTestCase):
         self.assertIn("This is a chat server, not a web server.\n", done.stdout)
 
     def test_renegotiation(self) -> None:
-        """Is refused."""
+        """Renegotiation is refused."""
         shown = self.refused("-tls1_2", said="R\n")
         self.assertIn("RENEGOTIATING", shown)
         self.assertIn("no renegotiation", shown)
@@ -226,7 +227,8 @@ class ChangeTest(TlsTestCase):
         self.daemon.wait_for(expected, before)
 
     def test_new_certificate_on_SIGHUP(self) -> None:
-        """Is shown to who comes then; who is here stays; a broken one is refused."""
+        """After SIGHUP new connections are shown the new certificate, and old ones go on; a broken
+        one is refused."""
         alice = self.guest("alice")
         self.assertEqual(self.shown(), "localhost")
         (self.certificates / "chat.pem").write_bytes(pem("new.example"))
@@ -244,7 +246,8 @@ class ChangeTest(TlsTestCase):
         self.assertNoTraceback()
 
     def test_new_motd_on_SIGHUP(self) -> None:
-        """Is shown to who comes then; a broken one is refused."""
+        """After SIGHUP new sessions are shown the new message of the day; a broken one is
+        refused."""
         self.motd.write_text("Be brief.\n")
         # No line in the log says that all is well, so it comes from a file that is not.
         (self.certificates / "chat.pem").write_bytes(b"")
@@ -261,7 +264,8 @@ class ChangeTest(TlsTestCase):
 
 class TerminalTest(SynchronousTestCase):
     def test_terminal_that_goes_away(self) -> None:
-        """Ends it, as if there were no SIGHUP to read things again."""
+        """The SIGHUP of a terminal that goes away ends the daemon if there is nothing to read
+        again."""
         directory = tempfile.mkdtemp(prefix="chat-")
         command = twistd("--port", "tcp:0:interface=127.0.0.1", "--database", "sqlite:///chat.db")
         terminal = Terminal("env", "-C", directory, *command)
@@ -280,11 +284,11 @@ class StartTest(DaemonTestCase):
     options = ("--port", "tcp:0:interface=127.0.0.2", "--port", "unix:chat.sock")
 
     def test_loopback(self) -> None:
-        """Is nothing to warn of, and a UNIX socket is not either."""
+        """The daemon does not warn of plain text on loopback or on a UNIX socket."""
         self.assertNotIn("unencrypted", "".join(self.daemon.log))
 
     def test_beyond_loopback(self) -> None:
-        """One line for each port."""
+        """The daemon warns of plain text elsewhere, in one line for each port."""
         with ForkedDaemon("--port", "tcp:0:interface=0.0.0.0", "--port", "tcp6:0") as daemon:
             log = "".join(daemon.log)
         for host in r"0\.0\.0\.0", "::":

@@ -8,12 +8,14 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from tests.faces.line.server import ServerTestCase
+from twisted_chat.core.addresses import Source
 from twisted_chat.core.chat import LOBBY
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Bye, Event, Ping, Refused, Said
+from twisted_chat.core.events import Event, Refused, Said
 from twisted_chat.core.limits import Limits
 from twisted_chat.faces.connection import Connection
 from twisted_chat.faces.face import Face
@@ -40,8 +42,7 @@ class Echo(DatagramProtocol):
         self.echoes[addr].intake.go_on()
 
     def write(self, text: str, address: Address) -> None:
-        transport: Any = self.transport
-        transport.write(text.encode(), address)
+        cast(IUDPTransport, self.transport).write(text.encode(), address)
 
 
 class EchoConnection(Connection):
@@ -49,7 +50,7 @@ class EchoConnection(Connection):
 
     is_taken = True
 
-    def __init__(self, port: Echo, address: Address, source: Any) -> None:
+    def __init__(self, port: Echo, address: Address, source: Source) -> None:
         self.port, self.address = port, address
         super().__init__(port.face, self, source)
         self.session.echo = True
@@ -58,12 +59,9 @@ class EchoConnection(Connection):
         for event in events:
             if isinstance(event, Said) and not event.replay:
                 self.write(f"{event.message.author}: {event.message.text}")
-            elif isinstance(event, Refused | Bye):
+            elif isinstance(event, Refused):
                 self.write(event.text)
         return True
-
-    def write(self, text: str) -> None:
-        self.port.write(text, self.address)
 
     async def take(self, datagram: bytes, /) -> None:
         chat = self.face.chat
@@ -76,12 +74,8 @@ class EchoConnection(Connection):
         except Refusal as refusal:
             self.write(refusal.text)
 
-    def slow(self, datagram: bytes, /) -> bool:
-        self.write("wait")
-        return True
-
-    def keep_alive(self) -> None:
-        self.session.tell(Ping(self.face.now()))
+    def write(self, text: str) -> None:
+        self.port.write(text, self.address)
 
     def say_bye(self, farewell: str) -> None:
         self.write(farewell)
@@ -145,10 +139,10 @@ class ToyFaceTests(ServerTestCase):
         self.assertIn("control character", refusal)
 
     def test_pace(self) -> None:
-        """Datagrams beyond the burst wait, in order; the sender is told once."""
+        """Datagrams beyond the burst wait, in order."""
         texts = [str(number) for number in range(40)]
         heard = self.say_by_udp(self.bob, *texts)
-        self.assertEqual(heard, [*(f"guest1: {text}" for text in texts[:20]), "wait"])
+        self.assertEqual(heard, [f"guest1: {text}" for text in texts[:20]])
         self.clock.pump([0.1] * 50)
         self.assertEqual([message.text for message in self.store.messages], texts)
 

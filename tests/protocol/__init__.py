@@ -1,1 +1,1 @@
-"""Tests of the client."""
+"""Tests of the line protocol, which server and client share."""

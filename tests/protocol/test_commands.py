@@ -171,8 +171,8 @@ class FindTests(SynchronousTestCase):
             self.assertTrue(confides(typed[1:]))
 
     def test_what_is_confided(self) -> None:
-        """Passwords and private messages, also behind a misspelt word; a single letter confides
-        nothing."""
+        """A command with a password or a private message confides, also misspelt; a single letter
+        confides nothing."""
         for word in (
             "login",
             "lgoin",

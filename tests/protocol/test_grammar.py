@@ -59,7 +59,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("!Logout"), Command("!Logout", "logout", ""))
 
     def test_spaces_around_the_arguments_go(self) -> None:
-        """Neither what separates the arguments from the word nor what follows them is theirs."""
+        """Spaces before and behind the arguments are removed."""
         self.assertEqual(parse("/me   waves  "), Command("/me", "me", "waves"))
         self.assertEqual(parse("/me\twaves"), Command("/me", "me", "waves"))
 
@@ -144,7 +144,7 @@ class ParseTests(SynchronousTestCase):
 
     @given(st.text())
     def test_any_line_can_be_said(self, line: str) -> None:
-        """Whatever begins with a slash is said, as it is, behind one more slash."""
+        """Text that begins with a slash is said unchanged behind one more slash."""
         self.assertEqual(parse(f"//{line}"), Speech(f"/{line}".rstrip(" \t")))
 
     @given(st.text(), st.sampled_from(["", "/", "!", "//", " ", '"']))
@@ -343,7 +343,7 @@ class RequestTests(SynchronousTestCase):
 
     @given(_quotable, _quotable)
     def test_any_quoted_words_come_back(self, one: str, other: str) -> None:
-        """So is anything without a quote in it that stands in quotes."""
+        """Text without a quote is one value if it stands in quotes."""
         self.check(f'/login "{one}" "{other}"', "login", name=one, password=other)
 
     @given(
@@ -469,19 +469,20 @@ class SecretTests(SynchronousTestCase):
     """Lines that may hold a password."""
 
     def test_secret(self) -> None:
-        """However the command is spelt, and whatever stands before it."""
+        """A command with a password is secret, however it is spelt, and whatever stands before
+        it."""
         for line in (*_SLIPS, *_COMMANDS):
             self.assertTrue(is_secret(line), line)
 
     def test_not_secret(self) -> None:
-        """Not every line is: each other command is worth keeping."""
+        """Other commands are not secret."""
         others = [f"/{command.word} bob hi" for command in COMMANDS]
         for line in (*others, "hello", "", "/logout", "/dm bob my login is", "! hi", "#dev"):
             wanted = line.startswith(tuple(f"/{word}" for word in WITH_PASSWORD))
             self.assertEqual(is_secret(line), wanted, line)
 
     def test_slip(self) -> None:
-        """A password that would be said is told from talk, and from what is a command."""
+        """A password that would be said by mistake is told from talk and from commands."""
         for line in _SLIPS:
             self.assertEqual(parse(line), Speech(line.rstrip(" ")), line)
             self.assertTrue(is_slip(line), line)
@@ -489,14 +490,15 @@ class SecretTests(SynchronousTestCase):
             self.assertFalse(is_slip(line), line)
 
     def test_slip_can_be_said(self) -> None:
-        """In quotes, behind two slashes and behind a word joiner, a slip is meant as it is."""
+        """In quotes, behind two slashes, or behind a word joiner, a line that looks like a slip is
+        said."""
         for line in _SLIPS:
             self.assertFalse(is_slip(f"//{line}"), line)
             self.assertFalse(is_slip(f"\u2060{line}"), line)
         self.assertFalse(is_slip('"login bob pw"'))
 
     def test_beginning_is_enough(self) -> None:
-        """However long a line is, and whatever it becomes when it is folded."""
+        """A long line is judged by its beginning, whatever it becomes when it is folded."""
         for line in (f"login alice {'s3cret' * 600}", f"{'. ' * 2000}/login alice s3cret-pw"):
             self.assertTrue(is_slip(line))
             self.assertTrue(is_secret(line))
@@ -504,6 +506,6 @@ class SecretTests(SynchronousTestCase):
 
     @given(st.text(), st.sampled_from(["", "/", "x/login ", "login ", "! ", '"', "\u2060"]))
     def test_slips_are_secret(self, line: str, start: str) -> None:
-        """No line raises anything, and what is a slip is secret."""
+        """No line raises anything, and every slip is secret."""
         if is_slip(start + line):
             self.assertTrue(is_secret(start + line))

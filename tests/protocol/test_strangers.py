@@ -9,7 +9,8 @@ class StrangersTests(SynchronousTestCase):
     """Told by their first line, or by their first bytes."""
 
     def test_http(self) -> None:
-        """A request line of any version, also of HTTP/2's preface, and of lax writers."""
+        """A request line of any HTTP version is recognised, also HTTP/2's preface, and in lax
+        spellings."""
         for line in (
             b"GET / HTTP/1.1",
             b"POST /%0a?x=/nick%20y HTTP/1.0",
@@ -23,7 +24,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertTrue(strangers.is_http(line), line)
 
     def test_no_http(self) -> None:
-        """What people and programs say first, though it be about HTTP."""
+        """What people and programs say first is not taken for HTTP, though it be about HTTP."""
         for line in (
             b"",
             b"alice",
@@ -38,7 +39,8 @@ class StrangersTests(SynchronousTestCase):
             self.assertFalse(strangers.is_http(line), line)
 
     def test_irc(self) -> None:
-        """Whatever a client says first: its capabilities, a password, or who it is."""
+        """An IRC client is recognised by what it sends first: capabilities, a password, or its
+        name."""
         for line in (
             b"CAP LS 302",
             b"CAP REQ :sasl",
@@ -50,12 +52,12 @@ class StrangersTests(SynchronousTestCase):
         self.assertTrue(strangers.is_irc(b"USER alice 0 * :Alice Liddell"))
 
     def test_no_irc(self) -> None:
-        """Names, commands, and what a person says in the same words."""
+        """Names, commands, and what a person says in the same words are not taken for IRC."""
         for line in (b"nick", b"NICK", b"PASSWORD x", b"CAP", b"/nick alice", b"USER guide", b"PM"):
             self.assertFalse(strangers.is_irc(line), line)
 
     def test_http_answer(self) -> None:
-        """Is a whole response (RFC 9112) that says how to join."""
+        """The answer to HTTP is a whole response (RFC 9112) that says how to join."""
         for tls, way in (False, b"telnet HOST PORT"), (True, b"openssl s_client"):
             head, _, body = strangers.http_answer(tls=tls).partition(b"\r\n\r\n")
             status, *fields = head.split(b"\r\n")
@@ -66,7 +68,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertIn(way, body)
 
     def test_other_answers(self) -> None:
-        """Are one line each, which says what this port is."""
+        """The other answers are one line each, which says what this port is."""
         for answer, words in (
             (strangers.irc_answer(tls=False), b"ERROR :this port does not speak IRC; "),
             (strangers.tls_answer(), b"! this port does not speak TLS; "),
@@ -77,6 +79,6 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(answer.count(b"\n"), 1)
 
     def test_http_on_a_port_with_tls(self) -> None:
-        """Is answered in its own protocol, also behind an empty line."""
+        """HTTP on a port with TLS is answered in HTTP, also behind an empty line."""
         for first in b"GET / HTTP/1.1\r\nHost: x\r\n", b"\r\nGET / HTTP/1.1\r\n":
             self.assertEqual(strangers.plain_answer(first), strangers.http_answer(tls=True))

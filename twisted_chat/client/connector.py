@@ -72,7 +72,7 @@ class Connector:
         @param made: is called when there is a connection; has to lead to L{entered}.
         @param received: is called with each line.
         @param regulate: is called when all that had arrived was read; may call L{pause}.
-        @param lost: is called with a sentence when the connection is gone.
+        @param lost: is called with a sentence when the connection is lost.
         @param waiting: is called with the seconds until the next attempt.
         """
         self._reactor = reactor
@@ -200,7 +200,7 @@ class Connector:
         self._made()
 
     def _disconnected(self, lost: BaseException | None) -> float:
-        """Tell why the connection is gone, and whether another one may last.
+        """Tell why the connection is lost, and whether another one may last.
 
         @return: seconds for which we were logged in.
         @raise GaveUp: if another attempt would be useless.
@@ -260,7 +260,7 @@ class Connector:
 class _Link(LineReceiver):
     """One connection.
 
-    @ivar lost: fires with the reason when the connection is gone.
+    @ivar lost: fires with the reason when the connection is lost.
     @ivar last: when something was last read, in seconds.
     @ivar said: a line of the protocol was read; an alert of TLS may be a line, too.
     """

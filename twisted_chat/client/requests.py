@@ -210,7 +210,7 @@ class Requests:
         self._repeat(skipped)
 
     def disconnected(self) -> None:
-        """Take note that the connection is gone. Posts without an answer wait to be repeated; of
+        """Take note that the connection is lost. Posts without an answer wait to be repeated; of
         other commands it is not known whether they were carried out."""
         self._repeat(list(self._sent.values()))
 

@@ -170,7 +170,7 @@ class ClientSession:
         self._requests.written.append(b"/json on\n")
 
     def disconnected(self) -> None:
-        """Take note that the connection is gone; see L{Requests.disconnected}."""
+        """Take note that the connection is lost; see L{Requests.disconnected}."""
         self._is_up = self.is_in = False
         self._replay.clear()
         self._requests.disconnected()

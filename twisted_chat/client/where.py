@@ -136,7 +136,7 @@ class WrongCertificate(Exception):
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Pinned:
-    """Trusts one certificate, whoever signed it."""
+    """Trusts one certificate, no matter who signed it."""
 
     def __init__(self, pin: str, host: str) -> None:
         self._pin = pin

@@ -103,7 +103,7 @@ class Chat:
         """Take up the labels that were used lately from the log. Called at the start, so that the
         first login need not wait; while that has not worked, each login tries it again.
 
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         if self._knows_labels:
             return
@@ -136,8 +136,8 @@ class Chat:
         A guest becomes the account and stays in its rooms.
 
         @param room: the room that a guest who becomes the account is welcomed in.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, and C{wrong-password} if the
-            password was changed meanwhile.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}, and C{wrong-password}
+            if the password was changed meanwhile.
         """
         with self._operation(session, "log in"):
             refuse_account(session)
@@ -153,7 +153,7 @@ class Chat:
                 lobby = self._lobby.record if seq is not None else None
                 missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
             # No await from here on: what is delivered after the query goes to the session.
-            if session.closed:
+            if session.has_ended:
                 return
             if self._accounts.changes(account.name) != changes:
                 raise Refusal(
@@ -170,14 +170,14 @@ class Chat:
         """Let a session in as a guest.
 
         @param hold: on the guest's name. It is released if the session does not get in.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}.
         """
         with hold, self._operation(session, "come as guest"):
             if session.person is not None:
                 raise already_in(session.person)
             await self.recall_labels()
             missed = await self._past.missed(session, self._lobby)
-            if session.closed:
+            if session.has_ended:
                 return
             person = self._people[hold.name] = Person(hold)
             self._enter(session, person, missed, LOBBY)
@@ -196,7 +196,7 @@ class Chat:
                 sentence = f"you have used {session.renamed} names, the most allowed; keep this one"
                 raise Refusal("forbidden", sentence, limit=self._limits.max_names)
             with await self._accounts.hold(raw, mine=guest.hold) as hold:
-                if session.closed:
+                if session.has_ended:
                     return
                 session.renamed += 1
                 person = Person(hold)
@@ -207,12 +207,12 @@ class Chat:
         """End a session. It is told nothing more, and its operations come to nothing.
 
         Its person stays until what the session has in flight has landed, so that nobody is told of
-        their leaving before their last words. C{Session.ended} is called then, or now if nothing
+        their leaving before their last words. C{Session.over} is called then, or now if nothing
         is in flight. May be called at any time, and again.
         """
-        if session.closed:
+        if session.has_ended:
             return
-        session.closed = True
+        session.has_ended = True
         session.wrote = None
         person, session.person = session.person, None
         if person is not None:
@@ -252,8 +252,8 @@ class Chat:
         @param places: the last C{seq} that the client has of each room, and the last id of
             L{DIRECT}.
         @return: the number of messages that were shown.
-        @raise Refusal: C{busy}, C{full}, C{internal}, and C{forbidden} for the private messages of
-            a guest.
+        @raise Refusal: C{busy}, C{full}, C{internal}, C{closed}, and C{forbidden} for the private
+            messages of a guest.
         """
         with self._operation(session, "resume"):
             now_due = [place for place in places if _is_due(session, place)]
@@ -267,7 +267,7 @@ class Chat:
                 session.resume = {**known, **later}
             shown = 0
             for place in now_due:
-                if session.closed:
+                if session.has_ended:
                     break
                 shown += await self._resume(session, place, places[place])
             return shown
@@ -280,7 +280,7 @@ class Chat:
             account = person.account
             assert account is not None
             _, direct = await self._store.catch_up(None, 0, account.id, last, limit)
-            if not session.closed:
+            if not session.has_ended:
                 self._show_private(session, account, direct, last)
             return len(direct)
         room = self._shared.rooms[place]
@@ -296,7 +296,8 @@ class Chat:
 
         @return: the number of messages and people that this showed, which is at least one; 0 if
             the session is in the room already.
-        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal}.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
+            C{closed}.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
@@ -311,7 +312,7 @@ class Chat:
                 raise Refusal("full", sentence, limit=self._limits.max_joined)
             room = room or await self._make_room(session, name)
             missed = await self._past.missed(session, room)
-            if session.closed:
+            if session.has_ended:
                 return 0
             person = _person(session)
             room.add(session, person)
@@ -341,7 +342,7 @@ class Chat:
         """Set the topic of a room; empty for none.
 
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{too-long},
-            C{bad-encoding}, C{internal}.
+            C{bad-encoding}, C{internal}, C{closed}.
         """
         with self._operation(session, "set topic"):
             room = self._room(session, "set topic", raw)
@@ -383,7 +384,7 @@ class Chat:
 
         @param label: as in L{say}.
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-person}, C{bad-encoding}, C{too-long},
-            C{bad-arguments} if there is nothing in it to say, C{internal}.
+            C{bad-arguments} if there is nothing in it to say, C{internal}, C{closed}.
         """
         with self._operation(session, "write privately"):
             await self._direct(session, raw, text, label)
@@ -453,8 +454,8 @@ class Chat:
         @param of: the name of a room, or that of a person behind an C{@}.
         @param count: how many at most; L{None} for the default.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-arguments}, C{no-such-room},
-            C{not-in-room}, C{no-such-person}, C{internal}, and C{forbidden} if either person is a
-            guest.
+            C{not-in-room}, C{no-such-person}, C{internal}, C{closed}, and C{forbidden} if either
+            person is a guest.
         """
         is_private = of.startswith(DIRECT)
         with self._operation(session, "read privately" if is_private else "read room"):
@@ -497,7 +498,7 @@ class Chat:
             return
         text = self._sayable(text)
         recipient = await self._directory.person(raw)
-        if session.closed:
+        if session.has_ended:
             return
         sender = _person(session)
         post = DirectPost(
@@ -545,9 +546,9 @@ class Chat:
 
     def _landed(self, session: Session) -> None:
         """Some of the posts of a session have landed. If it has ended, it may be over now."""
-        has_ended = session.closed
+        had_ended = session.has_ended
         session.landed()
-        if has_ended and session.is_over:
+        if had_ended and session.is_over:
             self._end(session)
 
     # Being here
@@ -606,7 +607,7 @@ class Chat:
             self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """Give the session of a guest to somebody else; the guest is gone."""
+        """Give the session of a guest to somebody else, so that the guest has left."""
         for room in session.rooms:
             room.pass_on(guest, person)
         guest.sessions = ()
@@ -624,7 +625,7 @@ class Chat:
                 self._forget(person)
             if not self._is_closing:
                 self._tell_left(person.name, left)
-        session.ended()
+        session.over()
 
     def _tell_left(self, name: str, rooms: Sequence[Room]) -> None:
         """Tell rooms that somebody left them."""

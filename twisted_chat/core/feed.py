@@ -143,7 +143,7 @@ class Feed:
         """The person that a private message is for, if they are here."""
         person = self._shared.people.get(post.recipient)
         if person is None or person.key != post.recipient_key:
-            return None  # nobody, or somebody else who has taken the name of a guest who is gone
+            return None  # nobody, or somebody else who has taken the name of a guest who left
         return person
 
     # Telling
@@ -242,7 +242,7 @@ def _origins(posts: Iterable[Post]) -> Counter[Session]:
 
 def _open(origin: object) -> Session | None:
     """The session that a post came from; L{None} if it came from none, or the session has ended."""
-    return origin if isinstance(origin, Session) and not origin.closed else None
+    return origin if isinstance(origin, Session) and not origin.has_ended else None
 
 
 def _author(post: Post) -> str:

@@ -50,14 +50,14 @@ class Past:
     async def room(self, room: Room, count: int, reader: Person) -> History:
         """The last messages of a room.
 
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         return self.room_history(room, await self._store.history(room.record, count), reader)
 
     async def conversation(self, account: Account, other: Account, count: int) -> History:
         """The last private messages between two accounts, for the first of them.
 
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         direct = await self._store.conversation(account.id, other.id, count)
         return self._direct_history(f"@{other.name}", account, self._newest(direct))
@@ -71,7 +71,7 @@ class Past:
     async def wake(self, room: Room) -> None:
         """Have the last messages of a room at hand. The room keeps them while it has members.
 
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         if room.recent is None:
             recent = await self._store.history(room.record, self._limits.replay)
@@ -82,7 +82,7 @@ class Past:
         """L{wake} a room for a session that joins it. No await may stand between this and joining.
 
         @return: what came after the session's resume point; L{None} if it has none.
-        @raise Refusal: C{internal}.
+        @raise Refusal: C{internal}, C{closed}.
         """
         seq = session.resume_point(room.name)
         while True:

@@ -111,18 +111,19 @@ def _nothing() -> None:
 class Session:
     """One live connection.
 
-    The face that made it sets C{landed}, C{ended}, C{echo} and C{label}; all else is the core's.
+    The face that made it sets C{landed}, C{over}, C{echo} and C{label}; all else is the core's.
 
     @ivar source: where it comes from.
     @ivar face: what can end the session; L{None} if nothing can.
     @ivar landed: called when some of its posts are in the log and delivered, or are lost.
-    @ivar ended: called once, when the session is over: nothing of it is in flight any more.
+    @ivar over: called once, when the session is over: it has ended, and none of its posts is in
+        flight.
     @ivar echo: it is told its own messages too.
     @ivar label: the label of the request that is being carried out, which its answers are told
         with; empty if it has none.
     @ivar person: who it is; L{None} before login, and after the session has ended.
     @ivar rooms: the rooms that it is in, in the order in which it joined them.
-    @ivar closed: it has ended, and is told nothing more. Some of its posts may be in flight.
+    @ivar has_ended: it is told nothing more. Some of its posts may be in flight.
     @ivar in_flight: the number of its posts that are not in the log yet, and of those of others
         with the same label that it waits for.
     @ivar is_busy: an operation of the session awaits something.
@@ -138,16 +139,16 @@ class Session:
     """
 
     __slots__ = (
-        "closed",
         "echo",
-        "ended",
         "face",
+        "has_ended",
         "has_gap",
         "in_flight",
         "is_busy",
         "label",
         "landed",
         "outbox",
+        "over",
         "person",
         "renamed",
         "resume",
@@ -168,10 +169,10 @@ class Session:
         self.source = source
         self.face = face
         self.landed: Callable[[], None] = _nothing
-        self.ended: Callable[[], None] = _nothing
+        self.over: Callable[[], None] = _nothing
         self.echo = False
         self.label = ""
-        self.closed = False
+        self.has_ended = False
         self.is_busy = False
         self.person: Person | None = None
         self.rooms: tuple[Room, ...] = ()
@@ -186,14 +187,14 @@ class Session:
     @property
     def is_over(self) -> bool:
         """It has ended, and none of its posts is in flight."""
-        return self.closed and not self.in_flight
+        return self.has_ended and not self.in_flight
 
     def tell(self, *events: Event) -> bool:
         """Tell the session these events, unless it has ended.
 
         @return: as L{Outbox.send}.
         """
-        return not self.closed and self.outbox.send(events)
+        return not self.has_ended and self.outbox.send(events)
 
     def answer(self, *events: Event) -> bool:
         """Tell the session these events in answer to the request that is being carried out.

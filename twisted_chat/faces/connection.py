@@ -26,7 +26,7 @@ class Connection:
 
     @ivar face: what all connections of the face share.
     @ivar session: what the core knows of the connection.
-    @ivar is_lost: the transport is gone. It may be, in any state.
+    @ivar is_lost: the transport is gone, which may happen in any state.
     @ivar token: by which the peer may end this session and take its place; empty if it has none.
     """
 
@@ -147,11 +147,11 @@ class Connection:
         self.state = State.CLOSED
         self.forget_token()
         self.intake.cancel()
-        self.session.ended = self._leave
+        self.session.over = self._leave
         self.face.chat.end_session(self.session)
 
     def lost(self) -> None:
-        """Note that the transport is gone. C{Admission} counts the connection until its session is
+        """Note that the connection is lost. C{Admission} counts the connection until its session is
         over too."""
         self.is_lost = True
         self.face.remove(self)
@@ -159,7 +159,7 @@ class Connection:
             self._leave()
 
     def _leave(self) -> None:
-        """The transport is gone or the session is over; if both, the connection is counted no
+        """The connection is lost or the session is over; if both, the connection is counted no
         more."""
         if self.is_lost:
             self.face.left(self)

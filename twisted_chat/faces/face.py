@@ -102,7 +102,7 @@ class Face:
         self.admission.came(connection, connection.session.source)
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection whose transport is gone."""
+        """Forget a connection that is lost."""
         self._connections.pop(connection, None)
         self._deaf.pop(connection, None)
         if not self._deaf and self._looking is not None and self._looking.active():
@@ -113,7 +113,7 @@ class Face:
             empty.callback(None)
 
     def left(self, connection: Connection) -> None:
-        """Count a connection no more: its transport is gone and its session is over."""
+        """Count a connection no more: it is lost, and its session is over."""
         self.admission.went(connection, connection.session.source)
 
     def new_token(self, connection: Connection) -> str:

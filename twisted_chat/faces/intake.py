@@ -68,7 +68,7 @@ class _Stage(Enum):
     IDLE = "nothing"
     WORKING = "carrying out a request"
     ASKING = "waiting for an item that answers a question of the request under way"
-    OVER = "nothing, and never will: it was cancelled"
+    CANCELLED = "nothing, and never will"
 
 
 class Intake(Generic[T]):
@@ -139,7 +139,7 @@ class Intake(Generic[T]):
 
         @return: whether no more should be read.
         """
-        if self._stage is _Stage.OVER:
+        if self._stage is _Stage.CANCELLED:
             return False
         if not self._items and self.is_waited_for:
             # Otherwise it may have been sent before the session was shown the last events.
@@ -173,7 +173,7 @@ class Intake(Generic[T]):
 
     def cancel(self) -> None:
         """Carry out nothing more, and give up what the request under way waits for here."""
-        self._stage = _Stage.OVER
+        self._stage = _Stage.CANCELLED
         self._items = None
         if self._wait is not None:
             self._wait.cancel()
@@ -187,7 +187,7 @@ class Intake(Generic[T]):
         """
         item = self._pop()
         if item is None:
-            if self._is_ended or self._stage is _Stage.OVER:
+            if self._is_ended or self._stage is _Stage.CANCELLED:
                 raise CancelledError
             self._stage = _Stage.ASKING
             try:
@@ -243,14 +243,14 @@ class Intake(Generic[T]):
             try:
                 await self._carry_out()
             except CancelledError:
-                pass  # a question was asked, and the input has ended; or it is over
-            if self._is_ended and self._stage is not _Stage.OVER:
+                pass  # a question was asked, and the input has ended; or it was cancelled
+            if self._is_ended and self._stage is not _Stage.CANCELLED:
                 await self.until_landed(0)
                 self._taker.finish()
         except CancelledError:
             pass
         finally:
-            if self._stage is not _Stage.OVER:
+            if self._stage is not _Stage.CANCELLED:
                 self._stage = _Stage.IDLE
                 if not (self._items or self._is_slow or self._is_ended):
                     self._taker.rest(self._full_at)
@@ -262,11 +262,11 @@ class Intake(Generic[T]):
                 await self._slow_down(item)
             await self._taker.take(item)
             done += 1
-            if done % QUEUE == 0 and self._stage is not _Stage.OVER:
+            if done % QUEUE == 0 and self._stage is not _Stage.CANCELLED:
                 await self._until(deferLater(self._clock, 0))  # the other connections' turn
 
     def _pop(self) -> T | None:
-        if self._stage is _Stage.OVER:
+        if self._stage is _Stage.CANCELLED:
             return None
         if not self._items:
             self._taker.more()
@@ -287,7 +287,7 @@ class Intake(Generic[T]):
 
         @raise CancelledError: if the intake is cancelled.
         """
-        if self._stage is _Stage.OVER:
+        if self._stage is _Stage.CANCELLED:
             wait.addErrback(lambda failure: failure.trap(CancelledError))
             wait.cancel()
             raise CancelledError

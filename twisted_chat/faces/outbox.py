@@ -91,7 +91,7 @@ class Outbox:
     def write(self, data: bytes) -> bool:
         """Write whole units of the format, or something that is no event, such as a prompt.
 
-        @return: L{False} if some of it was skipped, or the connection is gone.
+        @return: L{False} if some of it was skipped, or the connection is lost.
         """
         sent = 0
         if self.straight is not None:

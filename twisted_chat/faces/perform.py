@@ -91,6 +91,7 @@ async def perform(seat: Seat, request: Request, how: How | None = None) -> None:
     @param how: carries out a request that lacks what a person is asked for; L{None} for one that is
         complete.
     @raise Refusal: nothing of it was done, and the session was told nothing of this.
+    @raise CancelledError: the intake was cancelled while something was waited for there.
     """
     if request.do == "type":
         request = grammar.typed(request.fields["line"], label=request.label)
@@ -293,7 +294,7 @@ async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> No
     if seat.session.person is not None:
         seat.intake.charge(len(seen))  # each is looked up in the log
     seat.intake.charge(await seat.chat.since(seat.session, seen) // _ENTRIES)
-    if session and not seat.session.closed:
+    if session and not seat.session.has_ended:
         seat.take_over(session)  # last: a request that is refused must change nothing
 
 

@@ -70,7 +70,7 @@ class StrangersTests(ServerTestCase):
         for piece in pieces:
             peer.send(piece)
         self.settle()
-        self.assertTrue(peer.protocol.dialogue.session.closed)
+        self.assertTrue(peer.protocol.dialogue.session.has_ended)
         return peer.take_bytes()
 
     def check_nothing_came_of_it(self) -> None:

@@ -217,7 +217,10 @@ class Dialogue(Connection):
         return self.intake.put(line)
 
     async def take(self, line: bytes, /) -> None:
-        """Carry out a line."""
+        """Carry out a line.
+
+        @raise CancelledError: if the intake was cancelled.
+        """
         if self.greeting is not None:
             answer = self.greeting.answer(line, self.intake.waiting)
             if answer:
@@ -450,6 +453,7 @@ class Dialogue(Connection):
     async def ask(self, question: str) -> str:
         """Ask a question, and wait for the next line; see L{Terminal}.
 
+        @raise CancelledError: if no line will come.
         @raise Refusal: C{too-long}, C{bad-encoding}.
         """
         self.notice(question)
@@ -458,6 +462,7 @@ class Dialogue(Connection):
     async def ask_secret(self, prompt: str) -> str:
         """Ask for a password, hidden while it is typed; see L{Terminal}.
 
+        @raise CancelledError: if no line will come.
         @raise Refusal: C{too-long}, C{bad-encoding}, C{bad-password}.
         """
         if self.intake.waiting:
@@ -488,6 +493,7 @@ class Dialogue(Connection):
     async def ask_again(self, secret: str) -> bool:
         """Ask for a new password a second time; see L{Terminal}.
 
+        @raise CancelledError: if no line will come.
         @raise Refusal: as L{ask_secret}.
         """
         if self.typed:

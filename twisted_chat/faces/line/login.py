@@ -13,6 +13,7 @@ async def enter(at: Terminal, typed: str) -> None:
     """Log in the person who answered the C{Name:} prompt, or register them, or make them a guest.
 
     @param typed: the answer: a name, or nothing for a guest name that the server chooses.
+    @raise CancelledError: if no answer will come.
     @raise Refusal: if the answer cannot be used; the prompt is shown again.
     """
     typed = typed.strip()
@@ -32,6 +33,7 @@ async def log_in(at: Terminal, name: str) -> bool:
     """Log in to a registered name: ask for its password until the answer is right or empty.
 
     @return: L{False} if the answer was empty, and nobody has logged in.
+    @raise CancelledError: if no answer will come.
     @raise Refusal: as L{twisted_chat.faces.perform.log_in}, if the password came from a script: its
         next line is not another try.
     """
@@ -52,6 +54,7 @@ async def register(at: Terminal, name: str, mine: Hold | None) -> bool:
 
     @param mine: the hold on the name of the guest who registers; L{None} if nobody is logged in.
     @return: L{False} if no password was chosen, and nothing has changed.
+    @raise CancelledError: if no answer will come.
     @raise Refusal: as L{Accounts.hold}, L{Accounts.register} and L{Chat.log_in}.
     """
     if mine is not None and names.canonical(name) == mine.name:
@@ -82,6 +85,7 @@ async def _enter_registered(at: Terminal, hold: Hold) -> bool:
     """Ask for a new password, register the held name with it, and log in.
 
     @return: L{False} if no password was chosen, and nothing has changed.
+    @raise CancelledError: if no answer will come.
     @raise Refusal: as L{Accounts.register} and L{Chat.log_in}.
     """
     name = hold.name
@@ -102,6 +106,7 @@ async def _enter_registered(at: Terminal, hold: Hold) -> bool:
 async def ask(at: Terminal, prompt: str) -> str:
     """Ask for a password, again and again until the answer can be read.
 
+    @raise CancelledError: if no answer will come.
     @raise Refusal: if an answer that cannot be read came from a script.
     """
     while True:
@@ -115,6 +120,7 @@ async def ask_new(at: Terminal) -> str:
     """Ask for a new password until the answer is acceptable or empty. A person types it twice.
 
     @return: the password; empty if none was chosen.
+    @raise CancelledError: if no answer will come.
     @raise Refusal: C{bad-password}, or as L{ask}, if the answer came from a script.
     """
     while password := await ask(at, "New password: "):

@@ -23,6 +23,7 @@ class Terminal(Seat, Protocol):
         """Ask a question, and wait for the next line.
 
         @return: the line, without the spaces around it.
+        @raise CancelledError: if no line will come.
         @raise Refusal: C{too-long} or C{bad-encoding}, if the line cannot be read.
         """
 
@@ -30,6 +31,7 @@ class Terminal(Seat, Protocol):
         """Ask for a password, hidden while it is typed, and wait for the next line.
 
         @return: the line, as it was typed.
+        @raise CancelledError: if no line will come.
         @raise Refusal: as L{ask}, and C{bad-password} if the line contains an escape sequence.
         """
 
@@ -38,5 +40,6 @@ class Terminal(Seat, Protocol):
         has sent the same line twice, the second one is removed.
 
         @return: whether the answer was the same, or was not asked for.
+        @raise CancelledError: if no line will come.
         @raise Refusal: as L{ask_secret}.
         """
