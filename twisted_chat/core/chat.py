@@ -371,12 +371,12 @@ class Chat:
         self._ask(session, "say")
         if label and self._is_repeated(session, label):
             return
-        room = self._room(session, "say", raw)
+        record = self._room(session, "say", raw).record
         author = _person(session).name
         text = self._sayable(text)
         now = self._now()
         self._append(
-            session, RoomPost(room.record.id, room.name, author, now, text, action, session, label)
+            session, RoomPost(record.id, record.name, author, now, text, action, session, label)
         )
 
     async def direct(self, session: Session, raw: str, text: str, *, label: str = "") -> None:

@@ -60,11 +60,11 @@ def may(session: Session, action: Action, room: Room | None = None) -> None:
     @raise Refusal: C{not-logged-in}, or C{not-in-room}.
     """
     needs = _NEEDS[action]
-    if needs is _Needs.NOTHING:
-        return
     if session.person is None:
+        if needs is _Needs.NOTHING:
+            return
         raise Refusal("not-logged-in", "log in first", "log-in")
-    if needs is _Needs.PERSON or room is None or session in room.members:
+    if needs is not _Needs.MEMBER or room is None or session in room.members:
         return
     sentence = f"you are not in {room.shown}"
     if action == "leave":

@@ -18,6 +18,9 @@ _REMEMBERED = 1024
 """Messages whose bytes a format remembers."""
 
 
+_TALK = (e.Said, e.Told)
+
+
 class _Format(LineFormat):
     """Turns events into bytes, and each event only once, as the same bytes go to many readers.
 
@@ -38,7 +41,7 @@ class _Format(LineFormat):
         return self._bytes
 
     def _encoded(self, event: e.Event) -> bytes:
-        if not isinstance(event, e.Said | e.Told):
+        if not isinstance(event, _TALK):
             return self._lines(event)
         known = self._messages.get(id(event))
         if known is not None:
