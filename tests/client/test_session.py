@@ -214,6 +214,33 @@ class AnswerTests(SynchronousTestCase):
         self.server.done("say", -2, room="lobby", seq=1, id=1)
         self.assertEqual([each["do"] for each in self.server.read()], ["say", "rooms"])
 
+    def test_room_that_is_not_named(self) -> None:
+        """What names no room is about the session's own, which the server's may not be."""
+        self.server.session.room = "dev"
+        self.server.session.ask("say", message="x")
+        self.server.session.ask("history")
+        self.server.session.ask("leave")
+        self.assertEqual(
+            self.server.read(),
+            [
+                {"do": "say", "room": "dev", "message": "x"},
+                {"do": "history", "of": "dev"},
+                {"do": "leave", "room": "dev"},
+            ],
+        )
+        self.server.done("leave")
+        self.assertEqual(self.server.session.room, "lobby")
+
+    def test_other_words(self) -> None:
+        """Another word of a command is as good as its main one; what is none is refused at once."""
+        self.server.session.ask("part", room="dev")
+        self.assertEqual(self.server.read(), [{"do": "leave", "room": "dev"}])
+        with self.assertRaises(Refused) as refused:
+            self.server.session.ask("frob")
+        self.assertEqual(refused.exception.code, "unknown-command")
+        self.server.say("a")
+        self.assertEqual([each["do"] for each in self.server.read()], ["say"])
+
     def test_too_long(self) -> None:
         """A request that no server would take is refused at once."""
         with self.assertRaises(Refused):
@@ -319,6 +346,19 @@ class ResumeTests(SynchronousTestCase):
         server.welcome("guest3", account=False)
         server.done("guest")
         self.assertEqual(server.code(said), "lost")
+
+    def test_name_that_is_not_known(self) -> None:
+        """Nothing is said while it is not known under which name: if the answer is lost, it could
+        not be told whether the server knows the post, and it might be said twice."""
+        server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        renaming = server.session.ask("nick", name="bob")
+        server.session.ask("rooms")
+        said = server.say("a")
+        self.assertEqual([each["do"] for each in server.read()][-2:], ["nick", "rooms"])
+        server.done("nick")
+        self.assertEqual([each["do"] for each in server.read()], ["say"])
+        self.assertEqual((said.by, server.receipt(renaming)["event"]), ("bob", "done"))
 
     def test_commands(self) -> None:
         """After a reconnect a query is repeated; of a command that changes something the caller is

@@ -285,7 +285,8 @@ class Client:
             await (self.dm(to, text) if to else self.say(text))
 
     async def request(self, do: str, *, quiet: bool = False, **fields: Any) -> None:
-        """Carry out a command that is given by its word and its parameters, as C{/help} has them.
+        """Carry out a command that is given by its word and its parameters, as C{docs/protocol.md}
+        has them. A room that is left out is L{room}.
 
         @param quiet: nobody has typed it: what it answers is told with the field C{quiet}.
         @raise Refused: as L{command}.
@@ -308,7 +309,7 @@ class Client:
         if own is not None:
             await own(self, asked)
         else:
-            await self._ask(asked.do, **_here(asked, self.room))
+            await self._ask(asked.do, **asked.fields)
 
     async def _ask(self, do: str, *, quiet: bool = False, **fields: Any) -> Event:
         return await self._answer(lambda: self._session.ask(do, quiet=quiet, **fields))
@@ -386,14 +387,6 @@ def _whole_usage(command: Row) -> str:
     """Give the parameters of a command with its passwords, which nobody is asked for here."""
     usages = [p.usage.strip("[]") if p.kind is Kind.SECRET else p.usage for p in command.parameters]
     return " ".join(usages)
-
-
-def _here(asked: Request, room: str) -> dict[str, Any]:
-    """Give the fields of a typed request, with the room in which it was typed if it is about one
-    and names none."""
-    known = {parameter.name for parameter in BY_WORD[asked.do].parameters}
-    here: dict[str, Any] = {name: room for name in ("room", "of") if name in known}
-    return {**here, **asked.fields}
 
 
 async def _ask(client: Client, asked: Request) -> None:

@@ -28,6 +28,9 @@ _REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "
 LOGIN = frozenset({"login", "register", "guest"})
 """Commands that log in."""
 
+_RENAMES = frozenset({*LOGIN, "nick"})
+"""Commands after which posts are under another name."""
+
 REPLAYS = frozenset({*LOGIN, "join"})
 """Commands that are answered with a replay that goes on where the session was."""
 
@@ -157,7 +160,7 @@ class Requests:
         """Send what may be sent of what waits, in order."""
         while self._queue:
             asked = self._queue[0]
-            if asked.posts and len(self._posts) >= _WINDOW and asked.label not in self._posts:
+            if asked.posts and not self._may_post(asked):
                 return
             self._queue.popleft()
             if asked.is_answered:
@@ -166,6 +169,13 @@ class Requests:
                 self.answer(asked, lost())
             else:
                 self._send(asked, by)
+
+    def _may_post(self, asked: Asked) -> bool:
+        """Whether a post may be sent now: it is known under which name, as the server remembers its
+        label by that, and not too many others have no answer."""
+        if any(each.do in _RENAMES for each in self._sent.values()):
+            return False
+        return len(self._posts) < _WINDOW or asked.label in self._posts
 
     def _is_remembered(self, asked: Asked, by: str) -> bool:
         """Whether the server knows the label, if it has taken the post: it remembers labels for

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twisted_chat.protocol.commands import MOST_PLACES
+from twisted_chat.protocol.commands import MOST_PLACES, requested
 from twisted_chat.protocol.jsonlines import PROTOCOL, safe
 
 from . import identity as who
@@ -28,6 +28,9 @@ from .seen import Seen
 
 _REPLAY = 100_000
 """Messages in one replay, at most: a server that sends more is broken."""
+
+_PLACES = frozenset({"room", "of"})
+"""Parameters that say which room a command is about."""
 
 _NAME_TRIES = 10
 """How often a guest asks for its name again: its last session may not be over yet."""
@@ -137,11 +140,16 @@ class ClientSession:
     def ask(self, do: str, *, quiet: bool = False, **fields: Any) -> Asked:
         """Have a command carried out.
 
-        @param do: the main word of a command of the table.
+        @param do: a command of the table, by any of its words.
         @param quiet: nobody typed it.
-        @raise Refused: C{too-long}, C{bad-encoding}.
+        @param fields: its parameters. A room that is left out is C{room}, not the one that the
+            server would take.
+        @raise Refused: C{unknown-command}, C{too-long}, C{bad-encoding}.
         """
-        asked = self._requests.ask(do, fields, quiet=quiet)
+        command = lines.checked(requested, do)
+        places = {p.name for p in command.parameters if p.optional} & _PLACES
+        here = dict.fromkeys(places, self.room)
+        asked = self._requests.ask(command.word, {**here, **fields}, quiet=quiet)
         self._flush()
         return asked
 
