@@ -667,6 +667,32 @@ class MessageTests(SynchronousTestCase):
         self.server.history(count=2, of="since")
         self.assertEqual((self.server.texts(), self.server.of("dm")), ([], []))
 
+    def test_done_that_cannot_be(self) -> None:
+        """A server that does what no server would changes nothing, and is heard on."""
+        for do, fields in (
+            ("join", {"room": "no such name"}),
+            ("join", {}),
+            ("nick", {"name": "no such name"}),
+            ("passwd", {"old": "x"}),
+        ):
+            asked = self.server.session.ask(do, **fields)
+            self.server.done(do)
+            self.assertEqual(self.server.receipt(asked)["event"], "done")
+        self.assertEqual((self.server.session.name, self.server.session.rooms), ("bot", ("lobby",)))
+
+    def test_names_that_cannot_be(self) -> None:
+        """Neither a room with an impossible name nor an endless token is sent back."""
+        for room in ("", "@", "x" * 5000):
+            self.server.tell("joined", name="bot", account=True, room=room)
+        self.server.hello(session="x" * 20_000)
+        self.assertEqual(self.server.session.rooms, ("lobby",))
+        server = Bare()
+        server.let_in(session="x" * 20_000)
+        server.lose()
+        server.connect()
+        server.hello()
+        self.assertEqual(server.read()[0]["do"], "since")
+
     def test_endless(self) -> None:
         """A replay without an end is cut off."""
         self.patch(session, "_REPLAY", 3)

@@ -13,6 +13,7 @@ What the session promises, whatever happens to the connections:
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +35,9 @@ _PLACES = frozenset({"room", "of"})
 
 _NAME_TRIES = 10
 """How often a guest asks for its name again: its last session may not be over yet."""
+
+_LONGEST_TOKEN = 200
+"""Characters of a session's token, at most: a longer one is not used."""
 
 _DAY = 24 * 3600
 """Seconds between two signs of life; a server that says more is taken to send none."""
@@ -320,7 +324,8 @@ class ClientSession:
         self.server = event["server"]
         seconds = event.get("keepalive") or 0
         self.keepalive = seconds if seconds <= _DAY else 0
-        self._new_token = event.get("session") or ""
+        token = event.get("session") or ""
+        self._new_token = token if len(token) <= _LONGEST_TOKEN else ""
         self._log_in()
 
     def _on_done(self, event: Event) -> None:
@@ -330,7 +335,8 @@ class ClientSession:
         self._requests.done(asked, event)
         effect = _DONE.get(asked.do)
         if effect is not None:
-            effect(self, asked)
+            with suppress(KeyError, Refused):  # the server has done what no server does
+                effect(self, asked)
         self._go_on()
 
     def _on_error(self, event: Event) -> None:
@@ -501,7 +507,8 @@ class ClientSession:
 
     def _on_joined(self, event: Event) -> None:
         if event.get("name") == self.name:
-            self._seen.rooms.setdefault(event["room"], None)
+            with suppress(Refused):  # no server has a room of that name
+                self._seen.rooms.setdefault(lines.room(event["room"]), None)
         self._tell(event)
 
     def _on_left(self, event: Event) -> None:
