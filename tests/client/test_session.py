@@ -669,14 +669,15 @@ class MessageTests(SynchronousTestCase):
 
     def test_done_that_cannot_be(self) -> None:
         """A server that does what no server would changes nothing, and is heard on."""
-        for do, fields in (
-            ("join", {"room": "no such name"}),
-            ("join", {}),
-            ("nick", {"name": "no such name"}),
-            ("passwd", {"old": "x"}),
+        ask = self.server.session.ask
+        for asked in (
+            ask("join", room="no such name"),
+            ask("join"),
+            ask("nick", name="no such name"),
+            ask("passwd", old="x"),
         ):
-            asked = self.server.session.ask(do, **fields)
-            self.server.done(do)
+            self.server.read()
+            self.server.tell("done", label=asked.label)
             self.assertEqual(self.server.receipt(asked)["event"], "done")
         self.assertEqual((self.server.session.name, self.server.session.rooms), ("bot", ("lobby",)))
 

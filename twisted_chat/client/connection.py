@@ -24,6 +24,7 @@ Every string in an event is safe to show on a terminal.
 """
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -36,6 +37,7 @@ from twisted_chat.protocol.commands import BY_WORD, Kind, Request
 from twisted_chat.protocol.commands import Command as Row
 
 from . import lines
+from .clock import Passing
 from .connector import Connector, GaveUp
 from .identity import Identity
 from .inbox import Inbox
@@ -70,7 +72,8 @@ class Client:
         """
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
-        self._session = ClientSession(identity, rooms, secrets.token_urlsafe(12), reactor.seconds)
+        passed = Passing(reactor.seconds, time.time, time.monotonic)
+        self._session = ClientSession(identity, rooms, secrets.token_urlsafe(12), passed)
         self._connector = Connector(
             reactor,
             where,

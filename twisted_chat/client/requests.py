@@ -102,9 +102,9 @@ class Requests:
 
     def __init__(self, prefix: str, now: Callable[[], float]) -> None:
         """
-        @param prefix: begins the labels: at least 15 printable characters that no other session
-            has.
-        @param now: gives the time, in seconds.
+        @param prefix: begins the labels: at least 15 printable characters that nobody can
+            guess.
+        @param now: gives the time, in seconds; never goes back, nor stands still in sleep.
         """
         self._prefix = prefix
         self._now = now

@@ -98,9 +98,9 @@ class ClientSession:
     ) -> None:
         """
         @param rooms: to be in, besides the lobby; the last one is C{room}.
-        @param prefix: begins the labels of posts: at least 15 printable characters that no other
-            session has.
-        @param now: gives the time, in seconds.
+        @param prefix: begins the labels of posts: at least 15 printable characters that nobody
+            can guess.
+        @param now: gives the time, in seconds; never goes back, nor stands still in sleep.
         @raise Refused: C{bad-name}, for a person or a room.
         """
         self._identity = who.checked(identity)
