@@ -360,6 +360,50 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual([each["do"] for each in server.read()], ["say"])
         self.assertEqual((said.by, server.receipt(renaming)["event"]), ("bob", "done"))
 
+    def test_password_that_is_not_known(self) -> None:
+        """If it is not known whether a password was changed, or a name registered, the new one is
+        tried once the old way in is refused."""
+        change = self.server.session.ask("passwd", old="s3cret-pw", new="n3w-secret")
+        self.server.read()
+        self.server.lose()
+        self.assertEqual(self.server.code(change), "lost")
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "busy")
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "wrong-password")
+        self.assertIsNone(self.server.drop)
+        again = {"do": "login", "name": "bot", "password": "n3w-secret"}
+        self.assertEqual(self.server.read(), [again])
+        self.server.refuse("login", "wrong-password")
+        assert self.server.drop is not None
+        self.assertTrue(self.server.drop.is_hopeless)
+
+        server = Bare(Identity("zoe"))
+        server.let_in("zoe", account=False)
+        server.session.ask("register", name="zoe", password="s3cret-pw")
+        server.read()
+        server.lose()
+        server.connect()
+        server.hello()
+        server.refuse("guest", "name-registered")
+        again = {"do": "login", "name": "zoe", "password": "s3cret-pw"}
+        self.assertEqual(server.read(), [again])
+
+    def test_password_that_was_not_changed(self) -> None:
+        """The new password is forgotten once the old one is right."""
+        self.server.session.ask("passwd", old="s3cret-pw", new="n3w-secret")
+        self.server.read()
+        self.back()
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "wrong-password")
+        assert self.server.drop is not None
+        self.assertTrue(self.server.drop.is_hopeless)
+
     def test_commands(self) -> None:
         """After a reconnect a query is repeated; of a command that changes something the caller is
         told that its result is not known."""

@@ -28,6 +28,9 @@ _REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "
 LOGIN = frozenset({"login", "register", "guest"})
 """Commands that log in."""
 
+_PASSWORDS = frozenset({"passwd", "register"})
+"""Commands after which another password is right."""
+
 _RENAMES = frozenset({*LOGIN, "nick"})
 """Commands after which posts are under another name."""
 
@@ -98,6 +101,8 @@ class Requests:
     @ivar written: lines for the server, each with its end, which the session takes out.
     @ivar answers: requests with their answers: for a post the message that it has become, for
         everything else the C{done}; or a L{Refused}. The session takes them out.
+    @ivar password_unknown: the last request for a new password of which it is not known whether it
+        was carried out.
     """
 
     def __init__(self, prefix: str, now: Callable[[], float]) -> None:
@@ -112,6 +117,7 @@ class Requests:
         self._queue: deque[Asked] = deque()  # to be sent, in order
         self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
         self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
+        self.password_unknown: Asked | None = None
         self.written: list[bytes] = []
         self.answers: list[tuple[Asked, Event | Refused]] = []
 
@@ -232,6 +238,8 @@ class Requests:
                 del self._sent[asked.label]
                 again.append(asked)
             else:
+                if asked.do in _PASSWORDS and not asked.internal:
+                    self.password_unknown = asked
                 self.answer(asked, lost())
         self._queue.extendleft(reversed(again))
 

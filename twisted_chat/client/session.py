@@ -213,6 +213,12 @@ class ClientSession:
             self._identity = replace(self._identity, register=False)
             self._send("login", name=self._identity.name, password=self._identity.password)
             return
+        unknown = self._requests.password_unknown
+        if unknown is not None and refused.code in ("wrong-password", "name-registered"):
+            self._requests.password_unknown = None
+            with suppress(KeyError):
+                self._try_new_password(unknown)
+                return
         is_hopeless = not who.is_for_now(refused)
         if refused.code == "name-taken" and self.was_in and not self._identity.password:
             self._name_tries += 1
@@ -221,6 +227,13 @@ class ClientSession:
                 return
             is_hopeless = False
         self._said.drop = Drop(refused.text, refused.code, is_hopeless)
+
+    def _try_new_password(self, unknown: Asked) -> None:
+        """Log in with the password that was asked for, as it was accepted after all."""
+        fields = unknown.fields
+        password = fields["new" if unknown.do == "passwd" else "password"]
+        self._identity = Identity(fields.get("name", self._identity.name), password)
+        self._send("login", name=self._identity.name, password=password)
 
     def _enter_rooms(self) -> None:
         """Join the rooms, as the login is done."""
@@ -236,6 +249,7 @@ class ClientSession:
         again, self.is_in, self.was_in = self.was_in, True, True
         self._token = self._new_token
         self._name_tries = 0
+        self._requests.password_unknown = None
         told = {"name": self.name, "account": self.account, "server": self.server, "again": again}
         self._said.events.append({"event": "connected", **told})
         self._show_unread()
