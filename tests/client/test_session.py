@@ -48,8 +48,11 @@ class LoginTests(SynchronousTestCase):
         server = Bare(Identity("bot", password))
         server.hello()
         self.assertEqual(server.read()[0]["password"], password)
+        server.session.connected()
+        server.session.received(b'{"event":"hello","protocol":2,"server":"test"}')
         asked = server.session.ask("register", name="bot", password="s3cret-pw")
         self.assertNotIn("s3cret", repr(asked))
+        self.assertNotIn("words", repr(server.session.take()))
 
     def test_refused(self) -> None:
         """A wrong password ends the client; a refusal that may be over in a moment does not."""

@@ -68,7 +68,7 @@ class Said:
     @ivar drop: why the connection has to be cut off; L{None} if it may stay.
     """
 
-    written: list[bytes] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list, repr=False)  # there may be passwords in it
     events: list[Event] = field(default_factory=list)
     answers: list[tuple[Asked, Event | Refused]] = field(default_factory=list)
     drop: Drop | None = None
