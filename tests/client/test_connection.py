@@ -4,6 +4,8 @@ off again and again."""
 import json
 import random
 import socket
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from OpenSSL import SSL
@@ -21,7 +23,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.daemon import ForkedDaemon
-from twisted_chat.client import connector
+from twisted_chat.client import connection, connector
 from twisted_chat.client.connection import Client, Event, GaveUp, Identity, Refused, Where
 
 from .peer import BOT, Server
@@ -364,6 +366,24 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual(len(says), 1)
         self.server.done("say", room="lobby", seq=1, id=1)
         self.successResultOf(said)
+
+    def test_away_for_too_long(self) -> None:
+        """A post that the server may have forgotten is not repeated, also if the wall clock was set
+        back meanwhile, or the steady one stood still."""
+        for wall, steady in ((500, 0), (-3600, 500)):
+            clocks = {"wall": 0, "steady": 0}
+            read = {"time": partial(clocks.get, "wall"), "monotonic": partial(clocks.get, "steady")}
+            self.patch(connection, "time", SimpleNamespace(**read))
+            server = Server(self)
+            server.let_in()
+            said = server.say("x")
+            server.label("say")
+            clocks.update(wall=wall, steady=steady)
+            server.lose()
+            server.come_back()
+            server.let_in()
+            self.assertNotIn("say", [each["do"] for each in server.read()])
+            self.assertEqual(self.failureResultOf(said, Refused).value.code, "lost")
 
     def test_closed(self) -> None:
         """On closing, posts without a receipt are given up, and nothing more is accepted."""

@@ -45,6 +45,12 @@ class ModelTests(SynchronousTestCase):
         self.take({"event": "left", "room": "lobby", "name": "rob"})
         self.assertEqual(set(self.lobby.people), {"alice", "bob"})
 
+    def test_registered_the_same_name(self) -> None:
+        """A guest who registers the name that they have is an account from then on."""
+        self.take({"event": "joined", "room": "lobby", "name": "dave", "account": False})
+        self.take({"event": "renamed", "name": "dave", "to": "dave", "account": True})
+        self.assertEqual(self.lobby.people, {"alice": True, "bob": True, "dave": True})
+
     def test_crowds(self) -> None:
         """People who are not named are counted, until a list names them."""
         self.take({"event": "joined", "room": "lobby", "count": 812})

@@ -48,8 +48,11 @@ class LoginTests(SynchronousTestCase):
         server = Bare(Identity("bot", password))
         server.hello()
         self.assertEqual(server.read()[0]["password"], password)
+        server.session.connected()
+        server.session.received(b'{"event":"hello","protocol":2,"server":"test"}')
         asked = server.session.ask("register", name="bot", password="s3cret-pw")
         self.assertNotIn("s3cret", repr(asked))
+        self.assertNotIn("words", repr(server.session.take()))
 
     def test_refused(self) -> None:
         """A wrong password ends the client; a refusal that may be over in a moment does not."""
@@ -214,6 +217,33 @@ class AnswerTests(SynchronousTestCase):
         self.server.done("say", -2, room="lobby", seq=1, id=1)
         self.assertEqual([each["do"] for each in self.server.read()], ["say", "rooms"])
 
+    def test_room_that_is_not_named(self) -> None:
+        """What names no room is about the session's own, which the server's may not be."""
+        self.server.session.room = "dev"
+        self.server.session.ask("say", message="x")
+        self.server.session.ask("history")
+        self.server.session.ask("leave")
+        self.assertEqual(
+            self.server.read(),
+            [
+                {"do": "say", "room": "dev", "message": "x"},
+                {"do": "history", "of": "dev"},
+                {"do": "leave", "room": "dev"},
+            ],
+        )
+        self.server.done("leave")
+        self.assertEqual(self.server.session.room, "lobby")
+
+    def test_other_words(self) -> None:
+        """Another word of a command is as good as its main one; what is none is refused at once."""
+        self.server.session.ask("part", room="dev")
+        self.assertEqual(self.server.read(), [{"do": "leave", "room": "dev"}])
+        with self.assertRaises(Refused) as refused:
+            self.server.session.ask("frob")
+        self.assertEqual(refused.exception.code, "unknown-command")
+        self.server.say("a")
+        self.assertEqual([each["do"] for each in self.server.read()], ["say"])
+
     def test_too_long(self) -> None:
         """A request that no server would take is refused at once."""
         with self.assertRaises(Refused):
@@ -319,6 +349,63 @@ class ResumeTests(SynchronousTestCase):
         server.welcome("guest3", account=False)
         server.done("guest")
         self.assertEqual(server.code(said), "lost")
+
+    def test_name_that_is_not_known(self) -> None:
+        """Nothing is said while it is not known under which name: if the answer is lost, it could
+        not be told whether the server knows the post, and it might be said twice."""
+        server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        renaming = server.session.ask("nick", name="bob")
+        server.session.ask("rooms")
+        said = server.say("a")
+        self.assertEqual([each["do"] for each in server.read()][-2:], ["nick", "rooms"])
+        server.done("nick")
+        self.assertEqual([each["do"] for each in server.read()], ["say"])
+        self.assertEqual((said.by, server.receipt(renaming)["event"]), ("bob", "done"))
+
+    def test_password_that_is_not_known(self) -> None:
+        """If it is not known whether a password was changed, or a name registered, the new one is
+        tried once the old way in is refused."""
+        change = self.server.session.ask("passwd", old="s3cret-pw", new="n3w-secret")
+        self.server.read()
+        self.server.lose()
+        self.assertEqual(self.server.code(change), "lost")
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "busy")
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "wrong-password")
+        self.assertIsNone(self.server.drop)
+        again = {"do": "login", "name": "bot", "password": "n3w-secret"}
+        self.assertEqual(self.server.read(), [again])
+        self.server.refuse("login", "wrong-password")
+        assert self.server.drop is not None
+        self.assertTrue(self.server.drop.is_hopeless)
+
+        server = Bare(Identity("zoe"))
+        server.let_in("zoe", account=False)
+        server.session.ask("register", name="zoe", password="s3cret-pw")
+        server.read()
+        server.lose()
+        server.connect()
+        server.hello()
+        server.refuse("guest", "name-registered")
+        again = {"do": "login", "name": "zoe", "password": "s3cret-pw"}
+        self.assertEqual(server.read(), [again])
+
+    def test_password_that_was_not_changed(self) -> None:
+        """The new password is forgotten once the old one is right."""
+        self.server.session.ask("passwd", old="s3cret-pw", new="n3w-secret")
+        self.server.read()
+        self.back()
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.refuse("login", "wrong-password")
+        assert self.server.drop is not None
+        self.assertTrue(self.server.drop.is_hopeless)
 
     def test_commands(self) -> None:
         """After a reconnect a query is repeated; of a command that changes something the caller is
@@ -626,6 +713,33 @@ class MessageTests(SynchronousTestCase):
         self.server.message(1, "x", room="dev", replay=True)
         self.server.history(count=2, of="since")
         self.assertEqual((self.server.texts(), self.server.of("dm")), ([], []))
+
+    def test_done_that_cannot_be(self) -> None:
+        """A server that does what no server would changes nothing, and is heard on."""
+        ask = self.server.session.ask
+        for asked in (
+            ask("join", room="no such name"),
+            ask("join"),
+            ask("nick", name="no such name"),
+            ask("passwd", old="x"),
+        ):
+            self.server.read()
+            self.server.tell("done", label=asked.label)
+            self.assertEqual(self.server.receipt(asked)["event"], "done")
+        self.assertEqual((self.server.session.name, self.server.session.rooms), ("bot", ("lobby",)))
+
+    def test_names_that_cannot_be(self) -> None:
+        """Neither a room with an impossible name nor an endless token is sent back."""
+        for room in ("", "@", "x" * 5000):
+            self.server.tell("joined", name="bot", account=True, room=room)
+        self.server.hello(session="x" * 20_000)
+        self.assertEqual(self.server.session.rooms, ("lobby",))
+        server = Bare()
+        server.let_in(session="x" * 20_000)
+        server.lose()
+        server.connect()
+        server.hello()
+        self.assertEqual(server.read()[0]["do"], "since")
 
     def test_endless(self) -> None:
         """A replay without an end is cut off."""

@@ -185,6 +185,7 @@ class LineTests(SynchronousTestCase):
         renamed = {"event": "renamed", "name": "alice", "to": "alicia", "account": False}
         self.assertEqual(self.one(renamed), "* you are alicia now")
         self.assertEqual(self.one({**renamed, "name": "bob", "to": "rob"}), "* bob is now rob")
+        self.assertEqual(lines({**renamed, "to": "alice"}, _ALICE), [])
 
     def test_remarks(self) -> None:
         """Remarks of the server, and those about the connection, are shown."""

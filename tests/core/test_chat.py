@@ -347,14 +347,15 @@ class GuestTests(ChatTestCase):
         )
         self.assertEqual(self.users(alice), ["alice", "robert"])
 
-    def test_registering_the_own_name_is_no_news(self) -> None:
-        """A guest who registers the name they go by keeps it as an account, and nobody is told."""
+    def test_guest_who_registers_the_same_name(self) -> None:
+        """A guest who registers the name that they have keeps it, and everybody is told that this
+        is an account now."""
         alice, bob = self.account("alice"), self.guest("bob")
         alice.outbox.take()
         mine = self.hold(bob)
         account = self.run_now(self.accounts.register("bob", PASSWORD, SHARED, mine=mine))
         self.run_now(self.chat.log_in(bob, account))
-        self.assertEqual(alice.outbox.take(), [])
+        self.assertEqual(alice.outbox.take(), [Renamed(NOW, "bob", "bob", account=True)])
         users = self.chat.users(alice, "lobby")
         self.assertEqual(users, Users(NOW, "lobby", (("alice", True), ("bob", True))))
 

@@ -24,6 +24,7 @@ Every string in an event is safe to show on a terminal.
 """
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -36,6 +37,7 @@ from twisted_chat.protocol.commands import BY_WORD, Kind, Request
 from twisted_chat.protocol.commands import Command as Row
 
 from . import lines
+from .clock import Passing
 from .connector import Connector, GaveUp
 from .identity import Identity
 from .inbox import Inbox
@@ -70,7 +72,8 @@ class Client:
         """
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
-        self._session = ClientSession(identity, rooms, secrets.token_urlsafe(12), reactor.seconds)
+        passed = Passing(reactor.seconds, time.time, time.monotonic)
+        self._session = ClientSession(identity, rooms, secrets.token_urlsafe(12), passed)
         self._connector = Connector(
             reactor,
             where,
@@ -285,7 +288,8 @@ class Client:
             await (self.dm(to, text) if to else self.say(text))
 
     async def request(self, do: str, *, quiet: bool = False, **fields: Any) -> None:
-        """Carry out a command that is given by its word and its parameters, as C{/help} has them.
+        """Carry out a command that is given by its word and its parameters, as C{docs/protocol.md}
+        has them. A room that is left out is L{room}.
 
         @param quiet: nobody has typed it: what it answers is told with the field C{quiet}.
         @raise Refused: as L{command}.
@@ -308,7 +312,7 @@ class Client:
         if own is not None:
             await own(self, asked)
         else:
-            await self._ask(asked.do, **_here(asked, self.room))
+            await self._ask(asked.do, **asked.fields)
 
     async def _ask(self, do: str, *, quiet: bool = False, **fields: Any) -> Event:
         return await self._answer(lambda: self._session.ask(do, quiet=quiet, **fields))
@@ -386,14 +390,6 @@ def _whole_usage(command: Row) -> str:
     """Give the parameters of a command with its passwords, which nobody is asked for here."""
     usages = [p.usage.strip("[]") if p.kind is Kind.SECRET else p.usage for p in command.parameters]
     return " ".join(usages)
-
-
-def _here(asked: Request, room: str) -> dict[str, Any]:
-    """Give the fields of a typed request, with the room in which it was typed if it is about one
-    and names none."""
-    known = {parameter.name for parameter in BY_WORD[asked.do].parameters}
-    here: dict[str, Any] = {name: room for name in ("room", "of") if name in known}
-    return {**here, **asked.fields}
 
 
 async def _ask(client: Client, asked: Request) -> None:

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import clean
-from twisted_chat.protocol.grammar import Command, is_secret, is_slip, parse
+from twisted_chat.protocol.commands import Request
+from twisted_chat.protocol.grammar import Command, is_secret, is_slip, parse, request
 from twisted_chat.protocol.jsonlines import decode_event
 
 LOBBY = "lobby"
@@ -96,6 +97,17 @@ def message(line: str) -> str:
     if is_slip(line):
         raise _not_said("a command with a password")
     return parsed.text
+
+
+def typed(called: Command) -> Request:
+    """Read a typed command.
+
+    @return: a request for nothing if it is wrong: it is refused when it is carried out.
+    """
+    try:
+        return request(called)
+    except Refusal:
+        return Request("", {})
 
 
 def _not_said(what: str) -> Refused:

@@ -28,6 +28,12 @@ _REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "
 LOGIN = frozenset({"login", "register", "guest"})
 """Commands that log in."""
 
+_PASSWORDS = frozenset({"passwd", "register"})
+"""Commands after which another password is right."""
+
+_RENAMES = frozenset({*LOGIN, "nick"})
+"""Commands after which posts are under another name."""
+
 REPLAYS = frozenset({*LOGIN, "join"})
 """Commands that are answered with a replay that goes on where the session was."""
 
@@ -95,13 +101,15 @@ class Requests:
     @ivar written: lines for the server, each with its end, which the session takes out.
     @ivar answers: requests with their answers: for a post the message that it has become, for
         everything else the C{done}; or a L{Refused}. The session takes them out.
+    @ivar password_unknown: the last request for a new password of which it is not known whether it
+        was carried out.
     """
 
     def __init__(self, prefix: str, now: Callable[[], float]) -> None:
         """
-        @param prefix: begins the labels: at least 15 printable characters that no other session
-            has.
-        @param now: gives the time, in seconds.
+        @param prefix: begins the labels: at least 15 printable characters that nobody can
+            guess.
+        @param now: gives the time, in seconds; never goes back, nor stands still in sleep.
         """
         self._prefix = prefix
         self._now = now
@@ -109,6 +117,7 @@ class Requests:
         self._queue: deque[Asked] = deque()  # to be sent, in order
         self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
         self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
+        self.password_unknown: Asked | None = None
         self.written: list[bytes] = []
         self.answers: list[tuple[Asked, Event | Refused]] = []
 
@@ -157,7 +166,7 @@ class Requests:
         """Send what may be sent of what waits, in order."""
         while self._queue:
             asked = self._queue[0]
-            if asked.posts and len(self._posts) >= _WINDOW and asked.label not in self._posts:
+            if asked.posts and not self._may_post(asked):
                 return
             self._queue.popleft()
             if asked.is_answered:
@@ -166,6 +175,13 @@ class Requests:
                 self.answer(asked, lost())
             else:
                 self._send(asked, by)
+
+    def _may_post(self, asked: Asked) -> bool:
+        """Whether a post may be sent now: it is known under which name, as the server remembers its
+        label by that, and not too many others have no answer."""
+        if any(each.do in _RENAMES for each in self._sent.values()):
+            return False
+        return len(self._posts) < _WINDOW or asked.label in self._posts
 
     def _is_remembered(self, asked: Asked, by: str) -> bool:
         """Whether the server knows the label, if it has taken the post: it remembers labels for
@@ -222,6 +238,8 @@ class Requests:
                 del self._sent[asked.label]
                 again.append(asked)
             else:
+                if asked.do in _PASSWORDS and not asked.internal:
+                    self.password_unknown = asked
                 self.answer(asked, lost())
         self._queue.extendleft(reversed(again))
 

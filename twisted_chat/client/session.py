@@ -13,10 +13,11 @@ What the session promises, whatever happens to the connections:
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from twisted_chat.protocol.commands import MOST_PLACES
+from twisted_chat.protocol.commands import MOST_PLACES, requested
 from twisted_chat.protocol.jsonlines import PROTOCOL, safe
 
 from . import identity as who
@@ -29,8 +30,14 @@ from .seen import Seen
 _REPLAY = 100_000
 """Messages in one replay, at most: a server that sends more is broken."""
 
+_PLACES = frozenset({"room", "of"})
+"""Parameters that say which room a command is about."""
+
 _NAME_TRIES = 10
 """How often a guest asks for its name again: its last session may not be over yet."""
+
+_LONGEST_TOKEN = 200
+"""Characters of a session's token, at most: a longer one is not used."""
 
 _DAY = 24 * 3600
 """Seconds between two signs of life; a server that says more is taken to send none."""
@@ -61,7 +68,7 @@ class Said:
     @ivar drop: why the connection has to be cut off; L{None} if it may stay.
     """
 
-    written: list[bytes] = field(default_factory=list)
+    written: list[bytes] = field(default_factory=list, repr=False)  # there may be passwords in it
     events: list[Event] = field(default_factory=list)
     answers: list[tuple[Asked, Event | Refused]] = field(default_factory=list)
     drop: Drop | None = None
@@ -91,9 +98,9 @@ class ClientSession:
     ) -> None:
         """
         @param rooms: to be in, besides the lobby; the last one is C{room}.
-        @param prefix: begins the labels of posts: at least 15 printable characters that no other
-            session has.
-        @param now: gives the time, in seconds.
+        @param prefix: begins the labels of posts: at least 15 printable characters that nobody
+            can guess.
+        @param now: gives the time, in seconds; never goes back, nor stands still in sleep.
         @raise Refused: C{bad-name}, for a person or a room.
         """
         self._identity = who.checked(identity)
@@ -137,11 +144,16 @@ class ClientSession:
     def ask(self, do: str, *, quiet: bool = False, **fields: Any) -> Asked:
         """Have a command carried out.
 
-        @param do: the main word of a command of the table.
+        @param do: a command of the table, by any of its words.
         @param quiet: nobody typed it.
-        @raise Refused: C{too-long}, C{bad-encoding}.
+        @param fields: its parameters. A room that is left out is C{room}, not the one that the
+            server would take.
+        @raise Refused: C{unknown-command}, C{too-long}, C{bad-encoding}.
         """
-        asked = self._requests.ask(do, fields, quiet=quiet)
+        command = lines.checked(requested, do)
+        places = {p.name for p in command.parameters if p.optional} & _PLACES
+        here = dict.fromkeys(places, self.room)
+        asked = self._requests.ask(command.word, {**here, **fields}, quiet=quiet)
         self._flush()
         return asked
 
@@ -201,6 +213,12 @@ class ClientSession:
             self._identity = replace(self._identity, register=False)
             self._send("login", name=self._identity.name, password=self._identity.password)
             return
+        unknown = self._requests.password_unknown
+        if unknown is not None and refused.code in ("wrong-password", "name-registered"):
+            self._requests.password_unknown = None
+            with suppress(KeyError):
+                self._try_new_password(unknown)
+                return
         is_hopeless = not who.is_for_now(refused)
         if refused.code == "name-taken" and self.was_in and not self._identity.password:
             self._name_tries += 1
@@ -209,6 +227,13 @@ class ClientSession:
                 return
             is_hopeless = False
         self._said.drop = Drop(refused.text, refused.code, is_hopeless)
+
+    def _try_new_password(self, unknown: Asked) -> None:
+        """Log in with the password that was asked for, as it was accepted after all."""
+        fields = unknown.fields
+        password = fields["new" if unknown.do == "passwd" else "password"]
+        self._identity = Identity(fields.get("name", self._identity.name), password)
+        self._send("login", name=self._identity.name, password=password)
 
     def _enter_rooms(self) -> None:
         """Join the rooms, as the login is done."""
@@ -224,6 +249,7 @@ class ClientSession:
         again, self.is_in, self.was_in = self.was_in, True, True
         self._token = self._new_token
         self._name_tries = 0
+        self._requests.password_unknown = None
         told = {"name": self.name, "account": self.account, "server": self.server, "again": again}
         self._said.events.append({"event": "connected", **told})
         self._show_unread()
@@ -312,7 +338,8 @@ class ClientSession:
         self.server = event["server"]
         seconds = event.get("keepalive") or 0
         self.keepalive = seconds if seconds <= _DAY else 0
-        self._new_token = event.get("session") or ""
+        token = event.get("session") or ""
+        self._new_token = token if len(token) <= _LONGEST_TOKEN else ""
         self._log_in()
 
     def _on_done(self, event: Event) -> None:
@@ -322,7 +349,8 @@ class ClientSession:
         self._requests.done(asked, event)
         effect = _DONE.get(asked.do)
         if effect is not None:
-            effect(self, asked)
+            with suppress(KeyError, Refused):  # the server has done what no server does
+                effect(self, asked)
         self._go_on()
 
     def _on_error(self, event: Event) -> None:
@@ -493,7 +521,8 @@ class ClientSession:
 
     def _on_joined(self, event: Event) -> None:
         if event.get("name") == self.name:
-            self._seen.rooms.setdefault(event["room"], None)
+            with suppress(Refused):  # no server has a room of that name
+                self._seen.rooms.setdefault(lines.room(event["room"]), None)
         self._tell(event)
 
     def _on_left(self, event: Event) -> None:

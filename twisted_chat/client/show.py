@@ -220,6 +220,8 @@ def _presence(verb: str) -> "_Show":
 
 
 def _renamed(event: Event, reader: Reader) -> list[Line]:
+    if event["name"] == event["to"]:
+        return []  # a guest has registered their name
     if reader.name in (event["name"], event["to"]):
         return [_notice(("notice", "you are "), ("own", event["to"]), ("notice", " now"))]
     old, new = _name(event["name"], reader), _name(event["to"], reader)

@@ -598,13 +598,11 @@ class Chat:
 
     def _rename(self, session: Session, guest: Person, person: Person) -> None:
         """Make a guest somebody who was not here."""
-        is_renamed = person.name != guest.name
-        if is_renamed:
+        if person.name != guest.name:
             for room in self._directory:
                 room.settle(guest.name, person.name)
         self._pass_on(session, guest, person)
-        if is_renamed:
-            self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
+        self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
         """Give the session of a guest to somebody else, so that the guest has left."""

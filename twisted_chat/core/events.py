@@ -84,7 +84,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A guest has another name now, or logged in to an account.
+    """A guest has another name now, or became an account, perhaps of the same name.
 
     @ivar account: C{to} is an account.
     """

@@ -162,6 +162,8 @@ class Outbox:
 
         @return: L{False} if that was not all.
         """
+        if sent == len(data):
+            return True  # an event that this format does not show
         self.straight = None
         first = self._backlog is None
         backlog = self._backlog = self._backlog or _Backlog()

@@ -170,6 +170,11 @@ class TextFormatTests(InUTC):
         """A new name is shown with the old one."""
         self.check(e.Renamed(NOW, "guest1", "bob", account=True), "* guest1 is now bob")
 
+    def test_same_name(self) -> None:
+        """People are not told of a guest who has registered the same name."""
+        event = e.Renamed(NOW, "bob", "bob", account=True)
+        self.assertEqual(TextFormat().encode((event,)), b"")
+
     def test_welcome(self) -> None:
         """The welcome tells your name, the room, and how many others are there."""
         for others, company in ((0, "nobody else is"), (1, "1 other is"), (5, "5 others are")):

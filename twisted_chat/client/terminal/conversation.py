@@ -11,9 +11,6 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_chat.core.errors import Refusal
-from twisted_chat.protocol import grammar
-from twisted_chat.protocol.commands import Request
 from twisted_chat.protocol.grammar import Speech, is_secret, named, parse
 from twisted_chat.protocol.jsonlines import safe
 
@@ -302,7 +299,7 @@ class Conversation:
         if isinstance(parsed, Speech):
             self._send(self._client.type(line), line)
             return
-        asked = _request(parsed)
+        asked = lines.typed(parsed)
         if asked.do in _BARE:
             await _BARE[asked.do](self)
         elif asked.do in _LEAVE:
@@ -438,14 +435,6 @@ _BARE: Mapping[str, Callable[[Conversation], Awaitable[None]]] = {
     "DM": Conversation._ask_direct,
 }
 """Words that alone on a line ask for a message."""
-
-
-def _request(called: grammar.Command) -> Request:
-    """Read a typed command. One that is wrong is refused when it is carried out."""
-    try:
-        return grammar.request(called)
-    except Refusal:
-        return Request("", {})
 
 
 def _today() -> date:

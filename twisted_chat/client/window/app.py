@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from twisted_chat.core.errors import Refusal
 from twisted_chat.protocol import grammar
 from twisted_chat.protocol.commands import Request
 
@@ -275,7 +274,7 @@ class App:
 
     def _typed(self, conversation: Conversation, line: str) -> None:
         parsed = grammar.parse(line)
-        asked = Request("", {}) if isinstance(parsed, grammar.Speech) else _request(parsed)
+        asked = Request("", {}) if isinstance(parsed, grammar.Speech) else lines.typed(parsed)
         if asked.do in _QUESTIONS:
             _QUESTIONS[asked.do](self)
             return
@@ -443,14 +442,6 @@ class App:
     def _ask_for_name(self) -> None:
         if self._talk is not None:
             self._talk.ask("Private message to:", self._private)
-
-
-def _request(called: grammar.Command) -> Request:
-    """Read a typed command. One that is wrong is refused when it is carried out."""
-    try:
-        return grammar.request(called)
-    except Refusal:
-        return Request("", {})
 
 
 def _report(*error: Any) -> None:

@@ -132,6 +132,11 @@ def _presence_text(room: str, names: Sequence[str], verb: str) -> Iterator[str]:
     yield f"* {who} {verb}{place}"
 
 
+def _renamed_text(event: e.Renamed) -> Iterator[str]:
+    if event.name != event.to:
+        yield f"* {event.name} is now {event.to}"
+
+
 def _topic_text(event: e.Topic) -> Iterator[str]:
     place = _place(event.room)
     if event.changed and event.topic:
@@ -237,7 +242,7 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
         event.room, [name for name, _ in event.people], "joined"
     ),
     e.Left: lambda event: _presence_text(event.room, event.names, "left"),
-    e.Renamed: lambda event: iter([f"* {event.name} is now {event.to}"]),
+    e.Renamed: _renamed_text,
     e.Topic: _topic_text,
     e.Users: _users_text,
     e.Crowd: lambda event: iter(
