@@ -102,6 +102,15 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(parse(line), Speech(line.rstrip(" ")))
         self.assertEqual(parse("help me", newcomer=True), Speech("help me"))
 
+    def test_bare_words_with_much_behind_them(self) -> None:
+        """Spaces and tabs behind a bare word change nothing, however many there are."""
+        for behind in (" " * 20, "\t" * 20, " \t" * 10):
+            parsed = grammar.parse(f"exit{behind}")
+            assert isinstance(parsed, Command)
+            self.assertEqual(parsed.word, "exit")
+            self.assertIsInstance(grammar.parse(f"logout{behind}", newcomer=True), Command)
+            self.assertIsInstance(grammar.parse(f"exit{behind}x"), Speech)
+
     def test_bare_words_among_others_are_said(self) -> None:
         """The same words in a sentence, or in quotes, are speech."""
         for line in ("exit now", "no exit", "PM me", "ex-", "dm."):

@@ -22,6 +22,8 @@ FIRST_WORDS = frozenset({"help", "quit", "bye", "logout"})
 LITERALLY = "\u2060"
 """A word joiner: a line that begins with it is said as it is. Cleaning the text removes it."""
 
+_LONGEST_WORD = max(map(len, {*BARE_WORDS, *FIRST_WORDS}))
+
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
 _PLACE = re.compile(r"(.+)=([0-9]{1,18})")
@@ -90,6 +92,8 @@ def parse(line: str, *, newcomer: bool = False) -> Speech | Command:
     @param newcomer: L{FIRST_WORDS} are commands too.
     """
     line = line.rstrip(" ").lstrip("\ufeff")
+    if line[:1].isascii() and line[:1].isalnum() and line[_LONGEST_WORD:].strip(" \t"):
+        return Speech(line)  # most lines: no slash, no quote, and more than a bare word
     if line.startswith(LITERALLY):
         return Speech(line)
     # A space before a command must not publish the password behind it; neither must the wide space
