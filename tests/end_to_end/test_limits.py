@@ -150,7 +150,10 @@ class StrangersTest(SynchronousTestCase):
         lines = "".join(f"line {number}\n" for number in range(40))
         said = pipe(self.daemon.port, f"/guest writer\n{lines}", command=("nc", "-N"))
         self.assertEqual(
-            said.count("you're sending fast: taking 50 lines a second now, nothing is lost"), 1
+            said.count(
+                "you're sending fast: the server takes 50 lines a second now; nothing is lost"
+            ),
+            1,
         )
         for number in range(40):
             self.assertNotIn("line", reader.see(f"writer: line {number}\n")[:-20])

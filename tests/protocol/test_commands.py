@@ -139,7 +139,7 @@ class FindTests(SynchronousTestCase):
         for typed in ("/pm", "/PM", "!Pm"):
             sentence = self.refused(typed)
             self.assertIn("/dm NAME MESSAGE is private", sentence)
-            self.assertIn("/bc MESSAGE tells everyone", sentence)
+            self.assertIn("/bc MESSAGE is public", sentence)
         self.assertTrue(is_ours("pm"))
 
     def test_nearest_is_named(self) -> None:

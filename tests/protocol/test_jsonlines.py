@@ -326,7 +326,7 @@ class RequestTests(SynchronousTestCase):
                     if _is_of(parameter.kind, value):
                         continue
                     refusal = self.refused(line(do=row.word, **{**full, parameter.name: value}))
-                    self.assertIn(f'"{parameter.name}" of "{row.word}" is ', refusal.text)
+                    self.assertIn(f'"{parameter.name}" of "{row.word}" must be ', refusal.text)
 
     def test_bounds(self) -> None:
         """Numbers and places have bounds, as they have when typed."""

@@ -303,7 +303,7 @@ COMMANDS: Sequence[Command] = (
 # Words that are always refused, and the way out that the refusal names.
 _REFUSED = {
     # Private in other chats, while PM alone on a line tells everyone in this one.
-    "pm": "/dm NAME MESSAGE is private, /bc MESSAGE tells everyone in the lobby",
+    "pm": "/dm NAME MESSAGE is private, /bc MESSAGE is public",
 }
 
 # Commands of other chats: the nearest of ours would do something else than was meant.

@@ -116,9 +116,9 @@ def decode_request(line: bytes) -> Request:
         if "label" in fields:
             label = _label(fields.pop("label"))
         if repeated:
-            raise _bad(f'the field "{printable(repeated[0])[:40]}" stands there twice')
+            raise _bad(f'the field "{printable(repeated[0])[:40]}" is given twice')
         if not isinstance(do, str):
-            raise _bad('a request has a field "do", a string, which names the command')
+            raise _bad('a request needs a field "do", a string that names the command')
         command = commands.requested(do)
         named = command.word
         _check(command, fields)
@@ -155,7 +155,7 @@ def _loaded(text: str) -> tuple[Fields, list[str]]:
 def _label(label: object) -> str:
     if isinstance(label, str) and _LABEL.fullmatch(label):
         return label
-    raise _bad('"label" is a string of 1 to 64 printable ASCII characters without spaces')
+    raise _bad('"label" must be 1 to 64 printable ASCII characters without spaces')
 
 
 def _check(command: Command, fields: Fields) -> None:
@@ -171,7 +171,7 @@ def _check(command: Command, fields: Fields) -> None:
             raise _bad(f'"{command.word}" has no field "{printable(name)[:40]}"; {way}')
         fits, what = _TYPES[known[name].kind]
         if not fits(value):
-            raise _bad(f'"{name}" of "{command.word}" is {what}')
+            raise _bad(f'"{name}" of "{command.word}" must be {what}')
         if known[name].kind is Kind.PLACES and len(value) > commands.MOST_PLACES:
             raise commands.too_many_places()
     for parameter in command.parameters:

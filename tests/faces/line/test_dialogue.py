@@ -178,7 +178,7 @@ class ReplyTests(ServerTestCase):
         bob.take()
         for line in "/pm bob psst", "!pm bob psst":
             said = self.say(alice, f"{line}\n")
-            self.assertIn("/dm NAME MESSAGE is private, /bc MESSAGE tells everyone", said)
+            self.assertIn("/dm NAME MESSAGE is private, /bc MESSAGE is public", said)
         self.assertEqual((bob.take(), self.store.messages), ("", []))
 
 

@@ -79,7 +79,7 @@ class LineRateTests(ServerTestCase):
     limits = Limits(connections_per_minute=0)
     far = IPv4Address("TCP", "192.0.2.1", 4000)
     trusted = IPv4Address("TCP", "192.0.2.129", 4000)
-    notice = "* you're sending fast: taking 5 lines a second now, nothing is lost\n"
+    notice = "* you're sending fast: the server takes 5 lines a second now; nothing is lost\n"
 
     def come(self, hello: str, address: IAddress | None = None) -> Peer:
         """Make a guest who has said nothing for long."""

@@ -460,7 +460,7 @@ class PaceTests(RequestTestCase):
         told = self.events(self.alice, many)
         notices = [event["text"] for event in told if event["event"] == "notice"]
         self.assertEqual(
-            notices, ["you're sending fast: taking 5 lines a second now, nothing is lost"]
+            notices, ["you're sending fast: the server takes 5 lines a second now; nothing is lost"]
         )
         self.assertLess(len(told), 30)
 

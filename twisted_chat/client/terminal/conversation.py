@@ -205,7 +205,7 @@ class Conversation:
 
     async def _offer_registration(self, name: str) -> None:
         self._notice(
-            f'"{name}" is new. Choose a password to register it, or press Enter for a guest.'
+            f'"{name}" is new. Choose a password to register, or press Enter to be a guest.'
         )
         while password := await self._screen.ask("New password", secret=True):
             if password.startswith("/"):

@@ -268,7 +268,9 @@ class Dialogue(Connection):
             return perform(self, request), request.do, request.label
         read = self._decoded(line)
         if self._speaks_json and looks_like_request(read):
-            raise Refusal("bad-arguments", "something stands before the brace of that request")
+            raise Refusal(
+                "bad-arguments", "something invisible stands before the { of that request"
+            )
         parsed = parse(read, newcomer=self._is_newcomer)
         if isinstance(parsed, Command):
             return self._call(parsed, line), parsed.typed, ""
@@ -340,8 +342,8 @@ class Dialogue(Connection):
             return False
         self.greet()
         self.notice(
-            f"you're sending fast: taking {self.face.limits.line_rate} lines a second"
-            " now, nothing is lost"
+            f"you're sending fast: the server takes {self.face.limits.line_rate} lines a second"
+            " now; nothing is lost"
         )
         return True
 
