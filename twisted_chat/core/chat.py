@@ -193,7 +193,9 @@ class Chat:
             if guest.account is not None:
                 raise Refusal("forbidden", "registered names can't be changed", "be-somebody-else")
             if session.renamed >= self._limits.max_names:
-                sentence = f"you have used {session.renamed} names, the most allowed; keep this one"
+                sentence = (
+                    f"you have used {session.renamed} names, and no more are allowed; keep this one"
+                )
                 raise Refusal("forbidden", sentence, limit=self._limits.max_names)
             with await self._accounts.hold(raw, mine=guest.hold) as hold:
                 if session.has_ended:
@@ -308,7 +310,7 @@ class Chat:
                     return 0
             if len(session.rooms) >= self._limits.max_joined:
                 count = len(session.rooms)
-                sentence = f"you are in {count} rooms, the most allowed; leave one first"
+                sentence = f"you are in {count} rooms, and no more are allowed; leave one first"
                 raise Refusal("full", sentence, limit=self._limits.max_joined)
             room = room or await self._make_room(session, name)
             missed = await self._past.missed(session, room)

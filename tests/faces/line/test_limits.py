@@ -298,7 +298,7 @@ class SessionLimitsTests(ServerTestCase):
         self.tell(bob, "/nick bill\n/nick no one\n/nick bill\n/nick ben\n")
         self.assertEqual(
             self.say(bob, "/nick bert\n"),
-            "! you have used 2 names, the most allowed; keep this one\n",
+            "! you have used 2 names, and no more are allowed; keep this one\n",
         )
         self.assertIn("ben (guest)", self.say(bob, "/users\n"))
 
@@ -309,7 +309,7 @@ class SessionLimitsTests(ServerTestCase):
         self.tell(bob, "/join one\n/join two\n")
         self.assertEqual(
             self.say(bob, "/join three\n"),
-            "! you are in 3 rooms, the most allowed; leave one first\n",
+            "! you are in 3 rooms, and no more are allowed; leave one first\n",
         )
         self.tell(bob, "/leave one\n/join three\n")
         self.assertIn("2 people are in #three", self.say(self.guest("carol"), "/join three\n"))
