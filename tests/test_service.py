@@ -463,6 +463,14 @@ class AcceptingTests(SynchronousTestCase):
         self.assertIsInstance(factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)), Protocol)
         self.assertEqual(port.numberAccepts, 1)
 
+    def test_name_in_the_log(self) -> None:
+        """Twisted's log line about a port names the chat, and no class of ours."""
+        memory: Any = MemoryReactorClock()
+        listening = Listening(memory, "5000", Factory.forProtocol(Protocol), lambda why: None)
+        listening.privilegedStartService()
+        [(_, factory, *_)] = memory.tcpServers
+        self.assertEqual(Port(0, factory)._getLogPrefix(factory), "chat")
+
 
 class HangUpTests(SynchronousTestCase):
     """SIGHUP."""

@@ -16,7 +16,13 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    ILoggingContext,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -91,7 +97,7 @@ def _wall_ahead() -> float:
 # Listening
 
 
-@implementer(IProtocolFactory)
+@implementer(IProtocolFactory, ILoggingContext)
 class _FewAtOnce:
     """A factory that has few connections accepted in one turn of the reactor.
 
@@ -114,6 +120,10 @@ class _FewAtOnce:
 
     def doStop(self) -> None:
         self._factory.doStop()
+
+    def logPrefix(self) -> str:
+        """Name what a port accepts connections for, in Twisted's log lines."""
+        return "chat"
 
 
 class Listening(Service):
