@@ -101,6 +101,7 @@ class HostileTests(SynchronousTestCase):
     @example([_line("notice", id="x"), _line("unheard", id={})])
     @example([_line("users", users=[{"name": [], "account": 1}]), _line("topic", room=[])])
     @example([_line("message").replace(b'"seq": 1', b'"seq": ' + b"9" * 5000)])
+    @example([b'{"event":"left","room":"lobby"}', b'{"event":"joined","room":"lobby"}'])
     @example([b'{"event":"notice","text":' + b"[" * 100_000])
     @example([b'{"event":"unheard","x":' + b'{"x":' * 400 + b"1" + b"}" * 401])
     def test_goes_on(self, hostile: list[bytes]) -> None:

@@ -498,6 +498,11 @@ class SecretTests(SynchronousTestCase):
         for line in (*_TALK, *_COMMANDS):
             self.assertFalse(is_slip(line), line)
 
+    def test_empty_quotes(self) -> None:
+        """Empty quotes are no password, and no name either."""
+        self.assertFalse(is_slip('register @bob ""'))
+        self.assertTrue(is_slip('register "" @bob'))
+
     def test_slip_can_be_said(self) -> None:
         """In quotes, behind two slashes, or behind a word joiner, a line that looks like a slip is
         said."""

@@ -141,7 +141,7 @@ class Model(Generic[_Place]):
             self.stale.add(self.open(event["room"]).name)
         for place in self._at(event):
             if name is None:
-                self._unnamed(place, event["count"] or 0)
+                self._unnamed(place, event.get("count") or 0)
             else:
                 place.people[name] = bool(event.get("account"))
         return self._at(event)
@@ -151,7 +151,7 @@ class Model(Generic[_Place]):
         places = self._at(event)
         if name is None:
             for place in places:
-                self._unnamed(place, -(event["count"] or 0))
+                self._unnamed(place, -(event.get("count") or 0))
         elif event["room"] == LOBBY:
             for place in self:
                 place.people.pop(name, None)  # to leave the lobby is to leave

@@ -269,7 +269,7 @@ def _is_slip(folded: str) -> bool:
         least = 1
     else:
         return False
-    words = [each["quoted"] or each["word"] for each in _WORD.finditer(rest)]
+    words = [each["quoted"] or each["word"] or "" for each in _WORD.finditer(rest)]
     if not _takes_password(word) or not least <= len(words) <= 2:
         return False
     is_talk = words[0].rstrip(_STOPS) in _TALK.split()
