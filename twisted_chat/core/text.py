@@ -67,6 +67,8 @@ def decode(line: bytes) -> str:
             "bad-encoding",
             "that line is not UTF-8, so it was ignored; set your terminal to UTF-8",
         ) from None
+    if text.isprintable():  # nothing that edits is; most lines are
+        return text
     return _edited(without_escapes(text)) if _EDITING.search(text) else text
 
 

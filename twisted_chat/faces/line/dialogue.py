@@ -230,7 +230,7 @@ class Dialogue(Connection):
         self.typed = not self.intake.has_more
         command = label = ""
         try:
-            work, command, label = self._understand(line)
+            work, command, label = self._begin(line)
             if work is not None:
                 await work
         except BadRequest as refusal:
@@ -256,12 +256,12 @@ class Dialogue(Connection):
             self.greeting.stop()
             self.greeting = None
 
-    def _understand(self, line: bytes) -> tuple[Coroutine[Any, Any, None] | None, str, str]:
-        """Find out what a line asks for.
+    def _begin(self, line: bytes) -> tuple[Coroutine[Any, Any, None] | None, str, str]:
+        """Begin to carry out a line.
 
-        @return: what carries it out, or L{None} if it asks for nothing; the command that a refusal
-            names, empty for a message; and the label of the request.
-        @raise Refusal: if it cannot be read.
+        @return: what remains to be awaited, if anything does; the command that a refusal names,
+            empty for a message; and the label of the request.
+        @raise Refusal: if the line cannot be read, or what it says is refused.
         """
         if self._speaks_json and is_request(line):
             request = decode_request(line)
@@ -276,7 +276,12 @@ class Dialogue(Connection):
             return self._call(parsed, line), parsed.typed, ""
         if self.session.person is None:
             return self._enter(parsed.text), "", ""
-        return self._say(parsed) if parsed.text else None, "", ""
+        if not parsed.text:
+            return None, "", ""
+        if self.session.in_flight > self.face.limits.max_in_flight:
+            return self._say_later(parsed), "", ""
+        self._say(parsed)
+        return None, "", ""
 
     @property
     def _is_newcomer(self) -> bool:
@@ -286,9 +291,11 @@ class Dialogue(Connection):
             self._in_at is None or self.face.clock.seconds() < self._in_at + _NEWCOMER
         )
 
-    async def _say(self, speech: Speech) -> None:
-        if self.session.in_flight > self.face.limits.max_in_flight:
-            await self.intake.until_landed(self.face.limits.max_in_flight)
+    async def _say_later(self, speech: Speech) -> None:
+        await self.intake.until_landed(self.face.limits.max_in_flight)
+        self._say(speech)
+
+    def _say(self, speech: Speech) -> None:
         self.chat.say(self.session, self.current, speech.text)
         if speech.unquoted and not self.session.echo:
             self._remark('the quotes around your message were removed; to keep them, type ""hi""')

@@ -60,6 +60,8 @@ class TextFormat(_Format):
     """Events as lines for people: one line for most events, in the server's time zone."""
 
     def _lines(self, event: e.Event) -> bytes:
+        if isinstance(event, e.Said):  # most events by far
+            return f"{_said_line(event)}\n".encode()
         return "".join(f"{line}\n" for line in _TEXT[type(event)](event)).encode()
 
 
@@ -105,11 +107,11 @@ def _welcome_text(event: e.Welcome) -> Iterator[str]:
     yield f"* You are in {room}; {company} here. /help lists the commands."
 
 
-def _said_text(event: e.Said, today: int | None = None) -> Iterator[str]:
+def _said_line(event: e.Said, today: int | None = None) -> str:
     m = event.message
     place = "" if m.room == LOBBY else f"#{m.room} "
     who = f"* {m.author} " if m.action else f"{m.author}: "
-    yield f"{_stamp(m.time, today)} {place}{who}{m.text}"
+    return f"{_stamp(m.time, today)} {place}{who}{m.text}"
 
 
 def _told_text(event: e.Told, today: int | None = None) -> Iterator[str]:
@@ -121,7 +123,7 @@ def _told_text(event: e.Told, today: int | None = None) -> Iterator[str]:
 def _history_text(event: e.History) -> Iterator[str]:
     for entry in event.messages:
         if isinstance(entry, e.Said):
-            yield from _said_text(entry, event.time)
+            yield _said_line(entry, event.time)
         else:
             yield from _told_text(entry, event.time)
 
@@ -236,7 +238,7 @@ def _local_date(time: int) -> str:
 _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Welcome: _welcome_text,
     e.Motd: lambda event: (f"* {line}" for line in event.lines),
-    e.Said: _said_text,
+    e.Said: lambda event: iter([_said_line(event)]),
     e.Told: _told_text,
     e.Joined: lambda event: _presence_text(
         event.room, [name for name, _ in event.people], "joined"
