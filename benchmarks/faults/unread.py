@@ -27,7 +27,7 @@ def run(short: bool) -> Outcome:
                     peer.send(f"/register {name} sesame123\n/quit\n")
                     peer.rest()
                 writer.send(f"/dm {name} secret of {name}\n")
-                writer.see(b"is away and will be shown that")
+                writer.see(b'"event":"away"')
         for number, name in enumerate(names):
             peer = Peer(daemon.port)
             peer.send(f"/login {name} sesame123\n")
