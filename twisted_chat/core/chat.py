@@ -592,9 +592,8 @@ class Chat:
         session.answer(self._welcome(account, room))
         if was_here:
             if not self._gone(guest.name, session.rooms):
-                session.answer(
-                    Left(self._now(), LOBBY, (guest.name,))
-                )  # it was shown as being here
+                session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
+                self._lobby.listed(account)  # as if asked: the next guest of the name is news
             for each in new_to:
                 each.came(account.name)
 
