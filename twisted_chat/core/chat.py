@@ -593,7 +593,7 @@ class Chat:
         if was_here:
             if not self._gone(guest.name, session.rooms):
                 session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
-                self._lobby.listed(account)  # as if asked: the next guest of the name is news
+                self._lobby.show(account)  # so that the next guest of the name is news
             for each in new_to:
                 each.came(account.name)
 

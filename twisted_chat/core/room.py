@@ -85,10 +85,14 @@ class Room:
     def is_lobby(self) -> bool:
         return self.name == LOBBY
 
-    def listed(self, to: Person) -> tuple[tuple[str, bool], ...]:
-        """List the people in it for somebody: names, and whether each is an account."""
+    def show(self, to: Person) -> None:
+        """Note that somebody has learnt who is in it now; see L{Presence.show}."""
         if self._presence is not None:
             self._presence.show(to.name)
+
+    def listed(self, to: Person) -> tuple[tuple[str, bool], ...]:
+        """List the people in it for somebody: names, and whether each is an account."""
+        self.show(to)
         return tuple(sorted((p.name, p.is_account) for p in self.people))
 
     def tell(self, event: Event) -> None:
