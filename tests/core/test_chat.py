@@ -1195,6 +1195,22 @@ class CrowdTests(ChatTestCase):
         self.guest("second")
         self.assertIn("second", self.users(self.watcher))
 
+    def test_next_guest_of_the_name(self) -> None:
+        """A guest who becomes an account that is here, and so is told that the guest has left, is
+        told of the next guest of the name, in each room that both are in."""
+        self.account("alice")
+        session = self.guest("carol")
+        others = [self.guest(f"drinker{n}") for n in range(11)]
+        self.join("tea", session, *others)
+        self.log_in(session, "alice")
+        self.join("tea", self.guest("carol"))
+        session.outbox.take()
+        self.clock.pump([5, 5])
+        joined = [(event.room, event.people) for event in session.outbox.of(Joined)]
+        for room in ("lobby", "tea"):
+            people = [each for place, names in joined if place == room for each in names]
+            self.assertIn(("carol", False), people, room)
+
     def test_rename_of_somebody_who_is_not_told_of_yet(self) -> None:
         """If a guest who is not told of yet is renamed, the arrival is told first, under the old
         name."""

@@ -593,7 +593,8 @@ class Chat:
         if was_here:
             if not self._gone(guest.name, session.rooms):
                 session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
-                self._lobby.show(account)  # so that the next guest of the name is news
+                for each in session.rooms:  # so that the next guest of the name is news
+                    each.show(account)
             for each in new_to:
                 each.came(account.name)
 
