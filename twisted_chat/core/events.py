@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import Code
-from .model import DirectMessage, Message
+from .model import Aside, Entry, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Said:
     """
 
     time: int
-    message: Message
+    message: Entry
     replay: bool = False
     label: str = ""
 
@@ -55,7 +55,7 @@ class Told:
     """
 
     time: int
-    message: DirectMessage
+    message: Entry | Aside
     outgoing: bool = False
     replay: bool = False
     label: str = ""
@@ -101,14 +101,46 @@ class Topic:
 
     @ivar topic: empty if there is none.
     @ivar by: who set it; empty if nobody ever did.
-    @ivar changed: it was set just now.
+    @ivar entry: the entry that set it, if this tells of the change; L{None} if it tells how things
+        are.
+    @ivar replay: the change is shown from the log.
     """
 
     time: int
     room: str
     topic: str
     by: str
-    changed: bool = False
+    entry: Entry | None = None
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Accounts became members of a room, ceased to be, or have another role: entries that follow
+    each other without another between them. Programs are told; people are told who comes and goes.
+
+    @ivar seq: the C{seq} of the last of these entries.
+    @ivar standings: what each of them says.
+    @ivar replay: they are shown from the log.
+    """
+
+    time: int
+    room: str
+    seq: int
+    standings: tuple[Standing, ...]
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Another session of the person has seen a place up to an entry.
+
+    @ivar of: a room, or C{@name} for the private conversation with somebody.
+    """
+
+    time: int
+    of: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +176,66 @@ class Rooms:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """Messages from the log, oldest first.
+class Place:
+    """A room that somebody is in.
 
-    @ivar of: a room, C{@name} for the private messages with one person, C{@} for the private
-        messages that are unread, or that came after a resume point.
+    @ivar people: the number of people who are in it now.
+    @ivar seq: the C{seq} of its newest entry.
+    @ivar read: they have seen it up to this entry.
+    @ivar new: the messages of others after that, as far as they were counted.
+    @ivar more: there are more than C{new}.
+    """
+
+    room: str
+    people: int
+    topic: str
+    seq: int
+    read: int
+    new: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """You are back in your rooms. Told at login, to accounts.
+
+    @ivar places: the lobby first, the others in the order of the alphabet.
+    """
+
+    time: int
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The rooms that you are in, and the current one.
+
+    @ivar room: the current room.
+    @ivar places: as in L{Back}. For a guest, who has seen everything, nothing is new.
+    """
+
+    time: int
+    room: str
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the log has of a place, oldest first.
+
+    @ivar of: a room, C{@name} for the private conversation with one person, C{@} for the private
+        messages that are unread.
+    @ivar shown: messages; after a resume point also the other entries.
+    @ivar after: C{shown} has every entry that this version knows after this C{seq} and up to
+        C{seq}; L{None}: only the last messages, or those that were asked for.
+    @ivar seq: the C{seq} of the newest entry of the place; L{None} if it does not matter.
     """
 
     time: int
     of: str
-    messages: Sequence[Said] | Sequence[Told]
+    shown: Sequence["Said | Told | Topic | Members"]
+    after: int | None = None
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +343,8 @@ class Done:
     @ivar room: the room of the message that it posted, if any.
     @ivar seq: the C{seq} of that message.
     @ivar id: the id of what it posted; L{None} if that is not kept, and if it posted nothing.
-    @ivar to: the person that it posted a private message to, if it did.
+    @ivar to: the person that it posted a private message to, if it did; C{seq} is then that of the
+        conversation, and 0 if the message is not kept.
     """
 
     time: int
@@ -315,6 +398,10 @@ Event = (
     | Users
     | Crowd
     | Rooms
+    | Members
+    | Read
+    | Back
+    | Where
     | History
     | Unread
     | Omitted

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Container, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 from .events import Event
-from .model import Account, DirectMessage, Message, Post, RoomRecord, Stored
+from .model import Account, Aside, Entry, Findings, Post, Question, RoomRecord
 
 
 class Outbox(Protocol):
@@ -14,6 +14,10 @@ class Outbox(Protocol):
     @property
     def is_taken(self) -> bool:
         """Whether the peer has taken all that was sent, as far as can be seen."""
+
+    @property
+    def skips(self) -> int:
+        """The number of gaps so far: how often some of the events that were sent were skipped."""
 
     def send(self, events: tuple[Event, ...], /) -> bool:
         """Tell the session these events. Sessions that hear the same events get the same tuple.
@@ -28,6 +32,10 @@ class Face(Protocol):
     def hang_up(self, farewell: str, /) -> None:
         """Say this farewell and end the session."""
 
+    def put_out(self, room: str, /) -> None:
+        """Take note that the session's person is no longer in a room: they have left it from
+        another session, or were put out of it."""
+
 
 class FanOut(Protocol):
     """Sends the same events to many outboxes, in less time than one after the other."""
@@ -41,20 +49,29 @@ class FanOut(Protocol):
 class Store(Protocol):
     """Stores accounts, rooms and the log durably.
 
-    Answers arrive in the order of the questions, and in order with the feed: posts that the feed
-    handed over before an answer arrived were committed before the question was put to the
-    database, and posts that it hands over later were committed after.
+    Everything happens in the order in which it was asked for, marks included: a question is
+    answered as if all that was appended and marked before it were done, and nothing that was
+    appended or marked later. Answers arrive in that order too, and in order with the feed.
     """
 
-    def append(self, post: Post, /) -> None:
-        """Commit a post; the feed hands it back once it is stored. Never blocks."""
+    def append(self, post: Post | Aside, number: int, /) -> None:
+        """Commit a post; the feed hands it over once it is stored. Never blocks.
 
-    def mark_read(self, account_id: int, message_id: int, /) -> None:
-        """Remember, some time soon, that the account has seen its private messages up to this id,
-        or up to the newest one if that is older. A mark never moves back."""
+        @param number: comes back with what is stored for the post; not 0.
+        """
+
+    def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
+        """Remember, some time soon, that an account has seen a room up to an entry, or up to its
+        newest one if that is older. A mark never moves back."""
 
     def find_account(self, name: str, /) -> Awaitable[Account | None]:
         """Look up the account that has this canonical name.
+
+        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        """
+
+    def find_password(self, name: str, /) -> Awaitable[tuple[Account, bytes] | None]:
+        """Look up the account that has this canonical name, and the hash of its password.
 
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
@@ -68,7 +85,7 @@ class Store(Protocol):
     def add_account(
         self, name: str, skeleton: str, password_hash: bytes, time: int, /
     ) -> Awaitable[Account | None]:
-        """Add an account.
+        """Add an account, which has seen all of the lobby.
 
         @param time: in UTC milliseconds.
         @return: L{None} if an account has this name or skeleton already.
@@ -84,67 +101,28 @@ class Store(Protocol):
         @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
         """
 
-    def add_room(self, name: str, skeleton: str, time: int, /) -> Awaitable[RoomRecord | None]:
-        """Add a room.
-
-        @param time: in UTC milliseconds.
-        @return: L{None} if a room has this name or skeleton already.
-        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
-        """
-
-    def set_topic(self, room_id: int, topic: str, by: str, /) -> Awaitable[None]:
-        """Set the topic of a room.
-
-        @param topic: empty for none.
-        @param by: the name of the person who sets it.
-        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
-        """
-
-    def history(self, room: RoomRecord, limit: int, /) -> Awaitable[Sequence[Message]]:
+    def history(self, room_id: int, limit: int, /) -> Awaitable[Sequence[Entry]]:
         """Read the last messages of a room, oldest first.
 
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
 
-    def conversation(
-        self, account_id: int, other_id: int, limit: int, /
-    ) -> Awaitable[Sequence[DirectMessage]]:
-        """Read the last private messages between two accounts, oldest first.
+    def find_conversation(self, one: int, other: int, /) -> Awaitable[RoomRecord | None]:
+        """Look up the private conversation of two accounts, by their ids; L{None} if nobody has
+        begun it.
 
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
 
-    def unread(self, account_id: int, limit: int, /) -> Awaitable[Sequence[DirectMessage]]:
-        """Read the first private messages to an account after its read mark, oldest first. Marks
-        that are set after the question do not count.
+    def ask(self, question: Question, /) -> Awaitable[Findings]:
+        """Answer a question about the log.
 
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
 
-    def catch_up(
-        self,
-        room: RoomRecord | None,
-        after: int,
-        account_id: int | None,
-        direct_after: int | None,
-        limit: int,
-        /,
-    ) -> Awaitable[tuple[Sequence[Message], Sequence[DirectMessage]]]:
-        """Read messages of both kinds as they are at one moment, oldest first. Posts that were
-        accepted before the question are among them.
-
-        @param room: the room whose last messages after the C{seq} C{after} are wanted; L{None} for
-            no room.
-        @param account_id: the account whose private messages are wanted: the last ones that it sent
-            or got after the id C{direct_after}, or its L{unread} ones if that is L{None}. L{None}
-            for no private messages.
-        @param limit: the most messages of each kind.
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
-        """
-
-    def labels(self, since: int, /) -> Awaitable[Sequence[Stored]]:
-        """Read the messages and private messages that have a label and were said at this time or
-        later, in the order of the log.
+    def labels(self, since: int, /) -> Awaitable[Sequence[Entry]]:
+        """Read the entries that have a label and were posted at this time or later, in the order of
+        the log.
 
         @param since: in UTC milliseconds.
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
