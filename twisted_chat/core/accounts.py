@@ -9,7 +9,7 @@ from . import names
 from .addresses import Source
 from .errors import Refusal
 from .guard import Guard
-from .model import Account
+from .model import Account, Credential
 from .people import Hold
 from .ports import PasswordHasher, Store
 
@@ -63,7 +63,7 @@ class Accounts:
         """Whether the account is free of the limit on lines."""
         return account is not None and account.name in self._trusted
 
-    async def authenticate(self, raw: str, password: str, source: Source) -> Account:
+    async def authenticate(self, raw: str, password: str, source: Source) -> Credential:
         """Look up an account and check its password.
 
         An unknown name takes as long and gets the same answer as a wrong password.
@@ -76,18 +76,18 @@ class Accounts:
             name = ""
         async with self._guard.password_try(source):
             changes = self.changes(name)
-            account = await self._store.find_account(name)
+            found = await self._store.find_password(name)
             try:
                 password = _normal(password)
             except Refusal:
-                account, password = None, ""
-            password_hash = account.password_hash if account else None
+                found, password = None, ""
+            password_hash = found.password_hash if found is not None else None
             right = await self._hasher.verify(password, password_hash, source.network)
             await self._guard.before_answer(source, name)
-            if account is None or not right or self.changes(name) != changes:
+            if found is None or not right or self.changes(name) != changes:
                 self._guard.wrong_password(source, name)
                 raise Refusal("wrong-password", "wrong name or password")
-            return account
+            return found
 
     async def register(
         self, raw: str, password: str, source: Source, *, mine: Hold | None = None
@@ -132,16 +132,14 @@ class Accounts:
         changed = False
         while not changed:  # the hash that it replaces may have been renewed meanwhile
             try:
-                account = await self.authenticate(name, old, source)
+                before = await self.authenticate(name, old, source)
             except Refusal as refusal:
                 if refusal.code != "wrong-password":
                     raise
                 raise Refusal("wrong-password", "the old password is wrong") from None
             if password_hash is None:
                 password_hash = await self._hasher.hash(new, source.network)
-            changed = await self._store.set_password(
-                account.id, account.password_hash, password_hash
-            )
+            changed = await self._store.set_password(before, password_hash)
         self._changes[name] += 1
 
     def changes(self, name: str) -> int:
@@ -149,17 +147,18 @@ class Accounts:
         authenticated before the last change must be refused."""
         return self._changes[name]
 
-    async def renew(self, account: Account, password: str, source: Source) -> None:
+    async def renew(self, credential: Credential, password: str, source: Source) -> None:
         """Hash the password of an account again if its hash is outdated. If that cannot be done
         now, it is tried again at the next login.
 
+        @param credential: as L{authenticate} has given it.
         @param password: the right one.
         """
-        if not self._hasher.is_outdated(account.password_hash):
+        if not self._hasher.is_outdated(credential.password_hash):
             return
         try:
             password_hash = await self._hasher.hash(_normal(password), source.network)
-            await self._store.set_password(account.id, account.password_hash, password_hash)
+            await self._store.set_password(credential, password_hash)
         except Refusal:
             pass
 

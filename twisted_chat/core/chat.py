@@ -3,17 +3,22 @@ what is here, and has it told."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 from . import names, policy
 from .accounts import Accounts
 from .directory import Directory, Whois
 from .errors import Refusal, Way
 from .events import (
+    Back,
+    Event,
     History,
     Joined,
     Left,
     Motd,
     Omitted,
+    Place,
+    Read,
     Renamed,
     Rooms,
     Told,
@@ -21,24 +26,33 @@ from .events import (
     Users,
     Welcome,
 )
-from .feed import Feed
+from .feed import Awaited, Feed, Flight
 from .guard import Guard
-from .labels import WINDOW, Labels
+from .labels import WINDOW, Labels, author
 from .limits import Limits
 from .model import (
+    ACTION,
+    CREATED,
+    MEMBER,
+    SAID,
+    TOPIC,
     Account,
-    DirectMessage,
-    DirectPost,
-    Message,
+    Aside,
+    Entry,
+    Findings,
     Post,
-    RoomPost,
+    Question,
+    Role,
     RoomRecord,
+    RoomState,
+    Standing,
     Stored,
+    conversation,
 )
 from .past import DIRECT, LISTED, Past
-from .people import Hold, Person, Session
+from .people import Hold, Person, Session, View
 from .policy import Action
-from .ports import FanOut, Store
+from .ports import FanOut, Store, Turn
 from .room import LOBBY, Room, Shared
 from .text import clean
 
@@ -48,8 +62,9 @@ __all__ = ["DIRECT", "LOBBY", "Chat", "Session"]
 class Chat:
     """The registry that all sessions share. Lives in one thread.
 
-    What is said goes to the store and comes back through L{deliver} once it is in the log; only
-    then is anyone told. The rest (joining, leaving, answers) happens at once.
+    What is durable is posted: it goes to the store and comes back through L{deliver} once it is in
+    the log; only then does it change anything here, and is anyone told. Who is here is not in the
+    log, and changes at once.
 
     A session carries out one operation at a time: while one of them awaits something, any other
     operation or query of the session is refused with C{busy}. A session that is nobody may call
@@ -68,12 +83,17 @@ class Chat:
         now: Callable[[], int],
         later: Callable[[float, Callable[[], None]], object],
         fan_out: FanOut,
+        turn: Callable[[], Turn],
+        failed: Callable[[], None],
         motd: Sequence[str] = (),
     ) -> None:
         """
         @param now: gives the time in UTC milliseconds.
         @param later: calls a function after some seconds.
         @param fan_out: sends the same events to many outboxes.
+        @param turn: makes what an operation awaits until its post is in the log.
+        @param failed: called for each entry that cannot be applied, while the exception is being
+            handled.
         @param motd: the lines of the message of the day, which is told at login.
         """
         self.motd = motd
@@ -82,22 +102,28 @@ class Chat:
         self._guard = guard
         self._limits = limits
         self._now = now
+        self._turn = turn
         self._shared = Shared(now, later, fan_out, {}, {})
         self._people = self._shared.people
         self._directory = Directory(store, self._shared)
         self._past = Past(store, limits, now)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
-        self._feed = Feed(self._shared, self._labels, self._landed)
+        self._feed = Feed(self._shared, self._directory, self._labels, self._landed, failed)
+        self._numbers = count(1)
         self._rooms_in_making = 0
         self._leaving: dict[Session, Person] = {}  # sessions that ended with posts in flight
         self._is_closing = False
 
-    def open(self, records: Iterable[RoomRecord]) -> None:
-        """Take up the rooms that the store has. The lobby is one of them."""
-        for record in records:
-            self._directory.add(record)
+    def open(self, states: Iterable[RoomState]) -> None:
+        """Take up the rooms as the log has made them. The lobby is one of them."""
+        for state in states:
+            self._directory.open(state)
         self._lobby = self._directory.lobby
+
+    def states(self) -> Sequence[RoomState]:
+        """The rooms as the entries so far have made them."""
+        return [room.state for room in self._directory]
 
     async def recall_labels(self) -> None:
         """Take up the labels that were used lately from the log. Called at the start, so that the
@@ -107,17 +133,17 @@ class Chat:
         """
         if self._knows_labels:
             return
-        for stored in await self._store.labels(self._now() - WINDOW):
-            self._labels.keep(stored)
+        for entry in await self._store.labels(self._now() - WINDOW):
+            self._labels.keep(entry)
         self._knows_labels = True
 
-    def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
-        """Tell what was just committed; see L{Feed.deliver}."""
+    def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
+        """Apply and tell what was just committed; see L{Feed.deliver}."""
         self._feed.deliver(batch)
 
-    def lose(self, posts: Sequence[Post]) -> None:
+    def lose(self, numbers: Sequence[int]) -> None:
         """Tell the authors of posts that could not be kept; see L{Feed.lose}."""
-        self._feed.lose(posts)
+        self._feed.lose(numbers)
 
     def forget(self, before: int) -> None:
         """Drop messages older than this time, which the log does not have any more."""
@@ -131,9 +157,10 @@ class Chat:
     # Coming and going
 
     async def log_in(self, session: Session, account: Account, *, room: str = LOBBY) -> None:
-        """Log a session in to an account, and show it what came while the account was away.
+        """Log a session in to an account: it is back in the account's rooms, and is shown what came
+        while the account was away.
 
-        A guest becomes the account and stays in its rooms.
+        A guest becomes the account, which becomes a member of the guest's rooms.
 
         @param room: the room that a guest who becomes the account is welcomed in.
         @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}, and C{wrong-password}
@@ -143,28 +170,27 @@ class Chat:
             refuse_account(session)
             changes = self._accounts.changes(account.name)
             await self.recall_labels()
+            for each in session.person.rooms if session.person is not None else ():
+                if not each.has_member(account.id):
+                    await self._stand(session, account, each, account, "member")
             await self._past.wake(self._lobby)
-            seq, id = session.resume_point(LOBBY), session.resume_point(DIRECT)
-            missed: Sequence[Message] | None = None
-            limit = self._limits.max_history + 1  # one more than is shown, to know of more
-            if seq is None and id is None:
-                unread = await self._store.unread(account.id, limit)
-            else:
-                lobby = self._lobby.record if seq is not None else None
-                missed, unread = await self._store.catch_up(lobby, seq or 0, account.id, id, limit)
-            # No await from here on: what is delivered after the query goes to the session.
+            points = session.resume or {}
+            question = self._question(points, account)
+            findings = await self._store.ask(question)
+            # No await from here on: what is delivered after the question goes to the session.
             if session.has_ended:
                 return
             if self._accounts.changes(account.name) != changes:
                 raise Refusal(
                     "wrong-password", "the password has just been changed; use the new one"
                 )
-            session.resumed(LOBBY, DIRECT)
             person = self._directory.here(account.name)
             if person is None or person.account is None:
                 person = self._people[account.name] = Person(account)
-            self._enter(session, person, missed if seq is not None else None, room)
-            self._show_private(session, account, unread, id)
+            resumed = self._resumed(person, points, question, findings)
+            session.resumed(*resumed)
+            self._enter(session, person, resumed.pop(LOBBY, None), room)
+            self._come_back(session, account, findings, resumed)
 
     async def come_as_guest(self, session: Session, hold: Hold) -> None:
         """Let a session in as a guest.
@@ -176,11 +202,21 @@ class Chat:
             if session.person is not None:
                 raise already_in(session.person)
             await self.recall_labels()
-            missed = await self._past.missed(session, self._lobby)
+            await self._past.wake(self._lobby)
+            point = session.resume_point(LOBBY)
+            missed: Sequence[Entry] = ()
+            if point is not None:
+                lobby = self._lobby.record.id
+                question = Question(self._past.limit, rooms={lobby: point})
+                missed = (await self._store.ask(question)).rooms.get(lobby, ())
             if session.has_ended:
                 return
             person = self._people[hold.name] = Person(hold)
-            self._enter(session, person, missed, LOBBY)
+            history = None
+            if point is not None:
+                session.resumed(LOBBY)
+                history = self._past.resumed_room(self._lobby, missed, point, person)
+            self._enter(session, person, history, LOBBY)
 
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
@@ -219,7 +255,8 @@ class Chat:
         person, session.person = session.person, None
         if person is not None:
             person.sessions = tuple(s for s in person.sessions if s is not session)
-            for room in session.rooms:
+            person.leaving += 1
+            for room in person.rooms:
                 room.remove(session)
             self._leaving[session] = person
         if not session.in_flight:
@@ -237,108 +274,189 @@ class Chat:
                 other.face.hang_up(farewell)
         return len(others)
 
-    def seen(self, session: Session) -> None:
-        """Note that a session has sent something: if its peer has taken all that it was sent
-        before, the private messages that it was shown count as read."""
-        account = session.person.account if session.person is not None else None
-        if session.shown and account is not None and session.outbox.is_taken:
-            self._store.mark_read(account.id, session.shown)
-            session.shown = 0
-
     async def since(self, session: Session, places: Mapping[str, int]) -> int:
         """Resume after what the client has from an earlier session: show what came after it.
 
-        Messages of a room that the session is not in are shown when it joins the room, and private
-        messages when it logs in.
+        What came in a room that the session's person is not in is shown when the session joins it.
+        Before login, everything is shown at login.
 
-        @param places: the last C{seq} that the client has of each room, and the last id of
-            L{DIRECT}.
-        @return: the number of messages that were shown.
+        @param places: the last C{seq} that the client has of rooms, and of private conversations:
+            C{@name}.
+        @return: the number of entries that were shown.
         @raise Refusal: C{busy}, C{full}, C{internal}, C{closed}, and C{forbidden} for the private
             messages of a guest.
         """
         with self._operation(session, "resume"):
-            now_due = [place for place in places if _is_due(session, place)]
-            later = {place: last for place, last in places.items() if place not in now_due}
+            due = {place: at for place, at in places.items() if _is_due(session, place)}
+            later = {place: at for place, at in places.items() if place not in due}
             if later:
                 known = session.resume or {}
                 most = self._limits.max_joined
-                if len(known.keys() | later) > most + 2:
+                if len(known.keys() | later) > 2 * most + 2:
                     sentence = f"you can be in {most} rooms at most; resume in fewer"
                     raise Refusal("full", sentence, limit=most)
                 session.resume = {**known, **later}
-            shown = 0
-            for place in now_due:
-                if session.has_ended:
-                    break
-                shown += await self._resume(session, place, places[place])
-            return shown
+            if not due:
+                return 0
+            person = _person(session)
+            question = self._question(due, person.account, is_news=False, person=person)
+            findings = await self._store.ask(question)
+            if session.has_ended:
+                return 0
+            resumed = self._resumed(person, due, question, findings)
+            for place, history in resumed.items():
+                self._show(session, place, history)
+            return sum(len(history.shown) for history in resumed.values())
 
-    async def _resume(self, session: Session, place: str, last: int) -> int:
-        """Show what came after a resume point in a room that a session is in, or in private."""
+    # Reading
+
+    def seen(self, session: Session) -> None:
+        """Note that a session has sent something: if its peer has taken all that it was sent
+        before, the messages that it was shown count as read. Not if the session says by itself
+        what it has read."""
+        if session.marks_itself or not (session.views or session.shown):
+            return
+        self._look_for_gaps(session)
+        due = [
+            (room, view)
+            for room, view in session.views.items()
+            if view.is_whole and view.read < room.last_seq
+        ]
+        if not (due or session.shown) or session.person is None or not session.outbox.is_taken:
+            return
+        for room, _ in due:
+            self._mark(session, room.record.id, room.name, room.last_seq)
+        shown, session.shown = session.shown, {}
+        for entry in shown.values():
+            self._mark(session, entry.room.id, f"{DIRECT}{entry.author}", entry.seq)
+
+    async def read(self, session: Session, of: str, seq: int | None = None) -> None:
+        """Note that the session's person has read a place. From now on nothing else that the
+        session does counts as reading.
+
+        @param of: the name of a room, or that of a person behind an C{@}.
+        @param seq: up to this entry; L{None}: up to the newest.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room},
+            C{no-such-person}, C{internal}, C{closed}, and C{forbidden} for a private conversation
+            with or of a guest.
+        """
+        is_private = of.startswith(DIRECT)
+        with self._operation(session, "read privately" if is_private else "read room"):
+            if is_private:
+                await self._read_privately(session, of.removeprefix(DIRECT), seq)
+            else:
+                room = self._room(session, "read room", of)
+                if _person(session).account is not None:
+                    newest = room.last_seq
+                    seq = newest if seq is None else min(seq, newest)
+                    self._mark(session, room.record.id, room.name, seq)
+            session.marks_itself = True
+
+    async def _read_privately(self, session: Session, raw: str, seq: int | None) -> None:
+        mine, other = await self._parties(session, raw)
+        found = await self._store.find_conversation(mine.id, other.id)
+        newest = await self._store.history(found.id, 1) if found is not None else ()
+        if newest and not session.has_ended:
+            last = newest[-1].seq
+            seq = last if seq is None else min(seq, last)
+            self._mark(session, newest[-1].room.id, f"{DIRECT}{other.name}", seq)
+
+    def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
+        """Mark a place as read up to an entry, and tell the other sessions of the account."""
         person = _person(session)
-        limit = self._limits.max_history + 1
-        if place == DIRECT:
-            account = person.account
-            assert account is not None
-            _, direct = await self._store.catch_up(None, 0, account.id, last, limit)
-            if not session.has_ended:
-                self._show_private(session, account, direct, last)
-            return len(direct)
-        room = self._shared.rooms[place]
-        messages, _ = await self._store.catch_up(room.record, last, None, None, limit)
-        if session in room.members:
-            session.answer(self._past.room_history(room, messages, person))
-        return len(messages)
+        assert person.account is not None
+        self._store.mark_read(person.account.id, room_id, seq)
+        room = None if of.startswith(DIRECT) else self._shared.rooms[of]
+        told = Read(self._now(), of, seq)
+        for each in person.sessions:
+            view = each.views.get(room) if room is not None else None
+            if room is not None and view is not None:
+                view.read = max(view.read, seq)
+                view.is_whole |= seq >= room.last_seq
+            if each is not session:
+                each.tell(told)
+
+    def _look_for_gaps(self, session: Session) -> None:
+        """If the session was not shown something, it counts as shown no room without a hole."""
+        skips = session.outbox.skips
+        if skips != session.skips:
+            session.skips = skips
+            for view in session.views.values():
+                view.is_whole = view.is_entered = False
 
     # Rooms
 
     async def join(self, session: Session, raw: str) -> int:
-        """Join a room, making it if there is none of this name.
+        """Join a room, making it if there is none of this name; show the room to a session that was
+        not shown it yet. An account becomes a member, with all of its sessions.
 
         @return: the number of messages and people that this showed, which is at least one; 0 if
-            the session is in the room already.
+            the session was shown the room before.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
             C{closed}.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
+            person = _person(session)
             room = self._directory.get(name)
             if room is not None:
-                policy.may(session, "join", room)
-                if session in room.members:
+                policy.may(person, "join", room)
+                if room in person.rooms and self._has_entered(session, room):
                     return 0
-            if len(session.rooms) >= self._limits.max_joined:
-                count = len(session.rooms)
-                sentence = f"you are in {count} rooms, and no more are allowed; leave one first"
-                raise Refusal("full", sentence, limit=self._limits.max_joined)
-            room = room or await self._make_room(session, name)
-            missed = await self._past.missed(session, room)
-            if session.has_ended:
-                return 0
-            person = _person(session)
-            room.add(session, person)
-            joined = Joined(self._now(), room.name, ((person.name, person.is_account),))
-            session.answer(joined, *self._past.entrance(person, room, missed))
-            shown = len(missed) if missed is not None else len(room.recent or ())
-            return shown + min(len(room.people), LISTED)
+            role: Role = "member"
+            if room is None or room not in person.rooms:
+                if len(person.rooms) >= self._limits.max_joined:
+                    most = len(person.rooms)
+                    sentence = f"you are in {most} rooms, and no more are allowed; leave one first"
+                    raise Refusal("full", sentence, limit=self._limits.max_joined)
+            if room is None:
+                room, is_made = await self._make_room(session, name)
+                role = "owner" if is_made else "member"
+            account = person.account
+            is_new = room not in person.rooms
+            if account is not None and not room.has_member(account.id):
+                await self._past.wake(room)
+                await self._stand(session, account, room, account, role)
+            return await self._show_room(session, room, is_new=is_new)
 
     async def leave(self, session: Session, raw: str) -> None:
-        """Leave a room.
+        """Leave a room. An account ceases to be a member, with all of its sessions.
 
-        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, and
-            C{forbidden} for the lobby.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{internal},
+            C{closed}, and C{forbidden} for the lobby.
         """
         with self._operation(session, "leave"):
             room = self._room(session, "leave", raw)
             if room is self._lobby:
                 raise Refusal("forbidden", "nobody can leave the lobby", "end-session")
             person = _person(session)
-            room.remove(session)
-            session.rooms = tuple(r for r in session.rooms if r is not room)
-            session.answer(Left(self._now(), room.name, (person.name,)))
-            if room.discount(person):
+            if person.account is not None:
+                await self._stand(session, person.account, room, person.account, None)
+            else:
+                room.exit(person)
                 room.went(person.name)
+            session.answer(Left(self._now(), room.name, (person.name,)))
+
+    def room_of(self, session: Session, raw: str) -> str:
+        """The canonical name of a room that the session's person is in.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}.
+        """
+        self._ask(session, "go to")
+        return self._room(session, "go to", raw).name
+
+    async def where(self, session: Session) -> tuple[Place, ...]:
+        """The rooms that the session's person is in, with what is new there.
+
+        @raise Refusal: C{not-logged-in}, C{busy}, C{internal}, C{closed}.
+        """
+        with self._operation(session, "see rooms"):
+            account = _person(session).account
+            findings = Findings()
+            if account is not None:
+                findings = await self._store.ask(Question(self._past.limit, account.id))
+            person = session.person
+            return self._past.places(person, findings.news) if person is not None else ()
 
     async def set_topic(self, session: Session, raw: str, text: str) -> None:
         """Set the topic of a room; empty for none.
@@ -348,14 +466,14 @@ class Chat:
         """
         with self._operation(session, "set topic"):
             room = self._room(session, "set topic", raw)
-            by = _person(session).name
             topic = clean(text).strip()
             most = self._limits.max_topic
             if len(topic) > most:
                 raise Refusal("too-long", f"a topic may have at most {most} characters", limit=most)
-            await self._store.set_topic(room.record.id, topic, by)
-            room.topic, room.topic_by = topic, by
-            room.tell(Topic(self._now(), room.name, topic, by, changed=True))
+            by = _person(session)
+            await self._commit(
+                session, Post(room.record, TOPIC, by.id, by.name, self._now(), topic)
+            )
 
     # Talking
 
@@ -364,8 +482,8 @@ class Chat:
     ) -> None:
         """Say something in a room.
 
-        @param action: as in L{Message}.
-        @param label: as in L{Message}. The same label again, if it is long enough to be remembered,
+        @param action: it tells what they do, not what they say.
+        @param label: as in L{Post}. The same label again, if it is long enough to be remembered,
             is answered as the first time, and nothing is said.
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room},
             C{bad-encoding}, C{too-long}, C{bad-arguments} if there is nothing in it to say.
@@ -374,12 +492,11 @@ class Chat:
         if label and self._is_repeated(session, label):
             return
         record = self._room(session, "say", raw).record
-        author = _person(session).name
+        by = _person(session)
+        kind = ACTION if action else SAID
         text = self._sayable(text)
-        now = self._now()
-        self._append(
-            session, RoomPost(record.id, record.name, author, now, text, action, session, label)
-        )
+        post = Post(record, kind, by.id, by.name, self._now(), text, None, label)
+        self._append(session, post)
 
     async def direct(self, session: Session, raw: str, text: str, *, label: str = "") -> None:
         """Say something to one person, who is here or registered.
@@ -466,31 +583,27 @@ class Chat:
             if not is_private:
                 room = self._room(session, "read room", of)
                 return await self._past.room(room, count, person)
-            if person.account is None:
-                raise _not_kept("register")
-            other = await self._directory.person(of.removeprefix(DIRECT))
-            if other.account is None:
-                raise _not_kept()
-            return await self._past.conversation(person.account, other.account, count)
+            mine, other = await self._parties(session, of.removeprefix(DIRECT))
+            return await self._past.conversation(mine, other, count)
 
     # Asking
 
     def _ask(self, session: Session, action: Action) -> None:
         """Refuse what a session may not do at all, or not now."""
-        policy.may(session, action)
+        policy.may(session.person, action)
         session.begin()
 
     @contextmanager
     def _operation(self, session: Session, action: Action) -> Iterator[None]:
         """Around an operation: refuse what a session may not do, and all else until its end."""
-        policy.may(session, action)
+        policy.may(session.person, action)
         with session.operation():
             yield
 
     def _room(self, session: Session, action: Action, raw: str) -> Room:
         """The room of a name as it was typed, if the session may do something there."""
         room = self._directory.room(raw)
-        policy.may(session, action, room)
+        policy.may(session.person, action, room)
         return room
 
     # Posting
@@ -502,31 +615,71 @@ class Chat:
         recipient = await self._directory.person(raw)
         if session.has_ended:
             return
-        sender = _person(session)
-        post = DirectPost(
-            sender.account.id if sender.account else None,
-            sender.name,
-            recipient.account.id if recipient.account else None,
-            recipient.name,
-            self._now(),
-            text,
-            session,
-            recipient.key,
-            label,
-        )
+        by, now = _person(session), self._now()
+        post: Post | Aside
+        if by.account is not None and recipient.account is not None:
+            record = conversation(by.account, recipient.account)
+            post = Post(record, SAID, by.id, by.name, now, text, None, label)
+        else:
+            to = recipient.id, recipient.name, recipient.key
+            post = Aside(by.id, by.name, *to, now, text, label)
         if not (label and self._is_repeated(session, label)):  # by another session meanwhile
             self._append(session, post)
 
-    def _append(self, session: Session, post: Post) -> None:
+    async def _parties(self, session: Session, raw: str) -> tuple[Account, Account]:
+        """The accounts of a private conversation: the session's and that of a name as it was typed.
+
+        @raise Refusal: C{forbidden} if either is a guest, or as L{Directory.person}.
+        """
+        mine = _person(session).account
+        if mine is None:
+            raise _not_kept("register")
+        other = await self._directory.person(raw)
+        if other.account is None:
+            raise _not_kept()
+        return mine, other.account
+
+    def _append(self, session: Session, post: Post | Aside, awaited: Awaited | None = None) -> None:
+        whose = author(post)
         if post.label:
-            self._labels.begin(_person(session).name, post.label)
+            self._labels.begin(whose, post.label)
+        number = next(self._numbers)
+        self._feed.flights[number] = Flight(session, whose, post.label, awaited)
         session.in_flight += 1
-        self._store.append(post)
+        self._store.append(post, number)
+
+    async def _commit(self, session: Session, post: Post) -> Stored:
+        """Post something, and wait until it is applied.
+
+        @return: what the store has made of it.
+        @raise Refusal: C{internal} if it could not be kept.
+        """
+        awaited = Awaited(self._turn())
+        self._append(session, post, awaited)
+        await awaited.turn
+        if awaited.is_lost:
+            raise Refusal(
+                "internal",
+                "the server can't write to its database right now, so nothing was changed; try"
+                " again later",
+            )
+        return awaited.stored
+
+    async def _stand(
+        self, session: Session, by: Account, room: Room, account: Account, role: Role | None
+    ) -> None:
+        """Make an account something in a room; L{None}: no member.
+
+        @raise Refusal: as L{_commit}.
+        """
+        text = Standing(account, role).encode()
+        await self._commit(session, Post(room.record, MEMBER, by.id, by.name, self._now(), text))
 
     def _is_repeated(self, session: Session, label: str) -> bool:
         """Whether the author has posted with this label before. If so, the session is told what
         came of it, now or when it lands."""
-        labelled = self._labels.find(_person(session).name, label)
+        by = _person(session)
+        labelled = self._labels.find(by.id if by.id is not None else by.name, label)
         if labelled is None:
             return False
         if labelled.done is not None:
@@ -555,10 +708,8 @@ class Chat:
 
     # Being here
 
-    def _enter(
-        self, session: Session, person: Person, missed: Sequence[Message] | None, room: str
-    ) -> None:
-        """Put a session into the lobby as this person, or make the guest that it is become them.
+    def _enter(self, session: Session, person: Person, missed: History | None, room: str) -> None:
+        """Put a session into the rooms of this person, or make the guest that it is become them.
 
         @param missed: what to show of the lobby; L{None} for the last messages.
         @param room: the room that a guest is welcomed in.
@@ -567,9 +718,7 @@ class Chat:
         if guest is not None:
             self._become(session, guest, person, room)
             return
-        session.person = person
-        person.sessions += (session,)
-        self._lobby.add(session, person)
+        self._be(session, person)
         motd = (Motd(self._now(), tuple(self.motd)),) if self.motd else ()
         session.answer(
             self._welcome(person, LOBBY),
@@ -577,26 +726,42 @@ class Chat:
             *self._past.entrance(person, self._lobby, missed),
         )
 
+    def _be(self, session: Session, person: Person) -> None:
+        """Give a session to somebody, and put both into the rooms that are theirs."""
+        session.person = person
+        person.sessions += (session,)
+        self._put_into_rooms(person)
+        for room in person.rooms:
+            room.add(session)
+
+    def _put_into_rooms(self, person: Person) -> None:
+        """Put somebody into the rooms that they are members of, and tell the others there."""
+        account = person.account
+        rooms = (self._lobby,) if account is None else self._directory.rooms_of(account.id)
+        for room in rooms:
+            if room not in person.rooms:
+                room.enter(person)
+
     def _welcome(self, person: Person, room: str) -> Welcome:
         others = len(self._shared.rooms[room].people) - 1
         return Welcome(self._now(), person.name, person.is_account, room, others)
 
     def _become(self, session: Session, guest: Person, account: Person, room: str) -> None:
-        """Make a guest an account, which may be here already."""
+        """Make a guest an account, which may be here already and is a member of their rooms."""
         was_here = account in self._lobby.people
-        new_to = [room for room in session.rooms if account not in room.people]
+        rooms = guest.rooms
         if was_here:
             self._pass_on(session, guest, account)
         else:
             self._rename(session, guest, account)
+        self._put_into_rooms(account)
+        for each in account.rooms:
+            each.add(session)
         session.answer(self._welcome(account, room))
-        if was_here:
-            if not self._gone(guest.name, session.rooms):
-                session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
-                for each in session.rooms:  # so that the next guest of the name is news
-                    each.show(account)
-            for each in new_to:
-                each.came(account.name)
+        if was_here and not self._gone(guest.name, rooms):
+            session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
+            for each in rooms:  # so that the next guest of the name is news
+                each.show(account)
 
     def _rename(self, session: Session, guest: Person, person: Person) -> None:
         """Make a guest somebody who was not here."""
@@ -608,32 +773,27 @@ class Chat:
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
         """Give the session of a guest to somebody else, so that the guest has left."""
-        for room in session.rooms:
+        for room in guest.rooms:
             room.pass_on(guest, person)
+            room.add(session)
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
         self._forget(guest)
 
     def _end(self, session: Session) -> None:
-        """Take an ended session, of which nothing is in flight, out of its rooms."""
+        """Take out an ended session of which nothing is in flight, and its person with the last."""
         person = self._leaving.pop(session, None)
-        rooms, session.rooms = session.rooms, ()
         if person is not None:
-            left = [room for room in rooms if room.discount(person)]
-            if self._lobby in left:
+            person.leaving -= 1
+            if not (person.sessions or person.leaving):
+                rooms = person.rooms
+                for room in rooms:
+                    room.exit(person)
                 self._forget(person)
-            if not self._is_closing:
-                self._tell_left(person.name, left)
+                if not self._is_closing:
+                    self._gone(person.name, rooms)
         session.over()
-
-    def _tell_left(self, name: str, rooms: Sequence[Room]) -> None:
-        """Tell rooms that somebody left them."""
-        if self._lobby in rooms:
-            self._gone(name, rooms)
-            return
-        for room in rooms:
-            room.went(name)
 
     def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
         """Tell that somebody is here no longer. If the lobby is told at once, the other rooms are
@@ -653,52 +813,174 @@ class Chat:
             del self._people[person.name]
         person.release()
 
-    def _show_private(
+    # Coming back
+
+    def _question(
+        self,
+        points: Mapping[str, int],
+        account: Account | None,
+        *,
+        is_news: bool = True,
+        person: Person | None = None,
+    ) -> Question:
+        """What to ask the log for somebody who resumes.
+
+        @param points: as in L{since}; those of rooms that they are not in do not count.
+        @param is_news: for an account that logs in: ask what is new and unread, too.
+        @param person: whose rooms count; L{None}: the account's.
+        """
+        if person is not None:
+            rooms: Iterable[Room] = person.rooms
+        else:
+            rooms = self._directory.rooms_of(account.id) if account is not None else ()
+        return Question(
+            self._past.limit,
+            account.id if account is not None and is_news else None,
+            {room.record.id: points[room.name] for room in rooms if room.name in points},
+            {place[1:]: at for place, at in points.items() if place.startswith(DIRECT)},
+            account.id if account is not None else None,
+        )
+
+    def _resumed(
+        self,
+        person: Person,
+        points: Mapping[str, int],
+        question: Question,
+        findings: Findings,
+    ) -> dict[str, History]:
+        """What came after resume points, by place: the rooms first."""
+        resumed = {}
+        by_id = {
+            self._shared.rooms[name].record.id: name
+            for name in points
+            if name in self._shared.rooms
+        }
+        for room_id, after in question.rooms.items():
+            room = self._shared.rooms[by_id[room_id]]
+            entries = findings.rooms.get(room_id, ())
+            resumed[room.name] = self._past.resumed_room(room, entries, after, person)
+        if person.account is not None:
+            for name, after in question.direct.items():
+                entries = findings.direct.get(name, ())
+                resumed[f"{DIRECT}{name}"] = self._past.resumed_conversation(
+                    name, entries, after, person.account
+                )
+        return resumed
+
+    def _come_back(
         self,
         session: Session,
         account: Account,
-        messages: Sequence[DirectMessage],
-        after: int | None,
+        findings: Findings,
+        resumed: Mapping[str, History],
     ) -> None:
-        """Show a session the private messages of its account.
+        """Show a session that has just logged in what is new in the rooms of its account, what came
+        after its resume points, and the unread private messages."""
+        person = _person(session)
+        places = self._past.places(person, findings.news)
+        rooms = self._shared.rooms
+        session.views = {
+            rooms[place.room]: View(place.read, not place.new, is_entered=place.room == LOBBY)
+            for place in places
+        }
+        session.views[self._lobby].is_whole = True
+        session.skips = session.outbox.skips
+        session.answer(Back(self._now(), places))
+        for place, history in resumed.items():
+            self._show(session, place, history)
+        alone = person.sessions == (session,)
+        unread = self._past.unread(account, findings.unread, alone=alone)
+        if unread:
+            self._show_private(session, unread)
+            session.has_gap |= any(isinstance(event, Omitted) for event in unread)
 
-        @param messages: what came after a resume point, or the unread ones.
-        @param after: the resume point; L{None} for the unread ones.
-        """
-        if after is None:
-            alone = _person(session).sessions == (session,)
-            events = self._past.unread(account, messages, alone=alone)
-        else:
-            events = self._past.resumed(account, messages)
-        is_cut = any(isinstance(event, Omitted) for event in events)
-        shown = [told for e in events if isinstance(e, History) for told in e.messages]
-        session.shown = after or 0
-        session.has_gap = is_cut and after is not None  # then the oldest are missing
-        whole = session.answer(*events) if events else True
+    def _show(self, session: Session, place: str, history: History) -> None:
+        """Show a session what came after one of its resume points."""
+        if place.startswith(DIRECT):
+            self._show_private(session, (history,))
+            return
+        room = self._shared.rooms[place]
+        view = session.views.get(room)
+        if session.answer(history) and view is not None:
+            view.is_whole = True
+
+    def _show_private(self, session: Session, events: Sequence[Event]) -> None:
+        """Show a session private messages from the log."""
+        whole = session.answer(*events)
+        shown = [each for e in events if isinstance(e, History) for each in e.shown]
         session.note_shown(shown, whole=whole)
-        session.has_gap |= is_cut
         for event in shown:
             if isinstance(event, Told) and not event.outgoing:
-                session.wrote = event.message.sender
+                session.wrote = event.message.author
 
-    async def _make_room(self, session: Session, name: str) -> Room:
-        """Make a room, or find that somebody else has just made it."""
+    # Rooms
+
+    def _has_entered(self, session: Session, room: Room) -> bool:
+        """Whether a session was shown a room that its person is in."""
+        self._look_for_gaps(session)
+        view = session.views.get(room)
+        return view is None or view.is_entered
+
+    async def _show_room(self, session: Session, room: Room, *, is_new: bool) -> int:
+        """Show a session a room that it joins.
+
+        @param is_new: its person was not in the room before.
+        @return: as L{join}.
+        @raise Refusal: C{internal}, C{closed}.
+        """
+        person = session.person
+        try:
+            missed = await self._past.missed(session, room)
+        except Refusal:
+            if session.person is not None and room in session.person.rooms:
+                self._listen(session, room)  # it is in the room, though it cannot be shown
+            raise
+        if session.has_ended or person is None:
+            return 0
+        if person.account is None:
+            if room not in person.rooms:
+                room.enter(person)
+        elif room not in person.rooms:
+            return 0  # another session has left it meanwhile
+        self._listen(session, room)
+        joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)
+        session.answer(*(joined if is_new else ()), *self._past.entrance(person, room, missed))
+        shown = len(missed.shown) if missed is not None else len(room.recent or ())
+        view = session.views.get(room)
+        if view is not None:
+            view.is_whole = view.is_entered = True
+        return max(shown + min(len(room.people), LISTED), 1)
+
+    def _listen(self, session: Session, room: Room) -> None:
+        """Have a session hear a room that its person is in."""
+        room.add(session)
+        if _person(session).account is not None and room not in session.views:
+            session.views = {**session.views, room: View(room.last_seq)}
+
+    async def _make_room(self, session: Session, name: str) -> tuple[Room, bool]:
+        """Make a room, or find that somebody else has just made it.
+
+        @return: the room, and whether this made it.
+        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}, C{closed}.
+        """
         skeleton = names.skeleton(name)
         self._directory.refuse_look_alike(name, skeleton)
         if len(self._directory) + self._rooms_in_making >= self._limits.max_rooms:
             sentence = "no more rooms can be made; join an existing one"
             raise Refusal("full", sentence, limit=self._limits.max_rooms)
         self._guard.before_room(session.source)
+        by = _person(session)
+        record = RoomRecord(0, "public", name)
         self._rooms_in_making += 1
         try:
-            record = await self._store.add_room(name, skeleton, self._now())
+            made = await self._commit(
+                session, Post(record, CREATED, by.id, by.name, self._now(), "")
+            )
         finally:
             self._rooms_in_making -= 1
-        if record is not None:
-            return self._directory.add(record)
-        # Somebody else made it, or one that looks like it, in the meantime.
+        # Somebody else may have made it, or one that looks like it, in the meantime.
         self._directory.refuse_look_alike(name, skeleton)
-        return self._shared.rooms[name]
+        return self._shared.rooms[name], made is not None
 
 
 def refuse_account(session: Session) -> None:
@@ -723,12 +1005,18 @@ def _person(session: Session) -> Person:
 
 
 def _is_due(session: Session, place: str) -> bool:
-    """Whether the messages after a resume point must be shown at once."""
-    if session.person is None:
+    """Whether what came after a resume point must be shown at once.
+
+    @raise Refusal: C{forbidden} for a private conversation of a guest.
+    """
+    person = session.person
+    if person is None:
         return False
-    if place == DIRECT and session.person.account is None:
-        raise _not_kept("register")
-    return place == DIRECT or any(room.name == place for room in session.rooms)
+    if place.startswith(DIRECT):
+        if person.account is None:
+            raise _not_kept("register")
+        return True
+    return any(room.name == place for room in person.rooms)
 
 
 def _not_kept(way: Way | None = None) -> Refusal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from . import names
 from .errors import Code, Refusal, Way
 from .events import Rooms, Topic, Users
-from .model import RoomRecord
+from .model import Role, RoomRecord, RoomState
 from .people import Person
 from .ports import Store
 from .room import LOBBY, Room, Shared
@@ -32,6 +32,7 @@ class Directory:
         self._store = store
         self._shared = shared
         self._skeletons: dict[str, str] = {}  # of rooms, and the names that have them
+        self._memberships: dict[int, dict[Room, None]] = {}  # of accounts, without the lobby
 
     def __len__(self) -> int:
         """The number of rooms."""
@@ -45,11 +46,38 @@ class Directory:
     def lobby(self) -> Room:
         return self._shared.rooms[LOBBY]
 
+    def open(self, state: RoomState) -> None:
+        """Add a room as the log has made it."""
+        room = self.add(state.record)
+        room.topic, room.topic_by, room.last_seq = state.topic, state.topic_by, state.last_seq
+        for account_id, role in state.members.items():
+            self.stand(room, account_id, role)
+
     def add(self, record: RoomRecord) -> Room:
-        """Add a room that the store has."""
+        """Add a room of which nothing is known but its record."""
         room = self._shared.rooms[record.name] = Room(record, self._shared)
-        self._skeletons[record.skeleton] = record.name
+        self._skeletons[names.skeleton(record.name)] = record.name
         return room
+
+    def stand(self, room: Room, account_id: int, role: Role | None) -> None:
+        """Note what an account is in a room from now on.
+
+        @param role: L{None}: no member.
+        """
+        memberships = self._memberships.setdefault(account_id, {})
+        if role is None or (room.is_lobby and role == "member"):
+            room.members.pop(account_id, None)
+            memberships.pop(room, None)
+        else:
+            room.members[account_id] = role
+            if not room.is_lobby:
+                memberships[room] = None
+        if not memberships:
+            del self._memberships[account_id]
+
+    def rooms_of(self, account_id: int) -> tuple[Room, ...]:
+        """The rooms that an account is a member of, the lobby first."""
+        return (self.lobby, *self._memberships.get(account_id, ()))
 
     def get(self, name: str) -> Room | None:
         """The room that has this canonical name, if there is one."""
@@ -131,7 +159,7 @@ class Directory:
             person = None
         if person is None:
             return None
-        rooms = tuple(sorted(room.name for room in self if person in room.people))
+        rooms = tuple(sorted(room.name for room in person.rooms))
         return Whois(person.name, person.is_account, rooms)
 
 

@@ -1,120 +1,293 @@
-"""The feed: what the log hands over, and who is told what of it."""
+"""The feed: the entries that the log hands over, what they change, and who is told what of it."""
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from .events import Answer, Away, Done, Event, NotKept, Refused, Said, Told
-from .labels import Labels, done
-from .model import DirectMessage, DirectPost, Message, Post, RoomPost, Stored
-from .people import Person, Session
-from .ports import Outbox
+from .directory import Directory
+from .events import (
+    Answer,
+    Away,
+    Done,
+    Event,
+    Joined,
+    Left,
+    Members,
+    NotKept,
+    Refused,
+    Said,
+    Told,
+    Topic,
+)
+from .labels import Author, Labels, done
+from .model import (
+    ACTION,
+    MEMBER,
+    MESSAGES,
+    NOTICE,
+    SAID,
+    TOPIC,
+    Account,
+    Aside,
+    Entry,
+    Standing,
+    Stored,
+)
+from .people import Person, Session, View
+from .ports import Outbox, Turn
 from .room import Room, Shared
 
 
-class Feed:
-    """Takes what the store hands over, and tells it."""
+class Awaited:
+    """What an operation awaits that has posted something and goes on when it is applied.
 
-    def __init__(self, shared: Shared, labels: Labels, landed: Callable[[Session], None]) -> None:
-        """@param landed: called for each session some of whose posts have landed."""
+    @ivar stored: what the store made of the post.
+    @ivar is_lost: the store could not keep it.
+    """
+
+    __slots__ = ("is_lost", "stored", "turn")
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.stored: Stored = None
+        self.is_lost = False
+
+
+class Flight(NamedTuple):
+    """A post on its way through the store.
+
+    @ivar session: where it came from.
+    @ivar author: whose its label is.
+    @ivar label: empty if it has none.
+    @ivar awaited: L{None}: no operation waits for it.
+    """
+
+    session: Session
+    author: Author
+    label: str
+    awaited: Awaited | None
+
+
+class Feed:
+    """Takes what the store hands over, in the order of the log, applies it and tells it.
+
+    @ivar flights: the posts of this process that the store has not handed over yet, by number.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        directory: Directory,
+        labels: Labels,
+        landed: Callable[[Session], None],
+        failed: Callable[[], None],
+    ) -> None:
+        """
+        @param landed: called for each session some of whose posts have landed.
+        @param failed: called for each entry that could not be applied, while the exception is being
+            handled.
+        """
+        self.flights: dict[int, Flight] = {}
         self._shared = shared
+        self._directory = directory
         self._labels = labels
         self._landed = landed
+        self._failed = failed
 
-    def deliver(self, batch: Sequence[tuple[Post, Stored]]) -> None:
-        """Tell what was just committed, in the order of the log.
+    def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
+        """Apply and tell what was just committed.
 
-        Whatever goes wrong meanwhile, all posts of the batch have landed.
+        What goes wrong with one entry stops none of the others, and all posts of the batch have
+        landed in the end.
+
+        @param batch: the number of each post and what is stored for it; 0 for the entry of another
+            process.
         """
         now = self._shared.now()
-        in_flight = _origins(post for post, _ in batch)
-        answers: dict[Post, tuple[Done, Sequence[Session]]] = {}
-        for post, stored in batch:
-            if post.label:
-                told = done(stored, post.label, now)
-                answers[post] = told, self._end(post, told, in_flight)
+        landed = _Landed()
+        answers = [self._land(number, stored, landed, now) for number, stored in batch]
         try:
-            telling = _Telling()
-            for post, stored in batch:
-                if isinstance(stored, Message):
-                    self._say(telling, post, stored, now)
-                else:
-                    assert isinstance(post, DirectPost)
-                    self._say_privately(telling, post, stored, now)
-                if post.label:
-                    told, sessions = answers[post]
+            telling = _Telling(self._tell)
+            for (_, stored), (flight, told, sessions) in zip(batch, answers, strict=True):
+                try:
+                    self._apply(telling, flight, stored, now)
+                except Exception:  # noqa: BLE001 - one entry must not stop the others
+                    self._failed()
+                if told is not None:
                     for session in sessions:
                         telling.tell(session, told)
-            self._tell(telling)
+            telling.end()
         finally:
-            self._land(in_flight)
+            self._finish(landed)
 
-    def lose(self, posts: Sequence[Post]) -> None:
+    def lose(self, numbers: Sequence[int]) -> None:
         """Tell the authors of posts that the store could not keep them. Nobody else is told.
 
         Whatever goes wrong meanwhile, all of these posts have landed.
         """
         now = self._shared.now()
-        in_flight = _origins(posts)
-        answers = [(post.label, self._end(post, None, in_flight)) for post in posts]
+        landed = _Landed()
+        flights = [self.flights.pop(number) for number in numbers]
+        answers = [(flight.label, self._end(flight, None, landed)) for flight in flights]
+        for flight in flights:
+            if flight.awaited is not None:
+                flight.awaited.is_lost = True
         try:
             for label, sessions in answers:
                 sentence = "that could not be stored, so it was not sent; try again later"
                 for session in sessions:
                     session.tell(Refused(now, "internal", sentence, "", label))
         finally:
-            self._land(in_flight)
+            self._finish(landed)
 
-    def _end(self, post: Post, told: Done | None, in_flight: Counter[Session]) -> Sequence[Session]:
+    # Posts of this process
+
+    def _land(
+        self, number: int, stored: Stored, landed: "_Landed", now: int
+    ) -> tuple[Flight | None, Done | None, Sequence[Session]]:
+        """Match what is stored with its post.
+
+        @return: the flight of the post; what is told of it, and the sessions that wait for that.
+        """
+        flight = self.flights.pop(number, None)
+        if flight is None:
+            if isinstance(stored, Entry) and stored.label:
+                self._labels.keep(stored)
+            return None, None, ()
+        if flight.awaited is not None:
+            flight.awaited.stored = stored
+        if not flight.label or stored is None:
+            landed.note(flight)
+            return flight, None, ()
+        told = done(stored, flight.label, now)
+        return flight, told, self._end(flight, told, landed)
+
+    def _end(self, flight: Flight, told: Done | None, landed: "_Landed") -> Sequence[Session]:
         """Note what became of a post, for those who repeat it.
 
         @param told: as in L{Labels.end}.
-        @param in_flight: counts the sessions that have repeated it.
         @return: the sessions that wait for the answer.
         """
-        waiting = self._labels.end(_author(post), post.label, told) if post.label else []
-        in_flight.update(waiting)
-        return [live for each in (post.origin, *waiting) if (live := _open(each)) is not None]
+        landed.note(flight)
+        if flight.awaited is not None:
+            return ()  # the operation answers
+        waiting = self._labels.end(flight.author, flight.label, told) if flight.label else []
+        landed.sessions.update(waiting)
+        return [each for each in (flight.session, *waiting) if not each.has_ended]
 
-    def _land(self, in_flight: Counter[Session]) -> None:
-        for session, count in in_flight.items():
+    def _finish(self, landed: "_Landed") -> None:
+        """Let go on what waited for posts that have landed."""
+        for session, count in landed.sessions.items():
             session.in_flight -= count
-        for session in in_flight:
+        for awaited in landed.awaited:
+            awaited.turn.callback(None)
+        for session in landed.sessions:
             self._landed(session)
 
-    # Who is told what
+    # What an entry changes, and who is told
 
-    def _say(self, telling: "_Telling", post: Post, message: Message, now: int) -> None:
-        room = self._shared.rooms[message.room]
-        room.remember(message)
-        telling.say(Said(now, message), room)
-        origin = _open(post.origin)
+    def _apply(self, telling: "_Telling", flight: Flight | None, stored: Stored, now: int) -> None:
+        if isinstance(stored, Entry) and stored.room.kind != "direct":
+            room = self._shared.rooms.get(stored.room.name) or self._directory.add(stored.room)
+            room.last_seq = stored.seq
+            apply = _APPLY.get(stored.kind)
+            if apply is not None:
+                apply(self, telling, flight, stored, room, now)
+        elif isinstance(stored, Aside) or (stored is not None and stored.kind in MESSAGES):
+            self._say_privately(telling, flight, stored, now)
+
+    def _say(
+        self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
+    ) -> None:
+        room.remember(entry)
+        telling.say(Said(now, entry), room)
+        origin = _origin(flight)
         if origin is None:
             return
         if not origin.echo:
             telling.instead(origin)
-        elif message.label and origin in room.members:
-            telling.instead(origin, Said(now, message, label=message.label))
+        elif entry.label and origin in room.sessions:
+            telling.instead(origin, Said(now, entry, label=entry.label))
+
+    def _set_topic(
+        self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
+    ) -> None:
+        room.topic, room.topic_by = entry.text, entry.author
+        telling.say(Topic(now, room.name, entry.text, entry.author, entry), room)
+
+    def _stand(
+        self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
+    ) -> None:
+        """Somebody became a member, ceased to be one, or has another role.
+
+        @raise ValueError: the entry does not say so.
+        """
+        standing = Standing.decode(entry.text)
+        telling.stand(standing, entry, room, now)
+        self._directory.stand(room, standing.account.id, standing.role)
+        person = self._account_here(standing.account)
+        if person is None or room.is_lobby:
+            return
+        origin = flight.session if flight is not None else None
+        if standing.role is None:
+            self._put_out(person, room, origin, now)
+        elif room not in person.rooms:
+            self._put_in(person, room, origin, now)
+
+    def _put_in(self, person: Person, room: Room, origin: Session | None, now: int) -> None:
+        """Put somebody who is here into a room.
+
+        @param origin: the session whose operation does this, which goes on by itself.
+        """
+        room.enter(person)
+        joined = Joined(now, room.name, ((person.name, person.is_account),))
+        for session in person.sessions:
+            if session is not origin:
+                room.add(session)
+                session.views = {**session.views, room: View(room.last_seq)}
+                session.tell(joined)
+
+    def _put_out(self, person: Person, room: Room, origin: Session | None, now: int) -> None:
+        """Take somebody who is here out of a room. C{origin} is as in L{_put_in}."""
+        if room not in person.rooms:
+            return
+        room.exit(person)
+        left = Left(now, room.name, (person.name,))
+        for session in person.sessions:
+            session.views = {each: view for each, view in session.views.items() if each is not room}
+            if session is not origin:
+                session.tell(left)
+                if session.face is not None:
+                    session.face.put_out(room.name)
+        room.went(person.name)
+
+    def _account_here(self, account: Account) -> Person | None:
+        person = self._shared.people.get(account.name)
+        return person if person is not None and person.id == account.id else None
+
+    # Private messages
 
     def _say_privately(
-        self, telling: "_Telling", post: DirectPost, message: DirectMessage, now: int
+        self, telling: "_Telling", flight: Flight | None, message: Entry | Aside, now: int
     ) -> None:
-        origin = _open(post.origin)
-        recipient = self._recipient(post)
+        origin = _origin(flight)
+        recipient = self._recipient(message)
         got = recipient.sessions if recipient is not None else ()
-        if message.sender != message.recipient:
-            self._tell_sender(telling, post, message, now)
-            guest = post.origin if isinstance(post.origin, Session) else None
+        if message.author != message.recipient:
+            self._tell_author(telling, origin, message, now)
+            guest = flight.session if flight is not None and message.author_id is None else None
             for session in got:
-                session.wrote = guest if post.sender_id is None else message.sender
+                session.wrote = guest or message.author
         told = Told(now, message)
         for session in got:
             is_own = session is origin and message.label
             telling.tell(session, Told(now, message, label=message.label) if is_own else told)
         parties = (*(() if origin is None else (origin,)), *got)
+        is_kept = isinstance(message, Entry)
         if not got:
-            remark: Event = Away(now, message.recipient, message.id is not None)
-        elif message.id is None:
+            remark: Event = Away(now, message.recipient, is_kept)
+        elif not is_kept:
             parties = tuple(session for session in parties if not session.told_not_kept)
             for session in parties:
                 session.told_not_kept = True
@@ -125,24 +298,26 @@ class Feed:
             is_answer = session is origin and message.label
             telling.tell(session, Answer(remark, message.label) if is_answer else remark)
 
-    def _tell_sender(
-        self, telling: "_Telling", post: DirectPost, message: DirectMessage, now: int
+    def _tell_author(
+        self, telling: "_Telling", origin: Session | None, message: Entry | Aside, now: int
     ) -> None:
-        """Tell the sessions of the sender of a private message what they have sent."""
-        origin = _open(post.origin)
+        """Tell the sessions of the author of a private message what they have sent."""
         # Only an account has several sessions; the name of a guest may be somebody else's by now.
-        sender = self._shared.people.get(post.sender) if post.sender_id is not None else None
+        is_account = message.author_id is not None
+        author = self._shared.people.get(message.author) if is_account else None
         outgoing = Told(now, message, outgoing=True)
-        for session in sender.sessions if sender is not None else ():
+        for session in author.sessions if author is not None else ():
             if session is not origin:
                 telling.tell(session, outgoing)
         if origin is not None and origin.echo:
             telling.tell(origin, Told(now, message, outgoing=True, label=message.label))
 
-    def _recipient(self, post: DirectPost) -> Person | None:
+    def _recipient(self, message: Entry | Aside) -> Person | None:
         """The person that a private message is for, if they are here."""
-        person = self._shared.people.get(post.recipient)
-        if person is None or person.key != post.recipient_key:
+        if isinstance(message, Entry):
+            return self._account_here(message.room.other(message.author_id))
+        person = self._shared.people.get(message.recipient)
+        if person is None or person.key != message.recipient_key:
             return None  # nobody, or somebody else who has taken the name of a guest who left
         return person
 
@@ -154,11 +329,28 @@ class Feed:
         for audience, outboxes in _audiences(rooms):
             self._shared.fan_out(outboxes, telling.heard(audience)[1], apart)
         for session, changes in telling.changes.items():
-            mine = telling.own(tuple(r for r in rooms if session in r.members), changes)
+            mine = telling.own(tuple(r for r in rooms if session in r.sessions), changes)
             if mine:
                 whole = session.tell(*mine)
                 own = (event for _, _, events in changes for event in events)
                 session.note_shown(own, whole=whole)
+
+
+class _Landed:
+    """What waits for the posts of a batch to land.
+
+    @ivar sessions: the sessions whose posts have landed, and how many of each.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: Counter[Session] = Counter()
+        self.awaited: list[Awaited] = []
+
+    def note(self, flight: Flight) -> None:
+        """Note that a post has landed."""
+        self.sessions[flight.session] += 1
+        if flight.awaited is not None:
+            self.awaited.append(flight.awaited)
 
 
 _Audience = tuple[Room, ...]
@@ -172,35 +364,68 @@ there."""
 class _Telling:
     """What a batch tells to whom.
 
-    Readers who are in the same rooms share one tuple of what was said there. A session gets a tuple
+    Readers who are in the same rooms share one tuple of what happened there. A session gets a tuple
     of its own if it wrote one of the messages and is not told it, or is told it with its label, or
     if it takes part in a private conversation.
 
-    @ivar said: what was said in rooms, in the order of the log.
-    @ivar rooms: where each of these was said.
+    @ivar said: what happened in rooms, in the order of the log.
+    @ivar rooms: where each of these happened.
     @ivar changes: for each session with a tuple of its own, what is different in it.
     """
 
-    def __init__(self) -> None:
-        self.said: list[Said] = []
+    def __init__(self, tell: "Callable[[_Telling], None]") -> None:
+        """@param tell: tells what has gathered."""
+        self._tell = tell
+        self._members: Members | None = None
+        self._members_of: Room | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.said: list[Event] = []
         self.rooms: list[Room] = []
         self.changes: defaultdict[Session, list[_Change]] = defaultdict(list)
-        self._heard: dict[_Audience, tuple[Sequence[int], tuple[Said, ...]]] = {}
+        self._heard: dict[_Audience, tuple[Sequence[int], tuple[Event, ...]]] = {}
 
-    def say(self, event: Said, room: Room) -> None:
+    def end(self) -> None:
+        """Tell what has gathered."""
+        self._end_members()
+        if self.said or self.changes:
+            self._tell(self)
+            self._begin()
+
+    def say(self, event: Event, room: Room) -> None:
         """Tell everybody in a room."""
+        if self._members is not None:
+            self._end_members()
         self.said.append(event)
         self.rooms.append(room)
 
     def instead(self, session: Session, *events: Event) -> None:
-        """Tell a session these events instead of the message that was said last."""
+        """Tell a session these events instead of what was said last."""
         self.changes[session].append((len(self.said) - 1, True, events))
 
     def tell(self, session: Session, event: Event) -> None:
         """Tell a session."""
+        self._end_members()
         self.changes[session].append((len(self.said), False, (event,)))
 
-    def heard(self, audience: _Audience) -> tuple[Sequence[int], tuple[Said, ...]]:
+    def stand(self, standing: Standing, entry: Entry, room: Room, now: int) -> None:
+        """Tell everybody in a room what somebody is there. Those who follow each other are told
+        together; what has gathered before is told before the room changes."""
+        known = self._members if self._members_of is room else None
+        if known is None:
+            self.end()
+        standings = (*known.standings, standing) if known is not None else (standing,)
+        self._members = Members(now, room.name, entry.seq, standings)
+        self._members_of = room
+
+    def _end_members(self) -> None:
+        members, room, self._members, self._members_of = self._members, self._members_of, None, None
+        if members is not None and room is not None:
+            self.said.append(members)
+            self.rooms.append(room)
+
+    def heard(self, audience: _Audience) -> tuple[Sequence[int], tuple[Event, ...]]:
         """What an audience hears, and the places of it in C{said}."""
         if audience not in self._heard:
             places = [place for place, room in enumerate(self.rooms) if room in audience]
@@ -224,10 +449,10 @@ class _Telling:
 def _audiences(rooms: Sequence[Room]) -> Iterable[tuple[_Audience, Iterable[Outbox]]]:
     """The audiences of some rooms, each with the outboxes of those who are in these rooms only."""
     if len(rooms) == 1:
-        return [((rooms[0],), rooms[0].members.values())]
+        return [((rooms[0],), rooms[0].sessions.values())]
     places: dict[Outbox, _Audience] = {}
     for room in rooms:
-        for outbox in room.members.values():
+        for outbox in room.sessions.values():
             places[outbox] = (*places.get(outbox, ()), room)
     readers: defaultdict[_Audience, list[Outbox]] = defaultdict(list)
     for outbox, audience in places.items():
@@ -235,15 +460,19 @@ def _audiences(rooms: Sequence[Room]) -> Iterable[tuple[_Audience, Iterable[Outb
     return readers.items()
 
 
-def _origins(posts: Iterable[Post]) -> Counter[Session]:
-    """The sessions that some posts came from, and how many came from each."""
-    return Counter(post.origin for post in posts if isinstance(post.origin, Session))
+def _origin(flight: Flight | None) -> Session | None:
+    """The session that a post came from; L{None} if it came from another process, or the session
+    has ended."""
+    return None if flight is None or flight.session.has_ended else flight.session
 
 
-def _open(origin: object) -> Session | None:
-    """The session that a post came from; L{None} if it came from none, or the session has ended."""
-    return origin if isinstance(origin, Session) and not origin.has_ended else None
+_Apply = Callable[[Feed, _Telling, Flight | None, Entry, Room, int], None]
 
-
-def _author(post: Post) -> str:
-    return post.author if isinstance(post, RoomPost) else post.sender
+_APPLY: Mapping[str, _Apply] = {
+    SAID: Feed._say,
+    ACTION: Feed._say,
+    NOTICE: Feed._say,
+    TOPIC: Feed._set_topic,
+    MEMBER: Feed._stand,
+}
+"""What the entries of each kind change."""

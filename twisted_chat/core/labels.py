@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from .events import Done
-from .model import Message, Stored
+from .model import Aside, Entry, Post
 from .people import Session
 
 SHORTEST = 16
@@ -33,24 +33,35 @@ class Labelled:
     waiting: list[Session] = field(default_factory=list)
 
 
-def done(stored: Stored, label: str, now: int) -> Done:
+Author = int | str
+"""Whose a label is: the id of an account, or the name of a guest."""
+
+
+def author(post: Post | Aside | Entry) -> Author:
+    """Tell whose the label of a post is."""
+    return post.author_id if post.author_id is not None else post.author
+
+
+def done(stored: Entry | Aside, label: str, now: int) -> Done:
     """What the author of a post is told when it is in the log."""
-    if isinstance(stored, Message):
-        return Done(now, label, room=stored.room, seq=stored.seq, id=stored.id)
-    return Done(now, label, id=stored.id, to=stored.recipient)
+    if isinstance(stored, Aside):
+        return Done(now, label, to=stored.recipient)
+    if stored.room.kind == "direct":
+        return Done(now, label, seq=stored.seq, id=stored.id, to=stored.recipient)
+    return Done(now, label, room=stored.room.name, seq=stored.seq, id=stored.id)
 
 
 class Labels:
-    """The labels of the last ten minutes, by the names of their authors. What was said before the
-    process started comes from the log."""
+    """The labels of the last ten minutes, by their authors. What was posted before the process
+    started, or at another node, comes from the log."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         """@param now: gives the time in UTC milliseconds."""
         self._now = now
         # Author to label; those who posted longest ago, and the oldest labels of each, come first.
-        self._known: dict[str, dict[str, Labelled]] = {}
+        self._known: dict[Author, dict[str, Labelled]] = {}
 
-    def find(self, author: str, label: str) -> Labelled | None:
+    def find(self, author: Author, label: str) -> Labelled | None:
         """What became of a post with this label; L{None} if there was none, or its label was too
         short or is too old to be remembered."""
         self._forget_idle()
@@ -58,18 +69,18 @@ class Labels:
         _trim(known, self._now() - WINDOW)
         return known.get(label)
 
-    def begin(self, author: str, label: str) -> None:
+    def begin(self, author: Author, label: str) -> None:
         """Remember that a post with this label is in flight."""
         self._add(author, label, Labelled(self._now()))
 
-    def keep(self, stored: Stored) -> None:
-        """Take up what the log has of a time before the process started."""
-        author = stored.author if isinstance(stored, Message) else stored.sender
-        if stored.label not in self._known.get(author, ()):
-            told = done(stored, stored.label, stored.time)
-            self._add(author, stored.label, Labelled(stored.time, told))
+    def keep(self, entry: Entry) -> None:
+        """Take up an entry with a label that was not posted here."""
+        whose = author(entry)
+        if entry.label not in self._known.get(whose, ()):
+            told = done(entry, entry.label, entry.time)
+            self._add(whose, entry.label, Labelled(entry.time, told))
 
-    def end(self, author: str, label: str, told: Done | None) -> list[Session]:
+    def end(self, author: Author, label: str, told: Done | None) -> list[Session]:
         """Note that a post is in the log, or that it was lost and may be repeated.
 
         @param told: what its author is told; L{None} if it was lost.
@@ -89,7 +100,7 @@ class Labels:
         """What the author is told who repeats a post that is in the log."""
         return replace(told, time=self._now())
 
-    def _add(self, author: str, label: str, labelled: Labelled) -> None:
+    def _add(self, author: Author, label: str, labelled: Labelled) -> None:
         if len(label) < SHORTEST:
             return
         known = self._known.pop(author, {})

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 RoomKind = Literal["public", "private", "direct"]
-"""C{public}: everybody sees it and may join. C{private}: only its members do. C{direct}: the private
-conversation of two accounts, or of one with itself."""
+"""C{public}: everybody sees it and may join. C{private}: only its members do. C{direct}: the
+private conversation of two accounts, or of one with itself."""
 
 Role = Literal["member", "voice", "moderator", "owner"]
 ROLES: tuple[Role, ...] = ("member", "voice", "moderator", "owner")
@@ -32,6 +32,13 @@ class Account(NamedTuple):
 
     id: int
     name: str
+
+
+class Credential(NamedTuple):
+    """What proves an account: a password, as its bcrypt hash."""
+
+    account: Account
+    password_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)

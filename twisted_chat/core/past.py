@@ -1,19 +1,31 @@
-"""Questions about the log, answered as values: history, resuming, unread private messages."""
+"""Questions about the log, answered as values: history, resuming, what is new, unread messages."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from .errors import Refusal
-from .events import Crowd, Event, History, Omitted, Said, Told, Topic, Unread, Users
+from .events import (
+    Crowd,
+    Event,
+    History,
+    Members,
+    Omitted,
+    Place,
+    Said,
+    Told,
+    Topic,
+    Unread,
+    Users,
+)
 from .limits import Limits
-from .model import Account, DirectMessage, Message
+from .model import MEMBER, MESSAGES, TOPIC, Account, Entry, News, Question, Standing
 from .people import Person, Session
 from .ports import Store
 from .room import Room
 
 DIRECT = "@"
-"""Stands for one's private messages where a room may be named."""
+"""Stands before the name of a person where a room may be named; alone, for all of one's private
+messages."""
 
 _HISTORY = 20
 """Messages in a history whose length was not asked for."""
@@ -21,7 +33,7 @@ _HISTORY = 20
 LISTED = 50
 """People in a room that are listed for somebody who joins it; of more, only the number is told."""
 
-_Replayed = TypeVar("_Replayed", Message, DirectMessage)
+_Shown = Said | Told | Topic | Members
 
 
 class Past:
@@ -32,6 +44,11 @@ class Past:
         self._store = store
         self._limits = limits
         self._now = now
+
+    @property
+    def limit(self) -> int:
+        """How many entries to ask for: one more than is shown, to know of more."""
+        return self._limits.max_history + 1
 
     # Histories that are asked for
 
@@ -52,62 +69,68 @@ class Past:
 
         @raise Refusal: C{internal}, C{closed}.
         """
-        return self.room_history(room, await self._store.history(room.record, count), reader)
+        messages = await self._store.history(room.record.id, count)
+        return History(self._now(), room.name, self._replayed(self._newest(messages), reader))
 
     async def conversation(self, account: Account, other: Account, count: int) -> History:
         """The last private messages between two accounts, for the first of them.
 
         @raise Refusal: C{internal}, C{closed}.
         """
-        direct = await self._store.conversation(account.id, other.id, count)
-        return self._direct_history(f"@{other.name}", account, self._newest(direct))
-
-    def room_history(self, room: Room, messages: Sequence[Message], reader: Person) -> History:
-        """The newest of these messages of a room, as many as fit an empty outbox."""
-        return History(self._now(), room.name, self._replayed(self._newest(messages), reader))
+        found = await self._store.find_conversation(account.id, other.id)
+        messages = await self._store.history(found.id, count) if found is not None else ()
+        return self._direct_history(f"@{other.name}", account, self._newest(messages))
 
     # Joining a room
 
     async def wake(self, room: Room) -> None:
-        """Have the last messages of a room at hand. The room keeps them while it has members.
+        """Have the last messages of a room at hand. The room keeps them while it has sessions.
 
         @raise Refusal: C{internal}, C{closed}.
         """
         if room.recent is None:
-            recent = await self._store.history(room.record, self._limits.replay)
+            recent = await self._store.history(room.record.id, self._limits.replay)
             if room.recent is None:
                 room.recent = deque(recent, maxlen=self._limits.replay)
 
-    async def missed(self, session: Session, room: Room) -> Sequence[Message] | None:
-        """L{wake} a room for a session that joins it. No await may stand between this and joining.
+    async def missed(self, session: Session, room: Room) -> History | None:
+        """L{wake} a room for a session that is about to be shown it. No await may stand between
+        this and putting the session into the room.
 
-        @return: what came after the session's resume point; L{None} if it has none.
+        @return: what came after the session's resume point, or what is new to its account; L{None}
+            if it has no resume point and nothing is new.
         @raise Refusal: C{internal}, C{closed}.
         """
-        seq = session.resume_point(room.name)
         while True:
             await self.wake(room)
+            seq = session.resume_point(room.name)
+            view = session.views.get(room)
+            is_resumed = seq is not None
+            if seq is None and view is not None and not view.is_whole:
+                seq = view.read
             if seq is None:
                 return None
-            missed, _ = await self._store.catch_up(
-                room.record, seq, None, None, self._limits.max_history
-            )
-            if room.recent is not None:  # else its last member has left it meanwhile
+            question = Question(self.limit, rooms={room.record.id: seq})
+            entries = (await self._store.ask(question)).rooms.get(room.record.id, ())
+            if room.recent is None:
+                continue  # the last session has left it meanwhile
+            person = session.person
+            if person is None:
+                return None
+            if is_resumed:
                 session.resumed(room.name)
-                return missed
+                return self.resumed_room(room, entries, seq, person)
+            messages = self._newest([entry for entry in entries if entry.kind in MESSAGES])
+            shown = self._replayed(messages, person)
+            return History(self._now(), room.name, shown, seq=room.last_seq) if shown else None
 
-    def entrance(
-        self, person: Person, room: Room, missed: Sequence[Message] | None
-    ) -> tuple[Event, ...]:
+    def entrance(self, person: Person, room: Room, missed: History | None) -> tuple[Event, ...]:
         """What somebody is shown who joins a room: messages, the topic, and the people.
 
         @param missed: the messages to show; L{None} for the last ones.
         """
         now = self._now()
-        if missed is not None:
-            history = self.room_history(room, missed, person)
-        else:
-            history = History(now, room.name, self._replay(room, person))
+        history = missed or History(now, room.name, self._replay(room, person), seq=room.last_seq)
         topic = (Topic(now, room.name, room.topic, room.topic_by),) if room.topic else ()
         if room.is_lobby:
             return (history, *topic)
@@ -115,27 +138,86 @@ class Past:
             return (history, *topic, Crowd(now, room.name, len(room.people)))
         return (history, *topic, Users(now, room.name, room.listed(person)))
 
-    def _replay(self, room: Room, reader: Person) -> Sequence[Said]:
+    def _replay(self, room: Room, reader: Person) -> Sequence[_Shown]:
         """The last messages of a room: the same events for all readers but those who wrote one of
         them and gave it a label."""
         recent = room.recent or ()
-        if any(_label(message, reader) for message in recent):
+        if any(_label(entry, reader) for entry in recent):
             return self._replayed(recent, reader)
         if room.replay is None:
             now = self._now()
-            room.replay = tuple(Said(now, message, replay=True) for message in recent)
+            room.replay = tuple(Said(now, entry, replay=True) for entry in recent)
         return room.replay
 
-    def _replayed(self, messages: Iterable[Message], reader: Person) -> Sequence[Said]:
+    def _replayed(self, entries: Iterable[Entry], reader: Person) -> Sequence[_Shown]:
+        """Messages, as they are shown to somebody."""
         now = self._now()
         return tuple(
-            Said(now, message, replay=True, label=_label(message, reader)) for message in messages
+            Said(now, entry, replay=True, label=_label(entry, reader)) for entry in entries
         )
+
+    # Resuming
+
+    def resumed_room(
+        self, room: Room, entries: Sequence[Entry], after: int, reader: Person
+    ) -> History:
+        """What came after a resume point in a room: the newest of these entries, as many as fit.
+
+        @param entries: all of them, or one more than C{max_history}.
+        """
+        fitting = self._newest(entries)
+        if len(fitting) < len(entries):
+            after = fitting[0].seq - 1 if fitting else room.last_seq
+        shown = tuple(self._entries(room, fitting, reader))
+        return History(self._now(), room.name, shown, after, room.last_seq)
+
+    def resumed_conversation(
+        self, other: str, entries: Sequence[Entry], after: int, account: Account
+    ) -> History:
+        """The same for the private conversation with somebody."""
+        fitting = self._newest(entries)
+        seq = entries[-1].seq if entries else after
+        if len(fitting) < len(entries):
+            after = fitting[0].seq - 1 if fitting else seq
+        history = self._direct_history(f"@{other}", account, fitting)
+        return History(history.time, history.of, history.shown, after, seq)
+
+    def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
+        """Entries of all kinds, as they are shown to somebody."""
+        now = self._now()
+        for entry in entries:
+            if entry.kind in MESSAGES:
+                yield Said(now, entry, replay=True, label=_label(entry, reader))
+            elif entry.kind == TOPIC:
+                yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
+            elif entry.kind == MEMBER:
+                try:
+                    standing = Standing.decode(entry.text)
+                except ValueError:
+                    continue  # of a newer version
+                yield Members(now, room.name, entry.seq, (standing,), replay=True)
+
+    # What is new
+
+    def places(self, person: Person, news: Iterable[News]) -> tuple[Place, ...]:
+        """The rooms that somebody is in, with what is new to them."""
+        known = {each.room_id: each for each in news}
+        most = self._limits.max_history
+        rooms = sorted(person.rooms, key=lambda room: (not room.is_lobby, room.name))
+        places = []
+        for room in rooms:
+            new = known.get(room.record.id) or News(room.record.id, room.last_seq, 0)
+            count, more = min(new.new, most), new.new > most
+            people = len(room.people)
+            places.append(
+                Place(room.name, people, room.topic, room.last_seq, new.read_seq, count, more)
+            )
+        return tuple(places)
 
     # Private messages
 
     def unread(
-        self, account: Account, messages: Sequence[DirectMessage], *, alone: bool
+        self, account: Account, messages: Sequence[Entry], *, alone: bool
     ) -> tuple[Event, ...]:
         """The first of an account's unread private messages, as many as fit; nothing if there are
         none.
@@ -154,55 +236,33 @@ class Past:
             return count, history
         return count, history, Omitted(now, DIRECT, later=True)
 
-    def resumed(self, account: Account, messages: Sequence[DirectMessage]) -> tuple[Event, ...]:
-        """The newest of an account's private messages after its resume point, as many as fit, also
-        if there are none.
-
-        @param messages: all of them, or one more than C{max_history}.
-        """
-        shown = self._newest(messages)
-        history = self._direct_history(DIRECT, account, shown)
-        if len(shown) == len(messages):
-            return (history,)
-        return Omitted(self._now(), DIRECT, later=False), history
-
-    def _direct_history(
-        self, of: str, account: Account, messages: Sequence[DirectMessage]
-    ) -> History:
+    def _direct_history(self, of: str, account: Account, messages: Sequence[Entry]) -> History:
         now = self._now()
-        return History(
-            now,
-            of,
-            tuple(
-                Told(
-                    now,
-                    message,
-                    outgoing=message.sender == account.name,
-                    replay=True,
-                    label=message.label if message.sender == account.name else "",
-                )
-                for message in messages
-            ),
-        )
+        shown = []
+        for message in messages:
+            mine = message.author_id == account.id
+            label = message.label if mine else ""
+            shown.append(Told(now, message, outgoing=mine, replay=True, label=label))
+        return History(now, of, tuple(shown))
 
     # What fits
 
-    def _newest(self, messages: Sequence[_Replayed]) -> Sequence[_Replayed]:
-        """The newest of the messages, as many as fit."""
-        return messages[len(messages) - self._fitting(messages[::-1]) :]
+    def _newest(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The newest of the entries, as many as fit."""
+        return entries[len(entries) - self._fitting(entries[::-1]) :]
 
-    def _fitting(self, messages: Sequence[_Replayed]) -> int:
-        """The number of messages, from the first on, that may be shown at once: an empty outbox has
+    def _fitting(self, entries: Sequence[Entry]) -> int:
+        """The number of entries, from the first on, that may be shown at once: an empty outbox has
         room for them, and they are not more than C{max_history}."""
         room = self._limits.outbox // 2
-        for index, message in enumerate(messages[: self._limits.max_history]):
-            room -= 4 * len(message.text) + 200  # UTF-8, and what a format puts around it
+        for index, entry in enumerate(entries[: self._limits.max_history]):
+            room -= 4 * len(entry.text) + 200  # UTF-8, and what a format puts around it
             if room < 0:
                 return index
-        return min(len(messages), self._limits.max_history)
+        return min(len(entries), self._limits.max_history)
 
 
-def _label(message: Message, reader: Person) -> str:
-    """The label of a message, if its author reads it. A guest may be somebody else than the guest
+def _label(entry: Entry, reader: Person) -> str:
+    """The label of an entry, if its author reads it. A guest may be somebody else than the guest
     who had the name before."""
-    return message.label if reader.is_account and message.author == reader.name else ""
+    return entry.label if reader.is_account and entry.author_id == reader.id else ""

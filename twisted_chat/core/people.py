@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from . import names
 from .addresses import SHARED, Source
 from .errors import Refusal
 from .events import Answer, Event, Told
-from .model import Account
+from .model import Account, Entry
 from .ports import Face, Outbox
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ class Person:
     @ivar account: L{None} for a guest.
     @ivar hold: what keeps the name of a guest; L{None} for an account.
     @ivar sessions: those that are told things, oldest first.
+    @ivar leaving: the number of its sessions that have ended and that have posts in flight.
+    @ivar rooms: the rooms that it is in, in the order in which it came to be in them.
     """
 
-    __slots__ = ("account", "hold", "name", "sessions")
+    __slots__ = ("account", "hold", "leaving", "name", "rooms", "sessions")
 
     def __init__(self, owner: Account | Hold) -> None:
         """@param owner: the account, or the hold on a guest's name, which the person keeps."""
@@ -85,12 +88,19 @@ class Person:
         self.account = owner if isinstance(owner, Account) else None
         self.hold = owner if isinstance(owner, Hold) else None
         self.sessions: tuple[Session, ...] = ()
+        self.leaving = 0
+        self.rooms: tuple[Room, ...] = ()
         if self.hold is not None:
             self.hold.is_kept = True
 
     @property
     def is_account(self) -> bool:
         return self.account is not None
+
+    @property
+    def id(self) -> int | None:
+        """The account's id; L{None} for a guest."""
+        return self.account.id if self.account is not None else None
 
     @property
     def key(self) -> int | None:
@@ -104,8 +114,27 @@ class Person:
             self.hold.release()
 
 
+@dataclass(slots=True)
+class View:
+    """What one session of an account has been shown of a room.
+
+    @ivar read: the account has seen the room up to this entry, as far as the session knows.
+    @ivar is_whole: the session was shown everything after C{read}, and is told what comes.
+    @ivar is_entered: the session was shown what somebody is shown who joins.
+    """
+
+    read: int
+    is_whole: bool = True
+    is_entered: bool = False
+
+
 def _nothing() -> None:
     pass
+
+
+# Shared by the sessions that have none, as most are idle.
+_NO_VIEWS: "dict[Room, View]" = {}
+_NONE_SHOWN: dict[int, Entry] = {}
 
 
 class Session:
@@ -122,19 +151,22 @@ class Session:
     @ivar label: the label of the request that is being carried out, which its answers are told
         with; empty if it has none.
     @ivar person: who it is; L{None} before login, and after the session has ended.
-    @ivar rooms: the rooms that it is in, in the order in which it joined them.
     @ivar has_ended: it is told nothing more. Some of its posts may be in flight.
     @ivar in_flight: the number of its posts that are not in the log yet, and of those of others
         with the same label that it waits for.
     @ivar is_busy: an operation of the session awaits something.
     @ivar renamed: the number of times that it took another guest name.
-    @ivar resume: the points to resume from: room name (or L{DIRECT}) to the last C{seq} (or id)
-        that the client has. Removed when used. L{None}: no resume was asked for.
+    @ivar resume: the points to resume from: room name, or C{@name} for the private conversation
+        with somebody, to the last C{seq} that the client has. Removed when used. L{None}: no resume
+        was asked for.
     @ivar wrote: who wrote to it last in private: the name of an account, or the session of a guest,
         whose name may have changed since; L{None}: nobody.
-    @ivar shown: the id of the newest private message that it was shown, before the first that it
-        was not shown; 0: all of these are marked as read.
+    @ivar views: what it was shown of the rooms of its account. Empty for guests.
+    @ivar shown: the newest message of each private conversation that it was shown, up to the first
+        that it was not shown, by the id of the room. Empty when all is marked as read.
     @ivar has_gap: some private message was not shown to it.
+    @ivar skips: C{Outbox.skips} at the last look: what was shown before is known to have no hole.
+    @ivar marks_itself: it says by itself what it has read.
     @ivar told_not_kept: it was told that private messages with guests are not kept.
     """
 
@@ -147,15 +179,17 @@ class Session:
         "is_busy",
         "label",
         "landed",
+        "marks_itself",
         "outbox",
         "over",
         "person",
         "renamed",
         "resume",
-        "rooms",
         "shown",
+        "skips",
         "source",
         "told_not_kept",
+        "views",
         "wrote",
     )
 
@@ -175,14 +209,16 @@ class Session:
         self.has_ended = False
         self.is_busy = False
         self.person: Person | None = None
-        self.rooms: tuple[Room, ...] = ()
         self.in_flight = 0
         self.renamed = 0
         self.resume: dict[str, int] | None = None
-        self.shown = 0
-        self.has_gap = False
-        self.told_not_kept = False
         self.wrote: str | Session | None = None
+        self.views: dict[Room, View] = _NO_VIEWS
+        self.shown: dict[int, Entry] = _NONE_SHOWN
+        self.has_gap = False
+        self.skips = 0
+        self.marks_itself = False
+        self.told_not_kept = False
 
     @property
     def is_over(self) -> bool:
@@ -227,8 +263,8 @@ class Session:
             self.is_busy = False
 
     def resume_point(self, place: str) -> int | None:
-        """Give the last C{seq} or id that the client has of a place; L{None} if it did not ask to
-        resume there."""
+        """Give the last C{seq} that the client has of a place; L{None} if it did not ask to resume
+        there."""
         return self.resume.get(place) if self.resume else None
 
     def resumed(self, *places: str) -> None:
@@ -238,13 +274,12 @@ class Session:
                 self.resume.pop(place, None)
 
     def note_shown(self, events: Iterable[Event], *, whole: bool) -> None:
-        """Note which of the private messages to it the session was shown.
+        """Note which private messages of others the session was shown.
 
         @param whole: none of the events was skipped.
         """
-        name = self.person.name if self.person is not None else None
         for event in events:
-            if isinstance(event, Told) and event.message.recipient == name and event.message.id:
+            if isinstance(event, Told) and not event.outgoing and isinstance(event.message, Entry):
                 self.has_gap |= not whole
                 if not self.has_gap:
-                    self.shown = event.message.id
+                    self.shown = {**self.shown, event.message.room.id: event.message}

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Literal
 
 from .errors import Refusal
-from .people import Session
+from .people import Person
 from .room import Room
 
 Action = Literal[
@@ -15,6 +15,7 @@ Action = Literal[
     "rename",
     "join",
     "leave",
+    "go to",
     "say",
     "write privately",
     "see rooms",
@@ -39,6 +40,7 @@ _NEEDS: Mapping[Action, _Needs] = {
     "rename": _Needs.PERSON,
     "join": _Needs.PERSON,
     "leave": _Needs.MEMBER,
+    "go to": _Needs.MEMBER,
     "say": _Needs.MEMBER,
     "write privately": _Needs.PERSON,
     "see rooms": _Needs.PERSON,
@@ -50,21 +52,20 @@ _NEEDS: Mapping[Action, _Needs] = {
 }
 
 
-def may(session: Session, action: Action, room: Room | None = None) -> None:
-    """Check that a session may do something.
+def may(person: Person | None, action: Action, room: Room | None = None) -> None:
+    """Check that somebody may do something.
 
-    @param session: it is asked about and not its person, as each session joins rooms by itself:
-        another session of the person may be in a room in which this one may not talk.
+    @param person: L{None} before login.
     @param room: where; L{None} as long as the room has not been looked up. Ask without it first:
         a session that is nobody is not told which rooms there are.
     @raise Refusal: C{not-logged-in}, or C{not-in-room}.
     """
     needs = _NEEDS[action]
-    if session.person is None:
+    if person is None:
         if needs is _Needs.NOTHING:
             return
         raise Refusal("not-logged-in", "log in first", "log-in")
-    if needs is not _Needs.MEMBER or room is None or session in room.members:
+    if needs is not _Needs.MEMBER or room is None or room.has(person):
         return
     sentence = f"you are not in {room.shown}"
     if action == "leave":

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Container, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
 from .events import Event
-from .model import Account, Aside, Entry, Findings, Post, Question, RoomRecord
+from .model import Account, Aside, Credential, Entry, Findings, Post, Question, RoomRecord
 
 
 class Outbox(Protocol):
@@ -70,8 +70,8 @@ class Store(Protocol):
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
 
-    def find_password(self, name: str, /) -> Awaitable[tuple[Account, bytes] | None]:
-        """Look up the account that has this canonical name, and the hash of its password.
+    def find_password(self, name: str, /) -> Awaitable[Credential | None]:
+        """Look up the password of the account that has this canonical name.
 
         @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
         """
@@ -92,10 +92,8 @@ class Store(Protocol):
         @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
         """
 
-    def set_password(
-        self, account_id: int, before: bytes, password_hash: bytes, /
-    ) -> Awaitable[bool]:
-        """Replace the hash of an account's password, if it still is C{before}.
+    def set_password(self, before: Credential, password_hash: bytes, /) -> Awaitable[bool]:
+        """Replace the hash of an account's password, if it still is that of C{before}.
 
         @return: whether it was.
         @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.

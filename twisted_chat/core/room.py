@@ -1,11 +1,11 @@
 """Rooms: their members, their last messages, and who joined and left."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .events import Event, Joined, Left, Said
-from .model import Message, RoomRecord
+from .model import Entry, Role, RoomRecord, RoomState
 from .people import Person, Session
 from .ports import FanOut, Outbox
 from .presence import CROWD, Presence, window
@@ -33,17 +33,19 @@ class Shared:
 
 
 class Room:
-    """A place with members, a topic and a log.
+    """A place with members, a topic and a log, as the entries so far have made it.
 
     Comings and goings are told at once in a small room. In a big one the first is told at once and
     opens a window; those that follow are told together when it closes.
 
     @ivar topic: empty if there is none.
     @ivar topic_by: who set the topic; empty if nobody ever did.
-    @ivar members: the sessions that are in it, and their outboxes.
-    @ivar people: the people who are in it, and the number of their sessions that are, including
-        sessions that have ended and whose posts are in flight.
-    @ivar recent: the last messages, kept up to date by the feed while there are members, so that
+    @ivar last_seq: the C{seq} of the newest entry; 0 if there is none.
+    @ivar members: the roles of its members, by account id. In the lobby every account is a member;
+        only those who are more than that are here.
+    @ivar people: the people who are here and in the room; as keys, in the order in which they came.
+    @ivar sessions: the sessions that are told what happens in it, and their outboxes.
+    @ivar recent: the last messages, kept up to date by the feed while there are sessions, so that
         joining takes no query and leaves no gap between replay and live messages; L{None} while
         they are not known.
     @ivar replay: C{recent} as events, made when they are first asked for.
@@ -52,22 +54,26 @@ class Room:
     __slots__ = (
         "_presence",
         "_shared",
+        "last_seq",
         "members",
         "people",
         "recent",
         "record",
         "replay",
+        "sessions",
         "topic",
         "topic_by",
     )
 
     def __init__(self, record: RoomRecord, shared: Shared) -> None:
         self.record = record
-        self.topic = record.topic
-        self.topic_by = record.topic_by
-        self.members: dict[Session, Outbox] = {}
-        self.people: Counter[Person] = Counter()
-        self.recent: deque[Message] | None = None
+        self.topic = ""
+        self.topic_by = ""
+        self.last_seq = 0
+        self.members: dict[int, Role] = {}
+        self.people: dict[Person, None] = {}
+        self.sessions: dict[Session, Outbox] = {}
+        self.recent: deque[Entry] | None = None
         self.replay: tuple[Said, ...] | None = None
         self._presence: Presence | None = None  # while a window is open
         self._shared = shared
@@ -85,6 +91,20 @@ class Room:
     def is_lobby(self) -> bool:
         return self.name == LOBBY
 
+    @property
+    def state(self) -> RoomState:
+        """What the entries so far have made of it."""
+        return RoomState(self.record, self.topic, self.topic_by, self.last_seq, dict(self.members))
+
+    def has(self, person: Person) -> bool:
+        """Whether somebody is in it: an account as a member, a guest by being here."""
+        account = person.account
+        return person in self.people if account is None else self.has_member(account.id)
+
+    def has_member(self, account_id: int) -> bool:
+        """Whether an account is a member."""
+        return self.is_lobby or account_id in self.members
+
     def show(self, to: Person) -> None:
         """Note that somebody has learnt who is in it now; see L{Presence.show}."""
         if self._presence is not None:
@@ -96,44 +116,45 @@ class Room:
         return tuple(sorted((p.name, p.is_account) for p in self.people))
 
     def tell(self, event: Event) -> None:
-        """Tell all members."""
-        self._shared.fan_out(self.members.values(), (event,), ())
+        """Tell all who are in it."""
+        self._shared.fan_out(self.sessions.values(), (event,), ())
 
-    # Members
+    # Who is in it
 
-    def add(self, session: Session, person: Person) -> None:
-        """Put a session into the room, and tell the others if its person is new there."""
+    def enter(self, person: Person) -> None:
+        """Put somebody into the room, without their sessions, and tell the others."""
         if person not in self.people:
             self.came(person.name)
-        self.members[session] = session.outbox
-        self.people[person] += 1
-        session.rooms += (self,)
+            self.people[person] = None
+        person.rooms += (self,)
+
+    def exit(self, person: Person) -> None:
+        """Take somebody out of the room, with their sessions. Others are not told; see L{went}."""
+        self.people.pop(person, None)
+        person.rooms = tuple(room for room in person.rooms if room is not self)
+        for session in person.sessions:
+            self.remove(session)
+
+    def add(self, session: Session) -> None:
+        """Tell a session from now on what happens in the room."""
+        self.sessions[session] = session.outbox
 
     def remove(self, session: Session) -> None:
-        """Tell a session nothing more of the room. Its person is not taken out; see L{discount}."""
-        del self.members[session]
-        if not self.members and not self.is_lobby:
+        """Tell a session nothing more of the room."""
+        self.sessions.pop(session, None)
+        if not self.sessions and not self.is_lobby:
             self.recent = self.replay = None
 
-    def discount(self, person: Person) -> bool:
-        """Take one session of a person out of the count.
-
-        @return: whether none is left, so that they have left the room.
-        """
-        self.people[person] -= 1
-        if self.people[person]:
-            return False
-        del self.people[person]
-        return True
-
     def pass_on(self, guest: Person, person: Person) -> None:
-        """Count the one session of a guest as a session of somebody else."""
-        self.discount(guest)
-        self.people[person] += 1
+        """Have somebody else take the place of a guest."""
+        self.exit(guest)
+        self.people[person] = None
+        if self not in person.rooms:
+            person.rooms += (self,)
 
     # The last messages
 
-    def remember(self, message: Message) -> None:
+    def remember(self, message: Entry) -> None:
         """Take a new message into the last ones."""
         if self.recent is not None:
             self.recent.append(message)
@@ -174,7 +195,7 @@ class Room:
             self._tell_noted()
 
     def _open_window(self) -> None:
-        seconds = window(len(self.members))
+        seconds = window(len(self.sessions))
         if seconds:
             self._presence = Presence()
             self._shared.later(seconds, self._close_window)
@@ -208,9 +229,9 @@ class Room:
         if len(came) <= CROWD:
             for name in came:
                 for session in self._sessions(name):
-                    if session in self.members:
+                    if session in self.sessions:
                         apart[session.outbox] = name
-        self._shared.fan_out(self.members.values(), self._news(came, went), apart)
+        self._shared.fan_out(self.sessions.values(), self._news(came, went), apart)
         for outbox, own in apart.items():
             others = tuple(name for name in came if name != own)
             if others or went:
