@@ -1,8 +1,9 @@
 """Stand-ins in memory for the ports of the core."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
@@ -11,21 +12,30 @@ from twisted_chat.core.events import Event, History, Said, Told
 from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import (
+    CREATED,
+    MEMBER,
+    MESSAGES,
+    TOPIC,
     Account,
-    DirectMessage,
-    DirectPost,
-    Message,
+    Aside,
+    Entry,
+    Findings,
+    News,
     Post,
-    RoomPost,
+    Question,
+    Role,
     RoomRecord,
+    RoomState,
+    Standing,
     Stored,
 )
+from twisted_chat.core.names import skeleton
 
 NOW = 1_700_000_000_000
 
-T = TypeVar("T")
+_LOBBY = "lobby"
 
-_Entry = Post | Callable[[], None]  # what a store has queued: a post to commit, or a question
+T = TypeVar("T")
 
 
 def now() -> int:
@@ -45,40 +55,81 @@ def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
     )
 
 
+class _Queued(NamedTuple):
+    """A post that is not committed yet."""
+
+    number: int
+    post: Post | Aside
+
+
+class _Mark(NamedTuple):
+    """A read mark that is not set yet."""
+
+    account_id: int
+    room_id: int
+    seq: int
+
+
+@dataclass
+class _Account:
+    account: Account
+    skeleton: str
+    password_hash: bytes
+
+
+@dataclass
+class _Room:
+    record: RoomRecord
+    skeleton: str = ""
+    topic: str = ""
+    topic_by: str = ""
+    last_seq: int = 0
+    last_time: int = 0
+    roles: dict[int, Role] = field(default_factory=dict)
+
+    def state(self) -> RoomState:
+        roles = self.roles.items()
+        is_lobby = self.record.name == _LOBBY
+        shown = {id: role for id, role in roles if not is_lobby or role != "member"}
+        return RoomState(self.record, self.topic, self.topic_by, self.last_seq, shown)
+
+
 class MemoryStore:
     """A L{twisted_chat.core.ports.Store} in memory, which keeps the order that the port promises.
 
     It answers at once. Between L{hold} and L{release} it answers only when the test calls L{step},
     L{commit}, L{answer} or L{fail}.
 
-    @ivar messages: the log of all rooms.
-    @ivar direct: the private messages that are kept, with their posts.
-    @ivar read: account id -> the id up to which its private messages are marked as read.
-    @ivar topics: room id -> topic, and who set it.
+    @ivar entries: the whole log.
+    @ivar marks: (account id, room id) of each membership, private conversations included -> the
+        C{seq} up to which the account has seen the room.
     """
 
     def __init__(self) -> None:
         self._held = False
-        self.messages: list[Message] = []
-        self.direct: list[tuple[DirectPost, DirectMessage]] = []
-        self.read: Counter[int] = Counter()
-        self.topics: dict[int, tuple[str, str]] = {}
-        self._accounts: dict[str, tuple[Account, str]] = {}
-        self._rooms = {"lobby": RoomRecord(1, "lobby", "lobby", "", "")}
-        self._queue: deque[_Entry] = deque()
+        self.entries: list[Entry] = []
+        self.marks: dict[tuple[int, int], int] = {}
+        self._accounts: dict[str, _Account] = {}
+        self._rooms = {1: _Room(RoomRecord(1, "public", _LOBBY), _LOBBY)}
+        self._queue: deque[_Queued | _Mark | Callable[[], None]] = deque()
         self._busy = False
-        self._last_id = 0
 
-    def open(self) -> Sequence[RoomRecord]:
-        return list(self._rooms.values())
+    def open(self) -> Sequence[RoomState]:
+        """Give all rooms that are not private conversations."""
+        return self.snapshot()
 
     def subscribe(
         self,
-        feed: Callable[[Sequence[tuple[Post, Stored]]], None],
-        lost: Callable[[Sequence[Post]], None],
+        feed: Callable[[Sequence[tuple[int, Stored]]], None],
+        lost: Callable[[Sequence[int]], None],
     ) -> None:
         self._feed = feed
         self._lost = lost
+
+    def snapshot(self) -> Sequence[RoomState]:
+        """Give the rooms as they are now, in the order of their names."""
+        rooms = [room.state() for room in self._rooms.values() if room.record.kind != "direct"]
+        return sorted(rooms, key=lambda state: state.record.name)
 
     @property
     def registered(self) -> Sequence[str]:
@@ -111,29 +162,39 @@ class MemoryStore:
             self._busy = False
 
     def step(self) -> None:
-        """Carry out the next batch of posts, or the next question."""
-        entry = self._queue.popleft()
-        if not isinstance(entry, RoomPost | DirectPost):
-            entry()
+        """Carry out the next batch of posts and marks, or the next question."""
+        if callable(self._queue[0]):
+            self._next_question()()
             return
-        posts = [entry]
-        while self._queue and isinstance(entry := self._queue[0], RoomPost | DirectPost):
-            posts.append(entry)
+        batch = []
+        while self._queue and not callable(item := self._queue[0]):
             self._queue.popleft()
-        self._feed([(post, self._stored(post)) for post in posts])
+            if isinstance(item, _Queued):
+                batch.append((item.number, self._stored(item.post)))
+            else:
+                self._mark(item)
+        if batch:
+            self._feed(batch)
+
+    def _next_question(self) -> Callable[[], None]:
+        question = self._queue.popleft()
+        assert callable(question)
+        return question
 
     def answer(self) -> None:
-        """Answer the queued questions before the queued posts, which stay queued."""
-        for question in self._take(lambda entry: not isinstance(entry, RoomPost | DirectPost)):
-            assert not isinstance(question, RoomPost | DirectPost)
-            question()
+        """Carry out all that is queued up to the last question. What was posted after it stays
+        queued."""
+        for _ in range(sum(callable(item) for item in self._queue)):
+            while not callable(self._queue[0]):
+                self.step()
+            self.step()
 
     def crash(self, committed: int = 0) -> None:
         """Forget all that waits, and answer at once again.
 
         @param committed: the number of posts that are kept before; nobody is told of them.
         """
-        posts = [entry for entry in self._queue if isinstance(entry, RoomPost | DirectPost)]
+        posts = [item.post for item in self._queue if isinstance(item, _Queued)]
         for post in posts[:committed]:
             self._stored(post)
         self._queue.clear()
@@ -141,75 +202,130 @@ class MemoryStore:
 
     def fail(self) -> None:
         """Lose the queued posts."""
-        lost = self._take(lambda entry: isinstance(entry, RoomPost | DirectPost))
-        self._lost([post for post in lost if isinstance(post, RoomPost | DirectPost)])
+        lost = [item.number for item in self._queue if isinstance(item, _Queued)]
+        self._queue = deque(item for item in self._queue if not isinstance(item, _Queued))
+        self._lost(lost)
 
-    def _take(self, wanted: Callable[[_Entry], bool]) -> list[_Entry]:
-        taken = [entry for entry in self._queue if wanted(entry)]
-        self._queue = deque(entry for entry in self._queue if not wanted(entry))
-        return taken
+    def _stored(self, post: Post | Aside) -> Stored:
+        if isinstance(post, Aside):
+            return post
+        room = self._room(post)
+        if room is None:
+            return None
+        room.last_seq += 1
+        room.last_time = max(post.time, room.last_time + 1)
+        entry = Entry(
+            len(self.entries) + 1,
+            room.record,
+            room.last_seq,
+            post.kind,
+            post.author_id,
+            post.author,
+            room.last_time,
+            post.text,
+            post.about,
+            post.label,
+        )
+        self.entries.append(entry)
+        if entry.kind == TOPIC:
+            room.topic, room.topic_by = entry.text, entry.author
+        elif entry.kind == MEMBER:
+            self._stand(room, Standing.decode(entry.text))
+        return entry
 
-    def _stored(self, post: Post) -> Stored:
-        self._last_id += 1
-        if isinstance(post, RoomPost):
-            seq = 1 + sum(message.room == post.room for message in self.messages)
-            self.messages.append(
-                Message(
-                    self._last_id,
-                    post.room,
-                    seq,
-                    post.author,
-                    post.time,
-                    post.text,
-                    post.action,
-                    post.label,
-                )
-            )
-            return self.messages[-1]
-        kept = post.sender_id is not None and post.recipient_id is not None
-        id = self._last_id if kept else None
-        message = DirectMessage(id, post.sender, post.recipient, post.time, post.text, post.label)
-        if kept:
-            self.direct.append((post, message))
-        return message
+    def _stand(self, room: _Room, standing: Standing) -> None:
+        id = standing.account.id
+        if standing.role is None:
+            room.roles.pop(id, None)
+            self.marks.pop((id, room.record.id), None)
+        else:
+            room.roles[id] = standing.role
+            self.marks.setdefault((id, room.record.id), room.last_seq - 1)
 
-    def _unless_held(self) -> None:
+    def _room(self, post: Post) -> _Room | None:
+        """Find the room of a post, or make it; L{None} if its name is taken."""
+        record = post.room
+        if record.id:
+            return self._rooms[record.id]
+        if record.kind == "direct":
+            one, other = record.parties
+            return self._conversation(one.id, other.id) or self._made(record)
+        assert post.kind == CREATED
+        shape = skeleton(record.name)
+        taken = any(shape == room.skeleton for room in self._rooms.values())
+        return None if taken else self._made(record, shape)
+
+    def _made(self, record: RoomRecord, shape: str = "") -> _Room:
+        room = _Room(replace(record, id=len(self._rooms) + 1), shape)
+        self._rooms[room.record.id] = room
+        for account in room.record.parties:
+            self._stand(room, Standing(account, "member"))
+            self.marks[account.id, room.record.id] = 0
+        return room
+
+    def _conversation(self, one: int, other: int) -> _Room | None:
+        ids = sorted((one, other))
+        for room in self._rooms.values():
+            if [account.id for account in room.record.parties] == ids:
+                return room
+        return None
+
+    def _mark(self, mark: _Mark) -> None:
+        key = mark.account_id, mark.room_id
+        if key in self.marks:
+            newest = min(mark.seq, self._rooms[mark.room_id].last_seq)
+            self.marks[key] = max(self.marks[key], newest)
+
+    def _enqueue(self, item: _Queued | _Mark | Callable[[], None]) -> None:
+        self._queue.append(item)
         if not self._held:
             self.commit()
 
     def _answer(self, question: Callable[[], T]) -> Deferred[T]:
         answer: Deferred[T] = Deferred()
-        self._queue.append(lambda: answer.callback(question()))
-        self._unless_held()
+        self._enqueue(lambda: answer.callback(question()))
         return answer
 
     # Store
 
-    def append(self, post: Post, /) -> None:
-        self._queue.append(post)
-        self._unless_held()
+    def append(self, post: Post | Aside, number: int, /) -> None:
+        self._enqueue(_Queued(number, post))
 
-    def mark_read(self, account_id: int, message_id: int, /) -> None:
-        newest = min(message_id, self._last_id)
-        self.read[account_id] = max(self.read[account_id], newest)
+    def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
+        self._enqueue(_Mark(account_id, room_id, seq))
 
     def find_account(self, name: str, /) -> Deferred[Account | None]:
-        return self._answer(lambda: self._accounts[name][0] if name in self._accounts else None)
+        return self._answer(lambda: self._find(name))
+
+    def _find(self, name: str) -> Account | None:
+        return self._accounts[name].account if name in self._accounts else None
+
+    def find_password(self, name: str, /) -> Deferred[tuple[Account, bytes] | None]:
+        def find() -> tuple[Account, bytes] | None:
+            found = self._accounts.get(name)
+            return None if found is None else (found.account, found.password_hash)
+
+        return self._answer(find)
 
     def find_look_alike(self, skeleton: str, /) -> Deferred[str | None]:
         return self._answer(lambda: self._look_alike(skeleton))
 
     def _look_alike(self, skeleton: str) -> str | None:
-        return next((a.name for a, shape in self._accounts.values() if shape == skeleton), None)
+        return next(
+            (a.account.name for a in self._accounts.values() if a.skeleton == skeleton), None
+        )
 
     def add_account(
         self, name: str, skeleton: str, password_hash: bytes, time: int, /
     ) -> Deferred[Account | None]:
         def add() -> Account | None:
-            if self._look_alike(skeleton) is not None:
+            if name in self._accounts or self._look_alike(skeleton) is not None:
                 return None
-            account = Account(len(self._accounts) + 1, name, password_hash)
-            self._accounts[name] = account, skeleton
+            account = Account(len(self._accounts) + 1, name)
+            self._accounts[name] = _Account(account, skeleton, password_hash)
+            lobby = self._rooms[1]
+            lobby.roles[account.id] = "member"
+            self.marks[account.id, 1] = lobby.last_seq
             return account
 
         return self._answer(add)
@@ -218,90 +334,79 @@ class MemoryStore:
         self, account_id: int, before: bytes, password_hash: bytes, /
     ) -> Deferred[bool]:
         def change() -> bool:
-            for account, skeleton in list(self._accounts.values()):
-                if account.id == account_id and account.password_hash == before:
-                    changed = Account(account.id, account.name, password_hash)
-                    self._accounts[account.name] = changed, skeleton
+            for each in self._accounts.values():
+                if each.account.id == account_id and each.password_hash == before:
+                    each.password_hash = password_hash
                     return True
             return False
 
         return self._answer(change)
 
-    def add_room(self, name: str, skeleton: str, time: int, /) -> Deferred[RoomRecord | None]:
-        def add() -> RoomRecord | None:
-            if any(room.skeleton == skeleton for room in self._rooms.values()):
-                return None
-            self._rooms[name] = RoomRecord(len(self._rooms) + 1, name, skeleton, "", "")
-            return self._rooms[name]
+    def history(self, room_id: int, limit: int, /) -> Deferred[Sequence[Entry]]:
+        def messages() -> Sequence[Entry]:
+            return _last([e for e in self._after(room_id) if e.kind in MESSAGES], limit)
 
-        return self._answer(add)
+        return self._answer(messages)
 
-    def set_topic(self, room_id: int, topic: str, by: str, /) -> Deferred[None]:
-        return self._answer(lambda: self.topics.update({room_id: (topic, by)}))
+    def find_conversation(self, one: int, other: int, /) -> Deferred[RoomRecord | None]:
+        def find() -> RoomRecord | None:
+            room = self._conversation(one, other)
+            return None if room is None else room.record
 
-    def history(self, room: RoomRecord, limit: int, /) -> Deferred[Sequence[Message]]:
-        return self._answer(lambda: _last([m for m in self.messages if m.room == room.name], limit))
+        return self._answer(find)
 
-    def conversation(
-        self, account_id: int, other_id: int, limit: int, /
-    ) -> Deferred[Sequence[DirectMessage]]:
-        pair = {account_id, other_id}
-        return self._answer(
-            lambda: _last(
-                [m for post, m in self.direct if {post.sender_id, post.recipient_id} == pair], limit
-            )
-        )
+    def ask(self, question: Question, /) -> Deferred[Findings]:
+        return self._answer(lambda: self._findings(question))
 
-    def unread(self, account_id: int, limit: int, /) -> Deferred[Sequence[DirectMessage]]:
-        read = self.read[account_id]
-        return self._answer(lambda: self._unread(account_id, read, limit))
+    def _findings(self, question: Question) -> Findings:
+        limit, reader = question.limit, question.account_id
+        rooms = {id: _last(self._after(id, seq), limit) for id, seq in question.rooms.items()}
+        talks: dict[str, _Room] = {}
+        for name in question.direct:
+            account = self._find(name)
+            if account is not None and question.direct_of is not None:
+                room = self._conversation(account.id, question.direct_of)
+                if room is not None:
+                    talks[name] = room
+        direct = {
+            name: _last(self._after(room.record.id, question.direct[name]), limit)
+            for name, room in talks.items()
+        }
+        if reader is None:
+            return Findings(rooms, direct)
+        unseen = [
+            entry
+            for entry in self.entries
+            if entry.kind in MESSAGES
+            and entry.seq > self.marks.get((reader, entry.room.id), entry.seq)
+        ]
+        shown = {room.record.id for room in talks.values()}
+        told = [
+            entry
+            for entry in unseen
+            if entry.room.kind == "direct"
+            and entry.room.id not in shown
+            and (entry.author_id != reader or len(set(entry.room.parties)) == 1)
+        ]
+        said = [
+            entry.room.id
+            for entry in unseen
+            if entry.room.kind != "direct" and entry.author_id != reader
+        ]
+        news = [
+            News(id, self.marks[reader, id], min(limit, said.count(id))) for id in sorted(set(said))
+        ]
+        return Findings(rooms, direct, tuple(told[:limit]), tuple(news))
 
-    def _unread(self, account_id: int, read: int, limit: int) -> Sequence[DirectMessage]:
-        return [
-            message
-            for post, message in self.direct
-            if post.recipient_id == account_id and (message.id or 0) > read
-        ][:limit]
+    def _after(self, room_id: int, seq: int = 0) -> list[Entry]:
+        return [entry for entry in self.entries if entry.room.id == room_id and entry.seq > seq]
 
-    def catch_up(
-        self,
-        room: RoomRecord | None,
-        after: int,
-        account_id: int | None,
-        direct_after: int | None,
-        limit: int,
-        /,
-    ) -> Deferred[tuple[Sequence[Message], Sequence[DirectMessage]]]:
-        read = self.read[account_id] if account_id is not None else 0
-
-        def missed() -> tuple[Sequence[Message], Sequence[DirectMessage]]:
-            name = room.name if room else None
-            messages = [m for m in self.messages if m.room == name and m.seq > after]
-            if account_id is None:
-                return _last(messages, limit), ()
-            if direct_after is None:
-                return _last(messages, limit), self._unread(account_id, read, limit)
-            direct = [
-                message
-                for post, message in self.direct
-                if account_id in (post.sender_id, post.recipient_id)
-                and (message.id or 0) > direct_after
-            ]
-            return _last(messages, limit), _last(direct, limit)
-
-        return self._answer(missed)
-
-    def labels(self, since: int, /) -> Deferred[Sequence[Stored]]:
-        def labelled() -> Sequence[Stored]:
-            log: list[Stored] = [*self.messages, *(message for _, message in self.direct)]
-            late = [each for each in log if each.label and each.time >= since]
-            return sorted(late, key=lambda each: each.id or 0)
-
-        return self._answer(labelled)
+    def labels(self, since: int, /) -> Deferred[Sequence[Entry]]:
+        return self._answer(lambda: [e for e in self.entries if e.label and e.time >= since])
 
 
-def _last(entries: list[T], limit: int) -> Sequence[T]:
-    return entries[max(0, len(entries) - limit) :]
+def _last(entries: Sequence[Entry], limit: int) -> tuple[Entry, ...]:
+    return tuple(entries[max(0, len(entries) - limit) :])
 
 
 class RecordingOutbox:
@@ -310,16 +415,22 @@ class RecordingOutbox:
     @ivar sends: the tuples of events, in order.
     @ivar is_full: whether it skips events.
     @ivar is_taken: whether the peer has taken all that was sent.
+    @ivar skips: the number of gaps: how often events were skipped after some that were not.
     """
 
     def __init__(self) -> None:
         self.sends: list[tuple[Event, ...]] = []
         self.is_full = False
         self.is_taken = True
+        self.skips = 0
+        self._is_skipping = False
 
     def send(self, events: tuple[Event, ...], /) -> bool:
-        if not self.is_full:
+        if self.is_full:
+            self.skips += not self._is_skipping
+        else:
             self.sends.append(events)
+        self._is_skipping = self.is_full
         return not self.is_full
 
     @property
@@ -342,7 +453,8 @@ class RecordingOutbox:
 
     def replayed(self) -> list[str]:
         """Give the texts of replayed messages, private ones included."""
-        return [said.message.text for history in self.of(History) for said in history.messages]
+        shown = [event for history in self.of(History) for event in history.shown]
+        return [event.message.text for event in shown if isinstance(event, Said | Told)]
 
 
 class PlainHasher:

@@ -1,23 +1,28 @@
 """The tables, in a schema that both SQLite and PostgreSQL accept.
 
-Times are in UTC milliseconds since 1970. Every change here needs a migration; a test compares the
-two.
+Times are in UTC milliseconds since 1970. A new database gets these tables; one of an older schema
+gets them by migrations. A test compares the two.
 """
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
     UniqueConstraint,
+    insert,
 )
+
+HEAD = "0005"
+"""The newest migration."""
 
 metadata = MetaData(
     naming_convention={
@@ -37,23 +42,53 @@ accounts = Table(
     Column("id", _Id, primary_key=True),
     Column("name", String(32), nullable=False, unique=True),
     Column("skeleton", Text, nullable=False, unique=True),
-    Column("password_hash", LargeBinary, nullable=False),
     Column("created", BigInteger, nullable=False),
-    Column("read_up_to", BigInteger, nullable=False, server_default="0"),
 )
-"""C{read_up_to}: the id of the last private message that the account has seen."""
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account_id", _Id, ForeignKey(accounts.c.id), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+"""What proves an account. The C{kind} is C{password}; C{secret} is then its hash."""
 
 rooms = Table(
     "rooms",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("name", String(32), nullable=False, unique=True),
-    Column("skeleton", Text, nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(32), unique=True),
+    Column("skeleton", Text, unique=True),
+    Column("first_id", _Id, ForeignKey(accounts.c.id)),
+    Column("second_id", _Id, ForeignKey(accounts.c.id)),
     Column("topic", Text, nullable=False, server_default=""),
     Column("topic_by", String(32), nullable=False, server_default=""),
     Column("created", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False, server_default="0"),
+    Column("last_time", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("first_id", "second_id"),
 )
+"""A room of the kind C{direct} has C{first_id} and C{second_id}, of which the first is not the
+bigger one; any other has C{name} and C{skeleton}. C{last_seq} and C{last_time} are those of its
+newest entry, also if that was deleted because it was old."""
+
+members = Table(
+    "members",
+    metadata,
+    Column("room_id", _Id, ForeignKey(rooms.c.id), nullable=False),
+    Column("account_id", _Id, ForeignKey(accounts.c.id), nullable=False),
+    Column("role", String(16), nullable=False, server_default="member"),
+    Column("read_seq", BigInteger, nullable=False, server_default="0"),
+    Column("level", String(16), nullable=False, server_default="all"),
+    PrimaryKeyConstraint("account_id", "room_id"),
+    Index(None, "room_id", "role", "account_id"),
+)
+"""C{read_seq}: the account has seen the room up to this entry. C{level}: of which entries it wants
+to be notified."""
 
 log_head = Table(
     "log_head",
@@ -63,44 +98,42 @@ log_head = Table(
     Column("commits", BigInteger, nullable=False, server_default="0"),
 )
 """One row: C{last_id}, the id of the newest entry of the log, and C{commits}, the number of writing
-transactions so far. A transaction that appends updates this row first. The row lock then makes ids
-visible in their order, even with several writers."""
+transactions so far."""
 
-messages = Table(
-    "messages",
+entries = Table(
+    "entries",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=False),
     Column("room_id", _Id, ForeignKey(rooms.c.id), nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("author_id", BigInteger),
     Column("author", String(32), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
-    Column("action", Boolean, nullable=False),
+    Column("about", BigInteger),
     Column("label", String(64)),
     UniqueConstraint("room_id", "seq"),
 )
-"""C{label}: what the author calls the message, if they gave it a label."""
+"""The log. C{label} is null for most entries."""
 
-direct_messages = Table(
-    "direct_messages",
+# Of the few that have a label, so that the latest are found without reading the whole log.
+_labelled = entries.c.label.is_not(None)
+Index("ix_entries_labelled", entries.c.time, sqlite_where=_labelled, postgresql_where=_labelled)
+
+alembic_version = Table(
+    "alembic_version",
     metadata,
-    Column("id", _Id, primary_key=True, autoincrement=False),
-    Column("sender_id", _Id, ForeignKey(accounts.c.id), nullable=False),
-    Column("recipient_id", _Id, ForeignKey(accounts.c.id), nullable=False),
-    Column("time", BigInteger, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("label", String(64)),
-    Index(None, "recipient_id", "id"),
-    Index(None, "sender_id", "id"),
-    Index(None, "sender_id", "recipient_id", "id"),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
+"""One row: the newest migration that the database has. As Alembic makes it."""
 
-for _log in messages, direct_messages:
-    # Of the few that have a label, so that the latest are found without reading the whole log.
-    _labelled = _log.c.label.is_not(None)
-    Index(
-        f"ix_{_log.name}_labelled",
-        _log.c.time,
-        sqlite_where=_labelled,
-        postgresql_where=_labelled,
-    )
+
+def create(connection: Connection) -> None:
+    """Make the tables in an empty database, with the lobby and the head of the log."""
+    metadata.create_all(connection, checkfirst=False)
+    lobby = {"kind": "public", "name": "lobby", "skeleton": "lobby", "created": 0}
+    connection.execute(insert(rooms).values(lobby))
+    connection.execute(insert(log_head).values(id=1, last_id=0))
+    connection.execute(insert(alembic_version).values(version_num=HEAD))
