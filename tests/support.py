@@ -18,6 +18,7 @@ from twisted_chat.core.model import (
     TOPIC,
     Account,
     Aside,
+    Credential,
     Entry,
     Findings,
     News,
@@ -300,10 +301,10 @@ class MemoryStore:
     def _find(self, name: str) -> Account | None:
         return self._accounts[name].account if name in self._accounts else None
 
-    def find_password(self, name: str, /) -> Deferred[tuple[Account, bytes] | None]:
-        def find() -> tuple[Account, bytes] | None:
+    def find_password(self, name: str, /) -> Deferred[Credential | None]:
+        def find() -> Credential | None:
             found = self._accounts.get(name)
-            return None if found is None else (found.account, found.password_hash)
+            return None if found is None else Credential(found.account, found.password_hash)
 
         return self._answer(find)
 
@@ -330,12 +331,10 @@ class MemoryStore:
 
         return self._answer(add)
 
-    def set_password(
-        self, account_id: int, before: bytes, password_hash: bytes, /
-    ) -> Deferred[bool]:
+    def set_password(self, before: Credential, password_hash: bytes, /) -> Deferred[bool]:
         def change() -> bool:
             for each in self._accounts.values():
-                if each.account.id == account_id and each.password_hash == before:
+                if before == (each.account, each.password_hash):
                     each.password_hash = password_hash
                     return True
             return False

@@ -404,11 +404,11 @@ class Chat:
                 if room in person.rooms and self._has_entered(session, room):
                     return 0
             role: Role = "member"
-            if room is None or room not in person.rooms:
-                if len(person.rooms) >= self._limits.max_joined:
-                    most = len(person.rooms)
-                    sentence = f"you are in {most} rooms, and no more are allowed; leave one first"
-                    raise Refusal("full", sentence, limit=self._limits.max_joined)
+            most = self._limits.max_joined
+            if room not in person.rooms and len(person.rooms) >= most:
+                in_now = len(person.rooms)
+                sentence = f"you are in {in_now} rooms, and no more are allowed; leave one first"
+                raise Refusal("full", sentence, limit=most)
             if room is None:
                 room, is_made = await self._make_room(session, name)
                 role = "owner" if is_made else "member"
