@@ -3,7 +3,6 @@ what is here, and has it told."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 
 from . import names, policy
 from .accounts import Accounts
@@ -18,34 +17,31 @@ from .events import (
     Motd,
     Omitted,
     Place,
-    Read,
-    Renamed,
     Rooms,
     Told,
     Topic,
     Users,
     Welcome,
 )
-from .feed import Awaited, Feed, Flight
+from .feed import Feed
 from .guard import Guard
-from .labels import WINDOW, Labels, author
+from .here import Here
+from .labels import WINDOW, Labels
 from .limits import Limits
+from .marks import Marks
 from .model import (
     ACTION,
     CREATED,
-    MEMBER,
     SAID,
     TOPIC,
     Account,
     Aside,
-    Entry,
     Findings,
     Post,
     Question,
     Role,
     RoomRecord,
     RoomState,
-    Standing,
     Stored,
     conversation,
 )
@@ -53,6 +49,7 @@ from .past import DIRECT, LISTED, Past
 from .people import Hold, Person, Session, View
 from .policy import Action
 from .ports import FanOut, Store, Turn
+from .posting import Posting
 from .room import LOBBY, Room, Shared
 from .text import clean
 
@@ -102,18 +99,16 @@ class Chat:
         self._guard = guard
         self._limits = limits
         self._now = now
-        self._turn = turn
         self._shared = Shared(now, later, fan_out, {}, {})
-        self._people = self._shared.people
         self._directory = Directory(store, self._shared)
+        self._here = Here(self._shared, self._directory)
         self._past = Past(store, limits, now)
+        self._marks = Marks(store, self._shared)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
         self._feed = Feed(self._shared, self._directory, self._labels, self._landed, failed)
-        self._numbers = count(1)
+        self._posting = Posting(store, self._feed, self._labels, now, turn)
         self._rooms_in_making = 0
-        self._leaving: dict[Session, Person] = {}  # sessions that ended with posts in flight
-        self._is_closing = False
 
     def open(self, states: Iterable[RoomState]) -> None:
         """Take up the rooms as the log has made them. The lobby is one of them."""
@@ -152,7 +147,7 @@ class Chat:
 
     def close(self) -> None:
         """Tell nobody from now on who leaves: the server is going down, and all sessions end."""
-        self._is_closing = True
+        self._here.is_closing = True
 
     # Coming and going
 
@@ -172,10 +167,10 @@ class Chat:
             await self.recall_labels()
             for each in session.person.rooms if session.person is not None else ():
                 if not each.has_member(account.id):
-                    await self._stand(session, account, each, account, "member")
+                    await self._posting.stand(session, account, each, "member")
             await self._past.wake(self._lobby)
-            points = session.resume or {}
-            question = self._question(points, account)
+            points, rooms = session.resume or {}, self._directory.rooms_of(account.id)
+            question = self._past.question(points, rooms, account, is_news=True)
             findings = await self._store.ask(question)
             # No await from here on: what is delivered after the question goes to the session.
             if session.has_ended:
@@ -186,8 +181,8 @@ class Chat:
                 )
             person = self._directory.here(account.name)
             if person is None or person.account is None:
-                person = self._people[account.name] = Person(account)
-            resumed = self._resumed(person, points, question, findings)
+                person = Person(account)
+            resumed = self._past.resumed(points, rooms, findings, person)
             session.resumed(*resumed)
             self._enter(session, person, resumed.pop(LOBBY, None), room)
             self._come_back(session, account, findings, resumed)
@@ -203,20 +198,17 @@ class Chat:
                 raise already_in(session.person)
             await self.recall_labels()
             await self._past.wake(self._lobby)
-            point = session.resume_point(LOBBY)
-            missed: Sequence[Entry] = ()
-            if point is not None:
-                lobby = self._lobby.record.id
-                question = Question(self._past.limit, rooms={lobby: point})
-                missed = (await self._store.ask(question)).rooms.get(lobby, ())
+            points = session.resume or {}
+            findings = Findings()
+            if LOBBY in points:
+                question = self._past.question(points, (self._lobby,), None)
+                findings = await self._store.ask(question)
             if session.has_ended:
                 return
-            person = self._people[hold.name] = Person(hold)
-            history = None
-            if point is not None:
-                session.resumed(LOBBY)
-                history = self._past.resumed_room(self._lobby, missed, point, person)
-            self._enter(session, person, history, LOBBY)
+            person = Person(hold)
+            resumed = self._past.resumed(points, (self._lobby,), findings, person)
+            session.resumed(*resumed)
+            self._enter(session, person, resumed.get(LOBBY), LOBBY)
 
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
@@ -237,9 +229,7 @@ class Chat:
                 if session.has_ended:
                     return
                 session.renamed += 1
-                person = Person(hold)
-                self._rename(session, guest, person)
-                self._people[person.name] = person
+                self._here.rename(session, Person(hold))
 
     def end_session(self, session: Session) -> None:
         """End a session. It is told nothing more, and its operations come to nothing.
@@ -248,19 +238,8 @@ class Chat:
         their leaving before their last words. C{Session.over} is called then, or now if nothing
         is in flight. May be called at any time, and again.
         """
-        if session.has_ended:
-            return
-        session.has_ended = True
-        session.wrote = None
-        person, session.person = session.person, None
-        if person is not None:
-            person.sessions = tuple(s for s in person.sessions if s is not session)
-            person.leaving += 1
-            for room in person.rooms:
-                room.remove(session)
-            self._leaving[session] = person
-        if not session.in_flight:
-            self._end(session)
+        if not session.has_ended:
+            self._here.end(session)
 
     def end_others(self, session: Session, name: str, farewell: str) -> int:
         """End all sessions of an account but one, which may have ended itself.
@@ -299,11 +278,12 @@ class Chat:
             if not due:
                 return 0
             person = _person(session)
-            question = self._question(due, person.account, is_news=False, person=person)
+            rooms = person.rooms
+            question = self._past.question(due, rooms, person.account)
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
-            resumed = self._resumed(person, due, question, findings)
+            resumed = self._past.resumed(due, rooms, findings, person)
             for place, history in resumed.items():
                 self._show(session, place, history)
             return sum(len(history.shown) for history in resumed.values())
@@ -311,24 +291,8 @@ class Chat:
     # Reading
 
     def seen(self, session: Session) -> None:
-        """Note that a session has sent something: if its peer has taken all that it was sent
-        before, the messages that it was shown count as read. Not if the session says by itself
-        what it has read."""
-        if session.marks_itself or not (session.views or session.shown):
-            return
-        self._look_for_gaps(session)
-        due = [
-            (room, view)
-            for room, view in session.views.items()
-            if view.is_whole and view.read < room.last_seq
-        ]
-        if not (due or session.shown) or session.person is None or not session.outbox.is_taken:
-            return
-        for room, _ in due:
-            self._mark(session, room.record.id, room.name, room.last_seq)
-        shown, session.shown = session.shown, {}
-        for entry in shown.values():
-            self._mark(session, entry.room.id, f"{DIRECT}{entry.author}", entry.seq)
+        """Note that a session has sent something; see L{Marks.seen}."""
+        self._marks.seen(session)
 
     async def read(self, session: Session, of: str, seq: int | None = None) -> None:
         """Note that the session's person has read a place. From now on nothing else that the
@@ -349,40 +313,17 @@ class Chat:
                 if _person(session).account is not None:
                     newest = room.last_seq
                     seq = newest if seq is None else min(seq, newest)
-                    self._mark(session, room.record.id, room.name, seq)
+                    self._marks.mark_room(session, room, seq)
             session.marks_itself = True
 
     async def _read_privately(self, session: Session, raw: str, seq: int | None) -> None:
         mine, other = await self._parties(session, raw)
         found = await self._store.find_conversation(mine.id, other.id)
         newest = await self._store.history(found.id, 1) if found is not None else ()
-        if newest and not session.has_ended:
+        if newest:
             last = newest[-1].seq
             seq = last if seq is None else min(seq, last)
-            self._mark(session, newest[-1].room.id, f"{DIRECT}{other.name}", seq)
-
-    def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
-        """Mark a place as read up to an entry, and tell the other sessions of the account."""
-        person = _person(session)
-        assert person.account is not None
-        self._store.mark_read(person.account.id, room_id, seq)
-        room = None if of.startswith(DIRECT) else self._shared.rooms[of]
-        told = Read(self._now(), of, seq)
-        for each in person.sessions:
-            view = each.views.get(room) if room is not None else None
-            if room is not None and view is not None:
-                view.read = max(view.read, seq)
-                view.is_whole |= seq >= room.last_seq
-            if each is not session:
-                each.tell(told)
-
-    def _look_for_gaps(self, session: Session) -> None:
-        """If the session was not shown something, it counts as shown no room without a hole."""
-        skips = session.outbox.skips
-        if skips != session.skips:
-            session.skips = skips
-            for view in session.views.values():
-                view.is_whole = view.is_entered = False
+            self._marks.mark_conversation(session, newest[-1].room, seq, other.name)
 
     # Rooms
 
@@ -416,7 +357,7 @@ class Chat:
             is_new = room not in person.rooms
             if account is not None and not room.has_member(account.id):
                 await self._past.wake(room)
-                await self._stand(session, account, room, account, role)
+                await self._posting.stand(session, account, room, role)
             return await self._show_room(session, room, is_new=is_new)
 
     async def leave(self, session: Session, raw: str) -> None:
@@ -431,7 +372,7 @@ class Chat:
                 raise Refusal("forbidden", "nobody can leave the lobby", "end-session")
             person = _person(session)
             if person.account is not None:
-                await self._stand(session, person.account, room, person.account, None)
+                await self._posting.stand(session, person.account, room, None)
             else:
                 room.exit(person)
                 room.went(person.name)
@@ -471,7 +412,7 @@ class Chat:
             if len(topic) > most:
                 raise Refusal("too-long", f"a topic may have at most {most} characters", limit=most)
             by = _person(session)
-            await self._commit(
+            await self._posting.commit(
                 session, Post(room.record, TOPIC, by.id, by.name, self._now(), topic)
             )
 
@@ -489,14 +430,14 @@ class Chat:
             C{bad-encoding}, C{too-long}, C{bad-arguments} if there is nothing in it to say.
         """
         self._ask(session, "say")
-        if label and self._is_repeated(session, label):
+        if label and self._posting.is_repeated(session, label):
             return
         record = self._room(session, "say", raw).record
         by = _person(session)
         kind = ACTION if action else SAID
         text = self._sayable(text)
         post = Post(record, kind, by.id, by.name, self._now(), text, None, label)
-        self._append(session, post)
+        self._posting.append(session, post)
 
     async def direct(self, session: Session, raw: str, text: str, *, label: str = "") -> None:
         """Say something to one person, who is here or registered.
@@ -516,7 +457,7 @@ class Chat:
         @raise Refusal: C{no-such-person}, or as L{direct}.
         """
         with self._operation(session, "write privately"):
-            if label and self._is_repeated(session, label):
+            if label and self._posting.is_repeated(session, label):
                 return ""
             wrote = session.wrote
             if isinstance(wrote, Session):
@@ -609,7 +550,7 @@ class Chat:
     # Posting
 
     async def _direct(self, session: Session, raw: str, text: str, label: str) -> None:
-        if label and self._is_repeated(session, label):
+        if label and self._posting.is_repeated(session, label):
             return
         text = self._sayable(text)
         recipient = await self._directory.person(raw)
@@ -623,8 +564,10 @@ class Chat:
         else:
             to = recipient.id, recipient.name, recipient.key
             post = Aside(by.id, by.name, *to, now, text, label)
-        if not (label and self._is_repeated(session, label)):  # by another session meanwhile
-            self._append(session, post)
+        if not (
+            label and self._posting.is_repeated(session, label)
+        ):  # by another session meanwhile
+            self._posting.append(session, post)
 
     async def _parties(self, session: Session, raw: str) -> tuple[Account, Account]:
         """The accounts of a private conversation: the session's and that of a name as it was typed.
@@ -638,56 +581,6 @@ class Chat:
         if other.account is None:
             raise _not_kept()
         return mine, other.account
-
-    def _append(self, session: Session, post: Post | Aside, awaited: Awaited | None = None) -> None:
-        whose = author(post)
-        if post.label:
-            self._labels.begin(whose, post.label)
-        number = next(self._numbers)
-        self._feed.flights[number] = Flight(session, whose, post.label, awaited)
-        session.in_flight += 1
-        self._store.append(post, number)
-
-    async def _commit(self, session: Session, post: Post) -> Stored:
-        """Post something, and wait until it is applied.
-
-        @return: what the store has made of it.
-        @raise Refusal: C{internal} if it could not be kept.
-        """
-        awaited = Awaited(self._turn())
-        self._append(session, post, awaited)
-        await awaited.turn
-        if awaited.is_lost:
-            raise Refusal(
-                "internal",
-                "the server can't write to its database right now, so nothing was changed; try"
-                " again later",
-            )
-        return awaited.stored
-
-    async def _stand(
-        self, session: Session, by: Account, room: Room, account: Account, role: Role | None
-    ) -> None:
-        """Make an account something in a room; L{None}: no member.
-
-        @raise Refusal: as L{_commit}.
-        """
-        text = Standing(account, role).encode()
-        await self._commit(session, Post(room.record, MEMBER, by.id, by.name, self._now(), text))
-
-    def _is_repeated(self, session: Session, label: str) -> bool:
-        """Whether the author has posted with this label before. If so, the session is told what
-        came of it, now or when it lands."""
-        by = _person(session)
-        labelled = self._labels.find(by.id if by.id is not None else by.name, label)
-        if labelled is None:
-            return False
-        if labelled.done is not None:
-            session.tell(self._labels.again(labelled.done))
-        else:
-            session.in_flight += 1
-            labelled.waiting.append(session)
-        return True
 
     def _sayable(self, text: str) -> str:
         text = clean(text)
@@ -704,7 +597,7 @@ class Chat:
         had_ended = session.has_ended
         session.landed()
         if had_ended and session.is_over:
-            self._end(session)
+            self._here.over(session)
 
     # Being here
 
@@ -714,11 +607,12 @@ class Chat:
         @param missed: what to show of the lobby; L{None} for the last messages.
         @param room: the room that a guest is welcomed in.
         """
-        guest = session.person
-        if guest is not None:
-            self._become(session, guest, person, room)
+        if session.person is not None:
+            bid_farewell = self._here.become(session, person)
+            session.answer(self._welcome(person, room))
+            bid_farewell()
             return
-        self._be(session, person)
+        self._here.come(session, person)
         motd = (Motd(self._now(), tuple(self.motd)),) if self.motd else ()
         session.answer(
             self._welcome(person, LOBBY),
@@ -726,146 +620,11 @@ class Chat:
             *self._past.entrance(person, self._lobby, missed),
         )
 
-    def _be(self, session: Session, person: Person) -> None:
-        """Give a session to somebody, and put both into the rooms that are theirs."""
-        session.person = person
-        person.sessions += (session,)
-        self._put_into_rooms(person)
-        for room in person.rooms:
-            room.add(session)
-
-    def _put_into_rooms(self, person: Person) -> None:
-        """Put somebody into the rooms that they are members of, and tell the others there."""
-        account = person.account
-        rooms = (self._lobby,) if account is None else self._directory.rooms_of(account.id)
-        for room in rooms:
-            if room not in person.rooms:
-                room.enter(person)
-
     def _welcome(self, person: Person, room: str) -> Welcome:
         others = len(self._shared.rooms[room].people) - 1
         return Welcome(self._now(), person.name, person.is_account, room, others)
 
-    def _become(self, session: Session, guest: Person, account: Person, room: str) -> None:
-        """Make a guest an account, which may be here already and is a member of their rooms."""
-        was_here = account in self._lobby.people
-        rooms = guest.rooms
-        if was_here:
-            self._pass_on(session, guest, account)
-        else:
-            self._rename(session, guest, account)
-        self._put_into_rooms(account)
-        for each in account.rooms:
-            each.add(session)
-        session.answer(self._welcome(account, room))
-        if was_here and not self._gone(guest.name, rooms):
-            session.answer(Left(self._now(), LOBBY, (guest.name,)))  # it was shown as here
-            for each in rooms:  # so that the next guest of the name is news
-                each.show(account)
-
-    def _rename(self, session: Session, guest: Person, person: Person) -> None:
-        """Make a guest somebody who was not here."""
-        if person.name != guest.name:
-            for room in self._directory:
-                room.settle(guest.name, person.name)
-        self._pass_on(session, guest, person)
-        self._lobby.tell(Renamed(self._now(), guest.name, person.name, person.is_account))
-
-    def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """Give the session of a guest to somebody else, so that the guest has left."""
-        for room in guest.rooms:
-            room.pass_on(guest, person)
-            room.add(session)
-        guest.sessions = ()
-        person.sessions += (session,)
-        session.person = person
-        self._forget(guest)
-
-    def _end(self, session: Session) -> None:
-        """Take out an ended session of which nothing is in flight, and its person with the last."""
-        person = self._leaving.pop(session, None)
-        if person is not None:
-            person.leaving -= 1
-            if not (person.sessions or person.leaving):
-                rooms = person.rooms
-                for room in rooms:
-                    room.exit(person)
-                self._forget(person)
-                if not self._is_closing:
-                    self._gone(person.name, rooms)
-        session.over()
-
-    def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
-        """Tell that somebody is here no longer. If the lobby is told at once, the other rooms are
-        not told in addition; otherwise each is told, as each is told who joined it.
-
-        @return: whether the lobby was told at once.
-        """
-        if self._lobby.went(name):
-            return True
-        for room in rooms:
-            if room is not self._lobby:
-                room.went(name)
-        return False
-
-    def _forget(self, person: Person) -> None:
-        if self._people.get(person.name) is person:
-            del self._people[person.name]
-        person.release()
-
     # Coming back
-
-    def _question(
-        self,
-        points: Mapping[str, int],
-        account: Account | None,
-        *,
-        is_news: bool = True,
-        person: Person | None = None,
-    ) -> Question:
-        """What to ask the log for somebody who resumes.
-
-        @param points: as in L{since}; those of rooms that they are not in do not count.
-        @param is_news: for an account that logs in: ask what is new and unread, too.
-        @param person: whose rooms count; L{None}: the account's.
-        """
-        if person is not None:
-            rooms: Iterable[Room] = person.rooms
-        else:
-            rooms = self._directory.rooms_of(account.id) if account is not None else ()
-        return Question(
-            self._past.limit,
-            account.id if account is not None and is_news else None,
-            {room.record.id: points[room.name] for room in rooms if room.name in points},
-            {place[1:]: at for place, at in points.items() if place.startswith(DIRECT)},
-            account.id if account is not None else None,
-        )
-
-    def _resumed(
-        self,
-        person: Person,
-        points: Mapping[str, int],
-        question: Question,
-        findings: Findings,
-    ) -> dict[str, History]:
-        """What came after resume points, by place: the rooms first."""
-        resumed = {}
-        by_id = {
-            self._shared.rooms[name].record.id: name
-            for name in points
-            if name in self._shared.rooms
-        }
-        for room_id, after in question.rooms.items():
-            room = self._shared.rooms[by_id[room_id]]
-            entries = findings.rooms.get(room_id, ())
-            resumed[room.name] = self._past.resumed_room(room, entries, after, person)
-        if person.account is not None:
-            for name, after in question.direct.items():
-                entries = findings.direct.get(name, ())
-                resumed[f"{DIRECT}{name}"] = self._past.resumed_conversation(
-                    name, entries, after, person.account
-                )
-        return resumed
 
     def _come_back(
         self,
@@ -917,7 +676,7 @@ class Chat:
 
     def _has_entered(self, session: Session, room: Room) -> bool:
         """Whether a session was shown a room that its person is in."""
-        self._look_for_gaps(session)
+        self._marks.look_for_gaps(session)
         view = session.views.get(room)
         return view is None or view.is_entered
 
@@ -973,7 +732,7 @@ class Chat:
         record = RoomRecord(0, "public", name)
         self._rooms_in_making += 1
         try:
-            made = await self._commit(
+            made = await self._posting.commit(
                 session, Post(record, CREATED, by.id, by.name, self._now(), "")
             )
         finally:

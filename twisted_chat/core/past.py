@@ -1,7 +1,7 @@
 """Questions about the log, answered as values: history, resuming, what is new, unread messages."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .errors import Refusal
 from .events import (
@@ -18,7 +18,7 @@ from .events import (
     Users,
 )
 from .limits import Limits
-from .model import MEMBER, MESSAGES, TOPIC, Account, Entry, News, Question, Standing
+from .model import MEMBER, MESSAGES, TOPIC, Account, Entry, Findings, News, Question, Standing
 from .people import Person, Session
 from .ports import Store
 from .room import Room
@@ -158,6 +158,47 @@ class Past:
 
     # Resuming
 
+    def question(
+        self,
+        points: Mapping[str, int],
+        rooms: Iterable[Room],
+        account: Account | None,
+        *,
+        is_news: bool = False,
+    ) -> Question:
+        """What to ask the log for somebody who resumes.
+
+        @param points: the last C{seq} that the client has of rooms and, for an account, of private
+            conversations: C{@name}.
+        @param rooms: the rooms that they are in; points of other rooms do not count.
+        @param is_news: what is new and unread is wanted, too.
+        """
+        named = {room.record.id: points[room.name] for room in rooms if room.name in points}
+        if account is None:
+            return Question(self.limit, rooms=named)
+        direct = {place[1:]: at for place, at in points.items() if place.startswith(DIRECT)}
+        return Question(self.limit, account.id if is_news else None, named, direct, account.id)
+
+    def resumed(
+        self,
+        points: Mapping[str, int],
+        rooms: Iterable[Room],
+        findings: Findings,
+        reader: Person,
+    ) -> dict[str, History]:
+        """What the log has found after resume points, by place: the rooms first. The parameters are
+        those of the L{question}."""
+        resumed = {}
+        for room in rooms:
+            if room.name in points:
+                entries = findings.rooms.get(room.record.id, ())
+                resumed[room.name] = self.resumed_room(room, entries, points[room.name], reader)
+        for place, after in points.items():
+            if place.startswith(DIRECT) and reader.account is not None:
+                entries = findings.direct.get(place[1:], ())
+                resumed[place] = self._resumed_privately(place, entries, after, reader.account)
+        return resumed
+
     def resumed_room(
         self, room: Room, entries: Sequence[Entry], after: int, reader: Person
     ) -> History:
@@ -171,16 +212,16 @@ class Past:
         shown = tuple(self._entries(room, fitting, reader))
         return History(self._now(), room.name, shown, after, room.last_seq)
 
-    def resumed_conversation(
-        self, other: str, entries: Sequence[Entry], after: int, account: Account
+    def _resumed_privately(
+        self, place: str, entries: Sequence[Entry], after: int, account: Account
     ) -> History:
         """The same for the private conversation with somebody."""
         fitting = self._newest(entries)
         seq = entries[-1].seq if entries else after
         if len(fitting) < len(entries):
             after = fitting[0].seq - 1 if fitting else seq
-        history = self._direct_history(f"@{other}", account, fitting)
-        return History(history.time, history.of, history.shown, after, seq)
+        shown = self._direct_history(place, account, fitting).shown
+        return History(self._now(), place, shown, after, seq)
 
     def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
         """Entries of all kinds, as they are shown to somebody."""

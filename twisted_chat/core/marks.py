@@ -1,0 +1,69 @@
+"""What has been read: how far an account has seen its rooms and private conversations."""
+
+from .events import Read
+from .model import RoomRecord
+from .past import DIRECT
+from .people import Session, View
+from .ports import Store
+from .room import Room, Shared
+
+
+class Marks:
+    """Marks places as read, and tells the other sessions of the account."""
+
+    def __init__(self, store: Store, shared: Shared) -> None:
+        self._store = store
+        self._shared = shared
+
+    def seen(self, session: Session) -> None:
+        """Note that a session has sent something: if its peer has taken all that it was sent
+        before, what it was shown counts as read. Not if the session says by itself what it has
+        read."""
+        if session.marks_itself or not (session.views or session.shown):
+            return
+        self.look_for_gaps(session)
+        rooms = [room for room, view in session.views.items() if _is_due(room, view)]
+        if not (rooms or session.shown) or not session.outbox.is_taken:
+            return
+        for room in rooms:
+            self.mark_room(session, room, room.last_seq)
+        shown, session.shown = session.shown, {}
+        for entry in shown.values():
+            self.mark_conversation(session, entry.room, entry.seq, entry.author)
+
+    def look_for_gaps(self, session: Session) -> None:
+        """If some events were skipped, the session was shown none of its rooms without a hole."""
+        skips = session.outbox.skips
+        if skips != session.skips:
+            session.skips = skips
+            for view in session.views.values():
+                view.is_whole = view.is_entered = False
+
+    def mark_room(self, session: Session, room: Room, seq: int) -> None:
+        """Mark a room as read up to an entry."""
+        if self._mark(session, room.record.id, room.name, seq):
+            for each in session.person.sessions if session.person is not None else ():
+                view = each.views.get(room)
+                if view is not None:
+                    view.read = max(view.read, seq)
+                    view.is_whole |= seq >= room.last_seq
+
+    def mark_conversation(self, session: Session, record: RoomRecord, seq: int, other: str) -> None:
+        """Mark the private conversation with somebody as read up to an entry."""
+        self._mark(session, record.id, f"{DIRECT}{other}", seq)
+
+    def _mark(self, session: Session, room_id: int, of: str, seq: int) -> bool:
+        person = session.person
+        if person is None or person.account is None:
+            return False  # it is a guest, or has ended
+        self._store.mark_read(person.account.id, room_id, seq)
+        told = Read(self._shared.now(), of, seq)
+        for each in person.sessions:
+            if each is not session:
+                each.tell(told)
+        return True
+
+
+def _is_due(room: Room, view: View) -> bool:
+    """Whether a session was shown more of a room than is marked as read."""
+    return view.is_whole and view.read < room.last_seq
