@@ -36,6 +36,7 @@ from .model import (
     TOPIC,
     Account,
     Aside,
+    Entry,
     Findings,
     Post,
     Question,
@@ -184,8 +185,20 @@ class Chat:
                 person = Person(account)
             resumed = self._past.resumed(points, rooms, findings, person)
             session.resumed(*resumed)
-            self._enter(session, person, resumed.pop(LOBBY, None), room)
-            self._come_back(session, account, findings, resumed)
+            guest = session.person
+            if guest is None:
+                self._here.come(session, person)
+                shown = self._entrance(person, resumed.pop(LOBBY, None))
+                self._come_back(session, person, shown, findings)
+            else:
+                were_in = guest.rooms
+                was_here = self._here.become(session, person)
+                self._come_back(session, person, (self._welcome(person, room),), findings, were_in)
+                if was_here:
+                    self._here.bid_farewell(session, guest.name, were_in)
+            for place, history in resumed.items():
+                self._show(session, place, history)
+            self._show_unread(session, account, findings.unread)
 
     async def come_as_guest(self, session: Session, hold: Hold) -> None:
         """Let a session in as a guest.
@@ -208,7 +221,8 @@ class Chat:
             person = Person(hold)
             resumed = self._past.resumed(points, (self._lobby,), findings, person)
             session.resumed(*resumed)
-            self._enter(session, person, resumed.get(LOBBY), LOBBY)
+            self._here.come(session, person)
+            session.answer(*self._entrance(person, resumed.get(LOBBY)))
 
     async def rename_guest(self, session: Session, raw: str) -> None:
         """Give a guest another name.
@@ -601,24 +615,14 @@ class Chat:
 
     # Being here
 
-    def _enter(self, session: Session, person: Person, missed: History | None, room: str) -> None:
-        """Put a session into the rooms of this person, or make the guest that it is become them.
+    def _entrance(self, person: Person, missed: History | None) -> tuple[Event, ...]:
+        """What a session is shown that comes in.
 
         @param missed: what to show of the lobby; L{None} for the last messages.
-        @param room: the room that a guest is welcomed in.
         """
-        if session.person is not None:
-            bid_farewell = self._here.become(session, person)
-            session.answer(self._welcome(person, room))
-            bid_farewell()
-            return
-        self._here.come(session, person)
         motd = (Motd(self._now(), tuple(self.motd)),) if self.motd else ()
-        session.answer(
-            self._welcome(person, LOBBY),
-            *motd,
-            *self._past.entrance(person, self._lobby, missed),
-        )
+        lobby = self._past.entrance(person, self._lobby, missed)
+        return (self._welcome(person, LOBBY), *motd, *lobby)
 
     def _welcome(self, person: Person, room: str) -> Welcome:
         others = len(self._shared.rooms[room].people) - 1
@@ -629,26 +633,31 @@ class Chat:
     def _come_back(
         self,
         session: Session,
-        account: Account,
+        person: Person,
+        shown: Sequence[Event],
         findings: Findings,
-        resumed: Mapping[str, History],
+        were_in: Sequence[Room] = (),
     ) -> None:
-        """Show a session that has just logged in what is new in the rooms of its account, what came
-        after its resume points, and the unread private messages."""
-        person = _person(session)
+        """Show a session that has just become somebody's the rooms of the account.
+
+        @param shown: what it is shown first.
+        @param were_in: the rooms that it was in as a guest.
+        """
         places = self._past.places(person, findings.news)
-        rooms = self._shared.rooms
+        entered = {LOBBY, *(room.name for room in were_in)}
         session.views = {
-            rooms[place.room]: View(place.read, not place.new, is_entered=place.room == LOBBY)
+            self._shared.rooms[place.room]: View(
+                place.read, not place.new or place.room in entered, place.room in entered
+            )
             for place in places
         }
-        session.views[self._lobby].is_whole = True
         session.skips = session.outbox.skips
-        session.answer(Back(self._now(), places))
-        for place, history in resumed.items():
-            self._show(session, place, history)
-        alone = person.sessions == (session,)
-        unread = self._past.unread(account, findings.unread, alone=alone)
+        session.answer(*shown, Back(self._now(), places))
+
+    def _show_unread(self, session: Session, account: Account, messages: Sequence[Entry]) -> None:
+        """Show a session the unread private messages of its account."""
+        alone = _person(session).sessions == (session,)
+        unread = self._past.unread(account, messages, alone=alone)
         if unread:
             self._show_private(session, unread)
             session.has_gap |= any(isinstance(event, Omitted) for event in unread)

@@ -1,6 +1,6 @@
 """Who is here: sessions come in, become somebody else, and end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
 from .directory import Directory
 from .events import Left, Renamed
@@ -35,16 +35,13 @@ class Here:
         for room in person.rooms:
             room.add(session)
 
-    def become(self, session: Session, account: Person) -> Callable[[], None]:
-        """Make a guest an account, which may be here already, and which is a member of the guest's
-        rooms.
+    def become(self, session: Session, account: Person) -> bool:
+        """Make a guest an account, which is a member of the guest's rooms.
 
-        @return: tells the session that the guest it was has left; to be called when it has been
-            told who it is.
+        @return: whether the account was here, so that the guest has left; see L{bid_farewell}.
         """
         guest = session.person
         assert guest is not None
-        rooms = guest.rooms
         was_here = account in self._lobby.people
         self._shared.people[account.name] = account
         if was_here:
@@ -54,15 +51,20 @@ class Here:
         self._put_into_rooms(account)
         for room in account.rooms:
             room.add(session)
+        return was_here
 
-        def bid_farewell() -> None:
-            if was_here and not self._gone(guest.name, rooms):
-                # The guest was shown as here.
-                session.answer(Left(self._shared.now(), LOBBY, (guest.name,)))
-                for room in rooms:  # so that the next guest of the name is news
-                    room.show(account)
+    def bid_farewell(self, session: Session, guest: str, rooms: Sequence[Room]) -> None:
+        """Tell that the guest that a session was has left, once the session knows who it is.
 
-        return bid_farewell
+        @param rooms: the rooms that the guest was in.
+        """
+        person = session.person
+        assert person is not None
+        if not self._gone(guest, rooms):
+            # The guest was shown as here.
+            session.answer(Left(self._shared.now(), LOBBY, (guest,)))
+            for room in rooms:  # so that the next guest of the name is news
+                room.show(person)
 
     def rename(self, session: Session, person: Person) -> None:
         """Make a guest somebody who was not here."""
@@ -127,7 +129,7 @@ class Here:
         if not self.is_closing:
             self._gone(person.name, rooms)
 
-    def _gone(self, name: str, rooms: Iterable[Room]) -> bool:
+    def _gone(self, name: str, rooms: Sequence[Room]) -> bool:
         """Tell that somebody is here no longer. If the lobby is told at once, the other rooms are
         not told in addition; otherwise each is told, as each is told who joined it.
 
