@@ -434,6 +434,12 @@ class Dialogue(Connection):
         if not is_new or self._speaks_json:
             self.session.answer(Talking(self.face.now(), room))
 
+    def put_out(self, room: str, /) -> None:
+        """Make the lobby the current room, if the person is no longer in the current one."""
+        if room == self.current:
+            self.current = LOBBY
+            self.session.tell(Talking(self.face.now(), LOBBY))
+
     def charge(self, lines: float) -> None:
         """Charge for a request as for this many more lines."""
         self.intake.charge(lines)
