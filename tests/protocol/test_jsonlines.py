@@ -608,9 +608,7 @@ class EventTests(SynchronousTestCase):
     def test_members(self) -> None:
         """Up to five who became members, or ceased to be, are named with their roles; of more only
         the number is told."""
-        standings = tuple(
-            Standing(Account(id, f"n{id}"), role) for id, role in enumerate(("owner", "member"))
-        )
+        standings = (Standing(Account(0, "n0"), "owner"), Standing(Account(1, "n1"), "member"))
         told: dict[str, Any] = {"event": "members", "time": STAMP, "room": "dev", "seq": 7}
         named = [{"name": "n0", "role": "owner"}, {"name": "n1", "role": "member"}]
         for event, wanted in (

@@ -388,12 +388,12 @@ def _said(event: e.Said) -> Iterator[Fields]:
 
 def _told(event: e.Told) -> Iterator[Fields]:
     message = event.message
-    is_kept = isinstance(message, Entry)
+    id, seq = (message.id, message.seq) if isinstance(message, Entry) else (None, None)
     fields = {
         "event": "dm",
         "time": rfc3339(message.time),
-        "id": message.id if is_kept else None,
-        "seq": message.seq if is_kept else None,
+        "id": id,
+        "seq": seq,
         "from": message.author,
         "to": message.recipient,
         "text": message.text,
