@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, I
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -25,6 +26,8 @@ from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.dialogue import LineFace, Settings
 from twisted_chat.faces.line.protocol import LineFactory, LineProtocol
 from twisted_chat.faces.outbox import fan_out
+
+_log = Logger()
 
 TURN = 0.001
 """Seconds that a turn of the reactor takes."""
@@ -233,7 +236,15 @@ class ServerTestCase(SynchronousTestCase):
             trusted=["trusty"],
         )
         self.chat = Chat(
-            self.store, self.accounts, keeper, limits, now, self.clock.callLater, fan_out
+            self.store,
+            self.accounts,
+            keeper,
+            limits,
+            now,
+            self.clock.callLater,
+            fan_out,
+            Deferred,
+            lambda: _log.failure("in the core"),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
