@@ -243,7 +243,8 @@ async def _reply(seat: Seat, message: str) -> None:
 async def _join(seat: Seat, room: str) -> None:
     name = names.room(room)
     is_resumed = name in (seat.session.resume or ())
-    is_new = all(each.name != name for each in seat.session.rooms)
+    person = seat.session.person
+    is_new = person is not None and all(each.name != name for each in person.rooms)
     shown = await seat.chat.join(seat.session, name)
     seat.talk_in(name, is_new=is_new)
     if is_resumed:  # coming back leaves people their burst

@@ -22,6 +22,7 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import Networks
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import MESSAGES, Entry
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.dialogue import LineFace, Settings
 from twisted_chat.faces.line.protocol import LineFactory, LineProtocol
@@ -257,6 +258,20 @@ class ServerTestCase(SynchronousTestCase):
         self.factory = LineFactory(self.face)
         self.peers: list[Peer] = []
         self.successResultOf(Deferred.fromCoroutine(self.chat.recall_labels()))
+
+    @property
+    def messages(self) -> list[Entry]:
+        """What was said in rooms."""
+        return [entry for entry in self._said if entry.room.kind != "direct"]
+
+    @property
+    def private(self) -> list[Entry]:
+        """What was said in private, as far as it is kept."""
+        return [entry for entry in self._said if entry.room.kind == "direct"]
+
+    @property
+    def _said(self) -> list[Entry]:
+        return [entry for entry in self.store.entries if entry.kind in MESSAGES]
 
     def kill(self, committed: int = 0) -> None:
         """Kill the server, as with SIGKILL, and start another one on the same store.
