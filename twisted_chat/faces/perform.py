@@ -9,7 +9,7 @@ from twisted_chat.core.chat import DIRECT, LOBBY, Chat, Session, refuse_account
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Done, Help, Notice, Where
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Account, Credential
 from twisted_chat.core.text import printable
 from twisted_chat.protocol import grammar
 from twisted_chat.protocol.commands import BY_WORD, COMMANDS, Command, Request, find
@@ -75,7 +75,7 @@ class Seat(Protocol):
     def hang_up(self) -> None:
         """Say bye and end the connection."""
 
-    def renew(self, account: Account, password: str) -> None:
+    def renew(self, credential: Credential, password: str) -> None:
         """Have the hash of the password that somebody has just logged in with renewed if it is
         outdated. Does not wait for it."""
 
@@ -177,9 +177,9 @@ async def log_in(seat: Seat, name: str, password: str) -> None:
     @raise Refusal: as L{Accounts.authenticate} and L{Chat.log_in}.
     """
     refuse_account(seat.session)
-    account = await seat.accounts.authenticate(name, password, seat.session.source)
-    await seat.chat.log_in(seat.session, account, room=seat.current)
-    seat.renew(account, password)
+    credential = await seat.accounts.authenticate(name, password, seat.session.source)
+    await seat.chat.log_in(seat.session, credential.account, room=seat.current)
+    seat.renew(credential, password)
 
 
 async def _guest(seat: Seat, name: str = "") -> None:
