@@ -10,7 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import NOW
 from twisted_chat.core import events as e
 from twisted_chat.core.errors import CODES
-from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.model import (
+    SAID,
+    TOPIC,
+    Account,
+    Entry,
+    RoomRecord,
+    Standing,
+    conversation,
+)
 from twisted_chat.faces.line.wire import JsonFormat
 from twisted_chat.protocol import jsonlines
 from twisted_chat.protocol.commands import COMMANDS, Command
@@ -20,19 +28,26 @@ _TOP = Path(__file__).parent.parent
 _TYPED = [command for command in COMMANDS if command.in_text]
 
 _BLOCK = re.compile(r"^ *```.*?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_SAID = e.Said(NOW, Message(1, "lobby", 1, "alice", NOW, "hello", action=False))
+_LOBBY = RoomRecord(1, "public", "lobby")
+_DIRECT = conversation(Account(1, "alice"), Account(2, "bob"))
+_SAID = e.Said(NOW, Entry(1, _LOBBY, 1, SAID, 1, "alice", NOW, "hello"))
+_PLACES = (e.Place("lobby", 1, "", 3, 2, 1, False),)
 _SAMPLES: Sequence[e.Event] = (
     e.Welcome(NOW, "alice", True, "lobby", 0),
     e.Motd(NOW, ("be kind",)),
     _SAID,
-    e.Told(NOW, DirectMessage(2, "alice", "bob", NOW, "psst")),
+    e.Told(NOW, Entry(2, _DIRECT, 1, SAID, 1, "alice", NOW, "psst")),
     e.Joined(NOW, "lobby", (("bob", True),)),
     e.Left(NOW, "lobby", ("bob",)),
     e.Renamed(NOW, "guest1", "bob", account=True),
-    e.Topic(NOW, "lobby", "tea", "bob", changed=True),
+    e.Topic(NOW, "lobby", "tea", "bob", Entry(3, _LOBBY, 2, TOPIC, 2, "bob", NOW, "tea")),
+    e.Members(NOW, "tea", 2, (Standing(Account(2, "bob"), "member"),)),
+    e.Read(NOW, "tea", 2),
     e.Users(NOW, "lobby", (("alice", True),)),
     e.Crowd(NOW, "tea", 51),
     e.Rooms(NOW, (("lobby", 1, ""),)),
+    e.Back(NOW, _PLACES),
+    e.Where(NOW, "lobby", _PLACES),
     e.History(NOW, "lobby", (_SAID,)),
     e.Unread(NOW, 3, False, True),
     e.Omitted(NOW, "@", True),
@@ -102,9 +117,11 @@ class ProtocolTests(SynchronousTestCase):
         for line in b"".join(lines).splitlines():
             fields = json.loads(line)
             kinds.add(fields["event"])
-            for name in (fields["event"], *fields):
+            rows = [row for value in fields.values() if isinstance(value, list) for row in value]
+            names = {name for row in rows if isinstance(row, dict) for name in row}
+            for name in (fields["event"], *fields, *names):
                 self.assertTrue(_names(self.page, name), name)
-        self.assertGreaterEqual(len(kinds), 16)
+        self.assertGreaterEqual(len(kinds), 28)
 
 
 class ReadmeTests(SynchronousTestCase):

@@ -198,6 +198,21 @@ class OutboxTests(SynchronousTestCase):
             self.transport.drain()
             self.assertEqual(self.transport.written, b"".join(kept) + b"%d skipped\n" % skipped)
 
+    def test_skips(self) -> None:
+        """C{skips} grows with each write of which something was skipped, and only then."""
+        self.assertEqual(self.outbox.skips, 0)
+        _, skipped = self.flood()
+        self.assertEqual(self.outbox.skips, skipped)
+        fan_out([self.outbox], (Notice(NOW, "one"),))
+        self.assertEqual(self.outbox.skips, skipped + 1)
+        self.transport.drain()
+        self.outbox.write(b"next\n")
+        self.transport.drain()
+        self.assertEqual(self.outbox.skips, skipped + 1)
+        self.outbox.close()
+        self.outbox.write(b"too late\n")
+        self.assertEqual(self.outbox.skips, skipped + 2)
+
     def test_stuck_reader_is_cut_off(self) -> None:
         """A reader that takes nothing for so long is cut off, and not before."""
         self.flood()
@@ -583,7 +598,7 @@ class LoopbackTests(TestCase):
 
     async def test_what_the_reader_has_taken(self) -> None:
         """C{is_taken} is true once the peer has acknowledged everything, and false while something
-        waits; C{write} tells whether anything was skipped or lost."""
+        waits; C{write} tells whether anything was skipped or lost, and C{skips} counts it."""
         await self.connect(limit=_LIMIT)
         self.outbox.write(b"first\n")
         await self.reader.read_until(b"first\n")
@@ -592,12 +607,17 @@ class LoopbackTests(TestCase):
         self.assertNotIn(False, [self.outbox.write(line) for line in _numbered(90)])
         await deferLater(reactor, 0)
         self.assertFalse(self.outbox.is_taken)
-        self.assertIn(False, [self.outbox.write(line) for line in _numbered(5000)])
+        self.assertEqual(self.outbox.skips, 0)
+        whole = [self.outbox.write(line) for line in _numbered(5000)]
+        self.assertIn(False, whole)
+        self.assertEqual(self.outbox.skips, whole.count(False))
         await self.reader.read_until(b" skipped\n")
         await self.until_taken()
         self.reader.transport.abortConnection()
         await self.writer.lost
+        skips = self.outbox.skips
         self.assertFalse(self.outbox.write(b"last\n"))
+        self.assertEqual(self.outbox.skips, skips + 1)
 
     async def until_taken(self) -> None:
         """Turn until the outbox sees that all is taken."""

@@ -49,6 +49,7 @@ class EchoConnection(Connection):
     """One address; also the outbox of its session: a datagram that gets lost is not missed."""
 
     is_taken = True
+    skips = 0
 
     def __init__(self, port: Echo, address: Address, source: Source) -> None:
         self.port, self.address = port, address
@@ -144,7 +145,7 @@ class ToyFaceTests(ServerTestCase):
         heard = self.say_by_udp(self.bob, *texts)
         self.assertEqual(heard, [f"guest1: {text}" for text in texts[:20]])
         self.clock.pump([0.1] * 50)
-        self.assertEqual([message.text for message in self.store.messages], texts)
+        self.assertEqual([entry.text for entry in self.store.entries], texts)
 
     def test_connections_of_an_address(self) -> None:
         """The connections of an address are counted over all faces, until their sessions are

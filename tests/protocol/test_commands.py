@@ -30,12 +30,15 @@ _TABLE = {
     "bc": ("/bc MESSAGE", "broadcast", "message"),
     "say": ("/say ROOM MESSAGE", "", "room? message"),
     "join": ("/join ROOM", "", "room"),
+    "to": ("/to ROOM", "", "room"),
+    "where": ("/where", "", ""),
     "leave": ("/leave [ROOM]", "part", "room?"),
     "rooms": ("/rooms", "", ""),
     "topic": ("/topic [TEXT]", "", "room? text?"),
     "me": ("/me ACTION", "", "room? action"),
     "history": ("/history [N] [ROOM or @NAME]", "", "count? of?"),
-    "since": ("/since ROOM=SEQ...", "", "places session?"),
+    "read": ("/read [ROOM or @NAME]", "", "of? seq?"),
+    "since": ("/since ROOM=SEQ @NAME=SEQ...", "", "places session?"),
     "nick": ("/nick NAME", "", "name"),
     "passwd": ("/passwd [--keep] [OLD] [NEW]", "", "keep? old new"),
     "json": ("/json on|off", "", "switch"),
@@ -91,7 +94,7 @@ class TableTests(SynchronousTestCase):
     def test_cost(self) -> None:
         """A command counts as one line, but for those that give the server more to do."""
         costs = {row.word: row.cost for row in COMMANDS if row.cost != 1}
-        self.assertEqual(costs, {"users": 2, "join": 2, "rooms": 2, "history": 5})
+        self.assertEqual(costs, {"users": 2, "join": 2, "where": 5, "rooms": 2, "history": 5})
 
     def test_secrets(self) -> None:
         """Passwords are the parameters that are asked for."""

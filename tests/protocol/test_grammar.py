@@ -214,7 +214,11 @@ class RequestTests(SynchronousTestCase):
             ("/me waves", "me", {"action": "waves"}),
             ("/history", "history", {}),
             ("/history 5 @bob", "history", {"count": 5, "of": "@bob"}),
-            ("/since dev=14 @=17", "since", {"places": {"dev": 14, "@": 17}}),
+            ("/to #dev", "to", {"room": "#dev"}),
+            ("/where", "where", {}),
+            ("/read", "read", {}),
+            ("/read @bob:", "read", {"of": "@bob"}),
+            ("/since dev=14 @bob=3", "since", {"places": {"dev": 14, "@bob": 3}}),
             ("/nick bob", "nick", {"name": "bob"}),
             ("/passwd --keep a b", "passwd", {"keep": True, "old": "a", "new": "b"}),
             ("/json ON", "json", {"switch": "on"}),
@@ -285,14 +289,23 @@ class RequestTests(SynchronousTestCase):
             self.assertIn("usage: /history", self.refused(f"/history {rest}"))
 
     def test_since(self) -> None:
-        """Up to 20 places, and the session to take over among them."""
+        """Up to 20 rooms and private conversations, and the session to take over among them."""
         self.check("/since #Ops=5 a=b=1", "since", places={"#Ops": 5, "a=b": 1})
+        self.check("/since @bob=3 dev=0 @zoë=1", "since", places={"@bob": 3, "dev": 0, "@zoë": 1})
         self.check("/since ~=X dev=1", "since", places={"dev": 1}, session="X")
         self.check("/since ~=", "since", places={}, session="")
         for rest in ("lobby", "lobby=", "=5", "a=x", "a=-1", "a=1 5", "a=1234567890123456789"):
-            self.assertIn("usage: /since ROOM=SEQ @=ID", self.refused(f"/since {rest}"))
-        typed("/since " + "a=1 " * 20)
-        self.assertIn("20 places", self.refused("/since " + "a=1 " * 21))
+            self.assertIn("usage: /since ROOM=SEQ @NAME=SEQ", self.refused(f"/since {rest}"))
+        places = [f"r{number}=1" for number in range(21)]
+        typed(f"/since ~=X {' '.join(places[:20])}")
+        self.assertIn("20 places", self.refused(f"/since {' '.join(places)}"))
+
+    def test_private_messages_without_a_name(self) -> None:
+        """The @ alone, which was a place in protocol version 1, is refused with the way to write
+        one."""
+        for rest in ("@=17", "dev=14 @=0"):
+            self.assertIn("as in @bob=3", self.refused(f"/since {rest}"))
+        self.check("/since @=17=3", "since", places={"@=17": 3})
 
     def test_control_characters_do_not_come_back(self) -> None:
         """An arrow key or an override behind the slash is not shown."""
@@ -330,6 +343,12 @@ class RequestTests(SynchronousTestCase):
         for line in ("/register", "/login", "/say", "/say dev", "/since", "/json"):
             self.assertIn("usage: /", self.refused(line))
         self.assertEqual(self.refused("/msg bob"), "usage: /dm NAME MESSAGE")
+
+    def test_what_another_command_does(self) -> None:
+        """A message behind /to is refused with the command that says something in a room."""
+        for line in ("/to", "/to dev hi there"):
+            sentence = "usage: /to ROOM; /say ROOM MESSAGE says something there"
+            self.assertEqual(self.refused(line), sentence)
 
     def test_argument_too_many(self) -> None:
         """Words that no parameter takes are refused."""

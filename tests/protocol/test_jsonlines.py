@@ -10,7 +10,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core import events as e
 from twisted_chat.core.errors import CODES, Refusal
-from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.model import (
+    ACTION,
+    ROLES,
+    SAID,
+    TOPIC,
+    Account,
+    Aside,
+    Entry,
+    RoomRecord,
+    Standing,
+    conversation,
+)
 from twisted_chat.core.text import clean
 from twisted_chat.protocol import grammar
 from twisted_chat.protocol.commands import (
@@ -45,7 +56,9 @@ STAMP = "2023-11-14T22:13:20.123Z"
 _any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 _short = st.text(max_size=5)
 _labels = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=64)
-_places = st.dictionaries(_any_text, st.integers(0, MOST_SEQ), max_size=MOST_PLACES)
+_places = st.dictionaries(
+    _any_text.filter(lambda place: place != "@"), st.integers(0, MOST_SEQ), max_size=MOST_PLACES
+)
 
 _IN_JSON: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.WORD: _any_text.filter(bool),
@@ -79,7 +92,7 @@ def _requests(draw: st.DrawFn) -> Request:
 _word = st.from_regex(r"[a-z0-9]{1,8}( [a-z]{1,3})?", fullmatch=True)
 _name = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
 _typeable_places = st.dictionaries(
-    _name | st.just("@"), st.integers(0, MOST_SEQ), min_size=1, max_size=8
+    _name | _name.map("@{}".format), st.integers(0, MOST_SEQ), min_size=1, max_size=8
 )
 
 
@@ -171,7 +184,11 @@ class RequestTests(SynchronousTestCase):
             ("topic", {"room": "dev", "text": ""}),
             ("me", {"room": "dev", "action": "waves"}),
             ("history", {"count": 5, "of": "@bob"}),
-            ("since", {"places": {"dev": 14, "@": 17}, "session": "rV8cQ1mZy0TtKf4b"}),
+            ("to", {"room": "dev"}),
+            ("where", {}),
+            ("read", {}),
+            ("read", {"of": "@bob", "seq": 3}),
+            ("since", {"places": {"dev": 14, "@bob": 3}, "session": "rV8cQ1mZy0TtKf4b"}),
             ("nick", {"name": "bob"}),
             ("passwd", {"old": "a", "new": "b", "keep": True}),
             ("json", {"switch": "off"}),
@@ -329,10 +346,11 @@ class RequestTests(SynchronousTestCase):
                     self.assertIn(f'"{parameter.name}" of "{row.word}" must be ', refusal.text)
 
     def test_bounds(self) -> None:
-        """Numbers and places have bounds, as they have when typed."""
+        """Numbers and places have bounds, as they have when typed, and C{@} alone is no place."""
         places = {f"r{number}": 1 for number in range(MOST_PLACES + 1)}
         for data in (
             line(do="history", count=MOST_COUNT + 1),
+            line(do="since", places={"@": 17}),
             line(do="since", places={"dev": MOST_SEQ + 1}),
             line(do="since", places=places),
         ):
@@ -413,10 +431,33 @@ def _said(draw: st.DrawFn) -> str:
 
 
 _labels = st.just("") | st.from_regex(r"[!-~]{1,64}", fullmatch=True)
-_messages = st.builds(Message, _ids, _names, _ids, _names, _times, _said(), st.booleans())
-_directs = st.builds(DirectMessage, st.none() | _ids, _names, _names, _times, _said())
+_accounts = st.builds(Account, _ids, _names)
+_rooms = st.builds(RoomRecord, _ids, st.just("public"), _names)
+_conversations = st.builds(conversation, _accounts, _accounts)
+_kinds = st.sampled_from([SAID, ACTION])
+_messages = st.builds(Entry, _ids, _rooms, _ids, _kinds, st.none() | _ids, _names, _times, _said())
+_directs = st.builds(Entry, _ids, _conversations, _ids, _kinds, _ids, _names, _times, _said())
+_asides = st.builds(
+    Aside, st.none() | _ids, _names, st.none() | _ids, _names, st.none() | _ids, _times, _said()
+)
+_topics = st.builds(Entry, _ids, _rooms, _ids, st.just(TOPIC), _ids, _names, _times, _said())
 _said_events = st.builds(e.Said, _times, _messages, st.booleans(), _labels)
-_told_events = st.builds(e.Told, _times, _directs, st.booleans(), st.booleans(), _labels)
+_told_events = st.builds(e.Told, _times, _directs | _asides, st.booleans(), st.booleans(), _labels)
+_topic_events = st.builds(
+    e.Topic, _times, _names, _said(), _names, st.none() | _topics, st.booleans()
+)
+_standings = st.builds(Standing, _accounts, st.none() | st.sampled_from(ROLES))
+_members_events = st.builds(
+    e.Members,
+    _times,
+    _names,
+    _ids,
+    st.lists(_standings, min_size=1, max_size=8).map(tuple),
+    st.booleans(),
+)
+_places_of = st.lists(
+    st.builds(e.Place, _names, _ids, _said(), _ids, _ids, _ids, st.booleans())
+).map(tuple)
 _people = st.lists(st.tuples(_names, st.booleans()), min_size=1, max_size=8).map(tuple)
 _limits = st.fixed_dictionaries({}, optional={"room": _names, "nearest": _names, "limit": _ids})
 
@@ -428,12 +469,21 @@ _events: dict[type, st.SearchStrategy[Any]] = {
     e.Joined: st.builds(e.Joined, _times, _names, _people),
     e.Left: st.builds(e.Left, _times, _names, st.lists(_names, min_size=1, max_size=8).map(tuple)),
     e.Renamed: st.builds(e.Renamed, _times, _names, _names),
-    e.Topic: st.builds(e.Topic, _times, _names, _said(), _names, st.booleans()),
+    e.Topic: _topic_events,
+    e.Members: _members_events,
+    e.Read: st.builds(e.Read, _times, _names | _names.map("@{}".format), _ids),
+    e.Back: st.builds(e.Back, _times, _places_of),
+    e.Where: st.builds(e.Where, _times, _names, _places_of),
     e.Users: st.builds(e.Users, _times, _names, _people),
     e.Crowd: st.builds(e.Crowd, _times, _names, _ids),
     e.Rooms: st.builds(e.Rooms, _times, st.lists(st.tuples(_names, _ids, _said())).map(tuple)),
     e.History: st.builds(
-        e.History, _times, _names, st.lists(_said_events) | st.lists(_told_events)
+        e.History,
+        _times,
+        _names,
+        st.lists(_said_events | _topic_events | _members_events) | st.lists(_told_events),
+        st.none() | _ids,
+        st.none() | _ids,
     ),
     e.Unread: st.builds(e.Unread, _times, _ids, st.booleans(), st.booleans()),
     e.Omitted: st.builds(e.Omitted, _times, _names, st.booleans()),
@@ -460,7 +510,16 @@ _OPTIONAL = {
     "left": {"name", "count"},
     "error": {"room", "name", "nearest", "limit"},
     "done": {"room", "seq", "to", "id"},
+    "topic": {"seq", "replay"},
+    "rooms": {"joined"},
 }
+
+_DEV = RoomRecord(2, "public", "dev")
+
+
+def _entry(id: int, seq: int, author: str, text: str, time: int = NOW, kind: str = SAID) -> Entry:
+    """An entry of the room dev."""
+    return Entry(id, _DEV, seq, kind, 1, author, time, text)
 
 
 class EventTests(SynchronousTestCase):
@@ -510,10 +569,85 @@ class EventTests(SynchronousTestCase):
 
     def test_history_ends(self) -> None:
         """The messages of a replay come first, then their number."""
-        message = Message(7, "dev", 3, "alice", NOW - 1000, "hi", False)
+        message = _entry(7, 3, "alice", "hi", NOW - 1000)
         event = e.History(NOW, "dev", [e.Said(NOW - 1000, message, replay=True)])
         kinds = [(fields["event"], fields["time"]) for fields in objects(event)]
         self.assertEqual(kinds, [("message", "2023-11-14T22:13:19.123Z"), ("history", STAMP)])
+        *_, end = objects(event)
+        self.assertEqual((end["count"], end["after"], end["seq"]), (1, None, None))
+
+    def test_all_that_came_after(self) -> None:
+        """After a resume point the objects of all entries are counted, with the bounds."""
+        topic = _entry(7, 3, "alice", "tea", NOW - 1000, TOPIC)
+        members = tuple(Standing(Account(id, f"n{id}"), "member") for id in range(1, 10))
+        event = e.History(
+            NOW,
+            "dev",
+            [
+                e.Topic(NOW, "dev", "tea", "alice", topic, replay=True),
+                e.Members(NOW, "dev", 12, members, replay=True),
+                e.Said(NOW, _entry(19, 13, "bob", "hi"), replay=True),
+            ],
+            after=2,
+            seq=13,
+        )
+        told = list(objects(event))
+        self.assertEqual([x["event"] for x in told], ["topic", "members", "message", "history"])
+        self.assertEqual([x["seq"] for x in told], [3, 12, 13, 13])
+        self.assertEqual((told[-1]["count"], told[-1]["after"]), (3, 2))
+
+    def test_topic(self) -> None:
+        """A topic that was set has the place and the time of its entry; one that is there has
+        none."""
+        told = {"event": "topic", "time": STAMP, "room": "dev", "topic": "tea", "from": "alice"}
+        self.assertEqual(list(objects(e.Topic(NOW, "dev", "tea", "alice"))), [told])
+        entry = _entry(7, 3, "alice", "tea", NOW + 1, TOPIC)
+        later = {**told, "time": "2023-11-14T22:13:20.124Z", "seq": 3, "replay": False}
+        self.assertEqual(list(objects(e.Topic(NOW, "dev", "tea", "alice", entry))), [later])
+
+    def test_members(self) -> None:
+        """Up to five who became members, or ceased to be, are named with their roles; of more only
+        the number is told."""
+        standings = (Standing(Account(0, "n0"), "owner"), Standing(Account(1, "n1"), "member"))
+        told: dict[str, Any] = {"event": "members", "time": STAMP, "room": "dev", "seq": 7}
+        named = [{"name": "n0", "role": "owner"}, {"name": "n1", "role": "member"}]
+        for event, wanted in (
+            (e.Members(NOW, "dev", 7, standings), {"count": 2, "members": named, "replay": False}),
+            (
+                e.Members(NOW, "dev", 7, (Standing(Account(1, "bob"), None),), replay=True),
+                {"count": 1, "members": [{"name": "bob", "role": None}], "replay": True},
+            ),
+            (e.Members(NOW, "dev", 7, 3 * standings), {"count": 6, "members": [], "replay": False}),
+        ):
+            self.assertEqual(list(objects(event)), [{**told, **wanted}])
+
+    def test_rooms(self) -> None:
+        """The rooms that one is back in are told as rooms, with what is new; so is the answer to
+        C{where}, with the current one."""
+        place = e.Place("dev", 2, "tea", 20, 6, 14, False)
+        row = {"room": "dev", "members": 2, "topic": "tea"}
+        news = {"seq": 20, "read": 6, "new": 14, "more": False}
+        told = {"event": "rooms", "time": STAMP}
+        for event, wanted in (
+            (e.Rooms(NOW, (("dev", 2, "tea"),)), {**told, "rooms": [row]}),
+            (e.Back(NOW, (place,)), {**told, "joined": True, "rooms": [row | news]}),
+            (
+                e.Where(NOW, "dev", (place,)),
+                {"event": "where", "time": STAMP, "room": "dev", "rooms": [row | news]},
+            ),
+        ):
+            self.assertEqual(list(objects(event)), [wanted])
+
+    def test_private_messages(self) -> None:
+        """A private message has its place in the log and in its conversation, if it is kept."""
+        told = {"event": "dm", "time": STAMP, "from": "alice", "to": "bob", "text": "hi"}
+        room = conversation(Account(4, "bob"), Account(1, "alice"))
+        for message, place in (
+            (Entry(9, room, 3, SAID, 1, "alice", NOW, "hi"), {"id": 9, "seq": 3}),
+            (Aside(None, "alice", 4, "bob", None, NOW, "hi"), {"id": None, "seq": None}),
+        ):
+            wanted = {**told, **place, "replay": False}
+            self.assertEqual(list(objects(e.Told(NOW, message))), [wanted])
 
     def test_accounts(self) -> None:
         """C{joined} says whether the person is an account or a guest."""
@@ -546,15 +680,15 @@ class EventTests(SynchronousTestCase):
         for event, wanted in (
             (e.Done(NOW, "7"), done),
             (e.Done(NOW, "7", "dev", 3, 9), {**done, "room": "dev", "seq": 3, "id": 9}),
-            (e.Done(NOW, "7", id=9, to="bob"), {**done, "to": "bob", "id": 9}),
-            (e.Done(NOW, "7", to="zoe"), {**done, "to": "zoe", "id": None}),
+            (e.Done(NOW, "7", seq=3, id=9, to="bob"), {**done, "to": "bob", "seq": 3, "id": 9}),
+            (e.Done(NOW, "7", to="zoe"), {**done, "to": "zoe", "seq": None, "id": None}),
         ):
             self.assertEqual(list(objects(event)), [wanted])
 
     def test_answer(self) -> None:
         """What answers a request has its label, but for messages: theirs is their author's."""
-        own = Message(7, "dev", 3, "alice", NOW, "hi", False)
-        other = Message(8, "dev", 4, "bob", NOW, "ho", False)
+        own = _entry(7, 3, "alice", "hi")
+        other = _entry(8, 4, "bob", "ho")
         told = (e.Said(NOW, own, replay=True, label="mine"), e.Said(NOW, other, replay=True))
         answer = objects(e.Answer(e.History(NOW, "dev", told), "7"))
         labels = [(fields["event"], fields.get("label")) for fields in answer]

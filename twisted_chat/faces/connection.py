@@ -75,6 +75,10 @@ class Connection:
         """Tell the peer why the session ends."""
         raise NotImplementedError
 
+    def put_out(self, room: str, /) -> None:
+        """Take note that the person is no longer in a room; see
+        L{twisted_chat.core.ports.Face}."""
+
     def slow(self, item: Any, /) -> bool:
         """Tell the peer that a request has to wait; see L{Taker}."""
         return True

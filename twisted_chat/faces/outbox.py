@@ -54,6 +54,7 @@ class Outbox:
     is not emptied at the end.
 
     @ivar format: encodes what is sent from now on.
+    @ivar skips: how often something was skipped, or was lost with the connection.
     @ivar straight: the socket that may be written to at once; L{None} while something waits, and
         where there is none.
     """
@@ -66,11 +67,13 @@ class Outbox:
         "_limits",
         "_transport",
         "format",
+        "skips",
         "straight",
     )
 
     def __init__(self, transport: Any, format: Format, limits: "OutboxLimits") -> None:
         self.format = format
+        self.skips = 0
         self.straight = _plain_socket(transport)
         self._transport = transport
         self._limits = limits
@@ -100,14 +103,14 @@ class Outbox:
             except BlockingIOError:
                 pass
             except OSError:
-                return False  # the transport finds out by itself, by reading
+                return self._skip()  # the transport finds out by itself, by reading
             if sent == len(data):
                 return True
         elif self._backlog is not None and self._backlog.skipped:
             self._backlog.skipped += self.format.count(data)
-            return False
+            return self._skip()
         if self._is_closed:
-            return False
+            return self._skip()
         if self._is_tls and not self._is_paused and self._backlog is None and len(data) <= _PIECE:
             self._transport.write(data)
             return True
@@ -183,7 +186,15 @@ class Outbox:
             elif not self._is_paused:
                 self.resumeProducing()
             backlog.taken = self._progress(backlog)
-        return end == len(data)
+        return end == len(data) or self._skip()
+
+    def _skip(self) -> bool:
+        """Count a gap.
+
+        @return: L{False}, as what was to be written was not, or not all of it.
+        """
+        self.skips += 1
+        return False
 
     def _progress(self, backlog: "_Backlog") -> int:
         """Give a number that changes when the peer has taken something, as far as that can be

@@ -7,9 +7,9 @@ from twisted_chat.core import names
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.chat import DIRECT, LOBBY, Chat, Session, refuse_account
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Done, Help, Notice
+from twisted_chat.core.events import Done, Help, Notice, Where
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Account, Credential
 from twisted_chat.core.text import printable
 from twisted_chat.protocol import grammar
 from twisted_chat.protocol.commands import BY_WORD, COMMANDS, Command, Request, find
@@ -61,8 +61,8 @@ class Seat(Protocol):
     def talk_in(self, room: str, *, is_new: bool = False) -> None:
         """Make another room the current one, and tell the session so.
 
-        @param room: the canonical name of a room that the session is in.
-        @param is_new: the session has just joined it.
+        @param room: the canonical name of a room that the session's person is in.
+        @param is_new: the person has just joined it, and the session was told so.
         """
 
     def speak_json(self, on: bool) -> None:
@@ -75,7 +75,7 @@ class Seat(Protocol):
     def hang_up(self) -> None:
         """Say bye and end the connection."""
 
-    def renew(self, account: Account, password: str) -> None:
+    def renew(self, credential: Credential, password: str) -> None:
         """Have the hash of the password that somebody has just logged in with renewed if it is
         outdated. Does not wait for it."""
 
@@ -177,9 +177,9 @@ async def log_in(seat: Seat, name: str, password: str) -> None:
     @raise Refusal: as L{Accounts.authenticate} and L{Chat.log_in}.
     """
     refuse_account(seat.session)
-    account = await seat.accounts.authenticate(name, password, seat.session.source)
-    await seat.chat.log_in(seat.session, account, room=seat.current)
-    seat.renew(account, password)
+    credential = await seat.accounts.authenticate(name, password, seat.session.source)
+    await seat.chat.log_in(seat.session, credential.account, room=seat.current)
+    seat.renew(credential, password)
 
 
 async def _guest(seat: Seat, name: str = "") -> None:
@@ -243,11 +243,22 @@ async def _reply(seat: Seat, message: str) -> None:
 async def _join(seat: Seat, room: str) -> None:
     name = names.room(room)
     is_resumed = name in (seat.session.resume or ())
+    person = seat.session.person
+    is_new = person is not None and all(each.name != name for each in person.rooms)
     shown = await seat.chat.join(seat.session, name)
-    seat.talk_in(name, is_new=bool(shown))
+    seat.talk_in(name, is_new=is_new)
     if is_resumed:  # coming back leaves people their burst
         seat.intake.charge(-BY_WORD["join"].cost)
     seat.intake.charge(shown // _ENTRIES)
+
+
+def _to(seat: Seat, room: str) -> None:
+    seat.talk_in(seat.chat.room_of(seat.session, room))
+
+
+async def _where(seat: Seat) -> None:
+    places = await seat.chat.where(seat.session)
+    seat.session.answer(Where(seat.now(), seat.current, places))
 
 
 async def _leave(seat: Seat, room: str = "") -> None:
@@ -283,19 +294,37 @@ def _rooms(seat: Seat) -> None:
 
 async def _history(seat: Seat, count: int | None = None, of: str = "") -> None:
     history = await seat.chat.history(seat.session, of or seat.current, count)
-    if not history.messages:
+    if not history.shown:
         remark(seat, "nobody has said anything there yet")
     seat.session.answer(history)
-    seat.intake.charge(len(history.messages) // _ENTRIES)
+    seat.intake.charge(len(history.shown) // _ENTRIES)
+
+
+async def _read(seat: Seat, of: str = "", seq: int | None = None) -> None:
+    place = _place(of or seat.current)
+    await seat.chat.read(seat.session, place, seq)
+    if not seat.session.echo:  # a program knows from the answer
+        shown = place if place.startswith(DIRECT) else f"#{place}"
+        remark(seat, f"{'the lobby' if place == LOBBY else shown} is read")
 
 
 async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> None:
-    seen = {place if place == DIRECT else names.room(place): at for place, at in places.items()}
+    seen = {_place(place): seq for place, seq in places.items()}
     if seat.session.person is not None:
         seat.intake.charge(len(seen))  # each is looked up in the log
     seat.intake.charge(await seat.chat.since(seat.session, seen) // _ENTRIES)
     if session and not seat.session.has_ended:
         seat.take_over(session)  # last: a request that is refused must change nothing
+
+
+def _place(raw: str) -> str:
+    """Give the name of a room, or of a person behind an C{@}, its one spelling.
+
+    @raise Refusal: C{bad-name}.
+    """
+    if raw.startswith(DIRECT):
+        return DIRECT + names.canonical(raw.removeprefix(DIRECT))
+    return names.room(raw)
 
 
 # The session
@@ -333,11 +362,14 @@ _HOW: Mapping[str, How] = {
     "bc": _broadcast,
     "say": _say,
     "join": _join,
+    "to": _to,
+    "where": _where,
     "leave": _leave,
     "rooms": _rooms,
     "topic": _topic,
     "me": _act,
     "history": _history,
+    "read": _read,
     "since": _since,
     "nick": _nick,
     "passwd": change_password,

@@ -1,7 +1,7 @@
 """The table of commands: words, parameters, cost and help. Typed lines, JSON requests and the
 documentation all follow it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -40,8 +40,8 @@ class Kind(Enum):
     """C{on} or C{off}; typed in upper or lower case."""
 
     PLACES = auto()
-    """Up to L{MOST_PLACES} rooms and C{@}, each with an integer from 0 to L{MOST_SEQ}; typed, the
-    rest of the line, which gives the field C{session} too."""
+    """Up to L{MOST_PLACES} places as in C{PLACE}, each with an integer from 0 to L{MOST_SEQ};
+    typed, the rest of the line, which gives the field C{session} too."""
 
 
 MOST_COUNT = 10**10 - 1
@@ -81,6 +81,7 @@ class Command:
     @ivar cost: how many lines it counts as.
     @ivar instead: the command that does the same without asking, for one that asks for all that it
         needs; otherwise empty.
+    @ivar slip: the way out for people who take it for another command; most have none.
     @ivar in_text: it can be typed.
     @ivar in_json: it can be called by a JSON request.
     """
@@ -94,6 +95,7 @@ class Command:
     private: bool = False
     cost: int = 1
     instead: str = ""
+    slip: str = ""
     in_text: bool = True
     in_json: bool = True
 
@@ -133,7 +135,8 @@ class Command:
     @property
     def misused(self) -> Refusal:
         """The refusal of a typed line whose parameters are wrong."""
-        return Refusal("bad-arguments", f"usage: {self.synopsis}")
+        slip = f"; {self.slip}" if self.slip else ""
+        return Refusal("bad-arguments", f"usage: {self.synopsis}{slip}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ _NAME = Parameter("name", Kind.WORD, "NAME")
 _MESSAGE = Parameter("message", Kind.TEXT, "MESSAGE")
 _ROOM_OR_CURRENT = Parameter("room", Kind.WORD, "[ROOM]", optional=True)
 _ROOM_IN_JSON = Parameter("room", Kind.WORD, optional=True)
+_PLACE_OR_CURRENT = Parameter("of", Kind.PLACE, "[ROOM or @NAME]", optional=True)
 
 COMMANDS: Sequence[Command] = (
     Command(
@@ -233,6 +237,14 @@ COMMANDS: Sequence[Command] = (
         "join or make a room, and talk there",
         cost=2,
     ),
+    Command(
+        "to",
+        (),
+        (Parameter("room", Kind.WORD, "ROOM"),),
+        "talk in a room that you are in",
+        slip="/say ROOM MESSAGE says something there",
+    ),
+    Command("where", (), (), "show where you talk and what is new", cost=5),
     Command("leave", ("part",), (_ROOM_OR_CURRENT,), "leave a room"),
     Command("rooms", (), (), "list rooms", cost=2),
     Command(
@@ -253,16 +265,22 @@ COMMANDS: Sequence[Command] = (
         (),
         (
             Parameter("count", Kind.COUNT, "[N]", optional=True),
-            Parameter("of", Kind.PLACE, "[ROOM or @NAME]", optional=True),
+            _PLACE_OR_CURRENT,
         ),
         "show earlier messages",
         cost=5,
     ),
     Command(
+        "read",
+        (),
+        (_PLACE_OR_CURRENT, Parameter("seq", Kind.COUNT, optional=True)),
+        "mark messages as read",
+    ),
+    Command(
         "since",
         (),
         (
-            Parameter("places", Kind.PLACES, "ROOM=SEQ..."),
+            Parameter("places", Kind.PLACES, "ROOM=SEQ @NAME=SEQ..."),
             Parameter("session", Kind.WORD, optional=True),
         ),
         "show what was missed, for programs",
@@ -381,9 +399,17 @@ def requested(word: str) -> Command:
     return command
 
 
-def too_many_places() -> Refusal:
-    """The refusal of a C{since} with more than L{MOST_PLACES} places."""
-    return Refusal("bad-arguments", f"/since takes {MOST_PLACES} places; use it again")
+def refuse_places(places: Collection[str]) -> None:
+    """Refuse too many places of a C{since}, and the C{@} alone of protocol version 1.
+
+    @raise Refusal: C{bad-arguments}.
+    """
+    if len(places) > MOST_PLACES:
+        sentence = f"that is more than {MOST_PLACES} places; resume the rest in another request"
+        raise Refusal("bad-arguments", sentence)
+    if "@" in places:
+        sentence = '"@" stands before a name: resume each private conversation, as in @bob=3'
+        raise Refusal("bad-arguments", sentence)
 
 
 def _unknown(word: str, way_out: str) -> Refusal:

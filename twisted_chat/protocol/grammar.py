@@ -26,7 +26,7 @@ _LONGEST_WORD = max(map(len, {*BARE_WORDS, *FIRST_WORDS}))
 
 _COMMAND = re.compile(r"(?:/|!(?=[^\W\d_]))(\S*)\s*(.*)", re.DOTALL)
 _WORD = re.compile(r'(?:"(?P<quoted>[^"]*)"(?=\s|$)|(?P<word>\S+))\s*')
-_PLACE = re.compile(r"(.+)=([0-9]{1,18})")
+_RESUMED = re.compile(r"(.+)=([0-9]{1,18})")
 _SESSION = "~="
 
 _SECRET = (*WITH_PASSWORD, "password", "signin", "identify", "nickserv")
@@ -196,22 +196,20 @@ def _text(name: str, rest: str) -> dict[str, Any]:
 
 
 def _places(name: str, rest: str) -> dict[str, Any]:
-    """Read words such as C{ROOM=SEQ}, C{@=ID}, and among them C{~=SESSION}.
+    """Read words such as C{ROOM=SEQ}, C{@NAME=SEQ}, and among them C{~=SESSION}.
 
     @raise Refusal: C{bad-arguments}.
     """
-    words = rest.split()
     places: dict[str, int] = {}
     fields: dict[str, Any] = {name: places}
-    for word in words[: commands.MOST_PLACES]:
+    for word in rest.split():
         if word.startswith(_SESSION):
             fields["session"] = word.removeprefix(_SESSION)
-        elif match := _PLACE.fullmatch(word):
+        elif match := _RESUMED.fullmatch(word):
             places[match[1]] = int(match[2])
         else:
-            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ @=ID {_SESSION}SESSION")
-    if len(words) > commands.MOST_PLACES:
-        raise commands.too_many_places()
+            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ @NAME=SEQ {_SESSION}SESSION")
+    commands.refuse_places(places)
     return fields
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from twisted_chat.core import events as e
 from twisted_chat.core import names
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import ACTION, Entry
 from twisted_chat.core.text import clean, printable, unindented
 
 from . import commands
@@ -25,7 +26,8 @@ MAX_REQUEST = 16_384
 """Bytes in a line with a request, without its end."""
 
 MOST_NAMED = 5
-"""Of more people who join or leave together, programs are told only the number."""
+"""Of more people who join or leave together, or become members, programs are told only the
+number."""
 
 Fields = dict[str, Any]
 """A JSON object."""
@@ -172,8 +174,8 @@ def _check(command: Command, fields: Fields) -> None:
         fits, what = _TYPES[known[name].kind]
         if not fits(value):
             raise _bad(f'"{name}" of "{command.word}" must be {what}')
-        if known[name].kind is Kind.PLACES and len(value) > commands.MOST_PLACES:
-            raise commands.too_many_places()
+        if known[name].kind is Kind.PLACES:
+            commands.refuse_places(value)
     for parameter in command.parameters:
         if not parameter.optional and parameter.name not in fields:
             raise _bad(f'"{command.word}" needs "{parameter.name}"')
@@ -211,7 +213,7 @@ _TYPES: dict[Kind, tuple[Callable[[object], bool], str]] = {
     Kind.COUNT: (lambda value: _is_integer(value, commands.MOST_COUNT), "an integer from 0"),
     Kind.FLAG: (lambda value: isinstance(value, bool), "true or false"),
     Kind.SWITCH: (lambda value: value in ("on", "off"), '"on" or "off"'),
-    Kind.PLACES: (_is_places, 'an object of integers from 0, such as {"dev":14,"@":17}'),
+    Kind.PLACES: (_is_places, 'an object of integers from 0, such as {"dev":14,"@bob":3}'),
 }
 
 
@@ -232,6 +234,9 @@ def _not_text() -> Refusal:
 
 _EVERY = {"time": (str, None), "room": (str, None), "label": (str, None)}
 
+_ROOM: Fields = {"room": str, "members": int, "topic": (str, None)}
+_NEWS: Fields = {"seq": int, "read": int, "new": int, "more": bool}
+
 FIELDS: dict[str, Fields] = {
     "hello": {"protocol": int, "server": str, "session": (str, None), "keepalive": (int, None)},
     "welcome": {"name": str, "account": bool, "room": str},
@@ -245,11 +250,18 @@ FIELDS: dict[str, Fields] = {
         "action": bool,
         "replay": bool,
     },
-    "dm": {"id": (int, None), "from": str, "to": str, "text": str, "replay": bool},
+    "dm": {
+        "id": (int, None),
+        "seq": (int, None),
+        "from": str,
+        "to": str,
+        "text": str,
+        "replay": bool,
+    },
     "away": {"name": str, "kept": bool},
     "not-kept": {},
     "unread": {"count": int, "more": bool},
-    "history": {"room": str, "count": int},
+    "history": {"room": str, "count": int, "after": (int, None), "seq": (int, None)},
     "omitted": {"of": str, "later": bool},
     "joined": {
         "name": (str, None),
@@ -261,9 +273,27 @@ FIELDS: dict[str, Fields] = {
     "crowd": {"room": str, "count": int},
     "talking": {"room": str},
     "renamed": {"name": str, "to": str, "account": bool},
-    "topic": {"room": str, "topic": str, "from": (str, None)},
+    "topic": {
+        "room": str,
+        "topic": str,
+        "from": (str, None),
+        "seq": (int, None),
+        "replay": (bool, None),
+    },
+    "members": {
+        "room": str,
+        "seq": int,
+        "count": int,
+        "members": [{"name": str, "role": (str, None)}],
+        "replay": bool,
+    },
+    "read": {"room": str, "seq": int},
     "users": {"room": str, "users": [{"name": str, "account": bool}]},
-    "rooms": {"rooms": [{"room": str, "members": int, "topic": (str, None)}]},
+    "rooms": {
+        "joined": (bool, None),
+        "rooms": [_ROOM | {name: (kind, None) for name, kind in _NEWS.items()}],
+    },
+    "where": {"room": str, "rooms": [_ROOM | _NEWS]},
     "help": {"commands": [{"usage": str, "also": [str], "text": str}]},
     "skipped": {"lines": int},
     "done": {
@@ -341,16 +371,16 @@ def _one(kind: str, *values: str | Callable[[Any], Any]) -> _Make:
 
 
 def _said(event: e.Said) -> Iterator[Fields]:
-    message = event.message
+    entry = event.message
     fields = {
         "event": "message",
-        "time": rfc3339(message.time),
-        "id": message.id,
-        "room": message.room,
-        "seq": message.seq,
-        "from": message.author,
-        "text": message.text,
-        "action": message.action,
+        "time": rfc3339(entry.time),
+        "id": entry.id,
+        "room": entry.room.name,
+        "seq": entry.seq,
+        "from": entry.author,
+        "text": entry.text,
+        "action": entry.kind == ACTION,
         "replay": event.replay,
     }
     yield _labelled(fields, event.label)
@@ -358,11 +388,13 @@ def _said(event: e.Said) -> Iterator[Fields]:
 
 def _told(event: e.Told) -> Iterator[Fields]:
     message = event.message
+    id, seq = (message.id, message.seq) if isinstance(message, Entry) else (None, None)
     fields = {
         "event": "dm",
         "time": rfc3339(message.time),
-        "id": message.id,
-        "from": message.sender,
+        "id": id,
+        "seq": seq,
+        "from": message.author,
         "to": message.recipient,
         "text": message.text,
         "replay": event.replay,
@@ -370,9 +402,23 @@ def _told(event: e.Told) -> Iterator[Fields]:
     yield _labelled(fields, event.label)
 
 
+def _topic(event: e.Topic) -> Iterator[Fields]:
+    entry = event.entry
+    fields: Fields = {
+        "event": "topic",
+        "time": rfc3339(event.time if entry is None else entry.time),
+        "room": event.room,
+        "topic": event.topic,
+        "from": event.by,
+    }
+    if entry is not None:
+        fields |= {"seq": entry.seq, "replay": event.replay}
+    yield fields
+
+
 def _history(event: e.History) -> Iterator[Fields]:
-    for entry in event.messages:
-        yield from objects(entry)
+    for shown in event.shown:
+        yield from objects(shown)  # one for each
     yield from _end_of_history(event)
 
 
@@ -405,7 +451,7 @@ def _done(event: e.Done) -> Iterator[Fields]:
     if event.room:
         fields |= {"room": event.room, "seq": event.seq, "id": event.id}
     elif event.to:
-        fields |= {"to": event.to, "id": event.id}
+        fields |= {"to": event.to, "seq": event.seq or None, "id": event.id}
     yield fields
 
 
@@ -422,10 +468,37 @@ def _people(event: e.Users) -> list[Fields]:
     return [{"name": name, "account": account} for name, account in event.people]
 
 
-def _rooms(event: e.Rooms) -> list[Fields]:
-    return [
+def _rooms(event: e.Rooms) -> Iterator[Fields]:
+    rows = [
         {"room": room, "members": members, "topic": topic} for room, members, topic in event.rooms
     ]
+    yield {"event": "rooms", "time": rfc3339(event.time), "rooms": rows}
+
+
+def _back(event: e.Back) -> Iterator[Fields]:
+    told = {"event": "rooms", "time": rfc3339(event.time)}
+    yield {**told, "joined": True, "rooms": _places(event)}
+
+
+def _places(event: e.Back | e.Where) -> list[Fields]:
+    return [
+        {
+            "room": place.room,
+            "members": place.people,
+            "topic": place.topic,
+            "seq": place.seq,
+            "read": place.read,
+            "new": place.new,
+            "more": place.more,
+        }
+        for place in event.places
+    ]
+
+
+def _standings(event: e.Members) -> list[Fields]:
+    if len(event.standings) > MOST_NAMED:
+        return []
+    return [{"name": each.account.name, "role": each.role} for each in event.standings]
 
 
 def _commands(event: e.Help) -> list[Fields]:
@@ -438,7 +511,7 @@ _LABELLED_BY_AUTHOR = frozenset({"message", "dm"})
 """Events whose label is always that which their author gave the post, also if they are part of the
 answer to a request."""
 
-_end_of_history = _one("history", "of", lambda event: len(event.messages))
+_end_of_history = _one("history", "of", lambda event: len(event.shown), "after", "seq")
 
 _OBJECTS: dict[type, _Make] = {
     e.Welcome: _one("welcome", "name", "account", "room"),
@@ -448,10 +521,16 @@ _OBJECTS: dict[type, _Make] = {
     e.Joined: _joined,
     e.Left: _left,
     e.Renamed: _one("renamed", "name", "to", "account"),
-    e.Topic: _one("topic", "room", "topic", "by"),
+    e.Topic: _topic,
+    e.Members: _one(
+        "members", "room", "seq", lambda event: len(event.standings), _standings, "replay"
+    ),
+    e.Read: _one("read", "of", "seq"),
     e.Users: _one("users", "room", _people),
     e.Crowd: _one("crowd", "room", "count"),
-    e.Rooms: _one("rooms", _rooms),
+    e.Rooms: _rooms,
+    e.Back: _back,
+    e.Where: _one("where", "room", _places),
     e.History: _history,
     e.Unread: _one("unread", "count", "more"),
     e.Omitted: _one("omitted", "of", "later"),

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, I
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -21,10 +22,13 @@ from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import Networks
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import MESSAGES, Entry
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.dialogue import LineFace, Settings
 from twisted_chat.faces.line.protocol import LineFactory, LineProtocol
 from twisted_chat.faces.outbox import fan_out
+
+_log = Logger()
 
 TURN = 0.001
 """Seconds that a turn of the reactor takes."""
@@ -233,7 +237,15 @@ class ServerTestCase(SynchronousTestCase):
             trusted=["trusty"],
         )
         self.chat = Chat(
-            self.store, self.accounts, keeper, limits, now, self.clock.callLater, fan_out
+            self.store,
+            self.accounts,
+            keeper,
+            limits,
+            now,
+            self.clock.callLater,
+            fan_out,
+            Deferred,
+            lambda: _log.failure("in the core"),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
@@ -246,6 +258,20 @@ class ServerTestCase(SynchronousTestCase):
         self.factory = LineFactory(self.face)
         self.peers: list[Peer] = []
         self.successResultOf(Deferred.fromCoroutine(self.chat.recall_labels()))
+
+    @property
+    def messages(self) -> list[Entry]:
+        """What was said in rooms."""
+        return [entry for entry in self._said if entry.room.kind != "direct"]
+
+    @property
+    def private(self) -> list[Entry]:
+        """What was said in private, as far as it is kept."""
+        return [entry for entry in self._said if entry.room.kind == "direct"]
+
+    @property
+    def _said(self) -> list[Entry]:
+        return [entry for entry in self.store.entries if entry.kind in MESSAGES]
 
     def kill(self, committed: int = 0) -> None:
         """Kill the server, as with SIGKILL, and start another one on the same store.

@@ -15,7 +15,7 @@ class SlipTests(ServerTestCase):
 
     def texts(self) -> list[str]:
         """The texts that were said to everyone."""
-        return [message.text for message in self.store.messages]
+        return [message.text for message in self.messages]
 
     def test_arrow_keys(self) -> None:
         """Arrow keys are removed from a line, with a remark once in a session."""
@@ -125,7 +125,7 @@ class SayTests(ServerTestCase):
         for peer in zoe, bob:
             self.tell(peer, "/join tea\n/join dev\n")
         self.assertEqual(self.say(zoe, '/say tea "hi"  there\n/say #Lobby "/quit"\nhere\n'), "")
-        said = [(message.room, message.text) for message in self.store.messages]
+        said = [(message.room.name, message.text) for message in self.messages]
         self.assertEqual(said, [("tea", '"hi"  there'), ("lobby", "/quit"), ("dev", "here")])
         self.assertIn("#tea zoe: ", bob.take())
 
@@ -179,7 +179,7 @@ class ReplyTests(ServerTestCase):
         for line in "/pm bob psst", "!pm bob psst":
             said = self.say(alice, f"{line}\n")
             self.assertIn("/dm NAME MESSAGE is private, /bc MESSAGE is public", said)
-        self.assertEqual((bob.take(), self.store.messages), ("", []))
+        self.assertEqual((bob.take(), self.messages), ("", []))
 
 
 class QuestionTests(ServerTestCase):
@@ -200,7 +200,7 @@ class QuestionTests(ServerTestCase):
                     asked = self.say(peer, f"{line}\n")
                     self.assertIn("is a command; say it anyway? (y/N)", asked)
                     self.assertIn("that was not said", self.say(peer, "\n"))
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_a_command_can_be_said(self) -> None:
         """A command that is confirmed is said; what only looks like one is not asked about."""
@@ -208,7 +208,7 @@ class QuestionTests(ServerTestCase):
         for part in "PM", "/quit leaves", "y", "PM", "/tmp is full", "PM", '"/quit"':
             self.tell(alice, f"{part}\n")
         self.assertEqual(
-            [m.text for m in self.store.messages], ["/quit leaves", "/tmp is full", "/quit"]
+            [m.text for m in self.messages], ["/quit leaves", "/tmp is full", "/quit"]
         )
         bob.take()
         for part in "DM", "bob", "/users", "YES":
@@ -223,9 +223,9 @@ class QuestionTests(ServerTestCase):
             '! "/login" is a command, so it was not said; to say it, put it in double quotes', said
         )
         self.assertIn('! "/quit" is a command, so it was not said', said)
-        self.assertEqual([m.text for m in self.store.messages], ["y", "then"])
+        self.assertEqual([m.text for m in self.messages], ["y", "then"])
         self.tell(alice, 'PM\n"/quit"\n/users\n')
-        self.assertEqual(self.store.messages[-1].text, "/quit")
+        self.assertEqual(self.messages[-1].text, "/quit")
 
 
 class JsonTests(ServerTestCase):

@@ -60,7 +60,7 @@ class EndsTestCase(ServerTestCase):
             self.settle()
 
     def said(self) -> int:
-        return len(self.store.messages)
+        return len(self.messages)
 
     def here(self) -> str:
         """The people in the lobby, as a newcomer sees them."""
@@ -99,7 +99,7 @@ class ClosedTests(EndsTestCase):
         alice.read()
         alice.hang_up()
         self.let_go()
-        self.assertEqual([message.text for message in self.store.messages], ["one", "two"])
+        self.assertEqual([message.text for message in self.messages], ["one", "two"])
 
     def test_slow_commands_do_not_make_it_last(self) -> None:
         """After a while no more commands are carried out, however slow they are."""
@@ -121,7 +121,7 @@ class ClosedTests(EndsTestCase):
         bot.read()
         bot.hang_up()
         self.settle()
-        said = [message.text for message in self.store.messages]
+        said = [message.text for message in self.messages]
         self.assertEqual(said, [str(number) for number in range(500)])
 
     def test_in_the_middle_of_a_login(self) -> None:

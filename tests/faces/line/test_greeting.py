@@ -81,7 +81,7 @@ class GreetingTests(ServerTestCase):
             "! that looks like a command, not a password; press Enter to skip this question\n",
             self.say(peer, "/users 123\n"),
         )
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_connection_probes_a_peer_that_may_have_vanished(self) -> None:
         """On a TCP connection keepalive is on, and small writes are sent at once."""

@@ -54,7 +54,7 @@ class HalfCloseTests(ServerTestCase):
         alice.read()
         alice.hang_up()
         self.settle()
-        self.assertEqual(len(self.store.messages), 3 * SEVERAL)
+        self.assertEqual(len(self.messages), 3 * SEVERAL)
 
     def test_cut(self) -> None:
         """Lines of a peer that vanishes are not said."""
@@ -106,7 +106,7 @@ class HalfCloseTests(ServerTestCase):
         alice.end()
         self.settle()
         self.assertTrue(alice.gone)
-        said = [message.text for message in self.store.messages]
+        said = [message.text for message in self.messages]
         self.assertEqual(said, [*(f"line {number}" for number in range(300)), "end"])
 
     def test_nobody_reads(self) -> None:
@@ -122,4 +122,4 @@ class HalfCloseTests(ServerTestCase):
         answer = self.say(alice, b"/users\r\n\x04never\r\n")
         self.assertTrue(answer.endswith("alice (guest)\n* bye\n"))
         self.assertTrue(alice.gone)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])

@@ -91,7 +91,7 @@ class HangUpTests(ServerTestCase):
         alice.protocol.dataReceived(b"too late\n/users\n")
         self.settle()
         self.successResultOf(ended)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
         self.assertEqual(alice.take(), "* going down; bye\n")
 
 

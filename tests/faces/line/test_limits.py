@@ -99,7 +99,7 @@ class LineRateTests(ServerTestCase):
         return len(self.texts()) - before
 
     def texts(self) -> list[str]:
-        return [message.text for message in self.store.messages]
+        return [message.text for message in self.messages]
 
     def wait(self, seconds: float) -> None:
         """Let time pass, in small steps."""

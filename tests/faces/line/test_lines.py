@@ -53,19 +53,19 @@ class LineTests(ServerTestCase):
         self.settle()
         self.let_go()
         self.assertTrue(alice.gone)
-        self.assertEqual([m.text for m in self.store.messages], ["one", "two"])
+        self.assertEqual([m.text for m in self.messages], ["one", "two"])
 
     def test_ends_of_lines(self) -> None:
         """LF, CR LF and CR NUL end a line alike."""
         self.tell(self.guest("alice"), b"one\ntwo\r\nthree\r\0four\n")
-        self.assertEqual([m.text for m in self.store.messages], ["one", "two", "three", "four"])
+        self.assertEqual([m.text for m in self.messages], ["one", "two", "three", "four"])
 
     def test_telnet_offers_are_refused(self) -> None:
         """Telnet's offers are refused, and leave the line around them as it is."""
         alice = self.guest("alice")
         answer = self.ask(alice, b"he\xff\xfb\x18l\xff\xfd\x03lo\r\n")
         self.assertEqual(answer, b"\xff\xfe\x18\xff\xfc\x03" + DO_BINARY)
-        self.assertEqual([m.text for m in self.store.messages], ["hello"])
+        self.assertEqual([m.text for m in self.messages], ["hello"])
 
     def test_telnet_without_end_is_cut_off(self) -> None:
         """A subnegotiation without an end cuts the peer off."""
@@ -80,7 +80,7 @@ class LineTests(ServerTestCase):
         alice = self.guest("alice")
         self.assertEqual(self.say(alice, b"half\xff\xf4"), "* /quit leaves\n")
         self.tell(alice, "whole\r\n")
-        self.assertEqual([m.text for m in self.store.messages], ["whole"])
+        self.assertEqual([m.text for m in self.messages], ["whole"])
 
 
 class SizeTests(ServerTestCase):

@@ -18,7 +18,7 @@ class OrderTests(ServerTestCase):
 
     def texts(self) -> list[str]:
         """The texts in the log."""
-        return [message.text for message in self.store.messages]
+        return [message.text for message in self.messages]
 
     def test_lines_that_arrive_while_a_password_is_checked(self) -> None:
         """Lines that arrive while a password is checked wait, and are carried out in order."""

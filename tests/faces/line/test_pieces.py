@@ -71,7 +71,7 @@ class PiecesTests(ServerTestCase):
         self.settle()
         self.assertTrue(peer.gone)
         received = _PROMPTS.sub(b"", peer.take_bytes()).replace(b"\r\n", b"\n")
-        return received, [m.text for m in self.store.messages]
+        return received, [m.text for m in self.messages]
 
     def test_one_byte_at_a_time(self) -> None:
         """A script that is sent byte by byte gives the same output and log as in one piece."""

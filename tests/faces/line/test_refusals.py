@@ -63,7 +63,7 @@ class RefusalTests(ServerTestCase):
         alice = self.robot("alice")
         for word in "!lgin", "/lgin", "!signin":
             self.refuse(alice, f"{word} alice wonderland", "unknown-command", word)
-        self.assertNotIn("wonderland", str(self.store.messages))
+        self.assertNotIn("wonderland", str(self.messages))
 
     def test_nobody_to_answer(self) -> None:
         """A reply is refused if nobody has written."""
@@ -186,7 +186,7 @@ class RefusalTests(ServerTestCase):
         alice = self.robot("alice")
         sentence = self.refuse(alice, "x" * 4097, "too-long")
         self.assertEqual(sentence, "a line may have at most 4096 bytes; that one has 4097")
-        self.assertEqual([m.text for m in self.store.messages], ["and on"])
+        self.assertEqual([m.text for m in self.messages], ["and on"])
         (said,) = self.events(alice, "y" * 4096 + "\r\n")
         self.assertEqual(said["text"], "y" * 4096)
 
@@ -200,7 +200,7 @@ class RefusalTests(ServerTestCase):
         self.refuse(alice, b"caf\xe9", "bad-encoding")
         self.refuse(alice, b"/dm bob caf\xe9", "bad-encoding")
         self.refuse(self.outsider(), b"ren\xe9", "bad-encoding")
-        self.assertEqual([m.text for m in self.store.messages], ["and on"] * 3)
+        self.assertEqual([m.text for m in self.messages], ["and on"] * 3)
 
     def test_control_characters(self) -> None:
         """Control characters, and an escape sequence without an end, are refused."""
@@ -210,7 +210,7 @@ class RefusalTests(ServerTestCase):
         self.refuse(alice, "/topic \x9b2J", "bad-encoding", "/topic")
         self.refuse(alice, "/dm bob \x07", "bad-encoding", "/dm")
         self.assertNotIn(b"\x1b", bob.take_bytes())
-        self.assertTrue(all(m.text == "and on" for m in self.store.messages))
+        self.assertTrue(all(m.text == "and on" for m in self.messages))
 
     def test_escape_in_a_command_word(self) -> None:
         """A refusal that quotes a command word has nothing in it that a screen obeys."""

@@ -182,7 +182,7 @@ class AnswerTests(RequestTestCase):
         self.assertEqual(self.do(do="say", message="hi", label=LABEL), [first])
         self.do(do="say", message="ho", label="7")
         self.do(do="say", message="ho", label="7")
-        self.assertEqual([m.text for m in self.store.messages], ["hi", "ho", "ho"])
+        self.assertEqual([m.text for m in self.messages], ["hi", "ho", "ho"])
 
     def test_done_comes_last(self) -> None:
         """Done of a request that does not post comes after all that was sent before is answered."""
@@ -225,7 +225,7 @@ class AnswerTests(RequestTestCase):
             self.do(do="history", of=""),
         ):
             self.assertEqual((error["event"], error.get("code")), ("error", "bad-arguments"))
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_said_literally(self) -> None:
         """Every character of a C{message} is said as it is."""
@@ -255,7 +255,7 @@ class AnswerTests(RequestTestCase):
         """In text mode a line with a brace is said."""
         zoe = self.guest("zoe")
         self.assertEqual(self.say(zoe, '{"do":"quit"}\n'), "")
-        self.assertEqual(self.store.messages[-1].text, '{"do":"quit"}')
+        self.assertEqual(self.messages[-1].text, '{"do":"quit"}')
 
 
 class RefusalTests(RequestTestCase):
@@ -371,7 +371,7 @@ class ByteTests(RequestTestCase):
         """The code that a line is refused with."""
         *_, error = self.events(self.alice, line)
         self.assertEqual(error["event"], "error")
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
         return str(error["code"])
 
     def test_no_request(self) -> None:
@@ -405,7 +405,7 @@ class ByteTests(RequestTestCase):
         text = "\u00e9" * 4096
         (message,) = self.do(do="say", message=text)
         self.assertEqual(message["text"], text)
-        self.store.messages.clear()
+        self.store.entries.clear()
         long = encode({"do": "say", "message": "", "x": "y" * MAX_REQUEST})
         self.assertEqual(self.refused(long), "too-long")
         self.assertEqual(self.refused("x" * 4097 + "\n"), "too-long")
@@ -425,8 +425,8 @@ class ByteTests(RequestTestCase):
         """Garbage ends no session and is never said; the next request is answered."""
         garbage = start + data.translate(None, b"\r\n\xff") + b"\n"
         self.tell(self.alice, garbage)
-        self.assertEqual(self.store.messages, [])
-        self.assertEqual(self.store.direct, [])
+        self.assertEqual(self.messages, [])
+        self.assertEqual(self.private, [])
         self.assertIn("done", self.kinds(do="rooms"))
 
     @fuzzed

@@ -176,8 +176,8 @@ class ResumeTests(ServerTestCase):
 
     def check(self, program: Program, log: set[tuple[str, str]], where: object) -> None:
         """Check that everything was said once, and that every request has one answer."""
-        said = [(message.room, message.text) for message in self.store.messages]
-        said += [(m.recipient, m.text) for _, m in self.store.direct if m.sender == "alice"]
+        said = [(message.room.name, message.text) for message in self.messages]
+        said += [(m.recipient, m.text) for m in self.private if m.author == "alice"]
         self.assertEqual(Counter(said), Counter(log), where)
         labels = {fields["label"]: program.answers[fields["label"]] for fields in program.requests}
         self.assertEqual(labels, dict.fromkeys(labels, 1), where)

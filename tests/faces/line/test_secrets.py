@@ -50,7 +50,7 @@ class PasswordTests(ServerTestCase):
             self.serve()
             said = self.say(self.peer(), script)
             self.assertNotIn("Again", said)
-            self.assertEqual([m.text for m in self.store.messages], ["hello"])
+            self.assertEqual([m.text for m in self.messages], ["hello"])
 
     def test_register_asks(self) -> None:
         """C{/register NAME} asks for the password as the prompt does, also a guest, for their own
@@ -123,7 +123,7 @@ class PasswordTests(ServerTestCase):
         self.say(self.peer(), "/register alice\nwonderland\nhello\n")
         self.say(self.peer(), "/login alice\nwonderland\nagain\n/passwd\nwonderland\nnew-one-9\n")
         self.say(self.peer(), "/login alice\nnew-one-9\nand again\n")
-        self.assertEqual([m.text for m in self.store.messages], ["hello", "again", "and again"])
+        self.assertEqual([m.text for m in self.messages], ["hello", "again", "and again"])
 
     def test_script_that_is_refused_says_nothing_more(self) -> None:
         """After a refused login, a script's further lines are no names, no passwords and not

@@ -60,7 +60,7 @@ class ComingBackTests(ServerTestCase):
         shown = [event["text"] for event in events if event["event"] == "message"]
         self.assertTrue(old.gone)
         self.assertTrue(0 < len(shown) < 60, shown)
-        self.assertEqual(shown, [message.text for message in self.store.messages])
+        self.assertEqual(shown, [message.text for message in self.messages])
 
     def test_throttled_session_is_taken_over(self) -> None:
         """A session whose lines wait for their turn can be taken over."""
@@ -69,13 +69,13 @@ class ComingBackTests(ServerTestCase):
         hello, *_ = self.events_after(old, "/json on\n/guest gus\n")
         old.send("".join(f"{n}\n" for n in range(60)))
         self.settle()
-        said = len(self.store.messages)
+        said = len(self.messages)
         new = self.peer()
         new.send(f"/json on\n/since ~={hello['session']} lobby=0\n/guest gus\n")
         self.settle()
         self.clock.advance(100)
         self.settle()
-        self.assertEqual(len(self.store.messages), said)
+        self.assertEqual(len(self.messages), said)
         self.assertIn('"name":"gus"', new.take())
 
     def test_nobody_elses(self) -> None:

@@ -75,7 +75,7 @@ class StrangersTests(ServerTestCase):
 
     def check_nothing_came_of_it(self) -> None:
         self.assertEqual(self.alice.take(), "")
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_browser(self) -> None:
         """A browser gets a response and nothing else, and nobody is here or was told anything."""
@@ -98,7 +98,7 @@ class StrangersTests(ServerTestCase):
             peer.end()
             self.settle()
             self.assertTrue(peer.gone)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_other_requests(self) -> None:
         """Requests with LF for CR LF, behind empty lines, longer than a line, and of HTTP/2 are
@@ -124,7 +124,7 @@ class StrangersTests(ServerTestCase):
         self.tell(peer, b"\r\n")
         self.assertEqual(self.ask(peer, _POST), _HTTP)
         self.assertEqual(self.alice.take(), "* guest1 joined\n* guest1 left\n")
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_at_any_prompt_for_a_name(self) -> None:
         """A request at a later prompt, or in JSON mode, is answered."""
@@ -133,12 +133,12 @@ class StrangersTests(ServerTestCase):
             self.tell(peer, before)
             if peer.protocol.dialogue.session.person is None:
                 self.assertEqual(self.ask(peer, _POST), _HTTP, before)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_people_may_talk_of_it(self) -> None:
         """A person who is logged in can say a request line."""
         self.tell(self.alice, "GET / HTTP/1.1\nNICK x\n")
-        self.assertEqual([m.text for m in self.store.messages], ["GET / HTTP/1.1", "NICK x"])
+        self.assertEqual([m.text for m in self.messages], ["GET / HTTP/1.1", "NICK x"])
 
     def test_irc(self) -> None:
         """An IRC client gets one line of IRC, and its password is not looked at."""
@@ -300,7 +300,7 @@ class GreetingTests(ServerTestCase):
         self.wait(1)
         self.tell(self.newcomer_, b"\xff\xfb\x00/guest bob\r")
         self.tell(self.newcomer_, b"hello\rthere\r")
-        self.assertEqual([m.text for m in self.store.messages], ["hello", "there"])
+        self.assertEqual([m.text for m in self.messages], ["hello", "there"])
 
     def test_over_tls(self) -> None:
         """Over TLS the time before the greeting begins after the handshake."""
@@ -358,11 +358,11 @@ class PaceTests(ServerTestCase):
         self.tell(bob, b"/guest bob\n")
         bob.send(b"\xff\xf1" * 16384 + b"hello\n")
         self.settle()
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
         for _ in range(200):
             self.clock.advance(0.1)
             self.settle()
-        self.assertEqual([m.text for m in self.store.messages], ["hello"])
+        self.assertEqual([m.text for m in self.messages], ["hello"])
 
     def test_whatever_takes_long_is_looked_at_in_pieces(self) -> None:
         """Unusual ends of lines are looked at in pieces, too."""
@@ -387,7 +387,7 @@ class PaceTests(ServerTestCase):
         self.tell(bob, b"/guest bob\n")
         bob.send(b"hello\r\n" * 10 + b"a\x04" * 1000 + b"\n" + b"\xff\xf1")
         bob.read()
-        self.assertEqual(len(self.store.messages), 10)
+        self.assertEqual(len(self.messages), 10)
 
     def test_half_close_behind_a_big_chunk(self) -> None:
         """Nothing of a big chunk before a half-close is lost."""
@@ -398,7 +398,7 @@ class PaceTests(ServerTestCase):
         for _ in range(200):
             self.clock.advance(0.1)
             self.settle()
-        self.assertEqual([m.text for m in self.store.messages], ["hello"])
+        self.assertEqual([m.text for m in self.messages], ["hello"])
         self.assertTrue(bob.gone)
 
     def test_text_with_a_letter_of_telnets(self) -> None:
@@ -421,7 +421,7 @@ class PaceTests(ServerTestCase):
         """A trusted peer pays nothing, and its bytes are looked at turn by turn."""
         peer = self.newcomer(self.trusted)
         self.tell(peer, b"/guest bob\n" + b"\xff\xf1" * 30_000 + b"hello\n")
-        self.assertEqual([m.text for m in self.store.messages], ["hello"])
+        self.assertEqual([m.text for m in self.messages], ["hello"])
         self.assertFalse(peer.paused)
 
     def test_a_subnegotiation_without_end(self) -> None:
@@ -431,7 +431,7 @@ class PaceTests(ServerTestCase):
         answer = self.ask(peer, b"\xff\xfa" + b"x" * 60_000 + b"\nhello\n")
         self.assertEqual(answer, b"")
         self.assertTrue(peer.gone)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])
 
     def test_who_is_refused(self) -> None:
         """A refused peer is read from until it has read why, but not for ever."""
@@ -476,4 +476,4 @@ class PaceTests(ServerTestCase):
         self.clock.advance(600)
         self.settle()
         self.assertTrue(peer.paused)
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages, [])

@@ -13,7 +13,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twisted_chat.core import events as e
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.model import (
+    ACTION,
+    SAID,
+    TOPIC,
+    Account,
+    Aside,
+    Entry,
+    RoomRecord,
+    Standing,
+    conversation,
+)
 from twisted_chat.core.text import clean
 from twisted_chat.faces.line import wire
 from twisted_chat.faces.line.wire import JsonFormat, TextFormat
@@ -25,16 +35,42 @@ CLOCK = "22:13"
 DAY = 86_400_000
 
 
+ALICE, BOB = Account(1, "alice"), Account(2, "bob")
+
+
+def entry(
+    text: str = "hi", room: str = "lobby", at: int = NOW, kind: str = SAID, label: str = ""
+) -> Entry:
+    """An entry of a room, by alice."""
+    record = RoomRecord(1, "public", room)
+    return Entry(7, record, 3, kind, ALICE.id, ALICE.name, at, text, label=label)
+
+
 def said(
     text: str = "hi", room: str = "lobby", at: int = NOW, action: bool = False, replay: bool = False
 ) -> e.Said:
     """Alice said something."""
-    return e.Said(NOW, Message(7, room, 3, "alice", at, text, action), replay)
+    return e.Said(NOW, entry(text, room, at, ACTION if action else SAID), replay)
+
+
+def private(text: str = "psst", at: int = NOW, label: str = "") -> Entry:
+    """An entry of the private conversation of alice and bob, by alice."""
+    return Entry(8, conversation(ALICE, BOB), 2, SAID, ALICE.id, ALICE.name, at, text, label=label)
 
 
 def told(text: str = "psst", at: int = NOW, outgoing: bool = False, replay: bool = False) -> e.Told:
     """Alice told bob something."""
-    return e.Told(NOW, DirectMessage(8, "alice", "bob", at, text), outgoing, replay)
+    return e.Told(NOW, private(text, at), outgoing, replay)
+
+
+def topic(text: str, room: str = "lobby", replay: bool = False) -> e.Topic:
+    """Alice set or cleared the topic of a room."""
+    return e.Topic(NOW, room, text, "alice", entry(text, room, kind=TOPIC), replay)
+
+
+def place(room: str, new: int = 0, *, more: bool = False) -> e.Place:
+    """A room with two people, and with so many new messages."""
+    return e.Place(room, 2, "", 20, 20 - new, new, more)
 
 
 def with_text(text: str) -> tuple[e.Event, ...]:
@@ -43,7 +79,7 @@ def with_text(text: str) -> tuple[e.Event, ...]:
         said(text),
         said(text, action=True),
         told(text),
-        e.Topic(NOW, "lobby", text, "alice", changed=True),
+        topic(text),
         e.Topic(NOW, "lobby", text, "alice"),
         e.Rooms(NOW, (("tea", 2, text),)),
         e.History(NOW, "lobby", (said(text, at=NOW - DAY, replay=True),)),
@@ -65,6 +101,10 @@ EVERY_KIND: tuple[e.Event, ...] = (
     e.Users(NOW, "lobby", (("alice", True),)),
     e.Crowd(NOW, "tea", 51),
     e.Rooms(NOW, (("lobby", 1, ""),)),
+    e.Members(NOW, "tea", 4, (Standing(BOB, "member"),)),
+    e.Read(NOW, "tea", 4),
+    e.Back(NOW, (place("lobby"), place("tea", 14))),
+    e.Where(NOW, "tea", (place("lobby"), place("tea"))),
     e.History(NOW, "lobby", (said(replay=True),)),
     e.Unread(NOW, 3, False, True),
     e.Omitted(NOW, "@", True),
@@ -124,8 +164,9 @@ class TextFormatTests(InUTC):
     def test_every_event_can_be_shown(self) -> None:
         """Each kind of event becomes lines, but what only programs are told."""
         self.assertEqual({type(event) for event in EVERY_KIND}, set(get_args(e.Event)))
+        unseen = e.Ping | e.Done | e.Members | e.Read
         for event in EVERY_KIND:
-            self.assertEqual(bool(self.lines(event)), not isinstance(event, e.Ping | e.Done), event)
+            self.assertEqual(bool(self.lines(event)), not isinstance(event, unseen), event)
 
     def test_said_in_the_lobby(self) -> None:
         """A message in the lobby shows the time, the author and the text."""
@@ -193,8 +234,8 @@ class TextFormatTests(InUTC):
         """A topic is shown as it is, as just set, as cleared, and as none."""
         for event, parts in (
             (e.Topic(NOW, "tea", "cake", "bob"), ("#tea", "cake", "bob")),
-            (e.Topic(NOW, "tea", "cake", "bob", changed=True), ("bob set", "#tea", "cake")),
-            (e.Topic(NOW, "lobby", "", "bob", changed=True), ("bob cleared", "the lobby")),
+            (topic("cake", "tea"), ("alice set", "#tea", "cake")),
+            (topic(""), ("alice cleared", "the lobby")),
             (e.Topic(NOW, "lobby", "", ""), ("the lobby has no topic", "/topic")),
         ):
             (line,) = self.lines(event)
@@ -238,6 +279,44 @@ class TextFormatTests(InUTC):
         """Messages that are not from today have their date."""
         yesterday = said("old", at=NOW - DAY, replay=True)
         self.check(e.History(NOW, "lobby", (yesterday,)), "[2023-11-13 22:13] alice: old")
+
+    def test_all_that_came_after(self) -> None:
+        """After a resume point a replay has the topics that were set, too, and not who became a
+        member."""
+        members = e.Members(NOW, "tea", 4, (Standing(BOB, "member"),), replay=True)
+        entries = (topic("cake", "tea", replay=True), members, said("hi", "tea", replay=True))
+        self.check(
+            e.History(NOW, "tea", entries, after=1, seq=5),
+            "* alice set the topic of #tea: cake",
+            f"[{CLOCK}] #tea alice: hi",
+        )
+
+    def test_back(self) -> None:
+        """Each room but the lobby in which something is new has a line, with the way to see it."""
+        places = (place("lobby", 3), place("dev", 14), place("ops"), place("tea", 1000, more=True))
+        self.check(
+            e.Back(NOW, places),
+            "* #dev: 14 new; /join dev shows them",
+            "* #tea: more than 1,000 new; /join tea shows them",
+        )
+        self.check(e.Back(NOW, (place("lobby", 3), place("ops"))))
+
+    def test_where(self) -> None:
+        """Where one is are the current room, and all rooms with what is new in them."""
+        for current, places, lines in (
+            ("lobby", [place("lobby")], ("the lobby", "the lobby")),
+            ("dev", [place("lobby"), place("dev")], ("#dev", "the lobby and #dev")),
+            (
+                "dev",
+                [place("lobby", 1), place("dev"), place("ops", 1000, more=True)],
+                ("#dev", "the lobby (1 new), #dev and #ops (more than 1,000 new)"),
+            ),
+        ):
+            self.check(
+                e.Where(NOW, current, tuple(places)),
+                f"* what you type goes to {lines[0]}",
+                f"* you are in {lines[1]}",
+            )
 
     def test_help(self) -> None:
         """A command is a line with its usage, its meaning and its other names."""
@@ -394,7 +473,7 @@ class JsonFormatTests(InUTC):
         self.assertEqual(
             kinds,
             "welcome motd message dm joined left renamed topic users crowd rooms"
-            " message history unread omitted away not-kept talking help skipped"
+            " members read rooms where message history unread omitted away not-kept talking help skipped"
             " error done away notice ping bye",
         )
 
@@ -442,15 +521,17 @@ class JsonFormatTests(InUTC):
 
     def test_dm(self) -> None:
         """A private message names both sides, in either direction."""
-        fields = {"event": "dm", "id": 8, "from": "alice", "to": "bob", "text": "psst"}
+        fields = {"event": "dm", "id": 8, "seq": 2, "from": "alice", "to": "bob", "text": "psst"}
         self.check(told("psst"), fields | {"replay": False})
         self.check(told("psst", outgoing=True), fields | {"replay": False})
         self.check(told("psst", replay=True), fields | {"replay": True})
 
     def test_dm_that_is_not_kept(self) -> None:
-        """A private message that is not in the log has no id."""
-        (fields,) = self.objects(e.Told(NOW, DirectMessage(None, "guest1", "bob", NOW, "hi")))
-        self.assertIsNone(fields["id"])
+        """A private message that is not in the log has no id and no place in a conversation."""
+        aside = Aside(None, "guest1", BOB.id, BOB.name, None, NOW, "hi")
+        (fields,) = self.objects(e.Told(NOW, aside))
+        self.assertEqual((fields["id"], fields["seq"]), (None, None))
+        self.assertEqual((fields["from"], fields["to"]), ("guest1", "bob"))
 
     def test_joined_and_left(self) -> None:
         """Each person who joined or left is an object."""
@@ -472,9 +553,10 @@ class JsonFormatTests(InUTC):
 
     def test_topic(self) -> None:
         """A topic has its room, its text and who set it."""
-        fields = {"event": "topic", "room": "tea", "topic": "cake", "from": "bob"}
-        self.check(e.Topic(NOW, "tea", "cake", "bob"), fields)
-        self.check(e.Topic(NOW, "tea", "cake", "bob", changed=True), fields)
+        fields = {"event": "topic", "room": "tea", "topic": "cake", "from": "alice"}
+        self.check(e.Topic(NOW, "tea", "cake", "alice"), fields)
+        self.check(topic("cake", "tea"), fields | {"seq": 3, "replay": False})
+        self.check(topic("cake", "tea", replay=True), fields | {"seq": 3, "replay": True})
 
     def test_users(self) -> None:
         """A list of names, each with whether it is an account's."""
@@ -504,11 +586,14 @@ class JsonFormatTests(InUTC):
         *messages, last = self.objects(e.History(NOW, "lobby", entries))
         self.assertEqual([m["text"] for m in messages], ["one", "two"])
         self.assertTrue(all(m["replay"] for m in messages))
-        self.assertEqual(last, {"event": "history", "time": STAMP, "room": "lobby", "count": 2})
+        wanted = {"event": "history", "time": STAMP, "room": "lobby", "count": 2}
+        self.assertEqual(last, wanted | {"after": None, "seq": None})
 
     def test_empty_history_is_closed_too(self) -> None:
         """An empty history is closed by its object, too."""
-        self.check(e.History(NOW, "tea", ()), {"event": "history", "room": "tea", "count": 0})
+        fields = {"event": "history", "room": "tea", "count": 0}
+        self.check(e.History(NOW, "tea", ()), fields | {"after": None, "seq": None})
+        self.check(e.History(NOW, "tea", (), 7, 9), fields | {"after": 7, "seq": 9})
 
     def test_private_history(self) -> None:
         """Private messages are replayed as such."""
@@ -554,9 +639,9 @@ class JsonFormatTests(InUTC):
             e.Done(NOW, "7", room="tea", seq=3, id=5),
             {"event": "done", "label": "7", "room": "tea", "seq": 3, "id": 5},
         )
-        self.check(
-            e.Done(NOW, "7", to="bob"), {"event": "done", "label": "7", "to": "bob", "id": None}
-        )
+        private = {"event": "done", "label": "7", "to": "bob"}
+        self.check(e.Done(NOW, "7", to="bob"), private | {"seq": None, "id": None})
+        self.check(e.Done(NOW, "7", to="bob", seq=3, id=5), private | {"seq": 3, "id": 5})
         self.check(e.Done(NOW, "7"), {"event": "done", "label": "7"})
 
     def test_answer(self) -> None:
@@ -574,11 +659,11 @@ class JsonFormatTests(InUTC):
 
     def test_label_of_a_message(self) -> None:
         """The label of a message is shown if the event has it."""
-        labelled = Message(1, "lobby", 1, "alice", NOW, "hi", False, "7")
+        labelled = entry("hi", label="7")
         for label, expected in ("7", "7"), ("", None):
             (fields,) = self.objects(e.Said(NOW, labelled, label=label))
             self.assertEqual(fields.get("label"), expected)
-        direct = DirectMessage(2, "alice", "bob", NOW, "hi", "7")
+        direct = private("hi", label="7")
         for label, expected in ("7", "7"), ("", None):
             (fields,) = self.objects(e.Told(NOW, direct, outgoing=True, label=label))
             self.assertEqual(fields.get("label"), expected)

@@ -15,7 +15,7 @@ from twisted_chat.core.chat import LOBBY, Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Bye, Event, Notice, Ping, Refused, Talking
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Credential
 from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.connection import Connection, State
 from twisted_chat.faces.face import Face
@@ -434,6 +434,12 @@ class Dialogue(Connection):
         if not is_new or self._speaks_json:
             self.session.answer(Talking(self.face.now(), room))
 
+    def put_out(self, room: str, /) -> None:
+        """Make the lobby the current room, if the person is no longer in the current one."""
+        if room == self.current:
+            self.current = LOBBY
+            self.session.tell(Talking(self.face.now(), LOBBY))
+
     def charge(self, lines: float) -> None:
         """Charge for a request as for this many more lines."""
         self.intake.charge(lines)
@@ -450,10 +456,10 @@ class Dialogue(Connection):
         self.outbox.write(self._newline + hello if self._is_prompted else hello)
         self._is_prompted = False
 
-    def renew(self, account: Account, password: str) -> None:
+    def renew(self, credential: Credential, password: str) -> None:
         """Renew the hash of a password if it is outdated; see L{Seat}."""
         source = self.session.source
-        Deferred.fromCoroutine(self.accounts.renew(account, password, source)).addErrback(
+        Deferred.fromCoroutine(self.accounts.renew(credential, password, source)).addErrback(
             lambda failure: _log.failure("renewing the hash of a password", failure)
         )
 

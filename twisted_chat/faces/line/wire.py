@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted_chat.core import events as e
 from twisted_chat.core.chat import LOBBY
+from twisted_chat.core.model import ACTION
 from twisted_chat.faces.format import LineFormat
 from twisted_chat.protocol import jsonlines
 from twisted_chat.protocol.jsonlines import MOST_NAMED
@@ -16,7 +17,6 @@ _SCREEN = 80
 
 _REMEMBERED = 1024
 """Messages whose bytes a format remembers."""
-
 
 _TALK = (e.Said, e.Told)
 
@@ -109,23 +109,26 @@ def _welcome_text(event: e.Welcome) -> Iterator[str]:
 
 def _said_line(event: e.Said, today: int | None = None) -> str:
     m = event.message
-    place = "" if m.room == LOBBY else f"#{m.room} "
-    who = f"* {m.author} " if m.action else f"{m.author}: "
+    room = m.room.name
+    place = "" if room == LOBBY else f"#{room} "
+    who = f"* {m.author} " if m.kind == ACTION else f"{m.author}: "
     return f"{_stamp(m.time, today)} {place}{who}{m.text}"
 
 
 def _told_text(event: e.Told, today: int | None = None) -> Iterator[str]:
     m = event.message
-    pair = f"you -> {m.recipient}" if event.outgoing else f"{m.sender} -> you"
+    pair = f"you -> {m.recipient}" if event.outgoing else f"{m.author} -> you"
     yield f"{_stamp(m.time, today)} {pair}: {m.text}"
 
 
 def _history_text(event: e.History) -> Iterator[str]:
-    for entry in event.messages:
-        if isinstance(entry, e.Said):
-            yield _said_line(entry, event.time)
+    for shown in event.shown:
+        if isinstance(shown, e.Said):
+            yield _said_line(shown, event.time)
+        elif isinstance(shown, e.Told):
+            yield from _told_text(shown, event.time)
         else:
-            yield from _told_text(entry, event.time)
+            yield from _TEXT[type(shown)](shown)
 
 
 def _presence_text(room: str, names: Sequence[str], verb: str) -> Iterator[str]:
@@ -141,9 +144,10 @@ def _renamed_text(event: e.Renamed) -> Iterator[str]:
 
 def _topic_text(event: e.Topic) -> Iterator[str]:
     place = _place(event.room)
-    if event.changed and event.topic:
+    is_news = event.entry is not None
+    if is_news and event.topic:
         yield f"* {event.by} set the topic of {place}: {event.topic}"
-    elif event.changed:
+    elif is_news:
         yield f"* {event.by} cleared the topic of {place}"
     elif event.topic:
         yield f"* topic of {place}, by {event.by}: {event.topic}"
@@ -191,6 +195,25 @@ def _rooms_text(event: e.Rooms) -> Iterator[str]:
     yield f"* {_count(len(event.rooms), 'room', 'rooms')}; /join ROOM joins or makes one"
     for name, members, topic in event.rooms:
         yield f"*   {name} ({members}){': ' if topic else ''}{topic}"
+
+
+def _back_text(event: e.Back) -> Iterator[str]:
+    for place in event.places:
+        if place.new and place.room != LOBBY:
+            yield f"* #{place.room}: {_new(place)}; /join {place.room} shows them"
+
+
+def _where_text(event: e.Where) -> Iterator[str]:
+    yield f"* what you type goes to {_place(event.room)}"
+    *places, last = (
+        f"{_place(place.room)} ({_new(place)})" if place.new else _place(place.room)
+        for place in event.places
+    )
+    yield f"* you are in {', '.join(places)}{' and ' if places else ''}{last}"
+
+
+def _new(place: e.Place) -> str:
+    return f"{'more than ' if place.more else ''}{place.new:,} new"
 
 
 def _help_text(event: e.Help) -> Iterator[str]:
@@ -246,11 +269,15 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Left: lambda event: _presence_text(event.room, event.names, "left"),
     e.Renamed: _renamed_text,
     e.Topic: _topic_text,
+    e.Members: lambda event: iter(()),
+    e.Read: lambda event: iter(()),
     e.Users: _users_text,
     e.Crowd: lambda event: iter(
         [f"* {event.count:,} people are in {_place(event.room)}; /users lists them"]
     ),
     e.Rooms: _rooms_text,
+    e.Back: _back_text,
+    e.Where: _where_text,
     e.History: _history_text,
     e.Unread: _unread_text,
     e.Omitted: _omitted_text,
