@@ -337,7 +337,18 @@ def makeService(options: Options) -> IService:
         trusted=options.trusted_accounts,
         reserved=[options["name"]],
     )
-    chat = Chat(store, accounts, guard, limits, now, reactor.callLater, fan_out, options.motd)
+    chat = Chat(
+        store,
+        accounts,
+        guard,
+        limits,
+        now,
+        reactor.callLater,
+        fan_out,
+        Deferred,
+        lambda: _log.failure("applying an entry of the log"),
+        options.motd,
+    )
     admission = Admission(limits, options.networks, reactor)
     settings = Settings(
         options["name"],

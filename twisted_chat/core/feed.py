@@ -1,7 +1,7 @@
 """The feed: the entries that the log hands over, what they change, and who is told what of it."""
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -105,18 +105,19 @@ class Feed:
             process.
         """
         now = self._shared.now()
+        telling = _Telling(self._tell)
         landed = _Landed()
-        answers = [self._land(number, stored, landed, now) for number, stored in batch]
         try:
-            telling = _Telling(self._tell)
-            for (_, stored), (flight, told, sessions) in zip(batch, answers, strict=True):
+            for number, stored in batch:
+                flight = self.flights.pop(number, None)
                 try:
                     self._apply(telling, flight, stored, now)
                 except Exception:  # noqa: BLE001 - one entry must not stop the others
                     self._failed()
-                if told is not None:
-                    for session in sessions:
-                        telling.tell(session, told)
+                if flight is not None:
+                    self._answer(telling, flight, stored, landed, now)
+                elif isinstance(stored, Entry) and stored.label:
+                    self._labels.keep(stored)
             telling.end()
         finally:
             self._finish(landed)
@@ -143,25 +144,18 @@ class Feed:
 
     # Posts of this process
 
-    def _land(
-        self, number: int, stored: Stored, landed: "_Landed", now: int
-    ) -> tuple[Flight | None, Done | None, Sequence[Session]]:
-        """Match what is stored with its post.
-
-        @return: the flight of the post; what is told of it, and the sessions that wait for that.
-        """
-        flight = self.flights.pop(number, None)
-        if flight is None:
-            if isinstance(stored, Entry) and stored.label:
-                self._labels.keep(stored)
-            return None, None, ()
+    def _answer(
+        self, telling: "_Telling", flight: Flight, stored: Stored, landed: "_Landed", now: int
+    ) -> None:
+        """Tell those who wait for it what became of a post."""
         if flight.awaited is not None:
             flight.awaited.stored = stored
         if not flight.label or stored is None:
             landed.note(flight)
-            return flight, None, ()
+            return
         told = done(stored, flight.label, now)
-        return flight, told, self._end(flight, told, landed)
+        for session in self._end(flight, told, landed):
+            telling.tell(session, told)
 
     def _end(self, flight: Flight, told: Done | None, landed: "_Landed") -> Sequence[Session]:
         """Note what became of a post, for those who repeat it.
@@ -173,7 +167,8 @@ class Feed:
         if flight.awaited is not None:
             return ()  # the operation answers
         waiting = self._labels.end(flight.author, flight.label, told) if flight.label else []
-        landed.sessions.update(waiting)
+        for session in waiting:
+            landed.add(session)
         return [each for each in (flight.session, *waiting) if not each.has_ended]
 
     def _finish(self, landed: "_Landed") -> None:
@@ -205,6 +200,9 @@ class Feed:
         origin = _origin(flight)
         if origin is None:
             return
+        view = origin.views.get(room)
+        if view is not None and view.read == entry.seq - 1:
+            view.read = entry.seq  # nobody has to read what they said themselves
         if not origin.echo:
             telling.instead(origin)
         elif entry.label and origin in room.sessions:
@@ -343,12 +341,16 @@ class _Landed:
     """
 
     def __init__(self) -> None:
-        self.sessions: Counter[Session] = Counter()
+        self.sessions: dict[Session, int] = {}
         self.awaited: list[Awaited] = []
+
+    def add(self, session: Session) -> None:
+        """Note that something has landed that a session had in flight."""
+        self.sessions[session] = self.sessions.get(session, 0) + 1
 
     def note(self, flight: Flight) -> None:
         """Note that a post has landed."""
-        self.sessions[flight.session] += 1
+        self.add(flight.session)
         if flight.awaited is not None:
             self.awaited.append(flight.awaited)
 

@@ -57,10 +57,11 @@ class Marks:
         if person is None or person.account is None:
             return False  # it is a guest, or has ended
         self._store.mark_read(person.account.id, room_id, seq)
-        told = Read(self._shared.now(), of, seq)
-        for each in person.sessions:
-            if each is not session:
-                each.tell(told)
+        if len(person.sessions) > 1:
+            told = Read(self._shared.now(), of, seq)
+            for each in person.sessions:
+                if each is not session:
+                    each.tell(told)
         return True
 
 
