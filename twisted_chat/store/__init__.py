@@ -1,7 +1,7 @@
 """The accounts, the rooms and the log in a database file."""
 
 from .migrate import DatabaseTooNew
-from .sql import SqlStore
+from .store import SqlStore
 from .trouble import StoreError
 
 __all__ = ["DatabaseTooNew", "SqlStore", "StoreError"]

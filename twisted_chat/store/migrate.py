@@ -6,14 +6,12 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from twisted.logger import Logger
 
+from .schema import HEAD, create
 from .trouble import StoreError
-
-HEAD = "0004"
-"""The newest migration. A database that has it is opened without Alembic, whose import is slow."""
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
-_OURS = {"alembic_version", "accounts", "rooms", "log_head", "messages"}
+_OURS = {"alembic_version", "accounts", "rooms", "log_head"}
 """Tables that every version of this program creates."""
 
 _log = Logger()
@@ -43,12 +41,16 @@ def identify(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    """Create or upgrade the schema, in the transaction that the caller has begun.
+    """Create or upgrade the schema, in the transaction that the caller has begun. Imports Alembic,
+    which is slow, only for an upgrade.
 
     @raise DatabaseTooNew: if the database has a migration that this version does not know.
     """
     current = _version(connection)
     if current == HEAD:
+        return
+    if current is None:
+        create(connection)
         return
 
     from alembic import command
@@ -59,20 +61,17 @@ def upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    if current is not None:
-        try:
-            ScriptDirectory.from_config(config).get_revision(current)
-        except CommandError:
-            raise DatabaseTooNew(
-                f"the database has schema {current} and this version knows schemas up to {HEAD};"
-                " install a newer twisted-chat"
-            ) from None
-    if current is not None:
-        _log.info("upgrading the database from schema {old} to {new}", old=current, new=HEAD)
+    try:
+        ScriptDirectory.from_config(config).get_revision(current)
+    except CommandError:
+        raise DatabaseTooNew(
+            f"the database has schema {current} and this version knows schemas up to {HEAD};"
+            " install a newer twisted-chat"
+        ) from None
+    _log.info("upgrading the database from schema {old} to {new}", old=current, new=HEAD)
     began = time.monotonic()
     command.upgrade(config, HEAD)
-    if current is not None:
-        _log.info("upgraded the database in {seconds:.1f} s", seconds=time.monotonic() - began)
+    _log.info("upgraded the database in {seconds:.1f} s", seconds=time.monotonic() - began)
 
 
 def _version(connection: Connection) -> str | None:

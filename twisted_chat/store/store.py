@@ -1,0 +1,213 @@
+"""L{SqlStore}: the store in a database."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from twisted_chat.core.model import (
+    Account,
+    Aside,
+    Entry,
+    Findings,
+    Post,
+    Question,
+    RoomRecord,
+    RoomState,
+    Stored,
+)
+
+from . import sql
+from .append import append
+from .committer import Committer, Feed, Item, Lost, Mark
+from .sqlite import Database, sqlite_url
+from .trouble import StoreError, words
+from .worker import Worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PRUNE = 1000
+"""Entries deleted in one transaction, at most, so that posts do not wait long behind it."""
+
+
+class SqlStore:
+    """The log, the rooms and the accounts in an SQL database; a L{twisted_chat.core.ports.Store}.
+
+    All transactions run on one thread and one connection, in the order in which they were asked
+    for. While the disk is full or fails, requests that need it are refused; once it works again,
+    they are carried out. After damage to the file has been found, every request is refused.
+
+    The methods that answer return a L{Deferred}, which fails with a L{Refusal} as the port says.
+
+    @ivar password_hashes: the different beginnings of the accounts' password hashes when the
+        database was opened: algorithm and cost, such as C{b"$2b$12$"}, without the salt.
+    """
+
+    def __init__(self, url: str, reactor: Any) -> None:
+        """
+        @param url: an SQLAlchemy URL of an SQLite database.
+        @raise StoreError: if the URL is another one.
+        """
+        self._url = sqlite_url(url)
+        self._database = Database(self._url, reactor)
+        self._worker = Worker(self._database, reactor)
+        self._committer = Committer(
+            self._append, reactor.callLater, self._worker.writing, self._worker.is_damaged
+        )
+        self.password_hashes: Sequence[bytes] = ()
+
+    def open(self) -> Sequence[RoomState]:
+        """Open or create the database and bring its schema up to date. Blocks.
+
+        @return: all rooms but private conversations, the lobby among them.
+        @raise StoreError: if the database cannot be opened or upgraded.
+        @raise DatabaseTooNew: if a newer version of this program has upgraded the database.
+        """
+        try:
+            states, self.password_hashes = self._database.open(
+                lambda connection: (sql.states(connection), sql.password_hashes(connection))
+            )
+        except (SQLAlchemyError, sqlite3.Error, StoreError, ValueError, TypeError) as error:
+            raise StoreError(_reason(self._url, error)) from error
+        self._worker.start()
+        return states
+
+    def subscribe(self, feed: Feed, lost: Lost, damaged: Callable[[str], None]) -> None:
+        """Set who is told what became of posts. Must be called before the first post.
+
+        @param feed: called after each commit with the numbers of its posts and what was stored for
+            them, in order.
+        @param lost: called with the numbers of posts that were not kept. Posts of which that is not
+            known are passed to neither.
+        @param damaged: called once, with a sentence, when the file turns out to be damaged or it
+            cannot be found out whether a commit was kept. Every later request is refused, and
+            the caller closes the store.
+        """
+        self._committer.subscribe(feed, lost)
+        database = self._url.render_as_string()
+        self._worker.subscribe(
+            lambda why: damaged(f"cannot continue with the database {database}: {why}")
+        )
+
+    async def settle(self) -> None:
+        """Wait until every accepted post is handed over, to C{feed} or to C{lost}."""
+        await self._committer.settle()
+
+    async def close(self) -> None:
+        """Commit what was accepted, then close the database."""
+        await self.settle()
+        await self._worker.stop()
+
+    def hasten(self) -> None:
+        """Stop waiting for a disk that fails: a commit in doubt then stays in doubt. Call this
+        before L{close}, which may otherwise wait for as long as the disk fails."""
+        self._database.hasten()
+
+    # The log
+
+    def append(self, post: Post | Aside, number: int, /) -> None:
+        self._committer.append(post, number)
+
+    def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
+        self._committer.mark(Mark(account_id, room_id, seq))
+
+    def history(self, room_id: int, limit: int, /) -> Deferred[Sequence[Entry]]:
+        return self._read(sql.history, room_id, limit)
+
+    def find_conversation(self, one: int, other: int, /) -> Deferred[RoomRecord | None]:
+        return self._read(sql.conversation, one, other)
+
+    def ask(self, question: Question, /) -> Deferred[Findings]:
+        return self._read(sql.answer, question, self._committer.marks)
+
+    def labels(self, since: int, /) -> Deferred[Sequence[Entry]]:
+        return self._read(sql.labelled, since)
+
+    async def prune(self, before: int) -> int:
+        """Delete the entries that are older than a time. Rooms keep their topics, members and
+        numbers.
+
+        Goes through the log from its beginning, C{_PRUNE} entries at a time, and stops when none
+        of them is older: the entries behind them are newer.
+
+        @param before: the time, in UTC milliseconds since 1970.
+        @return: how many entries were deleted.
+        @raise Refusal: C{internal} if the database cannot be written, C{closed} after L{close}.
+        """
+        deleted = 0
+        while count := await self._write(sql.prune, before, _PRUNE):
+            deleted += count
+        return deleted
+
+    def newest(self) -> Deferred[int | None]:
+        """Return the time of the newest entry of the log.
+
+        @return: UTC milliseconds since 1970; None if the log is empty. Fails with a L{Refusal}:
+            C{internal} if the database cannot be read, C{closed} after L{close}.
+        """
+        return self._read(sql.newest_time)
+
+    # Accounts
+
+    def find_account(self, name: str, /) -> Deferred[Account | None]:
+        return self._read(sql.find_account, name)
+
+    def find_password(self, name: str, /) -> Deferred[tuple[Account, bytes] | None]:
+        return self._read(sql.find_password, name)
+
+    def find_look_alike(self, skeleton: str, /) -> Deferred[str | None]:
+        return self._read(sql.find_look_alike, skeleton)
+
+    def add_account(
+        self, name: str, skeleton: str, password_hash: bytes, time: int, /
+    ) -> Deferred[Account | None]:
+        added = self._write(sql.add_account, name, skeleton, password_hash, time)
+        return added.addErrback(_none_if_taken)
+
+    def set_password(
+        self, account_id: int, before: bytes, password_hash: bytes, /
+    ) -> Deferred[bool]:
+        return self._write(sql.set_password, account_id, before, password_hash)
+
+    # Transactions
+
+    def _append(self, items: Sequence[Item]) -> Deferred[list[Stored]]:
+        return self._worker.commit(lambda connection: append(connection, items))
+
+    def _read(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        self._committer.submit()
+        return self._worker.read(lambda connection: transaction(connection, *args, **kwargs))
+
+    def _write(
+        self,
+        transaction: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        self._committer.submit()
+        return self._worker.write(lambda connection: transaction(connection, *args, **kwargs))
+
+
+def _none_if_taken(failure: Failure) -> None:
+    failure.trap(IntegrityError)
+
+
+def _reason(url: URL, error: Exception) -> str:
+    cause = words(error)
+    if "locked" in cause:
+        cause = "another process has it open"
+    elif url.database and os.path.exists(url.database) and not os.access(url.database, os.W_OK):
+        cause = "the file cannot be written"
+    return f"cannot use the database {url.render_as_string()}: {cause}"

@@ -1,0 +1,136 @@
+"""L{Worker}: transactions on a thread of their own, and what their failures mean."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from twisted_chat.core.errors import Refusal
+
+from .sqlite import Database
+from .trouble import Outage, StoreError, Unknown, damage, trouble
+
+T = TypeVar("T")
+
+Transaction = Callable[[Connection], T]
+
+_CANNOT_READ = "the server can't read its database right now; try again later"
+_CANNOT_WRITE = (
+    "the server can't write to its database right now, so nothing was changed; try again later"
+)
+_UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
+_DAMAGED = "the database is damaged, and the server is going down"
+
+
+class Worker:
+    """Carries out transactions one after the other, in the order of the calls, on one thread.
+
+    Results arrive in that order too. After damage to the file was found, nothing is carried out
+    any more.
+
+    @ivar writing: the outage of writing. Only a commit of posts ends it.
+    """
+
+    def __init__(self, database: Database, reactor: IReactorFromThreads) -> None:
+        self._database = database
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
+        self._damaged: Callable[[str], None] | None = None
+        self._damage: str | None = None  # set on the thread
+        self._reading = Outage(
+            "the database cannot be read: {reason}",
+            "the database can be read again; {count} requests were refused meanwhile",
+        )
+        self.writing = Outage(
+            "the database cannot store messages: {reason}",
+            "the database stores messages again; {count} were refused meanwhile",
+        )
+
+    def subscribe(self, damaged: Callable[[str], None]) -> None:
+        """
+        @param damaged: called once, with the reason, when the file turns out to be damaged or it
+            cannot be found out whether a commit was kept.
+        """
+        self._damaged = damaged
+
+    def start(self) -> None:
+        """Start the thread. The database is open."""
+        self._pool.start()
+
+    async def stop(self) -> None:
+        """Close the database, after the transactions that were asked for."""
+        await deferToThreadPool(self._reactor, self._pool, self._database.close)
+        self._pool.stop()
+
+    def commit(self, work: Transaction[T]) -> Deferred[T]:
+        """Carry out a transaction that writes.
+
+        @return: fails with whatever the database or C{work} raises; with a L{StoreError} if the
+            file is damaged; with a L{Refusal} C{closed} after L{stop}.
+        """
+        return self._carry_out(self._database.write, work)
+
+    def write(self, work: Transaction[T]) -> Deferred[T]:
+        """Carry out a transaction that writes.
+
+        @return: fails as L{commit}, but with a L{Refusal} C{internal} if the database cannot be
+            written.
+        """
+        # Success does not end an outage: a full disk may still have room for something small.
+        return self.commit(work).addErrback(self._cannot, self.writing, 0, _CANNOT_WRITE)
+
+    def read(self, work: Transaction[T]) -> Deferred[T]:
+        """Carry out a transaction that reads.
+
+        @return: fails as L{commit}, but with a L{Refusal} C{internal} if the database cannot be
+            read.
+        """
+
+        def done(result: T) -> T:
+            self._reading.end()
+            return result
+
+        return self._carry_out(self._database.read, work).addCallbacks(
+            done, self._cannot, errbackArgs=(self._reading, 1, _CANNOT_READ)
+        )
+
+    def is_damaged(self) -> bool:
+        """Whether the file is known to be damaged. Tells of it the first time."""
+        if self._damage is not None and self._damaged is not None:
+            damaged, self._damaged = self._damaged, None
+            damaged(self._damage)
+        return self._damage is not None
+
+    def _carry_out(self, do: Callable[[Transaction[T]], T], work: Transaction[T]) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._pool, self._attempt, do, work)
+
+    def _attempt(self, do: Callable[[Transaction[T]], T], work: Transaction[T]) -> T:
+        """Carry out a transaction, unless the file is known to be damaged. Runs on the thread.
+
+        @raise StoreError: if the file is known to be damaged.
+        @raise Refusal: C{closed} if the database is closed.
+        @raise Exception: whatever the database or C{work} raises.
+        """
+        if self._damage is not None:
+            raise StoreError(self._damage)
+        if not self._database.is_open:
+            raise Refusal("closed", "the server is going down")
+        try:
+            return do(work)
+        except Exception as error:
+            self._damage = str(error) if isinstance(error, Unknown) else damage(error)
+            raise
+
+    def _cannot(self, failure: Failure, outage: Outage, count: int, sentence: str) -> Failure:
+        reason = trouble(failure.value)
+        if reason is not None:
+            outage.refuse(reason, count)
+            raise Refusal("internal", sentence)
+        if self.is_damaged():
+            raise Refusal("internal", _UNKNOWN if failure.check(Unknown) else _DAMAGED)
+        return failure
