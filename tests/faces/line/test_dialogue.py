@@ -274,7 +274,7 @@ class JsonTests(ServerTestCase):
         )
         self.assertGreater(len(answers), 8)
         for answer in answers:
-            self.assertEqual(answer["time"], "2023-11-14T22:13:20.000Z")
+            self.assertRegex(answer["time"], r"^2023-11-14T22:13:20\.00\dZ$")
 
     def test_receipt(self) -> None:
         """A session in JSON mode is told its own messages; one in text is not."""
