@@ -207,9 +207,7 @@ class QuestionTests(ServerTestCase):
         alice, bob = self.guest("alice"), self.guest("bob")
         for part in "PM", "/quit leaves", "y", "PM", "/tmp is full", "PM", '"/quit"':
             self.tell(alice, f"{part}\n")
-        self.assertEqual(
-            [m.text for m in self.messages], ["/quit leaves", "/tmp is full", "/quit"]
-        )
+        self.assertEqual([m.text for m in self.messages], ["/quit leaves", "/tmp is full", "/quit"])
         bob.take()
         for part in "DM", "bob", "/users", "YES":
             self.tell(alice, f"{part}\n")

@@ -112,7 +112,7 @@ class AnswerTests(RequestTestCase):
         guest = self.robot("zed")
         self.assertEqual(self.kinds(guest, do="nick", name="zack"), "(renamed) done")
         login = {"do": "login", "name": "alice", "password": PASSWORD}
-        self.assertEqual(self.kinds(guest, **login), "welcome (left) rooms done")
+        self.assertEqual(self.kinds(guest, **login), "welcome rooms (left) done")
 
     def test_other_words(self) -> None:
         """Every other word for a command works as C{do}."""
