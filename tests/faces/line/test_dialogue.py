@@ -207,9 +207,7 @@ class QuestionTests(ServerTestCase):
         alice, bob = self.guest("alice"), self.guest("bob")
         for part in "PM", "/quit leaves", "y", "PM", "/tmp is full", "PM", '"/quit"':
             self.tell(alice, f"{part}\n")
-        self.assertEqual(
-            [m.text for m in self.messages], ["/quit leaves", "/tmp is full", "/quit"]
-        )
+        self.assertEqual([m.text for m in self.messages], ["/quit leaves", "/tmp is full", "/quit"])
         bob.take()
         for part in "DM", "bob", "/users", "YES":
             self.tell(alice, f"{part}\n")
@@ -274,7 +272,7 @@ class JsonTests(ServerTestCase):
         )
         self.assertGreater(len(answers), 8)
         for answer in answers:
-            self.assertEqual(answer["time"], "2023-11-14T22:13:20.000Z")
+            self.assertRegex(answer["time"], r"^2023-11-14T22:13:20\.00\dZ$")
 
     def test_receipt(self) -> None:
         """A session in JSON mode is told its own messages; one in text is not."""

@@ -36,6 +36,7 @@ class OrderTests(ServerTestCase):
             [
                 ("welcome", None),
                 ("history", None),
+                ("rooms", None),
                 ("message", "one"),
                 ("message", "two"),
                 ("users", None),

@@ -165,7 +165,7 @@ class RenewalTests(ServerTestCase):
         self.patch(self.hasher, "hash", note)
 
     def password_hash(self) -> bytes:
-        found = self.successResultOf(self.store.find_account("alice"))
+        found = self.successResultOf(self.store.find_password("alice"))
         assert found is not None
         return found.password_hash
 

@@ -62,6 +62,9 @@ class AnswerTests(RequestTestCase):
             ("dm done", {"do": "r", "message": "psst"}),
             ("joined history users talking done", {"do": "join", "room": "tea"}),
             ("talking done", {"do": "join", "room": "tea"}),
+            ("talking done", {"do": "to", "room": "lobby"}),
+            ("talking done", {"do": "to", "room": "#Tea"}),
+            ("where done", {"do": "where"}),
             ("(topic) done", {"do": "topic", "text": "cake"}),
             ("topic done", {"do": "topic"}),
             ("(topic) done", {"do": "topic", "room": "tea", "text": ""}),
@@ -71,8 +74,11 @@ class AnswerTests(RequestTestCase):
             ("message history done", {"do": "history", "count": 1, "of": "lobby"}),
             ("(dm) dm dm history done", {"do": "history", "of": "@bob"}),
             ("left talking done", {"do": "leave"}),
+            ("done", {"do": "read"}),
+            ("done", {"do": "read", "of": "@bob", "seq": 3}),
             ("done", {"do": "since", "places": {"tea": 0}}),
-            ("dm history done", {"do": "since", "places": {"@": 6}}),
+            ("dm history done", {"do": "since", "places": {"@bob": 2}}),
+            ("history dm dm history done", {"do": "since", "places": {"lobby": 99, "@bob": 1}}),
             ("help done", {"do": "help"}),
             ("help done", {"do": "help", "command": "bc"}),
             ("message done", {"do": "type", "line": "hi"}),
@@ -93,11 +99,12 @@ class AnswerTests(RequestTestCase):
     def test_ways_in(self) -> None:
         """The commands that log in answer with the welcome, and then done."""
         came_in = "welcome history done"
+        came_back = "welcome history rooms done"
         for fields, answer in (
-            ({"do": "login", "name": "bob", "password": PASSWORD}, "welcome history done"),
+            ({"do": "login", "name": "bob", "password": PASSWORD}, came_back),
             ({"do": "guest"}, came_in),
             ({"do": "guest", "name": "zoe"}, came_in),
-            ({"do": "register", "name": "carol", "password": PASSWORD}, f"notice {came_in}"),
+            ({"do": "register", "name": "carol", "password": PASSWORD}, f"notice {came_back}"),
         ):
             peer = self.peer()
             self.tell(peer, "/json on\n")
@@ -105,7 +112,7 @@ class AnswerTests(RequestTestCase):
         guest = self.robot("zed")
         self.assertEqual(self.kinds(guest, do="nick", name="zack"), "(renamed) done")
         login = {"do": "login", "name": "alice", "password": PASSWORD}
-        self.assertEqual(self.kinds(guest, **login), "welcome (left) done")
+        self.assertEqual(self.kinds(guest, **login), "welcome rooms (left) done")
 
     def test_other_words(self) -> None:
         """Every other word for a command works as C{do}."""
@@ -465,21 +472,29 @@ class PaceTests(RequestTestCase):
         self.assertLess(len(told), 30)
 
     def test_coming_back_is_free(self) -> None:
-        """Joining the rooms that a client resumes does not use up the burst."""
+        """Resuming an account's rooms, or joining the rooms that a guest resumes, does not use up
+        the burst."""
         rooms = [f"r{number}" for number in range(15)]
         for room in rooms:
             self.do(do="join", room=room)
             self.clock.advance(60)
         self.settle()
-        again = self.newcomer()
-        asked = [{"do": "since", "places": dict.fromkeys(rooms, 0)}]
-        asked += [{"do": "login", "name": "alice", "password": PASSWORD}]
-        asked += [{"do": "join", "room": room} for room in rooms]
-        asked += [{"do": "say", "message": str(number)} for number in range(17)]
-        told = self.say(again, b"/json on\n" + b"".join(map(encode, asked)))
-        kinds = [json.loads(line)["event"] for line in told.splitlines() if line[:1] == "{"]
-        self.assertEqual(kinds.count("message"), 17)
-        self.assertNotIn("notice", kinds)
+        resume: Json = {"do": "since", "places": dict.fromkeys(rooms, 0)}
+        talk: list[Json] = [{"do": "say", "message": str(number)} for number in range(17)]
+        joins: list[Json] = [{"do": "join", "room": room} for room in rooms]
+        for asked in (
+            [resume, {"do": "login", "name": "alice", "password": PASSWORD}, *talk],
+            [resume, {"do": "guest"}, *joins, *talk],
+        ):
+            again = self.newcomer()
+            told = self.say(again, b"/json on\n" + b"".join(map(encode, asked)))
+            events = [json.loads(line) for line in told.splitlines() if line[:1] == "{"]
+            kinds = [event["event"] for event in events]
+            live = [event for event in events if event.get("replay") is False]
+            self.assertEqual(len([event for event in live if event["event"] == "message"]), 17)
+            self.assertNotIn("notice", kinds)
+            ends = [event["room"] for event in events if event["event"] == "history"]
+            self.assertEqual(sorted(ends), sorted(["lobby", *rooms]))
 
     def test_names_that_nobody_has(self) -> None:
         """A request with a name that nobody has counts as more than a line."""

@@ -20,6 +20,7 @@ _MEMBER: Sequence[Json] = (
     {"do": "register", "name": "alice", "password": "another-pw"},
     {"do": "login", "name": "alice", "password": PASSWORD},
     {"do": "join", "room": "tea"},
+    {"do": "where"},
     {"do": "say", "room": "tea", "message": "one"},
     {"do": "say", "room": "lobby", "message": "/quit"},
     {"do": "me", "room": "tea", "action": "waves"},
@@ -30,6 +31,8 @@ _MEMBER: Sequence[Json] = (
     {"do": "type", "line": "/dm bob six"},
     {"do": "topic", "room": "tea", "text": "cake"},
     {"do": "topic", "room": "tea"},
+    {"do": "read", "of": "tea"},
+    {"do": "to", "room": "tea"},
     {"do": "history", "count": 5, "of": "tea"},
     {"do": "history", "of": "@bob"},
     {"do": "users", "room": "tea"},
@@ -78,6 +81,8 @@ class Program:
     """A client: what it has sent and been told, over two connections.
 
     @ivar answers: how often each label was answered.
+    @ivar rooms: the rooms that it knows it is in, and the last C{seq} that it has of each.
+    @ivar current: the current room, as far as it knows.
     """
 
     def __init__(self, requests: Iterable[Json]) -> None:
@@ -88,6 +93,7 @@ class Program:
         self.answers: Counter[str] = Counter()
         self.token = ""
         self.rooms: dict[str, int] = {"lobby": 0}
+        self.current = "lobby"
         self.name = ""
 
     @property
@@ -116,7 +122,11 @@ class Program:
             self.rooms.setdefault(event["room"], 0)
         elif kind == "left" and event["name"] == self.name:
             self.rooms.pop(event["room"], None)
-        elif kind == "message":
+        elif kind == "talking":
+            self.current = event["room"]
+        elif kind == "rooms" and event.get("joined"):
+            self.rooms = {row["room"]: self.rooms.get(row["room"], 0) for row in event["rooms"]}
+        elif kind in ("message", "topic", "members") and "seq" in event:
             self.rooms[event["room"]] = event["seq"]
 
     @property
@@ -142,25 +152,29 @@ class ResumeTests(ServerTestCase):
         return Program(requests)
 
     def resume(self, program: Program) -> None:
-        """Reconnect as a client does: take over, log in, join the rooms, and repeat what has no
-        answer."""
+        """Reconnect as a client does: take over, log in, as a guest join the rooms, go back to the
+        current one, and repeat what has no answer."""
         if not program.unanswered:
             return
         self.second = self.newcomer()
-        since: Json = {"do": "since", "places": {**program.rooms, "@": 0}, "label": "since"}
+        is_guest = program.name in ("zoe", "zed")
+        since: Json = {"do": "since", "places": {**program.rooms, "@bob": 0}, "label": "since"}
         if program.token:
             since["session"] = program.token
-        if program.name in ("zoe", "zed"):
-            since["places"].pop("@")
+        if is_guest:
+            since["places"].pop("@bob")
         self.second.send(b"/json on\n" + encode(since))
         self.settle()
         self.store.release()
+        current = program.current
         if program.name == "alice":
             self.have_done(program, do="login", name="alice", password=PASSWORD)
         elif program.name:
             self.have_done(program, do="guest", name=program.name)
-        for room in [*program.rooms][1:]:
+        for room in [*program.rooms][1:] if is_guest else ():
             self.have_done(program, do="join", room=room)
+        if program.name and current in program.rooms:
+            self.have_done(program, do="to", room=current)
         for fields in program.unanswered:
             self.send(program, encode(fields))
 

@@ -32,18 +32,45 @@ class ComingBackTests(ServerTestCase):
         return [json.loads(line) for line in text.splitlines()]
 
     def test_what_came_after(self) -> None:
-        """Before login a resume point is remembered; after it the answer comes at once."""
+        """Before login a resume point is remembered; after it the answer comes at once. Rooms and
+        private conversations are resumed alike."""
         first, _ = self.bot()
-        self.say(first, "a\nb\nc\n/dm bot x\n")
+        self.say(first, "a\nb\nc\n/dm bot x\n/dm bot y\n/join tea\nd\n/topic cake\n")
         events = self.events_after(
-            self.peer(), "/json on\n/since lobby=1 @=3\n/login bot s3cret-pw\n/since lobby=2\n"
+            self.peer(),
+            "/json on\n/since lobby=1 #Tea=2 @Bot=1\n/login bot s3cret-pw\n/since tea=3 lobby=2\n",
         )
         told = [
-            event.get("text") or event.get("room")
+            event.get("text") or event.get("topic") or event.get("room")
             for event in events
-            if event["event"] in ("message", "dm", "history")
+            if event["event"] in ("message", "dm", "topic", "history")
         ]
-        self.assertEqual(told, ["b", "c", "lobby", "x", "@", "c", "lobby"])
+        at_login = ["b", "c", "lobby", "d", "cake", "tea", "y", "@bot"]
+        self.assertEqual(told, [*at_login, "c", "lobby", "cake", "tea"])
+        ends = [
+            (event["room"], event["count"], event["after"], event["seq"])
+            for event in events
+            if event["event"] == "history"
+        ]
+        self.assertEqual(
+            ends,
+            [
+                ("lobby", 2, 1, 3),
+                ("tea", 2, 2, 4),
+                ("@bot", 1, 1, 2),
+                ("lobby", 1, 2, 3),
+                ("tea", 1, 3, 4),
+            ],
+        )
+
+    def test_bare_at(self) -> None:
+        """All private messages together, a place of protocol version 1, are refused with the way to
+        resume one conversation."""
+        bot, _ = self.bot()
+        for line in ("/since @=1", '{"do":"since","places":{"lobby":1,"@":1}}'):
+            (error,) = self.events(bot, f"{line}\n")
+            self.assertEqual(error["code"], "bad-arguments")
+            self.assertIn("as in @bob=3", str(error["text"]))
 
     def test_taken_over(self) -> None:
         """A session that is taken over carries out nothing more, and its posts in flight are waited
@@ -89,7 +116,7 @@ class ComingBackTests(ServerTestCase):
         """A C{/since} that is refused ends no session."""
         old, token = self.bot()
         guest = self.peer()
-        events = self.events_after(guest, f"/json on\n/guest gus\n/since ~={token} @=1\n")
+        events = self.events_after(guest, f"/json on\n/guest gus\n/since ~={token} @bot=1\n")
         self.assertEqual(events[-1]["code"], "forbidden")
         self.assertFalse(old.gone)
 

@@ -473,8 +473,8 @@ class JsonFormatTests(InUTC):
         self.assertEqual(
             kinds,
             "welcome motd message dm joined left renamed topic users crowd rooms"
-            " members read rooms where message history unread omitted away not-kept talking help skipped"
-            " error done away notice ping bye",
+            " members read rooms where message history unread omitted away not-kept"
+            " talking help skipped error done away notice ping bye",
         )
 
     def test_line_begins_with_a_brace(self) -> None:
