@@ -25,6 +25,7 @@ from twisted_chat.core.model import (
     MESSAGES,
     ROLES,
     Account,
+    Credential,
     Entry,
     Findings,
     News,
@@ -54,14 +55,14 @@ def find_account(connection: Connection, name: str) -> Account | None:
     return None if row is None else Account(*row)
 
 
-def find_password(connection: Connection, name: str) -> tuple[Account, bytes] | None:
-    """Look up an account by its name, with the hash of its password."""
+def find_password(connection: Connection, name: str) -> Credential | None:
+    """Look up the password of an account by its name."""
     row = connection.execute(
         select(accounts.c.id, accounts.c.name, credentials.c.secret)
         .join(credentials, credentials.c.account_id == accounts.c.id)
         .where(accounts.c.name == name, credentials.c.kind == _PASSWORD)
     ).first()
-    return None if row is None else (Account(row.id, row.name), row.secret)
+    return None if row is None else Credential(Account(row.id, row.name), row.secret)
 
 
 def find_look_alike(connection: Connection, skeleton: str) -> str | None:
@@ -90,15 +91,19 @@ def add_account(
     return Account(id, name)
 
 
-def set_password(connection: Connection, account_id: int, before: bytes, after: bytes) -> bool:
-    """Replace the hash of an account's password, if it still is C{before}; return whether it
-    was."""
-    mine = and_(
-        credentials.c.account_id == account_id,
-        credentials.c.kind == _PASSWORD,
-        credentials.c.secret == before,
+def set_password(connection: Connection, before: Credential, password_hash: bytes) -> bool:
+    """Replace the hash of an account's password, if it still is that of C{before}; return whether
+    it was."""
+    changed = (
+        update(credentials)
+        .where(
+            credentials.c.account_id == before.account.id,
+            credentials.c.kind == _PASSWORD,
+            credentials.c.secret == before.password_hash,
+        )
+        .values(secret=password_hash)
     )
-    return connection.execute(update(credentials).where(mine).values(secret=after)).rowcount == 1
+    return connection.execute(changed).rowcount == 1
 
 
 def password_hashes(connection: Connection) -> Sequence[bytes]:

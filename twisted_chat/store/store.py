@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted_chat.core.model import (
     Account,
     Aside,
+    Credential,
     Entry,
     Findings,
     Post,
@@ -125,6 +126,7 @@ class SqlStore:
         return self._read(sql.conversation, one, other)
 
     def ask(self, question: Question, /) -> Deferred[Findings]:
+        self._committer.submit()  # so that only marks wait that no post follows
         return self._read(sql.answer, question, self._committer.marks)
 
     def labels(self, since: int, /) -> Deferred[Sequence[Entry]]:
@@ -159,7 +161,7 @@ class SqlStore:
     def find_account(self, name: str, /) -> Deferred[Account | None]:
         return self._read(sql.find_account, name)
 
-    def find_password(self, name: str, /) -> Deferred[tuple[Account, bytes] | None]:
+    def find_password(self, name: str, /) -> Deferred[Credential | None]:
         return self._read(sql.find_password, name)
 
     def find_look_alike(self, skeleton: str, /) -> Deferred[str | None]:
@@ -171,10 +173,8 @@ class SqlStore:
         added = self._write(sql.add_account, name, skeleton, password_hash, time)
         return added.addErrback(_none_if_taken)
 
-    def set_password(
-        self, account_id: int, before: bytes, password_hash: bytes, /
-    ) -> Deferred[bool]:
-        return self._write(sql.set_password, account_id, before, password_hash)
+    def set_password(self, before: Credential, password_hash: bytes, /) -> Deferred[bool]:
+        return self._write(sql.set_password, before, password_hash)
 
     # Transactions
 

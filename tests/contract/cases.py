@@ -1,0 +1,213 @@
+"""Test cases with a store: the one in memory that the tests of the core stand on, or the real
+one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from tests.support import NOW, MemoryStore
+from twisted_chat.core.model import (
+    CREATED,
+    MEMBER,
+    SAID,
+    Account,
+    Aside,
+    Entry,
+    Findings,
+    Post,
+    Question,
+    Role,
+    RoomRecord,
+    RoomState,
+    Standing,
+    Stored,
+    conversation,
+)
+from twisted_chat.store import SqlStore
+
+reactor: Any = _reactor
+
+LOBBY = RoomRecord(1, "public", "lobby")
+
+
+def said(
+    room: RoomRecord,
+    text: str,
+    author: Account | str = "gil",
+    *,
+    kind: str = SAID,
+    time: int = NOW,
+    label: str = "",
+) -> Post:
+    """Make a post of an account, or of the guest that has this name."""
+    if isinstance(author, str):
+        return Post(room, kind, None, author, time, text, None, label)
+    return Post(room, kind, author.id, author.name, time, text, None, label)
+
+
+def told(sender: Account, recipient: Account, text: str, *, time: int = NOW) -> Post:
+    """Make a private message of an account to another."""
+    return said(conversation(sender, recipient), text, sender, time=time)
+
+
+def stands(room: RoomRecord, account: Account, role: Role | None) -> Post:
+    """Make a post that somebody is a member from now on, or no longer."""
+    return said(room, Standing(account, role).encode(), account, kind=MEMBER)
+
+
+def texts(entries: Sequence[Stored]) -> list[str]:
+    """Give the texts of entries."""
+    return [entry.text for entry in entries if entry is not None]
+
+
+class StoreCase:
+    """An open store, mixed into a test case.
+
+    @ivar states: the rooms that opening it gave, by name.
+    @ivar batches: what the feed handed over.
+    @ivar lost: the numbers of the posts that could not be kept.
+    """
+
+    store: Any
+
+    def setUp(self) -> None:
+        self.batches: list[list[tuple[int, Stored]]] = []
+        self.lost: list[int] = []
+        self._number = 0
+        self.open()
+
+    def open(self) -> None:
+        """Open the store, again after L{reopen}."""
+        raise NotImplementedError
+
+    async def reopen(self) -> None:
+        """Close the store, and open it again."""
+        raise NotImplementedError
+
+    async def settle(self) -> None:
+        """Wait until all that was posted is handed over."""
+
+    def hold(self) -> None:
+        """Have questions wait, if the store would answer them at once."""
+
+    def release(self) -> None:
+        """Have them answered."""
+
+    def take(self, states: Sequence[RoomState]) -> None:
+        """Take what opening the store gave."""
+        self.states = {state.record.name: state for state in states}
+
+    @property
+    def fed(self) -> list[Stored]:
+        """All that the feed has handed over."""
+        return [stored for batch in self.batches for _, stored in batch]
+
+    def append(self, *posts: Post | Aside) -> list[int]:
+        """Append posts; return their numbers."""
+        first = self._number + 1
+        for post in posts:
+            self._number += 1
+            self.store.append(post, self._number)
+        return list(range(first, self._number + 1))
+
+    async def commit(self, *posts: Post | Aside) -> list[Stored]:
+        """Append posts at once; return what was stored for those that were."""
+        numbers = self.append(*posts)
+        await self.settle()
+        fed = [each for batch in self.batches for each in batch]
+        return [stored for number, stored in fed if number in numbers]
+
+    async def entry(self, post: Post) -> Entry:
+        """Append a post; return its entry."""
+        (stored,) = await self.commit(post)
+        assert isinstance(stored, Entry), stored
+        return stored
+
+    async def account(self, name: str) -> Account:
+        """Add an account."""
+        account = await self.store.add_account(name, name, b"hash", NOW)
+        assert isinstance(account, Account)
+        return account
+
+    async def accounts(self, *names: str) -> list[Account]:
+        """Add accounts."""
+        return [await self.account(name) for name in names]
+
+    async def room(self, name: str, *members: Account) -> RoomRecord:
+        """Make a room with members."""
+        made = await self.entry(said(RoomRecord(0, "public", name), "", kind=CREATED))
+        for account in members:
+            await self.commit(stands(made.room, account, "member"))
+        return made.room
+
+    async def ask(self, limit: int = 10, of: Account | None = None, **asked: Any) -> Findings:
+        """Ask the store."""
+        findings = await self.store.ask(Question(limit, of.id if of else None, **asked))
+        assert isinstance(findings, Findings)
+        return findings
+
+    async def after(self, room: RoomRecord, seq: int = 0, limit: int = 100) -> Sequence[Entry]:
+        """Read the newest entries of a room after one."""
+        return (await self.ask(limit, rooms={room.id: seq})).rooms[room.id]
+
+    async def unread(self, account: Account, limit: int = 10) -> list[str]:
+        """Read the texts of unread private messages."""
+        return texts((await self.ask(limit, account)).unread)
+
+    async def news(self, account: Account, limit: int = 10) -> dict[int, tuple[int, int]]:
+        """Read the news of an account: room id to the mark and the number of new messages."""
+        found = (await self.ask(limit, account)).news
+        return {each.room_id: (each.read_seq, each.new) for each in found}
+
+
+class MemoryCase(StoreCase, TestCase):
+    """A store in memory."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        super().setUp()
+
+    def open(self) -> None:
+        self.take(self.store.open())
+        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+
+    async def reopen(self) -> None:
+        self.open()
+
+    def hold(self) -> None:
+        self.store.hold()
+
+    def release(self) -> None:
+        self.store.release()
+
+
+class SqlCase(StoreCase, TestCase):
+    """A store in an SQLite file.
+
+    @ivar path: the file.
+    @ivar damages: why the file cannot be used any more.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.damages: list[str] = []
+        super().setUp()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
+
+    def open(self) -> None:
+        self.store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.take(self.store.open())
+        self.store.subscribe(
+            lambda batch: self.batches.append(list(batch)), self.lost.extend, self.damages.append
+        )
+
+    async def reopen(self) -> None:
+        await self.store.close()
+        self.open()
+
+    async def settle(self) -> None:
+        await self.store.settle()
