@@ -98,7 +98,12 @@ class ChargeTests(PerformTestCase):
 
     def test_commands(self) -> None:
         """A command counts as many lines as the table says."""
-        for fields in ({"do": "bc", "message": "hi"}, {"do": "users"}, {"do": "history"}):
+        for fields in (
+            {"do": "bc", "message": "hi"},
+            {"do": "users"},
+            {"do": "history"},
+            {"do": "where"},
+        ):
             self.do(**fields)
             self.assertEqual(self.charged[0], BY_WORD[fields["do"]].cost - 1)
 

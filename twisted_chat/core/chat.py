@@ -309,8 +309,8 @@ class Chat:
         self._marks.seen(session)
 
     async def read(self, session: Session, of: str, seq: int | None = None) -> None:
-        """Note that the session's person has read a place. From now on nothing else that the
-        session does counts as reading.
+        """Note that the session's person has read a place. If it says up to which entry, nothing
+        else that the session does counts as reading from now on.
 
         @param of: the name of a room, or that of a person behind an C{@}.
         @param seq: up to this entry; L{None}: up to the newest.
@@ -324,11 +324,9 @@ class Chat:
                 await self._read_privately(session, of.removeprefix(DIRECT), seq)
             else:
                 room = self._room(session, "read room", of)
-                if _person(session).account is not None:
-                    newest = room.last_seq
-                    seq = newest if seq is None else min(seq, newest)
-                    self._marks.mark_room(session, room, seq)
-            session.marks_itself = True
+                newest = room.last_seq
+                self._marks.mark_room(session, room, newest if seq is None else min(seq, newest))
+            session.marks_itself |= seq is not None
 
     async def _read_privately(self, session: Session, raw: str, seq: int | None) -> None:
         mine, other = await self._parties(session, raw)

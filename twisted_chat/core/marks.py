@@ -40,29 +40,30 @@ class Marks:
                 view.is_whole = view.is_entered = False
 
     def mark_room(self, session: Session, room: Room, seq: int) -> None:
-        """Mark a room as read up to an entry."""
-        if self._mark(session, room.record.id, room.name, seq):
-            for each in session.person.sessions if session.person is not None else ():
-                view = each.views.get(room)
-                if view is not None:
-                    view.read = max(view.read, seq)
-                    view.is_whole |= seq >= room.last_seq
+        """Mark a room as read up to an entry. Does nothing for a guest."""
+        mine = session.views.get(room)
+        if mine is not None and mine.read < seq:
+            self._mark(session, room.record.id, room.name, seq)
+        for each in session.person.sessions if session.person is not None else ():
+            view = each.views.get(room)
+            if view is not None:
+                view.read = max(view.read, seq)
+                view.is_whole |= seq >= room.last_seq
 
     def mark_conversation(self, session: Session, record: RoomRecord, seq: int, other: str) -> None:
         """Mark the private conversation with somebody as read up to an entry."""
         self._mark(session, record.id, f"{DIRECT}{other}", seq)
 
-    def _mark(self, session: Session, room_id: int, of: str, seq: int) -> bool:
+    def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
         person = session.person
         if person is None or person.account is None:
-            return False  # it is a guest, or has ended
+            return  # it is a guest, or has ended
         self._store.mark_read(person.account.id, room_id, seq)
         if len(person.sessions) > 1:
             told = Read(self._shared.now(), of, seq)
             for each in person.sessions:
                 if each is not session:
                     each.tell(told)
-        return True
 
 
 def _is_due(room: Room, view: View) -> bool:

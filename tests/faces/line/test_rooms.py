@@ -235,14 +235,36 @@ class ReadTests(RoomsTestCase):
         self.tell(alice, "/read dev\n/quit\n")
         self.assertNotIn("new", self.log_in("alice").take().partition("Name: ")[2])
 
+    def new(self, peer: Peer) -> list[tuple[int, int]]:
+        """How far the lobby, #dev and #ops are read, and how much is new there."""
+        (where,) = self.do(peer, do="where")
+        return [(row["read"], row["new"]) for row in where["rooms"]]
+
     def test_up_to_a_message(self) -> None:
-        """A program says up to which message it has read."""
+        """A program says up to which message it has read, and is told of what other connections
+        say if that moves the mark."""
         self.leave_rooms_with_news()
-        alice = self.program("alice")
+        alice, phone = self.program("alice"), self.program("alice")
         self.assertEqual(self.do(alice, do="read", of="dev", seq=4), [])
-        (where,) = self.do(alice, do="where")
-        dev = where["rooms"][1]
-        self.assertEqual((dev["room"], dev["read"], dev["new"]), ("dev", 4, 1))
+        self.assertEqual(self.new(alice), [(0, 0), (4, 1), (2, 0)])
+        (read,) = phone.take_events()
+        self.assertEqual((read["event"], read["room"], read["seq"]), ("read", "dev", 4))
+        for seq in (4, 3, 0):
+            self.assertEqual(self.do(alice, do="read", of="dev", seq=seq), [])
+        self.assertEqual(phone.take_events(), [])
+        self.assertEqual(self.new(phone), [(0, 0), (4, 1), (2, 0)])
+
+    def test_who_marks_by_itself(self) -> None:
+        """After a C{read} with a C{seq} a line marks nothing; after one without, as people type
+        it, lines go on marking what was shown."""
+        bob = self.person("bob")
+        for fields, news in (({"seq": 0}, 1), ({}, 0)):
+            alice = self.program("alice")
+            self.do(alice, do="read", of="lobby", **fields)
+            self.tell(bob, "hello\n")
+            self.tell(alice, "\n")
+            self.assertEqual(self.new(alice)[0][1], news, fields)
+            self.tell(alice, "/quit\n")
 
 
 class GuestTests(ServerTestCase):
@@ -251,7 +273,9 @@ class GuestTests(ServerTestCase):
     limits = Limits(line_rate=0)
 
     def test_read(self) -> None:
-        """A guest has no marks, and /read of a room is answered all the same."""
+        """A guest has no marks. C{read} of a room does nothing; of a person it is refused."""
         zoe = self.robot("zoe")
         (done,) = self.events(zoe, encode({"do": "read", "label": "7"}))
-        self.assertIn(done["event"], ("done", "error"))
+        self.assertEqual(done["event"], "done")
+        (error,) = self.events(zoe, encode({"do": "read", "of": "@bob"}))
+        self.assertEqual(error["code"], "forbidden")

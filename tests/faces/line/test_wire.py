@@ -293,10 +293,17 @@ class TextFormatTests(InUTC):
 
     def test_back(self) -> None:
         """Each room but the lobby in which something is new has a line, with the way to see it."""
-        places = (place("lobby", 3), place("dev", 14), place("ops"), place("tea", 1000, more=True))
+        places = (
+            place("lobby", 3),
+            place("dev", 14),
+            place("jam", 1),
+            place("ops"),
+            place("tea", 1000, more=True),
+        )
         self.check(
             e.Back(NOW, places),
             "* #dev: 14 new; /join dev shows them",
+            "* #jam: 1 new; /join jam shows it",
             "* #tea: more than 1,000 new; /join tea shows them",
         )
         self.check(e.Back(NOW, (place("lobby", 3), place("ops"))))

@@ -200,7 +200,8 @@ def _rooms_text(event: e.Rooms) -> Iterator[str]:
 def _back_text(event: e.Back) -> Iterator[str]:
     for place in event.places:
         if place.new and place.room != LOBBY:
-            yield f"* #{place.room}: {_new(place)}; /join {place.room} shows them"
+            them = "it" if place.new == 1 and not place.more else "them"
+            yield f"* #{place.room}: {_new(place)}; /join {place.room} shows {them}"
 
 
 def _where_text(event: e.Where) -> Iterator[str]:
