@@ -76,13 +76,43 @@ class Script:
         given = {"room": "lobby", "from_": "bot", "id": seq, "action": False, **fields}
         self.tell("message", seq=seq, text=text, replay=replay, **given)
 
-    def dm(self, id: int | None, text: str, *, replay: bool = False, **fields: Any) -> None:
-        given = {"from_": "bob", "to": "bot", **fields}
-        self.tell("dm", id=id, text=text, replay=replay, **given)
+    def dm(self, seq: int | None, text: str, *, replay: bool = False, **fields: Any) -> None:
+        given = {"from_": "bob", "to": "bot", "id": seq, **fields}
+        self.tell("dm", seq=seq, text=text, replay=replay, **given)
 
-    def history(self, room: str = "lobby", count: int = 0, *, of: str = "login") -> None:
+    def topic(self, seq: int, text: str, *, replay: bool = False, **fields: Any) -> None:
+        """Somebody sets the topic."""
+        given = {"room": "lobby", "from_": "eve", **fields}
+        self.tell("topic", seq=seq, topic=text, replay=replay, **given)
+
+    def members(self, seq: int, *names: str, replay: bool = False, **fields: Any) -> None:
+        """Accounts become members."""
+        people = [{"name": name, "role": "member"} for name in names]
+        given = {"room": "lobby", "count": len(names), "members": people, **fields}
+        self.tell("members", seq=seq, replay=replay, **given)
+
+    def history(
+        self,
+        room: str = "lobby",
+        count: int = 0,
+        *,
+        of: str = "login",
+        after: int | None = None,
+        seq: int | None = None,
+    ) -> None:
         """End a replay, which answers the last request for this command."""
-        self.tell("history", room=room, count=count, label=self.label(of))
+        ends = {"after": after, "seq": seq, "label": self.label(of)}
+        self.tell("history", room=room, count=count, **ends)
+
+    def back(self, **rooms: tuple[int, int, int]) -> None:
+        """Answer a login with the rooms of the account: the C{seq} of each, up to where it is read,
+        and how many messages are new."""
+        rows = [
+            {"room": room, "members": 1, "topic": "", "seq": seq, "read": read, "new": new}
+            for room, (seq, read, new) in rooms.items()
+        ]
+        given = [{**row, "more": False} for row in rows]
+        self.tell("rooms", joined=True, rooms=given, label=self.label("login"))
 
     def done(self, do: str, index: int = -1, **fields: Any) -> None:
         """Say that the last request for this command is done."""
@@ -123,10 +153,11 @@ class Bare(Script):
     @ivar drop: why it wants the connection cut off.
     """
 
-    def __init__(self, identity: Identity = BOT, *rooms: str) -> None:
+    def __init__(self, identity: Identity = BOT, *rooms: str, **options: bool) -> None:
         super().__init__()
         self.now = 0.0
-        self.session = ClientSession(identity, rooms, "0123456789abcde-", lambda: self.now)
+        prefix = "0123456789abcde-"
+        self.session = ClientSession(identity, rooms, prefix, lambda: self.now, **options)
         self._written: list[bytes] = []
         self.answers: dict[Asked, Event | Refused] = {}
         self.drop: Drop | None = None

@@ -1,5 +1,6 @@
 """A client's session, played line by line: login, resume, labels, receipts and answers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -259,26 +260,34 @@ class ResumeTests(SynchronousTestCase):
         self.server.let_in()
         self.server.read()
 
-    def back(self, *replay: tuple[int, str], **fields: Any) -> None:
-        """Lose the connection, and come back; this is in the lobby's replay."""
+    def back(
+        self, *replay: tuple[int, str], after: int = 0, rooms: Sequence[str] = (), **fields: Any
+    ) -> None:
+        """Lose the connection, and come back; this is in the lobby's replay, and these are the
+        other rooms."""
         self.server.lose()
         self.server.connect()
         self.server.hello(session="another")
         self.server.welcome()
         for seq, text in replay:
             self.server.message(seq, text, replay=True, **{"from_": "eve", **fields})
-        self.server.history(count=len(replay))
+        seq = replay[-1][0] if replay else 0
+        self.server.history(count=len(replay), after=after, seq=seq)
+        nothing = (0, 0, 0)
+        self.server.back(lobby=nothing, **dict.fromkeys(rooms, nothing))
         self.server.done("login")
 
     def test_goes_on_where_it_was(self) -> None:
         """After a reconnect the session asks for what came after what it has told, and takes its
         old session over."""
         self.server.message(1, "a", from_="eve", id=7)
+        self.server.dm(4, "b", from_="eve", id=8)
         self.server.lose()
         self.server.connect()
         self.server.hello()
         since, login = self.server.read()
-        self.assertEqual(since, {"do": "since", "places": {"lobby": 1, "@": 7}, "session": "token"})
+        places = {"lobby": 1, "@eve": 4}
+        self.assertEqual(since, {"do": "since", "places": places, "session": "token"})
         self.assertEqual(login["do"], "login")
 
     def test_lost_while_coming_back(self) -> None:
@@ -435,17 +444,18 @@ class ResumeTests(SynchronousTestCase):
     def test_quiet_when_back(self) -> None:
         """What is told on coming in is told quietly on coming back, but for the messages."""
         self.server.tell("joined", name="bot", account=True, room="dev")
-        self.back((1, "new"))
+        self.back((1, "new"), rooms=["dev"])
         self.assertTrue(self.server.of("welcome")[-1]["quiet"])
         self.assertTrue(self.server.of("history")[-1]["quiet"])
         self.assertNotIn("quiet", self.server.of("message")[-1])
         self.assertEqual(self.server.of("message")[-1]["new"], True)
-        self.assertEqual(self.server.read()[-1], {"do": "join", "room": "dev"})
+        self.assertNotIn("join", self.server.labels)
 
     def test_gap(self) -> None:
-        """Messages that the server shows no more are told to be missing."""
+        """Entries that the server shows no more are told to be missing; entries of a kind that the
+        server does not know are not."""
         self.server.message(1, "a", from_="eve")
-        self.back((900, "y"))
+        self.back((902, "y"), after=899)
         (gap,) = self.server.of("gap")
         self.assertEqual((gap["first"], gap["last"]), (2, 899))
         self.assertEqual(self.server.texts(), ["a", "y"])
@@ -475,7 +485,7 @@ class ResumeTests(SynchronousTestCase):
         server.connect()
         server.hello()
         first, second, _ = server.read()
-        self.assertEqual([len(each["places"]) for each in (first, second)], [20, 7])
+        self.assertEqual([len(each["places"]) for each in (first, second)], [20, 6])
         self.assertEqual(["session" in each for each in (first, second)], [True, False])
 
 
@@ -492,11 +502,10 @@ class SkippedTests(SynchronousTestCase):
         """What was skipped is asked for; what comes live meanwhile comes with it."""
         self.server.tell("skipped", lines=3)
         self.server.message(5, "e", from_="eve", id=5)
-        self.assertEqual(self.server.read(), [{"do": "since", "places": {"lobby": 1, "@": 1}}])
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"lobby": 1}}])
         for seq, text in ((2, "b"), (3, "c"), (5, "e")):
             self.server.message(seq, text, replay=True, from_="eve")
-        self.server.history(count=3, of="since")
-        self.server.history("@", of="since")
+        self.server.history(count=3, of="since", after=1, seq=5)
         self.server.done("since")
         self.server.message(6, "f", from_="eve")
         self.assertEqual(self.server.texts(), ["a", "b", "c", "e", "f"])
@@ -604,6 +613,270 @@ class SkippedTests(SynchronousTestCase):
         self.assertEqual(self.server.drop, session.Drop("no"))
 
 
+class RoomsTests(SynchronousTestCase):
+    """An account is in its rooms, with all of its sessions."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+
+    def log_in(self, **rooms: tuple[int, int, int]) -> None:
+        """Log in; these are the rooms besides the lobby, as L{Bare.back} takes them."""
+        self.server.connect()
+        self.server.hello()
+        self.server.read()
+        self.server.welcome()
+        self.server.history(after=None, seq=0)
+        self.server.back(lobby=(0, 0, 0), **rooms)
+        self.server.done("login")
+
+    def sinces(self) -> list[Any]:
+        """What was asked for after the login."""
+        return [each["places"] for each in self.server.read() if each["do"] == "since"]
+
+    def test_back(self) -> None:
+        """The session is back in the rooms of its account, and asks for what is new in each. That
+        was said before, so it is not told as new; what comes then is."""
+        self.log_in(dev=(14, 12, 2), ops=(3, 3, 0))
+        self.assertEqual(self.server.session.rooms, ("lobby", "dev", "ops"))
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"dev": 12}}])
+        self.server.message(15, "live", room="dev")
+        self.server.message(4, "there", room="ops")
+        for seq, text in ((13, "a"), (14, "b"), (15, "live")):
+            self.server.message(seq, text, room="dev", replay=True, from_="eve")
+        self.server.history("dev", 3, of="since", after=12, seq=15)
+        self.server.done("since")
+        self.assertEqual(self.server.texts(), ["there", "a", "b", "live"])
+        told = [event["new"] for event in self.server.of("message")]
+        self.assertEqual(told, [True, False, False, True])
+
+    def test_more_than_is_shown(self) -> None:
+        """If more is new than the server shows, the session tells what is missing."""
+        self.log_in(dev=(2000, 5, 1000))
+        self.server.message(2000, "x", room="dev", replay=True)
+        self.server.history("dev", 1, of="since", after=1999, seq=2000)
+        (gap,) = self.server.of("gap")
+        self.assertEqual((gap["room"], gap["first"], gap["last"]), ("dev", 6, 1999))
+
+    def test_left_elsewhere(self) -> None:
+        """A room that another session has left is left, now or while there was no connection, and
+        is not joined again."""
+        self.log_in(dev=(0, 0, 0), ops=(0, 0, 0))
+        self.server.session.room = "dev"
+        self.server.tell("left", name="bot", room="dev")
+        self.assertEqual((self.server.session.room, len(self.server.of("left"))), ("lobby", 1))
+        self.server.lose()
+        self.log_in()
+        self.assertEqual(self.server.session.rooms, ("lobby",))
+        self.assertEqual([event["room"] for event in self.server.of("left")], ["dev", "ops"])
+        self.assertEqual(self.server.read(), [])
+
+    def test_joined_elsewhere(self) -> None:
+        """A room that another session has joined is joined, now or while there was no
+        connection."""
+        self.log_in()
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.server.members(2, "bot", room="dev")
+        self.server.message(3, "hi", room="dev")
+        self.assertEqual(self.server.texts(), ["hi"])
+        self.server.lose()
+        self.log_in(dev=(3, 3, 0), ops=(1, 1, 0))
+        self.assertEqual(self.server.session.rooms, ("lobby", "dev", "ops"))
+
+    def test_asked_for(self) -> None:
+        """A room that was asked for is joined, once, which shows what is new there."""
+        self.server = Bare(BOT, "dev")
+        self.log_in(dev=(14, 12, 2))
+        self.assertEqual(self.server.read(), [{"do": "join", "room": "dev"}])
+        self.server.message(13, "a", room="dev", replay=True)
+        self.server.message(14, "b", room="dev", replay=True)
+        self.server.history("dev", 2, of="join", seq=14)
+        self.server.done("join")
+        self.server.message(15, "c", room="dev")
+        self.assertEqual(self.server.texts(), ["a", "b", "c"])
+        self.server.lose()
+        self.log_in()
+        self.assertEqual((self.server.read(), self.server.session.rooms), ([], ("lobby",)))
+
+    def test_guest(self) -> None:
+        """A guest goes back into its rooms by itself."""
+        self.server = Bare(Identity("bot"), "dev")
+        self.server.let_in(account=False)
+        self.server.joined("dev")
+        self.server.lose()
+        self.server.connect()
+        self.server.let_in(account=False)
+        self.assertEqual(self.server.read()[-1], {"do": "join", "room": "dev"})
+
+    def test_only(self) -> None:
+        """A session for some rooms passes over the other rooms of its account, and all that happens
+        there."""
+        self.server = Bare(BOT, "dev", only=True)
+        self.log_in(dev=(3, 3, 0), ops=(9, 2, 7))
+        self.assertEqual(self.server.read(), [{"do": "join", "room": "dev"}])
+        self.server.history("dev", of="join", seq=3)
+        self.server.done("join")
+        (rooms,) = self.server.of("rooms")
+        self.assertEqual([row["room"] for row in rooms["rooms"]], ["lobby", "dev"])
+        told = len(self.server.events)
+        self.server.message(10, "x", room="ops")
+        self.server.topic(11, "x", room="ops")
+        self.server.members(12, "eve", room="ops")
+        self.server.tell("joined", name="bot", account=True, room="tea")
+        self.server.tell("joined", name="eve", account=True, room="ops")
+        self.server.tell("left", name="bot", room="ops")
+        self.server.tell("read", room="ops", seq=3)
+        self.assertEqual(self.server.events[told:], [])
+        self.assertEqual((self.server.read(), self.server.session.rooms), ([], ("lobby", "dev")))
+
+    def test_shown_when_joined(self) -> None:
+        """A room without news is shown when somebody joins it, as if they had asked to see it."""
+        self.log_in(dev=(2, 2, 0))
+        self.assertFalse(self.server.session.knows("dev"))
+        self.server.session.ask("join", room="dev")
+        self.server.message(3, "live", room="dev")
+        for seq, text in ((2, "old"), (3, "live")):
+            self.server.message(seq, text, room="dev", replay=True)
+        self.server.history("dev", 2, of="join", seq=3)
+        self.server.done("join")
+        self.server.message(4, "next", room="dev")
+        self.assertEqual(self.server.texts(), ["live", "old", "live", "next"])
+        told = [event["new"] for event in self.server.of("message")]
+        self.assertEqual(told, [True, False, False, True])
+        self.assertNotIn("quiet", self.server.of("history")[-1])
+        self.assertTrue(self.server.session.knows("dev"))
+
+    def test_rooms_that_cannot_be(self) -> None:
+        """A row that lacks something, or has an impossible name, is passed over."""
+        self.server.hello()
+        self.server.welcome()
+        row = {"room": "dev", "members": 1, "topic": ""}
+        for rows in ([row], [{**row, "seq": 3}], [{**row, "room": "No Room", "seq": 3, "read": 3}]):
+            self.server.tell("rooms", joined=True, rooms=rows, label=self.server.label("login"))
+        self.server.done("login")
+        self.assertEqual(self.server.session.rooms, ("lobby",))
+
+    def test_all_rooms(self) -> None:
+        """The list of all rooms changes nothing."""
+        self.log_in(dev=(0, 0, 0))
+        self.server.session.ask("rooms")
+        self.server.tell("rooms", rooms=[], label=self.server.label("rooms"))
+        self.assertEqual(self.server.session.rooms, ("lobby", "dev"))
+
+    def test_guest_who_logs_in(self) -> None:
+        """A guest who logs in is in the rooms of the account too."""
+        self.server = Bare(Identity("zoe"))
+        self.server.let_in("zoe", account=False)
+        self.server.session.ask("login", name="bot", password="s3cret-pw")
+        self.server.tell("renamed", name="zoe", to="bot", account=True)
+        self.server.welcome()
+        self.server.back(lobby=(0, 0, 0), dev=(4, 2, 2))
+        self.assertEqual(self.sinces(), [{"dev": 2}])
+        self.server.done("login")
+        self.assertEqual(self.server.session.rooms, ("lobby", "dev"))
+
+    def test_to(self) -> None:
+        """A room that the server lets us talk in is one that we are in."""
+        self.server = Bare(BOT, only=True)
+        self.log_in(dev=(4, 2, 2))
+        self.server.session.ask("to", room="dev")
+        self.server.done("to")
+        self.assertEqual(self.server.read()[-1], {"do": "history", "of": "dev"})
+
+    def test_where(self) -> None:
+        """What is typed goes to the session's own room, whatever the server takes it for."""
+        self.server = Bare(BOT, "dev")
+        self.log_in()
+        self.server.joined("dev")
+        self.server.session.ask("where")
+        self.server.tell("where", room="lobby", rooms=[], label=self.server.label("where"))
+        self.assertEqual(self.server.of("where")[0]["room"], "dev")
+
+    def test_not_shown_after_all(self) -> None:
+        """If a place that was asked for is not shown, what is said there is not waited for."""
+        self.log_in(dev=(4, 2, 2))
+        self.server.done("since")
+        self.server.message(5, "x", room="dev")
+        self.assertEqual(self.sinces(), [{"dev": 2}])
+        self.server.lose()
+
+
+class MarkTests(SynchronousTestCase):
+    """What a person has read."""
+
+    def setUp(self) -> None:
+        self.server = Bare(marks=True)
+        self.server.hello()
+
+    def come_in(self) -> None:
+        self.server.welcome()
+        self.server.history(seq=5)
+        self.server.back(lobby=(5, 2, 3))
+        self.server.done("login")
+        self.server.done("read")
+        self.server.read()
+
+    def test_begins_before_anything_is_shown(self) -> None:
+        """That the session marks by itself is said right behind the login, so that nothing counts
+        as read that the login shows."""
+        asked = self.server.read()
+        self.assertEqual([each["do"] for each in asked], ["login", "read"])
+        self.assertEqual(asked[-1], {"do": "read", "of": "lobby", "seq": 0})
+        self.server.refuse("login", "busy")
+        self.server.refuse("read", "not-logged-in")
+        self.assertEqual(self.server.of("error"), [])
+
+    def test_login_in_the_session(self) -> None:
+        """The same holds for a guest who logs in."""
+        server = Bare(Identity("bot"), marks=True)
+        server.let_in(account=False)
+        server.read()
+        server.session.ask("login", name="bot", password="s3cret-pw")
+        self.assertEqual([each["do"] for each in server.read()], ["login", "read"])
+        server.session.mark("lobby", 9)
+        self.assertEqual(server.read(), [])
+
+    def test_moves_on(self) -> None:
+        """A mark is sent once, and never for less than what is read already, here or elsewhere."""
+        self.come_in()
+        for seq in (2, 4, 4, 3):
+            self.server.session.mark("lobby", seq)
+        self.assertEqual(self.server.read(), [{"do": "read", "of": "lobby", "seq": 4}])
+        self.server.tell("read", room="lobby", seq=5)
+        self.server.session.mark("lobby", 5)
+        self.assertEqual(self.server.read(), [])
+        self.assertEqual([each["seq"] for each in self.server.of("read")], [5])
+
+    def test_sent_again(self) -> None:
+        """A mark of which it is not known whether it arrived is sent again when it is given
+        again."""
+        self.come_in()
+        self.server.session.mark("lobby", 4)
+        self.server.lose()
+        self.server.session.mark("lobby", 5)
+        self.server.connect()
+        self.server.hello()
+        self.server.read()
+        self.come_in()
+        self.server.session.mark("lobby", 4)
+        self.assertEqual(self.server.read(), [{"do": "read", "of": "lobby", "seq": 4}])
+
+    def test_refused(self) -> None:
+        """A refused mark changes nothing."""
+        self.come_in()
+        self.server.session.mark("@zoe", 3)
+        self.server.refuse("read", "no-such-person")
+        self.assertEqual((self.server.of("error"), self.server.drop), ([], None))
+
+    def test_typed(self) -> None:
+        """What somebody says they have read is told like what they have read elsewhere."""
+        self.come_in()
+        for fields, place, seq in (({}, "lobby", 5), ({"of": "@Bob"}, "@bob", 0)):
+            self.server.session.ask("read", **fields)
+            self.server.done("read")
+            told = self.server.of("read")[-1]
+            self.assertEqual((told["room"], told["seq"]), (place, seq))
+
+
 class MessageTests(SynchronousTestCase):
     """Each message is told once, live or replayed."""
 
@@ -617,31 +890,77 @@ class MessageTests(SynchronousTestCase):
         self.server.lose()
         self.server.connect()
         self.server.hello()
-        places: dict[str, int] = self.server.read()[0]["places"]
-        return places
+        asked = [each["places"] for each in self.server.read() if each["do"] == "since"]
+        return {place: seq for places in asked for place, seq in places.items()}
+
+    def seqs(self, kind: str = "dm") -> list[int]:
+        """The places of what was told."""
+        return [event["seq"] for event in self.server.of(kind)]
 
     def test_private(self) -> None:
-        """Private messages are counted by id, which grows in rooms too; those with guests have
-        none."""
-        self.server.message(1, "a", id=10)
+        """Private messages are counted in each conversation, whoever speaks; those with guests are
+        not."""
         self.server.dm(11, "b")
-        self.server.dm(None, "c")
-        self.assertEqual(self.places(), {"lobby": 1, "@": 11})
-        self.assertEqual(len(self.server.of("dm")), 2)
+        self.server.dm(12, "c", from_="bot", to="bob")
+        self.server.dm(3, "d", from_="carol")
+        self.server.dm(None, "e", from_="guest1")
+        self.assertEqual(self.places(), {"lobby": 0, "@bob": 12, "@carol": 3})
+        self.assertEqual(len(self.server.of("dm")), 4)
+
+    def test_many_conversations(self) -> None:
+        """Those conversations are gone on with in which something was said last."""
+        for number in range(30):
+            self.server.dm(1, "x", from_=f"p{number}")
+        self.server.dm(2, "x", from_="p0")
+        given = {f"@p{number}": 1 for number in range(11, 30)}
+        self.assertEqual(self.places(), {"lobby": 0, **given, "@p0": 2})
 
     def test_private_that_was_skipped(self) -> None:
-        """While private messages are asked for, live ones come with them, and nothing in a room
-        moves the place."""
-        self.server.message(1, "a", id=10)
+        """While a conversation is asked for, live messages come with what is asked for."""
+        self.server.dm(10, "a")
         self.server.tell("skipped", lines=1)
-        self.server.message(2, "b", id=12)
-        self.server.dm(13, "live")
+        self.server.dm(12, "live")
+        self.assertEqual(self.server.read()[-1]["places"], {"@bob": 10, "lobby": 0})
         self.server.dm(11, "missed", replay=True)
-        self.server.dm(13, "live", replay=True)
-        self.server.history("@", 2, of="since")
-        self.assertEqual([event["id"] for event in self.server.of("dm")], [11, 13])
+        self.server.dm(12, "live", replay=True)
+        self.server.history("@bob", 2, of="since", after=10, seq=12)
+        self.assertEqual(self.seqs(), [10, 11, 12])
         self.server.done("since")
-        self.assertEqual(self.places(), {"lobby": 2, "@": 13})
+        self.assertEqual(self.places(), {"lobby": 0, "@bob": 12})
+
+    def test_stranger_that_was_skipped(self) -> None:
+        """After something was skipped, the unread messages of conversations that are not known come
+        with what is asked for, and each is told once."""
+        self.server.tell("skipped", lines=1)
+        self.server.dm(2, "live", from_="carol")
+        self.assertEqual(self.seqs(), [])
+        for seq, text in ((1, "missed"), (2, "live")):
+            self.server.dm(seq, text, replay=True, from_="carol")
+        self.server.history("@", 2, of="since")
+        self.server.done("since")
+        self.server.dm(3, "next", from_="carol")
+        self.assertEqual(self.seqs(), [1, 2, 3])
+
+    def test_conversation_that_jumps(self) -> None:
+        """A private message that does not follow the last one of its conversation is asked for with
+        those before it."""
+        self.server.dm(10, "a")
+        self.server.dm(12, "c")
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"@bob": 10}}])
+
+    def test_said_elsewhere(self) -> None:
+        """An unread message that does not follow the last one of its conversation is asked for with
+        those before it, as some are our own."""
+        self.server.dm(10, "a")
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.welcome()
+        self.server.dm(12, "c", replay=True)
+        self.server.history("@", 1)
+        self.server.done("login")
+        self.assertEqual(self.server.read()[-1]["places"], {"@bob": 10, "lobby": 0})
+        self.assertEqual(self.seqs(), [10])
 
     def test_unread(self) -> None:
         """Unread private messages are news; if some were omitted they are asked for."""
@@ -654,20 +973,43 @@ class MessageTests(SynchronousTestCase):
         server.tell("omitted", of="@", later=True, label=server.label("login"))
         server.done("login")
         self.assertEqual([event["new"] for event in server.of("dm")], [True])
-        self.assertEqual(server.read()[-1], {"do": "since", "places": {"lobby": 0, "@": 4}})
+        self.assertEqual(server.read()[-1], {"do": "since", "places": {"@bob": 4}})
+        self.assertEqual(len(server.of("omitted")), 1)
 
-    def test_private_from_now_on(self) -> None:
-        """Private messages of before the login are not asked for after it."""
-        server = Bare()
-        server.hello()
-        server.welcome()
-        server.message(7, "x", replay=True, id=90)
-        server.history(count=1)
-        server.dm(4, "unread", replay=True)
-        server.history("@", 1)
-        server.done("login")
-        server.tell("skipped", lines=1)
-        self.assertEqual(server.read()[-1]["places"], {"lobby": 7, "@": 90})
+    def test_other_entries(self) -> None:
+        """Whatever is in the log counts, and is told once: topics and members too."""
+        self.server.message(1, "a")
+        self.server.topic(2, "lunch")
+        self.server.members(4, "eve", "mallory")
+        self.server.message(5, "b")
+        self.assertEqual(self.places(), {"lobby": 5})
+        self.server.connect()
+        self.server.hello()
+        self.server.welcome()
+        self.server.members(5, "eve", replay=True)
+        self.server.topic(6, "tea", replay=True)
+        self.server.message(8, "c", replay=True)
+        self.server.history(count=3, after=5, seq=9)
+        self.server.done("login")
+        self.server.message(10, "d")
+        self.assertEqual((self.seqs("topic"), self.seqs("members")), ([2, 6], [4]))
+        self.assertEqual(self.server.texts(), ["a", "b", "c", "d"])
+        self.assertEqual(self.server.of("gap"), [])
+
+    def test_jumps(self) -> None:
+        """Any entry that does not follow the last one is asked for with those before it."""
+        for tell in (
+            lambda server: server.message(3, "x"),
+            lambda server: server.topic(3, "x"),
+            lambda server: server.members(4, "eve", "mallory"),
+            lambda server: server.tell("read", room="lobby", seq=2),
+        ):
+            server = Bare()
+            server.let_in()
+            server.message(1, "a")
+            server.read()
+            tell(server)
+            self.assertEqual(server.read(), [{"do": "since", "places": {"lobby": 1}}])
 
     def test_labelled_replay(self) -> None:
         """Messages are told, though the request that they answer was quiet."""
@@ -759,8 +1101,15 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual(self.server.receipt(said)["seq"], 2)
         self.assertEqual(self.server.texts(), ["a"])
         self.server.session.catch_up()
-        self.assertEqual(self.server.read()[-1], {"do": "since", "places": {"lobby": 1, "@": 1}})
+        self.assertEqual(self.server.read()[-1], {"do": "since", "places": {"lobby": 1}})
         self.assertEqual(self.server.of("skipped")[0]["lines"], 2)
+
+    def test_stranger_while_behind(self) -> None:
+        """A conversation that began while nobody reads is asked for later."""
+        self.server.session.is_behind = True
+        self.server.dm(7, "x")
+        self.server.session.catch_up()
+        self.assertEqual(self.server.read()[-1]["places"], {"@bob": 6, "lobby": 0})
 
     def test_reply(self) -> None:
         """The session knows who wrote in private last, by the name that they have now; what we

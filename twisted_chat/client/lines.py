@@ -18,8 +18,8 @@ Event = dict[str, Any]
 message came since the client is there, and not before or because it was asked for. An answer to
 something that nobody typed has the field C{quiet}."""
 
-DIRECT = "@"
-"""Stands for all private messages where a room could stand."""
+UNREAD = "@"
+"""Stands for the unread private messages where a place could stand."""
 
 OWN = frozenset({"connected", "disconnected", "reconnecting", "gap"})
 """Events that the client tells, and never the server."""
@@ -126,6 +126,11 @@ def waiting(typed: Iterable[str], most: int) -> list[str]:
     @param most: how many, at most.
     """
     return [line for line in typed if line and not would_tell_password(line)][-most:]
+
+
+def conversation(dm: Event, us: str) -> str:
+    """Give the place of a private message, for the person of this name."""
+    return f"@{dm['to'] if dm['from'] == us else dm['from']}"
 
 
 def event(line: bytes) -> Event | None:

@@ -22,7 +22,9 @@ _REMEMBERED = 480.0
 """Seconds in which a post may be repeated. The server remembers labels for 600; the rest is for
 what it still has to read before the repeated post."""
 
-_REPEATABLE = frozenset({"help", "history", "join", "leave", "rooms", "since", "users"})
+_REPEATABLE = frozenset(
+    {"help", "history", "join", "leave", "read", "rooms", "since", "to", "users", "where"}
+)
 """Commands that do nothing more when they are done a second time."""
 
 LOGIN = frozenset({"login", "register", "guest"})
@@ -34,7 +36,7 @@ _PASSWORDS = frozenset({"passwd", "register"})
 _RENAMES = frozenset({*LOGIN, "nick"})
 """Commands after which posts are under another name."""
 
-REPLAYS = frozenset({*LOGIN, "join"})
+_REPLAYS = frozenset({*LOGIN, "join"})
 """Commands that are answered with a replay that goes on where the session was."""
 
 
@@ -84,7 +86,7 @@ class Asked:
     def replays(self) -> bool:
         """Whether its answer goes on where the session was, and is not history that was asked
         for."""
-        return self.internal or self.do in REPLAYS
+        return self.internal or self.do in _REPLAYS
 
     @property
     def is_repeatable(self) -> bool:
@@ -116,6 +118,7 @@ class Requests:
         self._number = 0
         self._queue: deque[Asked] = deque()  # to be sent, in order
         self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
+        self._commands: dict[str, Asked] = {}  # those of them that do not post
         self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
         self.password_unknown: Asked | None = None
         self.written: list[bytes] = []
@@ -125,6 +128,15 @@ class Requests:
     def sent(self) -> Collection[Asked]:
         """The requests that were sent on this connection and have no answer yet, in order."""
         return self._sent.values()
+
+    def joining(self) -> set[str]:
+        """Get the rooms that were asked for with a C{join} that has no answer yet."""
+        return {each.fields["room"] for each in self._commands.values() if each.do == "join"}
+
+    def resuming(self) -> set[str]:
+        """Get the places that were asked for with a C{since} that has no answer yet."""
+        asked = (each for each in self._commands.values() if each.do == "since")
+        return {place for each in asked for place in each.fields["places"]}
 
     def find(self, event: Event) -> Asked | None:
         """Find the request that an event answers."""
@@ -137,12 +149,14 @@ class Requests:
 
     # Making and sending
 
-    def ask(self, do: str, fields: Mapping[str, Any], *, quiet: bool) -> Asked:
+    def ask(
+        self, do: str, fields: Mapping[str, Any], *, quiet: bool, internal: bool = False
+    ) -> Asked:
         """Make a request, which is sent after those that wait.
 
         @raise Refused: C{too-long}, C{bad-encoding}.
         """
-        asked = self._made(do, fields, quiet=quiet)
+        asked = self._made(do, fields, quiet=quiet, internal=internal)
         checked(encode_request, asked.request)
         self._queue.append(asked)
         return asked
@@ -179,7 +193,7 @@ class Requests:
     def _may_post(self, asked: Asked) -> bool:
         """Whether a post may be sent now: it is known under which name, as the server remembers its
         label by that, and not too many others have no answer."""
-        if any(each.do in _RENAMES for each in self._sent.values()):
+        if any(each.do in _RENAMES for each in self._commands.values()):
             return False
         return len(self._posts) < _WINDOW or asked.label in self._posts
 
@@ -192,21 +206,25 @@ class Requests:
         if not asked.by:
             asked.by, asked.at = by, self._now()
         self._sent[asked.label] = asked
-        if asked.posts:
-            self._posts[asked.label] = asked
+        (self._posts if asked.posts else self._commands)[asked.label] = asked
         self.written.append(encode_request(asked.request))
 
     # Answers
 
     def answer(self, asked: Asked, answer: Event | Refused) -> None:
         """Give a request its answer, unless it has one."""
-        self._sent.pop(asked.label, None)
+        self._forget(asked)
         if asked.is_answered:
             return
         asked.is_answered = True
         self._posts.pop(asked.label, None)
         if not asked.internal:
             self.answers.append((asked, answer))
+
+    def _forget(self, asked: Asked) -> None:
+        """Take note that a request is not under way on this connection."""
+        self._sent.pop(asked.label, None)
+        self._commands.pop(asked.label, None)
 
     def done(self, asked: Asked, event: Event) -> None:
         """Answer a request that is done, and repeat those whose answers were skipped.
@@ -235,7 +253,7 @@ class Requests:
         again = []
         for asked in unanswered:
             if asked.is_repeatable and not asked.internal:
-                del self._sent[asked.label]
+                self._forget(asked)
                 again.append(asked)
             else:
                 if asked.do in _PASSWORDS and not asked.internal:
@@ -253,8 +271,9 @@ def lost() -> Refused:
 def _receipt(asked: Asked, done: Event) -> Event:
     """Make the message that a post has become from its C{done}, if the message was not shown."""
     text = asked.fields.get("message", asked.fields.get("action"))
-    told = {"time": done.get("time"), "id": done.get("id"), "from": asked.by, "replay": False}
+    told = {"time": done.get("time"), "id": done.get("id"), "seq": done.get("seq")}
+    told |= {"from": asked.by, "text": text, "replay": False}
     if to := done.get("to"):
-        return {"event": "dm", **told, "to": to, "text": text}
-    place = {"room": done.get("room"), "seq": done.get("seq")}
-    return {"event": "message", **told, **place, "text": text, "action": "action" in asked.fields}
+        return {"event": "dm", **told, "to": to}
+    room, action = done.get("room"), "action" in asked.fields
+    return {"event": "message", **told, "room": room, "action": action}

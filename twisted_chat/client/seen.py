@@ -1,36 +1,43 @@
-"""How far a client has seen each room and its private messages. No socket, no clock."""
+"""How far a client has come in each room and in each private conversation. No socket, no clock."""
 
 from collections.abc import Iterator
 
-from .lines import DIRECT, LOBBY
+from .lines import LOBBY
+
+_MOST_CONVERSATIONS = 20
+"""Private conversations that are gone on with, at most: those in which something was said last."""
 
 
 class Seen:
-    """The last message that was told, by place: rooms count by C{seq}, private messages by C{id}.
+    """The last entry that was told, by place, as its C{seq} there. A place is a room, or C{@name}
+    for the private conversation with somebody.
 
     @ivar rooms: the rooms that the session is in, or will go back to. L{None}: nothing of the room
         was told yet.
-    @ivar direct: no private message up to this one is missing. L{None}: none was told yet.
-    @ivar last_id: the highest C{id} of any message so far.
     """
 
     def __init__(self) -> None:
         self.rooms: dict[str, int | None] = {LOBBY: None}
-        self.direct: int | None = None
-        self.last_id = 0
+        self._conversations: dict[str, int] = {}  # the one in which something was said last, last
 
-    def places(self, *, direct: bool) -> dict[str, int]:
-        """Get the places that C{since} can go on from.
+    def last(self, place: str) -> int | None:
+        """Get the last entry of a place that was told; L{None} if none was."""
+        return self.rooms.get(place, self._conversations.get(place))
 
-        @param direct: with private messages, which only accounts have.
-        """
-        places = {room: seq for room, seq in self.rooms.items() if seq is not None}
-        return places | ({DIRECT: self.direct} if direct and self.direct is not None else {})
+    def tell(self, place: str, seq: int) -> None:
+        """Take every entry of a place up to this one as told. Nothing is kept of a room that the
+        session is not in."""
+        if place in self.rooms:
+            self.rooms[place] = seq
+        elif place.startswith("@"):
+            self._conversations.pop(place, None)
+            self._conversations[place] = seq
+
+    def places(self) -> dict[str, int]:
+        """Get the places that C{since} can go on from."""
+        rooms = {room: seq for room, seq in self.rooms.items() if seq is not None}
+        return rooms | dict(list(self._conversations.items())[-_MOST_CONVERSATIONS:])
 
     def unknown(self) -> Iterator[str]:
         """Get the rooms of which nothing was told yet."""
         return (room for room, seq in self.rooms.items() if seq is None)
-
-    def begin_direct(self) -> None:
-        """Take every private message so far as told: each was shown, or read long ago."""
-        self.direct = max(self.direct or 0, self.last_id)

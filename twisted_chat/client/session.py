@@ -10,6 +10,10 @@ What the session promises, whatever happens to the connections:
   - Every request gets exactly one answer, and it is its own.
   - A post is said once: it is repeated until it is answered; see L{Requests}.
   - Every message is told once, in order, or a C{gap} says which are missing.
+
+Rooms and private conversations are places, and each counts its entries by C{seq}. A place has a
+hole while entries of it are missing; what comes live there is not told, as it is among what is
+asked for.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +27,20 @@ from twisted_chat.protocol.jsonlines import PROTOCOL, safe
 from . import identity as who
 from . import lines
 from .identity import Identity
-from .lines import DIRECT, LOBBY, Event, Refused
-from .requests import LOGIN, REPLAYS, Asked, Requests
+from .lines import LOBBY, UNREAD, Event, Refused
+from .requests import LOGIN, Asked, Requests
 from .seen import Seen
 
 _REPLAY = 100_000
-"""Messages in one replay, at most: a server that sends more is broken."""
+"""Entries in one replay, at most: a server that sends more is broken."""
+
+_LOGIN_TO_ACCOUNT = frozenset({"login", "register"})
+
+_NOTHING_READ: Mapping[str, Any] = {"of": LOBBY, "seq": 0}
+"""What a session says first that says by itself what was read: the server marks nothing for it from
+then on."""
+
+_MESSAGES = frozenset({"message", "dm"})
 
 _PLACES = frozenset({"room", "of"})
 """Parameters that say which room a command is about."""
@@ -95,28 +107,41 @@ class ClientSession:
         rooms: Iterable[str],
         prefix: str,
         now: Callable[[], float],
+        *,
+        only: bool = False,
+        marks: bool = False,
     ) -> None:
         """
         @param rooms: to be in, besides the lobby; the last one is C{room}.
         @param prefix: begins the labels of posts: at least 15 printable characters that nobody
             can guess.
         @param now: gives the time, in seconds; never goes back, nor stands still in sleep.
+        @param only: pass over the other rooms of the account.
+        @param marks: what a person has read is said with L{mark}. Otherwise the server takes
+            everything that it has shown as read when the next request comes.
         @raise Refused: C{bad-name}, for a person or a room.
         """
         self._identity = who.checked(identity)
         self._requests = Requests(prefix, now)
+        self._only = only
+        self._marks = marks
+        self._marked: dict[str, int] = {}  # up to where the account has read each place
         self._seen = Seen()
+        self._holes: set[str] = set()
+        self._before: dict[str, int] = {}  # the newest entry of a room when we found us there
+        self._unshown: set[str] = set()  # rooms that we are in, and of which nothing old was told
         self.room = LOBBY
         for room in rooms:
             self.room = lines.room(room)
             self._seen.rooms.setdefault(self.room, None)
+        self._wanted = set(self._seen.rooms) - {LOBBY}  # of these, those that were not joined yet
         self._replay: list[Event] = []
         self._untold = 0
+        self._unread_asked: Asked | None = None
         self._token = ""  # of the last session that was in, which the next one takes over
         self._new_token = ""
         self._greeted = self._is_welcome = self._is_quitting = False
         self._name_tries = 0
-        self._unread_left = False
         self._said = Said()
         self.name = self.server = self.correspondent = self.reason = ""
         self.account = self.is_in = self.was_in = self.is_behind = self._is_up = False
@@ -126,6 +151,10 @@ class ClientSession:
     def rooms(self) -> tuple[str, ...]:
         """The rooms that we are in, or go back to."""
         return tuple(self._seen.rooms)
+
+    def knows(self, room: str) -> bool:
+        """Whether we are in a room, and were told what was said there before."""
+        return room in self._seen.rooms and room not in self._unshown
 
     @property
     def awaits_answers(self) -> bool:
@@ -154,12 +183,29 @@ class ClientSession:
         places = {p.name for p in command.parameters if p.optional} & _PLACES
         here = dict.fromkeys(places, self.room)
         asked = self._requests.ask(command.word, {**here, **fields}, quiet=quiet)
+        if self._marks and asked.do in _LOGIN_TO_ACCOUNT:
+            self._requests.ask("read", _NOTHING_READ, quiet=True, internal=True)
         self._flush()
         return asked
 
-    def _send(self, do: str, **fields: Any) -> None:
+    def mark(self, place: str, seq: int) -> None:
+        """Say that a person has read a place up to an entry.
+
+        @param place: a room, or C{@name} for a private conversation.
+        """
+        if self.is_in and self.account and seq > self._marked.get(place, 0):
+            self._marked[place] = seq
+            self._send("read", of=place, seq=seq)
+
+    def _send(self, do: str, **fields: Any) -> Asked:
         """Send a request of the session's own, ahead of all that waits."""
-        self._requests.send_now(self.name, do, fields, quiet=self.was_in)
+        return self._requests.send_now(self.name, do, fields, quiet=self.was_in)
+
+    def _send_login(self, do: str, **fields: Any) -> None:
+        self._send(do, **fields)
+        if self._marks and do in _LOGIN_TO_ACCOUNT:
+            # Right behind it: the next request would count as reading what the login shows.
+            self._send("read", **_NOTHING_READ)
 
     def _flush(self) -> None:
         """Send what waits, if we are in."""
@@ -185,33 +231,42 @@ class ClientSession:
         """Take note that the connection is lost; see L{Requests.disconnected}."""
         self._is_up = self.is_in = False
         self._replay.clear()
+        self._holes.clear()
+        self._marked.clear()
+        self._unread_asked = None
         self._requests.disconnected()
 
     def _log_in(self) -> None:
         """Ask for what was missed, and for who we are."""
-        has_account = bool(self._identity.password)
-        self._ask_since(self._seen.places(direct=has_account), session=self._token)
+        places = self._seen.places()
+        self._holes.update(places)
+        self._ask_since(places, session=self._token)
         identity = self._identity
         fields = {"name": identity.name} if identity.name else {}
-        if not has_account:
-            self._send("guest", **fields)
+        if not identity.password:
+            self._send_login("guest", **fields)
         else:
             do = "register" if identity.register else "login"
-            self._send(do, **fields, password=identity.password)
+            self._send_login(do, **fields, password=identity.password)
 
-    def _ask_since(self, places: Mapping[str, int], session: str = "") -> None:
-        """Ask for everything after these places, in as many requests as it takes."""
+    def _ask_since(self, places: Mapping[str, int], session: str = "") -> Asked | None:
+        """Ask for everything after these places, in as many requests as it takes.
+
+        @return: the last of the requests.
+        """
         given = list(places.items())
+        asked = None
         for start in range(0, max(len(given), bool(session)), MOST_PLACES):
             taken_over = {"session": session} if session and not start else {}
             part = dict(given[start : start + MOST_PLACES])
-            self._send("since", places=part, **taken_over)
+            asked = self._send("since", places=part, **taken_over)
+        return asked
 
     def _not_in(self, do: str, refused: Refused) -> None:
         """The login was refused: try in another way, later, or not again."""
         if do == "register" and refused.code == "name-registered":
             self._identity = replace(self._identity, register=False)
-            self._send("login", name=self._identity.name, password=self._identity.password)
+            self._send_login("login", name=self._identity.name, password=self._identity.password)
             return
         unknown = self._requests.password_unknown
         if unknown is not None and refused.code in ("wrong-password", "name-registered"):
@@ -223,7 +278,7 @@ class ClientSession:
         if refused.code == "name-taken" and self.was_in and not self._identity.password:
             self._name_tries += 1
             if self._name_tries > _NAME_TRIES:
-                self._send("guest")
+                self._send_login("guest")
                 return
             is_hopeless = False
         self._said.drop = Drop(refused.text, refused.code, is_hopeless)
@@ -233,13 +288,13 @@ class ClientSession:
         fields = unknown.fields
         password = fields["new" if unknown.do == "passwd" else "password"]
         self._identity = Identity(fields.get("name", self._identity.name), password)
-        self._send("login", name=self._identity.name, password=password)
+        self._send_login("login", name=self._identity.name, password=password)
 
     def _enter_rooms(self) -> None:
-        """Join the rooms, as the login is done."""
+        """Join the rooms, as the login is done. An account is in its rooms already."""
         self._is_welcome = True
         for room in self.rooms:
-            if room != LOBBY:
+            if room in self._wanted or not (self.account or room == LOBBY):
                 self._send("join", room=room)
         self._entered_if_done()
 
@@ -252,17 +307,11 @@ class ClientSession:
         self._requests.password_unknown = None
         told = {"name": self.name, "account": self.account, "server": self.server, "again": again}
         self._said.events.append({"event": "connected", **told})
-        self._show_unread()
+        self._fill_holes()
         self._fill_unknown()
         self._flush()
 
-    def _show_unread(self) -> None:
-        """Ask for the unread private messages that the login did not show."""
-        unread_left, self._unread_left = self._unread_left, False
-        if unread_left and self.is_in:
-            self._resume()
-
-    # Filling gaps
+    # Filling holes
 
     def catch_up(self) -> None:
         """Tell events again, first those that were not told meanwhile."""
@@ -272,27 +321,40 @@ class ClientSession:
         if self.is_in:
             self._resume()
 
-    def _resume(self) -> None:
+    def _resume(self) -> Asked | None:
         """Ask for everything after what was told. The C{done} of this also tells which requests
-        before it will have no answer any more."""
-        self._ask_since(self._seen.places(direct=self.account))
+        before it will have no answer any more.
+
+        @return: the last request for it.
+        """
+        self._holes.update(self._seen.places())
+        asked = self._fill_holes()
         self._fill_unknown()
+        return asked
+
+    def _fill_holes(self) -> Asked | None:
+        """Ask for what is missing.
+
+        @return: as L{_ask_since}.
+        """
+        last = {place: self._seen.last(place) for place in sorted(self._holes)}
+        return self._ask_since({place: seq for place, seq in last.items() if seq is not None})
+
+    def _miss(self, place: str) -> None:
+        """Take note that something of a place was not told, and ask for it."""
+        last = self._seen.last(place)
+        if last is None or place in self._holes or self.is_behind:
+            return
+        self._holes.add(place)
+        if self.is_in:
+            self._ask_since({place: last})
 
     def _fill_unknown(self) -> None:
         """Ask for the messages of rooms whose replay did not arrive."""
-        joining = {each.fields["room"] for each in self._requests.sent if each.do == "join"}
+        joining = self._requests.joining()
         for room in self._seen.unknown():
             if room not in joining:
                 self._send("history", of=room)
-
-    @property
-    def _resuming(self) -> list[Asked]:
-        """The requests for what was missed that have no answer yet."""
-        return [each for each in self._requests.sent if each.internal and each.do == "since"]
-
-    @property
-    def _fills_direct(self) -> bool:
-        return any(DIRECT in each.fields["places"] for each in self._resuming)
 
     # Telling
 
@@ -374,7 +436,9 @@ class ClientSession:
             self._out_of(asked.fields["room"])
             event.pop("quiet", None)
             self._tell(event)
-        elif self.is_in:  # messages are missing: they are shown on coming back
+        elif (
+            self.is_in and asked.do != "read"
+        ):  # messages are missing: they are shown on coming back
             self._said.drop = Drop(refused.text)
 
     def _go_on(self) -> None:
@@ -387,49 +451,64 @@ class ClientSession:
             self._said.drop = Drop("the server skipped a part of the login")
             return
         self._tell(event)
-        self._resume()
+        self._unread_asked = self._resume()
 
-    # Messages
+    # What is in the log
 
     def _on_message(self, event: Event) -> None:
         self._take_receipt(event)
         if event["replay"]:
             self._keep(event)
-            return
-        seen, room, seq = self._seen, event["room"], event["seq"]
-        seen.last_id = max(seen.last_id, event["id"])
-        if room not in seen.rooms or self._is_joining(room):
-            return  # if we are there, it is in the replay that is to come
-        last = seen.rooms[room]
-        if last is not None and seq > last + 1 and not self.is_behind:
-            if not self._resuming:
-                self._resume()
-            return
-        if not self._tell({**event, "new": True}):
-            return
-        seen.rooms[room] = seq
-        if seen.direct is not None and not self._fills_direct:
-            seen.direct = max(seen.direct, event["id"])
+        else:
+            self._tell_next(event["room"], {**event, "new": True})
 
-    def _is_joining(self, room: str) -> bool:
-        return self._seen.rooms[room] is None and any(
-            each.do in REPLAYS for each in self._requests.sent
-        )
+    def _on_entry(self, event: Event) -> None:
+        """Take an entry that is no message, or a topic that somebody has asked for."""
+        if event.get("replay"):
+            self._keep(event)
+        elif event.get("seq") is None:
+            self._tell_of_room(event)
+        else:
+            self._tell_next(event["room"], event, event.get("count", 1))
+
+    def _tell_next(self, place: str, event: Event, entries: int = 1) -> bool:
+        """Tell what came live in a place, if it is the next there.
+
+        @param entries: how many entries the event tells of.
+        @return: whether it was told.
+        """
+        seq, last = event["seq"], self._seen.last(place)
+        if place in self._holes or not self._is_ours(place):
+            return False
+        if last is None and self._is_in_replay(place, event):
+            return False
+        if last is not None and seq - entries > last and not self.is_behind:
+            self._miss(place)
+            return False
+        is_told = self._tell(event)
+        if is_told or last is None:
+            self._seen.tell(place, seq if is_told else seq - entries)
+        return is_told
+
+    def _is_ours(self, place: str) -> bool:
+        return place in self._seen.rooms or place.startswith("@")
+
+    def _is_in_replay(self, place: str, event: Event) -> bool:
+        """Whether an event of a place of which nothing was told is in a replay that is to come."""
+        if place.startswith("@"):
+            return self._unread_asked is not None and event["from"] != self.name
+        return not self._is_welcome or place in self._requests.joining()
 
     def _on_dm(self, event: Event) -> None:
         self._take_receipt(event)
+        told = {**event, "new": True}
         if event["replay"]:
             self._keep(event)
-            return
-        seen, id = self._seen, event["id"]
-        if id is not None:
-            seen.last_id = max(seen.last_id, id)
-            if self._fills_direct:
-                return  # it is in the replay that is to come
-        if self._tell({**event, "new": True}):
+        elif event.get("seq") is None:  # it is not kept
+            if self._tell(told):
+                self._hear(event)
+        elif self._tell_next(lines.conversation(event, self.name), told):
             self._hear(event)
-            if id is not None and seen.direct is not None:
-                seen.direct = max(seen.direct, id)
 
     def _hear(self, event: Event) -> None:
         if event["event"] == "dm" and event["from"] != self.name:
@@ -445,7 +524,7 @@ class ClientSession:
             self._requests.answer(asked, asked.receipt)
 
     def _keep(self, event: Event) -> None:
-        """Keep a message of a replay until the replay is complete."""
+        """Keep an entry of a replay until the replay is complete."""
         event.pop("quiet", None)
         self._replay.append(event)
         if len(self._replay) > _REPLAY:
@@ -454,60 +533,83 @@ class ClientSession:
     def _on_history(self, event: Event) -> None:
         """Take a replay, which is complete."""
         replay, self._replay = self._replay, []
-        self._seen.last_id = max([self._seen.last_id, *(each["id"] or 0 for each in replay)])
-        asked = self._requests.find(event)
+        asked, place = self._requests.find(event), event["room"]
+        is_known = self._seen.last(place) is not None
         if asked is None or not asked.replays:
-            for message in replay:
-                quiet = {"quiet": True} if event.get("quiet") else {}
-                self._tell({**message, "new": False, **quiet})
-            self._tell(event)
+            self._show_again(replay, event)
+        elif is_known and place in self._unshown and event.get("after") is None:
+            self._show_again(replay, event)  # as it was asked for by joining the room
+        else:
+            if len(replay) != event["count"]:
+                pass  # a part was skipped, and is asked for
+            elif place == UNREAD:
+                self._fill_unread(replay)
+            elif self._is_ours(place):
+                self._fill(event, [each for each in replay if self._is_at(each, place)])
+            self._tell({**event, "quiet": True})
+
+    def _show_again(self, replay: list[Event], event: Event) -> None:
+        """Tell what somebody has asked to see."""
+        quiet = {"quiet": True} if event.get("quiet") else {}
+        for each in replay:
+            self._tell({**each, "new": False, **quiet})
+        self._tell(event)
+
+    def _fill(self, event: Event, replay: list[Event]) -> None:
+        """Tell what was not told yet of a replay that goes on where we were in a place.
+
+        @param event: the C{history} at its end.
+        """
+        place, after, seq = event["room"], event.get("after"), event.get("seq")
+        last = self._seen.last(place)
+        if self.is_behind:
+            self._untold += len(replay)
             return
-        if len(replay) == event["count"]:  # else a part was skipped, and is asked for
-            self._fill(event["room"], replay)
-        self._tell({**event, "quiet": True})
+        if last is not None and after is None and seq is not None and seq > last:
+            self._miss(place)  # these are only the last messages
+            return
+        if last is not None and after is not None and after > last:
+            self._tell({"event": "gap", "room": place, "first": last + 1, "last": after})
+        for each in replay:
+            if last is None or each["seq"] > last:
+                is_new = last is not None and each["seq"] > self._before.get(place, 0)
+                self._tell({**each, "new": is_new} if each["event"] in _MESSAGES else each)
+                self._hear(each)
+        newest = max([last or 0, *(each["seq"] for each in replay)])
+        self._seen.tell(place, newest if seq is None else seq)
+        self._holes.discard(place)
+        self._unshown.discard(place)
 
-    def _fill(self, of: str, replay: list[Event]) -> None:
-        """Tell the messages of a replay that were not told yet."""
-        if of == DIRECT:
-            self._fill_direct(replay)
-        elif of in self._seen.rooms:
-            self._fill_room(of, replay)
-
-    def _fill_direct(self, replay: list[Event]) -> None:
-        seen = self._seen
-        for message in replay:
-            id = message["id"]
-            if message["event"] != "dm" or id is None or id <= (seen.direct or 0):
+    def _fill_unread(self, replay: list[Event]) -> None:
+        """Tell the unread private messages that were not told yet."""
+        for each in replay:
+            seq = each.get("seq")
+            if each["event"] != "dm" or seq is None:
                 continue
-            if not self._tell({**message, "new": True}):
-                return
-            self._hear(message)
-            seen.direct = id
-
-    def _fill_room(self, room: str, replay: list[Event]) -> None:
-        seen = self._seen
-        is_new = seen.rooms[room] is not None
-        for message in replay:
-            if message["event"] != "message" or message["room"] != room:
-                continue
-            seq, last = message["seq"], seen.rooms[room]
+            place = lines.conversation(each, self.name)
+            last = self._seen.last(place)
             if last is not None and seq <= last:
                 continue
-            if self.is_behind:
-                self._untold += 1
-                return
             if last is not None and seq > last + 1:
-                self._tell({"event": "gap", "room": room, "first": last + 1, "last": seq - 1})
-            self._tell({**message, "new": is_new})
-            seen.rooms[room] = seq
-        if seen.rooms[room] is None and not self.is_behind:
-            seen.rooms[room] = 0
+                self._miss(place)  # such as what we have said from elsewhere
+            elif place not in self._holes:
+                is_told = self._tell({**each, "new": True})
+                self._hear(each)
+                if is_told or last is None:
+                    self._seen.tell(place, seq if is_told else seq - 1)
+
+    def _is_at(self, entry: Event, place: str) -> bool:
+        """Whether an event of a replay is an entry of a place."""
+        is_dm = entry["event"] == "dm"
+        at = lines.conversation(entry, self.name) if is_dm else entry["room"]
+        return at == place and entry.get("seq") is not None
 
     def _on_omitted(self, event: Event) -> None:
-        if event["of"] == DIRECT and event["later"]:
-            self._unread_left = True  # they are asked for
-        else:
-            self._tell(event)
+        self._tell(event)
+        if event["of"] == UNREAD:
+            for place in self._seen.places():
+                if place.startswith("@"):
+                    self._miss(place)
 
     # Who we are, and where
 
@@ -519,21 +621,83 @@ class ClientSession:
         self._identity = replace(self._identity, register=False)  # it is done
         self._tell(event)
 
-    def _on_joined(self, event: Event) -> None:
-        if event.get("name") == self.name:
-            with suppress(Refused):  # no server has a room of that name
-                self._seen.rooms.setdefault(lines.room(event["room"]), None)
+    def _on_rooms(self, event: Event) -> None:
+        """Take the list of rooms: all of them, or those that the account is in."""
+        if event.get("joined"):
+            asked = self._requests.find(event)
+            rows = [row for row in event["rooms"] if self._open(row)]
+            if asked is not None and asked.internal:
+                gone = self._seen.rooms.keys() - self._wanted - {row["room"] for row in rows}
+                left = {"event": "left", "time": event.get("time"), "name": self.name}
+                for room in sorted(gone):
+                    self._on_left({**left, "room": room})
+            event["rooms"] = rows
         self._tell(event)
 
+    def _open(self, row: Mapping[str, Any]) -> bool:
+        """Take note of a room that the account is in.
+
+        @return: whether it matters here.
+        """
+        room, seq, read, new = (row.get(name) for name in ("room", "seq", "read", "new"))
+        if room is None or seq is None or read is None or not _is_room(room):
+            return False
+        is_known = room in self._seen.rooms
+        if self._only and not is_known:
+            return False
+        self._marked[room] = read
+        if room in self._wanted or (is_known and self._seen.rooms[room] is not None):
+            return True
+        self._before[room] = seq
+        self._seen.rooms[room] = read if new else seq
+        if new:
+            self._miss(room)
+        else:
+            self._unshown.add(room)
+        return True
+
+    def _on_joined(self, event: Event) -> None:
+        room = event["room"]
+        if event.get("name") == self.name and room not in self._seen.rooms and _is_room(room):
+            is_ours = self._requests.find(event) is not None
+            if not is_ours and self._only:
+                return
+            self._seen.rooms[room] = None
+            if not is_ours:  # another session has joined it
+                self._unshown.add(room)
+        self._tell_of_room(event)
+
     def _on_left(self, event: Event) -> None:
+        is_known = self._is_ours(event["room"])
         if event.get("name") == self.name and event["room"] != LOBBY:
             self._out_of(event["room"])
-        self._tell(event)
+        if is_known or self._requests.find(event) is not None:
+            self._tell(event)
+
+    def _tell_of_room(self, event: Event) -> None:
+        """Tell an event that is about a room that we are in, or answers a request."""
+        if self._is_ours(event["room"]) or self._requests.find(event) is not None:
+            self._tell(event)
 
     def _out_of(self, room: str) -> None:
         self._seen.rooms.pop(room, None)
+        self._before.pop(room, None)
+        self._holes.discard(room)
+        self._unshown.discard(room)
+        self._wanted.discard(room)
         if self.room == room:
             self.room = LOBBY
+
+    def _on_read(self, event: Event) -> None:
+        """Another session of the account has read a place."""
+        place, seq = event["room"], event["seq"]
+        self._marked[place] = max(seq, self._marked.get(place, 0))
+        if seq > (self._seen.last(place) or 0):
+            self._miss(place)
+        self._tell_of_room(event)
+
+    def _on_where(self, event: Event) -> None:
+        self._tell({**event, "room": self.room})  # which need not be the server's
 
     def _on_renamed(self, event: Event) -> None:
         if event["name"] == self.name:
@@ -554,7 +718,10 @@ class ClientSession:
     # What holds once a command is done, whether or not its events arrived
 
     def _joined(self, asked: Asked) -> None:
-        self._seen.rooms.setdefault(lines.room(asked.fields["room"]), None)
+        room = lines.room(asked.fields["room"])
+        self._wanted.discard(room)
+        self._unshown.discard(room)
+        self._seen.rooms.setdefault(room, None)
         if self.is_in:
             self._fill_unknown()
 
@@ -569,12 +736,24 @@ class ClientSession:
             self._be(lines.person(asked.fields["name"]))
             self._identity = Identity(self.name, asked.fields["password"])
             self.account = True
-        if self.account and not (self._unread_left or self.is_behind):
-            self._seen.begin_direct()
         if asked.internal:
             self._enter_rooms()
-        else:
-            self._show_unread()
+
+    def _resumed(self, asked: Asked) -> None:
+        """What was missing was shown. A place that was not shown is asked for again when there is
+        something new."""
+        if asked is self._unread_asked:
+            self._unread_asked = None
+        if self._is_welcome:
+            self._holes -= asked.fields["places"].keys() - self._requests.resuming()
+
+    def _has_read(self, asked: Asked) -> None:
+        if asked.internal:
+            return
+        of = asked.fields["of"]
+        place = f"@{lines.person(of[1:])}" if of.startswith("@") else lines.room(of)
+        seq = asked.fields.get("seq") or self._seen.last(place) or 0
+        self._tell({"event": "read", "room": place, "seq": seq, "label": asked.label})
 
     def _changed_password(self, asked: Asked) -> None:
         self._identity = replace(self._identity, password=asked.fields["new"])
@@ -587,6 +766,13 @@ class ClientSession:
                 self._seen.rooms[room] = 0
 
 
+def _is_room(name: str) -> bool:
+    """Tell whether this is the name of a room, as a server spells it."""
+    with suppress(Refused):
+        return lines.room(name) == name
+    return False
+
+
 _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
     "hello": ClientSession._on_hello,
     "welcome": ClientSession._on_welcome,
@@ -594,11 +780,18 @@ _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
     "error": ClientSession._on_error,
     "message": ClientSession._on_message,
     "dm": ClientSession._on_dm,
+    "topic": ClientSession._on_entry,
+    "members": ClientSession._on_entry,
     "history": ClientSession._on_history,
     "omitted": ClientSession._on_omitted,
     "skipped": ClientSession._on_skipped,
     "joined": ClientSession._on_joined,
     "left": ClientSession._on_left,
+    "users": ClientSession._tell_of_room,
+    "crowd": ClientSession._tell_of_room,
+    "rooms": ClientSession._on_rooms,
+    "read": ClientSession._on_read,
+    "where": ClientSession._on_where,
     "renamed": ClientSession._on_renamed,
     "ping": lambda session, event: None,
     "bye": ClientSession._on_bye,
@@ -606,6 +799,9 @@ _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
 
 _DONE: Mapping[str, Callable[[ClientSession, Asked], None]] = {
     "join": ClientSession._joined,
+    "to": ClientSession._joined,
+    "since": ClientSession._resumed,
+    "read": ClientSession._has_read,
     "leave": ClientSession._left,
     "nick": ClientSession._renamed,
     "login": ClientSession._logged_in,
