@@ -11,7 +11,7 @@ from tests.support import MemoryStore, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Account, Credential
 from twisted_chat.core.people import Hold, Person
 
 PASSWORD = "correct horse"
@@ -54,7 +54,7 @@ class AccountsTestCase(SynchronousTestCase):
         """The hash of an account's password that the store has."""
         found = self.successResultOf(self.store.find_password(name))
         assert found is not None
-        return found[1]
+        return found.password_hash
 
     def take(self, name: str) -> Hold:
         """Hold a guest name."""
@@ -307,7 +307,7 @@ class PasswordTests(AccountsTestCase):
         self.hasher.outdated = {before}
         self.hasher.held = True
         renewing = self.renew(account)
-        self.store.set_password(account.id, before, b"hash of battery staple")
+        self.store.set_password(Credential(account, before), b"hash of battery staple")
         self.release_all()
         self.successResultOf(renewing)
         self.hasher.held = False
@@ -320,7 +320,7 @@ class PasswordTests(AccountsTestCase):
         self.patch(self.hasher, "verify", lambda password, *_: _answer(password == PASSWORD))
         self.hasher.held = True
         changing = self.change(PASSWORD, "battery staple")
-        self.store.set_password(account.id, b"old", b"renewed")
+        self.store.set_password(Credential(account, b"old"), b"renewed")
         self.release_all()
         self.successResultOf(changing)
         self.assertEqual(self.password_hash("alice"), b"hash of battery staple")

@@ -1,5 +1,6 @@
 """Memberships of accounts: they last, and they are the same in all of an account's sessions."""
 
+from tests.support import NOW
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
     Back,
@@ -19,8 +20,6 @@ from twisted_chat.core.events import (
 )
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import CREATED, MEMBER, SAID, Standing
-
-from tests.support import NOW
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
 
