@@ -62,6 +62,10 @@ class AccountsTestCase(SynchronousTestCase):
 
     def authenticate(self, name: str, password: str = PASSWORD) -> Account:
         """Authenticate, and return the account."""
+        return self.credential(name, password).account
+
+    def credential(self, name: str, password: str = PASSWORD) -> Credential:
+        """Authenticate, and return what the account was authenticated by."""
         return self.successResultOf(
             Deferred.fromCoroutine(self.accounts.authenticate(name, password, SHARED))
         )
@@ -286,28 +290,28 @@ class PasswordTests(AccountsTestCase):
         self.release_all()
         self.assertEqual(self.failureResultOf(late, Refusal).value.code, "wrong-password")
 
-    def renew(self, account: Account) -> "Deferred[None]":
+    def renew(self, credential: Credential) -> "Deferred[None]":
         """Renew the hash of a password, as after a login."""
-        return Deferred.fromCoroutine(self.accounts.renew(account, PASSWORD, SHARED))
+        return Deferred.fromCoroutine(self.accounts.renew(credential, PASSWORD, SHARED))
 
     def test_outdated_hash_is_renewed(self) -> None:
         """Only a hash with a lower cost than today's is renewed."""
         self.store.add_account("alice", "alice", b"old", 0)
-        account = Account(1, "alice")
-        self.successResultOf(self.renew(account))
+        credential = Credential(Account(1, "alice"), b"old")
+        self.successResultOf(self.renew(credential))
         self.assertEqual(self.password_hash("alice"), b"old")
         self.hasher.outdated = {b"old"}
-        self.successResultOf(self.renew(account))
+        self.successResultOf(self.renew(credential))
         self.assertEqual(self.password_hash("alice"), b"hash of correct horse")
 
     def test_renewing_does_not_bring_back_an_old_password(self) -> None:
         """A password that was changed while its hash was renewed stays changed."""
-        account = self.register("alice")
-        before = self.password_hash("alice")
-        self.hasher.outdated = {before}
+        self.register("alice")
+        before = self.credential("alice")
+        self.hasher.outdated = {before.password_hash}
         self.hasher.held = True
-        renewing = self.renew(account)
-        self.store.set_password(Credential(account, before), b"hash of battery staple")
+        renewing = self.renew(before)
+        self.store.set_password(before, b"hash of battery staple")
         self.release_all()
         self.successResultOf(renewing)
         self.hasher.held = False
@@ -327,12 +331,13 @@ class PasswordTests(AccountsTestCase):
 
     def test_renewing_that_is_refused_is_left_for_the_next_login(self) -> None:
         """A renewal that is refused, as too many requests wait, is left for the next login."""
-        account = self.register("alice")
-        self.hasher.outdated = {self.password_hash("alice")}
+        self.register("alice")
+        before = self.credential("alice")
+        self.hasher.outdated = {before.password_hash}
         self.hasher.refusal = Refusal("busy", "later")
-        self.successResultOf(self.renew(account))
+        self.successResultOf(self.renew(before))
         self.hasher.refusal = None
-        self.assertEqual(self.authenticate("alice"), account)
+        self.assertEqual(self.credential("alice"), before)
 
     def test_refused_change_keeps_the_old_password(self) -> None:
         """After a wrong old password, or a new one that is refused, the old one is still right."""

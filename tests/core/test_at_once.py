@@ -98,7 +98,7 @@ class AtOnceTests(ChatTestCase):
     def authenticated(self, name: str) -> Account:
         """Make an account that nobody is logged in to."""
         self.registered(name)
-        return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
+        return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED)).account
 
     def test_two_logins(self) -> None:
         """Of two logins at once the first counts, for a new session and for a guest's."""
@@ -235,6 +235,8 @@ class AtOnceMachine(RuleBasedStateMachine):
             now,
             Clock().callLater,
             fan_out,
+            Deferred,
+            lambda: self.wrong.append(Failure()),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)

@@ -167,7 +167,7 @@ class ChatTestCase(SynchronousTestCase):
 
     def log_in(self, session: Someone, name: str) -> None:
         """Log a session in to an existing account."""
-        account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED)).account
         self.run_now(self.chat.log_in(session, account, room=session.current))
 
     def hold(self, session: Session) -> Hold:
@@ -348,7 +348,7 @@ class LoginTests(ChatTestCase):
         alice = self.account("alice")
         self.registered("bob")
         bob = Someone()
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
         self.chat.end_session(bob)
@@ -363,7 +363,7 @@ class LoginTests(ChatTestCase):
         store answers."""
         alice = self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
         for _ in range(2):
             Deferred.fromCoroutine(self.chat.log_in(Someone(), account))
@@ -1085,7 +1085,7 @@ class DirectTests(ChatTestCase):
         bob = Someone()
         self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
         self.write_elsewhere("before")
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))

@@ -324,7 +324,7 @@ class RepeatTests(LabelTestCase):
     def test_after_a_restart_with_a_database_that_cannot_be_read(self) -> None:
         """Nobody gets in before the labels are known: a repeated post would be said again."""
         self.say(self.alice, "hi", label=LABEL)
-        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         self.restart()
         trouble = Refusal("internal", "the database cannot be read")
         with mock.patch.object(self.store, "labels", side_effect=trouble):

@@ -173,7 +173,7 @@ class EndTests(ChatTestCase):
         being here."""
         bob, gil = self.account("bob"), self.guest("gil")
         self.alice.outbox.take()
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, gil.source))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, gil.source)).account
         self.store.hold()
         login = self.begin(self.chat.log_in(gil, account))
         self.say(bob, "hi")

@@ -163,7 +163,7 @@ class SinceTests(ChatTestCase):
         alice = Someone()
         self.ask(alice, lobby=1, tea=3)
         trouble = Refusal("internal", "the database cannot be read")
-        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         with mock.patch.object(self.store, "ask", side_effect=trouble):
             self.assertEqual(self.refusal(self.chat.log_in(alice, account)).code, "internal")
         self.run_now(self.chat.log_in(alice, account))
@@ -180,7 +180,7 @@ class SinceTests(ChatTestCase):
         for steps in range(4):
             self.setUp()
             self.tell(*"ab")
-            account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+            account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
             self.store.hold()
             self.tell("c")
             alice = Someone()
