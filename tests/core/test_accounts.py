@@ -11,7 +11,7 @@ from tests.support import MemoryStore, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.model import Account
+from twisted_chat.core.model import Account, Credential
 from twisted_chat.core.people import Hold, Person
 
 PASSWORD = "correct horse"
@@ -50,12 +50,22 @@ class AccountsTestCase(SynchronousTestCase):
             Deferred.fromCoroutine(self.accounts.register(name, PASSWORD, SHARED, mine=mine))
         )
 
+    def password_hash(self, name: str) -> bytes:
+        """The hash of an account's password that the store has."""
+        found = self.successResultOf(self.store.find_password(name))
+        assert found is not None
+        return found.password_hash
+
     def take(self, name: str) -> Hold:
         """Hold a guest name."""
         return self.successResultOf(Deferred.fromCoroutine(self.accounts.hold(name)))
 
     def authenticate(self, name: str, password: str = PASSWORD) -> Account:
         """Authenticate, and return the account."""
+        return self.credential(name, password).account
+
+    def credential(self, name: str, password: str = PASSWORD) -> Credential:
+        """Authenticate, and return what the account was authenticated by."""
         return self.successResultOf(
             Deferred.fromCoroutine(self.accounts.authenticate(name, password, SHARED))
         )
@@ -70,7 +80,8 @@ class RegisterTests(AccountsTestCase):
 
     def test_password_itself_is_not_kept(self) -> None:
         """The store gets what the hasher made of the password, not the password."""
-        self.assertEqual(self.register("alice").password_hash, b"hash of correct horse")
+        self.register("alice")
+        self.assertEqual(self.password_hash("alice"), b"hash of correct horse")
 
     def test_name_gets_its_one_spelling(self) -> None:
         """Case and width of what was typed are mapped away."""
@@ -279,27 +290,28 @@ class PasswordTests(AccountsTestCase):
         self.release_all()
         self.assertEqual(self.failureResultOf(late, Refusal).value.code, "wrong-password")
 
-    def renew(self, account: Account) -> "Deferred[None]":
+    def renew(self, credential: Credential) -> "Deferred[None]":
         """Renew the hash of a password, as after a login."""
-        return Deferred.fromCoroutine(self.accounts.renew(account, PASSWORD, SHARED))
+        return Deferred.fromCoroutine(self.accounts.renew(credential, PASSWORD, SHARED))
 
     def test_outdated_hash_is_renewed(self) -> None:
         """Only a hash with a lower cost than today's is renewed."""
         self.store.add_account("alice", "alice", b"old", 0)
-        account = Account(1, "alice", b"old")
-        self.successResultOf(self.renew(account))
-        self.assertEqual(self.successResultOf(self.store.find_account("alice")), account)
+        credential = Credential(Account(1, "alice"), b"old")
+        self.successResultOf(self.renew(credential))
+        self.assertEqual(self.password_hash("alice"), b"old")
         self.hasher.outdated = {b"old"}
-        self.successResultOf(self.renew(account))
-        self.assertEqual(self.authenticate("alice").password_hash, b"hash of correct horse")
+        self.successResultOf(self.renew(credential))
+        self.assertEqual(self.password_hash("alice"), b"hash of correct horse")
 
     def test_renewing_does_not_bring_back_an_old_password(self) -> None:
         """A password that was changed while its hash was renewed stays changed."""
-        account = self.register("alice")
-        self.hasher.outdated = {account.password_hash}
+        self.register("alice")
+        before = self.credential("alice")
+        self.hasher.outdated = {before.password_hash}
         self.hasher.held = True
-        renewing = self.renew(account)
-        self.store.set_password(account.id, account.password_hash, b"hash of battery staple")
+        renewing = self.renew(before)
+        self.store.set_password(before, b"hash of battery staple")
         self.release_all()
         self.successResultOf(renewing)
         self.hasher.held = False
@@ -307,26 +319,25 @@ class PasswordTests(AccountsTestCase):
 
     def test_password_is_changed_while_its_hash_is_renewed(self) -> None:
         """A change of the password wins over the renewal of its hash."""
-        account = Account(1, "alice", b"old")
+        account = Account(1, "alice")
         self.successResultOf(self.store.add_account("alice", "alice", b"old", 0))
         self.patch(self.hasher, "verify", lambda password, *_: _answer(password == PASSWORD))
         self.hasher.held = True
         changing = self.change(PASSWORD, "battery staple")
-        self.store.set_password(account.id, b"old", b"renewed")
+        self.store.set_password(Credential(account, b"old"), b"renewed")
         self.release_all()
         self.successResultOf(changing)
-        found = self.successResultOf(self.store.find_account("alice"))
-        assert found is not None
-        self.assertEqual(found.password_hash, b"hash of battery staple")
+        self.assertEqual(self.password_hash("alice"), b"hash of battery staple")
 
     def test_renewing_that_is_refused_is_left_for_the_next_login(self) -> None:
         """A renewal that is refused, as too many requests wait, is left for the next login."""
-        account = self.register("alice")
-        self.hasher.outdated = {account.password_hash}
+        self.register("alice")
+        before = self.credential("alice")
+        self.hasher.outdated = {before.password_hash}
         self.hasher.refusal = Refusal("busy", "later")
-        self.successResultOf(self.renew(account))
+        self.successResultOf(self.renew(before))
         self.hasher.refusal = None
-        self.assertEqual(self.authenticate("alice"), account)
+        self.assertEqual(self.credential("alice"), before)
 
     def test_refused_change_keeps_the_old_password(self) -> None:
         """After a wrong old password, or a new one that is refused, the old one is still right."""

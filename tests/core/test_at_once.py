@@ -68,7 +68,9 @@ class AtOnceTests(ChatTestCase):
             lambda: self.chat.rename_guest(bob, "robert"),
             lambda: self.chat.history(bob, "lobby"),
             lambda: self.chat.since(bob, {"lobby": 0}),
-            lambda: self.chat.log_in(bob, Account(1, "alice", b"")),
+            lambda: self.chat.where(bob),
+            lambda: self.chat.read(bob, "lobby"),
+            lambda: self.chat.log_in(bob, Account(1, "alice")),
             lambda: self.chat.come_as_guest(bob, self.accounts.hold_guest_number()),
         ):
             self.assertEqual(self.refusal(operation()).code, "busy")
@@ -78,13 +80,14 @@ class AtOnceTests(ChatTestCase):
             lambda: self.chat.topic(bob, "lobby"),
             lambda: self.chat.rooms(bob),
             lambda: self.chat.whois(bob, "bob"),
+            lambda: self.chat.room_of(bob, "lobby"),
         ):
             self.assertEqual(self.assertRaises(Refusal, query).code, "busy")
         self.store.release()
         self.successResultOf(joining)
         self.chat.say(bob, "den", "hi")
-        self.assertEqual([message.text for message in self.store.messages], ["hi"])
-        self.assertEqual([room.name for room in bob.rooms], ["lobby", "den"])
+        self.assertEqual([message.text for message in self.messages()], ["hi"])
+        self.assertEqual(self.rooms_of(bob), ("den", "lobby"))
 
     def test_refused_operation_is_over(self) -> None:
         """After a refused operation the next one may begin."""
@@ -95,7 +98,7 @@ class AtOnceTests(ChatTestCase):
     def authenticated(self, name: str) -> Account:
         """Make an account that nobody is logged in to."""
         self.registered(name)
-        return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
+        return self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED)).account
 
     def test_two_logins(self) -> None:
         """Of two logins at once the first counts, for a new session and for a guest's."""
@@ -167,6 +170,9 @@ class NobodyTests(ChatTestCase):
                 lambda s: self.chat.reply(s, ""),
                 lambda s: self.chat.leave(s, "nowhere"),
                 lambda s: self.chat.rename_guest(s, "?"),
+                lambda s: self.chat.where(s),
+                lambda s: self.chat.read(s, "nowhere"),
+                lambda s: self.chat.room_of(s, "nowhere"),
             ):
                 try:
                     result: Any = operation(session)
@@ -177,7 +183,7 @@ class NobodyTests(ChatTestCase):
                 except Refusal as refusal:
                     self.assertEqual(refusal.code, "not-logged-in")
             self.assertEqual(session.outbox.events, [])
-        self.assertEqual([room.name for room in self.store.open()], ["lobby", "tea"])
+        self.assertEqual(self.room_names(), ["lobby", "tea"])
 
     def gone(self) -> Someone:
         """Make a session that is over."""
@@ -229,6 +235,8 @@ class AtOnceMachine(RuleBasedStateMachine):
             now,
             Clock().callLater,
             fan_out,
+            Deferred,
+            lambda: self.wrong.append(Failure()),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)

@@ -1,6 +1,7 @@
 """Sessions, rooms, and who hears what."""
 
-from collections.abc import Coroutine
+import sys
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -14,13 +15,17 @@ from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
     Away,
+    Back,
     Crowd,
     Event,
     History,
     Joined,
     Left,
+    Members,
     Motd,
     NotKept,
+    Place,
+    Read,
     Refused,
     Renamed,
     Rooms,
@@ -32,7 +37,17 @@ from twisted_chat.core.events import (
     Welcome,
 )
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import DirectPost, RoomPost
+from twisted_chat.core.model import (
+    ACTION,
+    MESSAGES,
+    SAID,
+    TOPIC,
+    Account,
+    Entry,
+    Post,
+    RoomState,
+    conversation,
+)
 from twisted_chat.core.people import Hold
 
 PASSWORD = "correct horse"
@@ -40,11 +55,32 @@ PASSWORD = "correct horse"
 # Where something is said, and what: rooms and private messages by turns.
 _TALK = (("lobby", "1"), ("tea", "2"), ("bob", "3"), ("lobby", "4"), ("carol", "5"), ("tea", "6"))
 
+ELSEWHERE = 10**9
+"""The number of a post that no session of the chat has made."""
+
 T = TypeVar("T")
 
 
+class RecordingFace:
+    """A L{twisted_chat.core.ports.Face} that records what it is called for.
+
+    @ivar farewells: the farewells that it was to say.
+    @ivar rooms: the rooms that the session's person was put out of.
+    """
+
+    def __init__(self) -> None:
+        self.farewells: list[str] = []
+        self.rooms: list[str] = []
+
+    def hang_up(self, farewell: str, /) -> None:
+        self.farewells.append(farewell)
+
+    def put_out(self, room: str, /) -> None:
+        self.rooms.append(room)
+
+
 class Someone(Session):
-    """A session whose outbox remembers.
+    """A session whose outbox and face remember.
 
     @ivar current: the room that the tests have it talk in, as a face does.
     @ivar landings: how often something in flight landed.
@@ -52,9 +88,10 @@ class Someone(Session):
     """
 
     outbox: RecordingOutbox
+    face: RecordingFace
 
     def __init__(self) -> None:
-        super().__init__(RecordingOutbox())
+        super().__init__(RecordingOutbox(), face=RecordingFace())
         self.current = "lobby"
         self.landings = 0
         self.ends = 0
@@ -66,6 +103,11 @@ class Someone(Session):
 
     def _over(self) -> None:
         self.ends += 1
+
+    def told(self) -> list[Event]:
+        """Give what it was told since the last time, without what only programs are told."""
+        events = self.outbox.take()
+        return [event for event in events if not isinstance(event, Members | Read)]
 
 
 class ChatTestCase(SynchronousTestCase):
@@ -79,7 +121,16 @@ class ChatTestCase(SynchronousTestCase):
         self.hasher = PlainHasher()
         self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
         self.clock = Clock()
-        self.chat = Chat(
+        self.failures: list[BaseException] = []
+        self.chat = self.new_chat()
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.failures, [])
+
+    def new_chat(self) -> Chat:
+        """Make a chat that has the picture of the store."""
+        chat = Chat(
             self.store,
             self.accounts,
             guard(self.limits),
@@ -87,10 +138,18 @@ class ChatTestCase(SynchronousTestCase):
             now,
             self.clock.callLater,
             fan_out,
+            Deferred,
+            self.failed,
             self.motd,
         )
-        self.chat.open(self.store.open())
-        self.store.subscribe(self.chat.deliver, self.chat.lose)
+        chat.open(self.store.open())
+        return chat
+
+    def failed(self) -> None:
+        """Note the exception that is being handled."""
+        failure = sys.exc_info()[1]
+        assert failure is not None
+        self.failures.append(failure)
 
     def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that waits for nothing, and return its result."""
@@ -108,7 +167,7 @@ class ChatTestCase(SynchronousTestCase):
 
     def log_in(self, session: Someone, name: str) -> None:
         """Log a session in to an existing account."""
-        account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate(name, PASSWORD, SHARED)).account
         self.run_now(self.chat.log_in(session, account, room=session.current))
 
     def hold(self, session: Session) -> Hold:
@@ -116,6 +175,21 @@ class ChatTestCase(SynchronousTestCase):
         assert session.person is not None
         assert session.person.hold is not None
         return session.person.hold
+
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> "Deferred[T]":
+        """Begin an operation, without waiting for it."""
+        return Deferred.fromCoroutine(coroutine)
+
+    def back(self, name: str) -> Someone:
+        """Log a session in to an existing account. What it was told is in its outbox."""
+        session = Someone()
+        self.log_in(session, name)
+        return session
+
+    def end(self, *sessions: Session) -> None:
+        """End sessions."""
+        for session in sessions:
+            self.chat.end_session(session)
 
     def account(self, name: str, *, echo: bool = False) -> Someone:
         """Log a session in to an account, registered if need be, and forget what it was told."""
@@ -160,23 +234,73 @@ class ChatTestCase(SynchronousTestCase):
         """The names of the people in a room."""
         return [name for name, _ in self.chat.users(session, room or session.current).people]
 
+    def rooms_of(self, session: Someone, name: str = "") -> Sequence[str]:
+        """The rooms that a session's person is in, or somebody else who is here."""
+        assert session.person is not None
+        whois = self.chat.whois(session, name or session.person.name)
+        assert whois is not None
+        return whois.rooms
+
+    def place(self, session: Someone, room: str) -> Place:
+        """What a session is told of one of its rooms when it asks where it is."""
+        return next(p for p in self.run_now(self.chat.where(session)) if p.room == room)
+
+    # The log
+
+    def log(self, room: str) -> list[Entry]:
+        """The entries of a room."""
+        return [entry for entry in self.store.entries if entry.room.name == room]
+
+    def messages(self) -> list[Entry]:
+        """What was said in rooms."""
+        return [
+            entry
+            for entry in self.store.entries
+            if entry.kind in MESSAGES and entry.room.kind != "direct"
+        ]
+
+    def private(self) -> list[Entry]:
+        """The private messages that are kept."""
+        return [entry for entry in self.store.entries if entry.room.kind == "direct"]
+
+    def state(self, room: str) -> RoomState:
+        """A room, as the store has it."""
+        return next(state for state in self.store.open() if state.record.name == room)
+
+    def room_names(self) -> list[str]:
+        """The names of all rooms, as the store has them."""
+        return [state.record.name for state in self.store.open()]
+
+    def the_account(self, name: str) -> Account:
+        """Look up an account."""
+        account = self.successResultOf(self.store.find_account(name))
+        assert account is not None
+        return account
+
+
+def _texts(history: History) -> list[str]:
+    """The texts of the messages of a history."""
+    return [event.message.text for event in history.shown if isinstance(event, Said | Told)]
+
 
 class LoginTests(ChatTestCase):
     """Logging in and leaving."""
 
     def test_login_shows_the_way_in(self) -> None:
-        """A login is answered with the welcome, the message of the day and the lobby's last
-        messages."""
+        """A login is answered with the welcome, the message of the day, the lobby's last messages
+        and the account's rooms."""
         self.say(self.account("bob"), "hello")
         self.registered("alice")
         alice = Someone()
         self.log_in(alice, "alice")
-        welcome, motd, history = alice.outbox.events
+        welcome, motd, history, back = alice.outbox.events
         self.assertEqual(welcome, Welcome(NOW, "alice", True, "lobby", 1))
         self.assertEqual(motd, Motd(NOW, ("be kind",)))
         self.assertEqual(alice.outbox.replayed(), ["hello"])
         assert isinstance(history, History)
         self.assertEqual(history.of, "lobby")
+        assert isinstance(back, Back)
+        self.assertEqual(back.places, (Place("lobby", 2, "", 1, 1, 0, False),))
 
     def test_others_are_told_who_came_and_went(self) -> None:
         """The lobby is told once of each person who logs in or leaves."""
@@ -207,21 +331,24 @@ class LoginTests(ChatTestCase):
         self.assertEqual(alice.outbox.take(), [Left(NOW, "lobby", ("bob",))])
         self.assertEqual(self.users(alice, "tea"), ["alice"])
 
-    def test_room_is_told_when_its_only_session_of_somebody_ends(self) -> None:
-        """A room is told that a person left if another session of theirs is still here, but not in
-        that room."""
+    def test_room_is_told_nothing_while_another_session_is_here(self) -> None:
+        """A person whose session ends stays in all rooms while another session of theirs is
+        here."""
         alice, desk = self.account("alice"), self.account("bob")
-        self.account("bob")
+        phone = self.account("bob")
         self.join("tea", alice, desk)
         self.chat.end_session(desk)
-        self.assertEqual(alice.outbox.take(), [Left(NOW, "tea", ("bob",))])
+        self.assertEqual(alice.told(), [])
+        self.assertEqual(self.users(alice, "tea"), ["alice", "bob"])
+        self.chat.say(alice, "tea", "still there?")
+        self.assertEqual(phone.outbox.heard(), ["still there?"])
 
     def test_session_that_ends_during_login_never_was_here(self) -> None:
         """If a session ends during its login, nobody is told of it, and it is told nothing."""
         alice = self.account("alice")
         self.registered("bob")
         bob = Someone()
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
         self.chat.end_session(bob)
@@ -236,7 +363,7 @@ class LoginTests(ChatTestCase):
         store answers."""
         alice = self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
         for _ in range(2):
             Deferred.fromCoroutine(self.chat.log_in(Someone(), account))
@@ -329,7 +456,7 @@ class GuestTests(ChatTestCase):
         self.join("tea", alice, bob)
         self.registered("robert")
         self.log_in(bob, "robert")
-        self.assertEqual(alice.outbox.take(), [Renamed(NOW, "bob", "robert", account=True)])
+        self.assertEqual(alice.told(), [Renamed(NOW, "bob", "robert", account=True)])
         self.assertEqual(bob.outbox.of(Welcome), [Welcome(NOW, "robert", True, "tea", 1)])
         self.assertEqual(self.users(alice, "tea"), ["alice", "robert"])
         self.guest("bob")
@@ -342,7 +469,7 @@ class GuestTests(ChatTestCase):
         self.join("tea", alice, bob)
         self.log_in(bob, "robert")
         self.assertEqual(
-            alice.outbox.take(),
+            alice.told(),
             [Left(NOW, "lobby", ("bob",)), Joined(NOW, "tea", (("robert", True),))],
         )
         self.assertEqual(self.users(alice), ["alice", "robert"])
@@ -367,16 +494,13 @@ class RoomTests(ChatTestCase):
         """Joining a room that does not exist makes it."""
         alice = self.account("alice")
         self.run_now(self.chat.join(alice, "#Tea"))
-        self.assertEqual(
-            alice.outbox.take(),
-            [
-                Joined(NOW, "tea", (("alice", True),)),
-                History(NOW, "tea", ()),
-                Users(NOW, "tea", (("alice", True),)),
-            ],
-        )
+        joined, history, users = alice.told()
+        self.assertEqual(joined, Joined(NOW, "tea", (("alice", True),)))
+        assert isinstance(history, History)
+        self.assertEqual((history.of, history.shown), ("tea", ()))
+        self.assertEqual(users, Users(NOW, "tea", (("alice", True),)))
         self.chat.say(alice, "TEA", "anyone?")
-        self.assertEqual(self.store.messages[-1].room, "tea")
+        self.assertEqual(self.messages()[-1].room.name, "tea")
 
     def test_members_are_told_who_joins(self) -> None:
         """The members of a room, and nobody else, are told once who joins."""
@@ -384,7 +508,7 @@ class RoomTests(ChatTestCase):
         self.join("tea", alice)
         carol.outbox.take()
         self.join("tea", bob)
-        self.assertEqual(alice.outbox.take(), [Joined(NOW, "tea", (("bob", True),))])
+        self.assertEqual(alice.told(), [Joined(NOW, "tea", (("bob", True),))])
         self.assertEqual(carol.outbox.take(), [])
 
     def test_two_who_make_a_room_at_once_share_it(self) -> None:
@@ -447,15 +571,16 @@ class RoomTests(ChatTestCase):
         self.join("tea", alice, bob)
         self.leave(bob, "#TEA")
         left = Left(NOW, "tea", ("bob",))
-        self.assertEqual((alice.outbox.take(), bob.outbox.take()), ([left], [left]))
+        self.assertEqual((alice.told(), bob.told()), ([left], [left]))
         self.assertEqual(self.users(bob, "tea"), ["alice"])
 
-    def test_room_hears_nothing_while_somebody_is_in_it_still(self) -> None:
-        """If one of two sessions of a person leaves a room, nobody is told."""
+    def test_leaving_on_one_of_two_sessions(self) -> None:
+        """If one of two sessions of a person leaves a room, the person has left it."""
         alice, phone, desk = self.account("alice"), self.account("bob"), self.account("bob")
         self.join("tea", alice, phone, desk)
         self.leave(phone, "tea")
-        self.assertEqual(alice.outbox.take(), [])
+        self.assertEqual(alice.told(), [Left(NOW, "tea", ("bob",))])
+        self.assertEqual(self.users(alice, "tea"), ["alice"])
 
     def test_what_cannot_be_left(self) -> None:
         """The lobby, a room that one is not in, and a room that does not exist cannot be left."""
@@ -494,15 +619,18 @@ class RoomTests(ChatTestCase):
         alice, bob, carol = map(self.account, ("alice", "bob", "carol"))
         self.join("tea", alice, bob)
         self.run_now(self.chat.set_topic(alice, "tea", "Earl\u202e Grey"))
-        changed = Topic(NOW, "tea", "Earl Grey", "alice", changed=True)
+        entry = self.log("tea")[-1]
+        self.assertEqual((entry.kind, entry.text, entry.author), (TOPIC, "Earl Grey", "alice"))
         for session in (alice, bob):
-            self.assertEqual(session.outbox.take(), [changed])
-        self.assertIn(("Earl Grey", "alice"), self.store.topics.values())
+            (changed,) = session.told()
+            self.assertEqual(changed, Topic(changed.time, "tea", "Earl Grey", "alice", entry))
+        self.assertEqual(self.state("tea").topic, "Earl Grey")
+        self.assertEqual(self.state("tea").topic_by, "alice")
         self.run_now(self.chat.join(carol, "tea"))
         topic = Topic(NOW, "tea", "Earl Grey", "alice")
         self.assertIn(topic, carol.outbox.take())
         self.assertEqual(self.chat.topic(bob, "#tea"), topic)
-        self.assertEqual(bob.outbox.take(), [Joined(NOW, "tea", (("carol", True),))])
+        self.assertEqual(bob.told(), [Joined(NOW, "tea", (("carol", True),))])
 
     def test_topic_is_not_told_before_it_is_kept(self) -> None:
         """A topic is told when the store has it, not before."""
@@ -539,8 +667,11 @@ class CostTests(ChatTestCase):
         self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 7)
         self.assertEqual(self.run_now(self.chat.join(bob, "tea")), 0)
         carol = self.account("carol")
-        self.assertEqual(self.run_now(self.chat.since(carol, {"tea": 1})), 0)
-        self.assertEqual(self.run_now(self.chat.join(carol, "tea")), 9)
+        first = self.messages()[0].seq
+        self.assertEqual(self.run_now(self.chat.since(carol, {"tea": first})), 0)
+        shown = self.run_now(self.chat.join(carol, "tea"))
+        (history,) = carol.outbox.of(History)
+        self.assertEqual(shown, len(history.shown) + 3)
 
     def test_since(self) -> None:
         """C{since} returns the messages of all places."""
@@ -548,7 +679,7 @@ class CostTests(ChatTestCase):
         for text in "abcdefg":
             self.say(alice, text)
             self.run_now(self.chat.direct(alice, "alice", text))
-        self.assertEqual(self.run_now(self.chat.since(alice, {"lobby": 4, "@": 0})), 10)
+        self.assertEqual(self.run_now(self.chat.since(alice, {"lobby": 4, "@alice": 0})), 10)
 
 
 class HistoryTests(ChatTestCase):
@@ -566,7 +697,7 @@ class HistoryTests(ChatTestCase):
 
     def history(self, of: str, count: int | None = None) -> list[str]:
         """The texts of a history that alice is shown."""
-        return [event.message.text for event in self.ask(of, count).messages]
+        return _texts(self.ask(of, count))
 
     def test_last_messages_are_shown_oldest_first(self) -> None:
         """A history has the last messages, oldest first, as many as were asked for, or as many as
@@ -576,7 +707,9 @@ class HistoryTests(ChatTestCase):
 
     def test_history_is_marked_as_replay(self) -> None:
         """The messages of a history are marked as replay."""
-        self.assertTrue(all(said.replay for said in self.ask("lobby", 1).messages))
+        (said,) = self.ask("lobby", 1).shown
+        assert isinstance(said, Said)
+        self.assertTrue(said.replay)
 
     def test_bad_counts_are_refused(self) -> None:
         """The count of a history is from 1 to the limit."""
@@ -609,7 +742,7 @@ class HistoryTests(ChatTestCase):
         history = self.ask("@bob")
         self.assertEqual(history.of, "@bob")
         self.assertEqual(
-            [(m.outgoing, m.replay) for m in history.messages if isinstance(m, Told)],
+            [(m.outgoing, m.replay) for m in history.shown if isinstance(m, Told)],
             [(True, True), (False, True)],
         )
 
@@ -638,7 +771,7 @@ class CutHistoryTests(ChatTestCase):
         for text in "123456":
             self.say(alice, text)
         history = self.run_now(self.chat.history(alice, "lobby", 6))
-        self.assertEqual([event.message.text for event in history.messages], ["5", "6"])
+        self.assertEqual(_texts(history), ["5", "6"])
 
 
 class TalkTests(ChatTestCase):
@@ -657,8 +790,8 @@ class TalkTests(ChatTestCase):
         (said,) = bob.outbox.take()
         assert isinstance(said, Said)
         self.assertEqual(
-            (said.message.author, said.message.seq, said.message.text, said.message.action),
-            ("alice", 1, "waves", True),
+            (said.message.author, said.message.seq, said.message.text, said.message.kind),
+            ("alice", 1, "waves", ACTION),
         )
         self.assertEqual((alice.in_flight, alice.landings), (0, 1))
 
@@ -686,7 +819,7 @@ class TalkTests(ChatTestCase):
         refused."""
         alice = self.account("alice")
         self.say(alice, "cafe\u0301\u202e ")
-        self.assertEqual(self.store.messages[-1].text, "caf\u00e9")
+        self.assertEqual(self.messages()[-1].text, "caf\u00e9")
         for text, code in (
             (" ", "bad-arguments"),
             ("\u200b", "bad-arguments"),
@@ -762,16 +895,18 @@ class TalkTests(ChatTestCase):
         )
 
     def test_author_who_left_hears_no_more_of_the_room(self) -> None:
-        """A message whose author has left the room is shown to its members, and not to the
-        author."""
+        """Whoever leaves a room hears what was said before they left, and nothing after it, also if
+        all of it is in one batch."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.store.hold()
+        self.say(bob, "you're off?")
         self.say(alice, "bye")
+        leaving = self.begin(self.chat.leave(alice, "tea"))
         self.say(bob, "bye, alice")
-        self.leave(alice, "")
         self.store.commit()
-        self.assertEqual((alice.outbox.heard(), bob.outbox.heard()), ([], ["bye"]))
+        self.successResultOf(leaving)
+        self.assertEqual((alice.outbox.heard(), bob.outbox.heard()), (["you're off?"], ["bye"]))
 
     def test_words_of_somebody_gone_are_delivered(self) -> None:
         """A message whose author's session has ended is delivered."""
@@ -812,8 +947,7 @@ class ReplayTests(ChatTestCase):
 
     def post(self, text: str) -> None:
         """Say something in the room from elsewhere."""
-        room = next(record for record in self.store.open() if record.name == "tea")
-        self.store.append(RoomPost(room.id, room.name, "zoe", NOW, text, False, None))
+        self.store.append(Post(self.state("tea").record, SAID, None, "zoe", NOW, text), ELSEWHERE)
 
     def setUp(self) -> None:
         super().setUp()
@@ -821,55 +955,74 @@ class ReplayTests(ChatTestCase):
         self.join("tea", self.alice)
         self.store.hold()
 
-    def assert_heard(self, replayed: str, live: str) -> None:
-        """Check what Bob was shown on joining, and what afterwards."""
-        self.assertEqual("".join(self.bob.outbox.replayed()), replayed)
-        self.assertEqual("".join(self.bob.outbox.heard()), live)
-
-    def test_joining_a_sleeping_room_leaves_no_gap(self) -> None:
-        """In a room without members, messages committed before the question are in the replay, and
-        later ones are live."""
-        self.leave(self.alice, "tea")
-        self.post("1")
-        joining = Deferred.fromCoroutine(self.chat.join(self.bob, "tea"))
-        self.post("2")
-        self.store.step()
-        self.store.step()
-        self.successResultOf(joining)
-        self.assert_heard("1", "")
-        self.store.commit()
-        self.assert_heard("1", "2")
-
-    def test_joining_a_living_room_leaves_no_gap(self) -> None:
-        """In a room with members, posts that are in flight when somebody joins are live."""
-        self.post("1")
-        self.store.commit()
-        self.post("2")
-        self.run_now(self.chat.join(self.bob, "tea"))
-        self.post("3")
-        self.store.commit()
-        self.assert_heard("1", "23")
-
-    def test_two_who_wake_a_room_hear_everything_once(self) -> None:
-        """Two sessions that join a room without members hear each message once, whatever comes
-        between their questions to the store."""
+    def alice_leaves(self) -> None:
+        """Nobody is in the room any more."""
+        self.store.release()
         self.leave(self.alice, "tea")
         self.alice.outbox.take()
+        self.store.hold()
+
+    def assert_heard(self, session: Someone, texts: str) -> None:
+        """Check what a session was shown on joining and afterwards, and that it goes on where the
+        replay ends."""
+        heard = [*session.outbox.replayed(), *session.outbox.heard()]
+        self.assertEqual("".join(heard), texts)
+        history = session.outbox.of(History)[-1]
+        assert history.seq is not None
+        seqs = [said.message.seq for said in session.outbox.of(Said)]
+        self.assertEqual([seq for seq in seqs if seq <= history.seq], [])
+
+    def test_joining_a_sleeping_room_leaves_no_gap(self) -> None:
+        """In a room without people, each message is in the replay or live, whenever it is
+        committed."""
+        for steps in range(5):
+            self.setUp()
+            self.alice_leaves()
+            self.post("1")
+            joining = self.begin(self.chat.join(self.bob, "tea"))
+            self.post("2")
+            for _ in range(steps):
+                if self.store.waiting:
+                    self.store.step()
+            self.post("3")
+            self.store.commit()
+            self.successResultOf(joining)
+            self.post("4")
+            self.store.commit()
+            self.assert_heard(self.bob, "1234")
+
+    def test_joining_a_living_room_leaves_no_gap(self) -> None:
+        """In a room with people, posts that are in flight when somebody joins are in the replay or
+        live."""
+        self.post("1")
+        self.store.commit()
+        self.post("2")
+        joining = self.begin(self.chat.join(self.bob, "tea"))
+        self.post("3")
+        self.store.commit()
+        self.successResultOf(joining)
+        self.assert_heard(self.bob, "123")
+        self.assertEqual(self.alice.outbox.heard(), ["1", "2", "3"])
+
+    def test_two_who_wake_a_room_hear_everything_once(self) -> None:
+        """Two sessions that join a room without people hear each message once, whatever comes
+        between their questions to the store."""
+        self.alice_leaves()
         for session, text in ((self.alice, "1"), (self.bob, "2")):
-            Deferred.fromCoroutine(self.chat.join(session, "tea"))
+            self.begin(self.chat.join(session, "tea"))
             self.post(text)
         self.store.commit()
-        self.assert_heard("1", "2")
-        self.assertEqual(self.alice.outbox.heard(), ["1", "2"])
+        self.assert_heard(self.bob, "12")
+        self.assert_heard(self.alice, "12")
 
     def test_rejoining_shows_what_was_missed(self) -> None:
-        """A room that had no members for a while replays what was said before."""
+        """A room that nobody was in for a while replays what was said before."""
         self.store.release()
         self.post("1")
         self.leave(self.alice, "tea")
         self.post("2")
         self.run_now(self.chat.join(self.bob, "tea"))
-        self.assert_heard("12", "")
+        self.assertEqual(self.bob.outbox.replayed(), ["1", "2"])
 
 
 class DirectTests(ChatTestCase):
@@ -884,7 +1037,7 @@ class DirectTests(ChatTestCase):
         for session in (alice, desk, phone, laptop):
             session.outbox.take()
         self.run_now(self.chat.direct(alice, "BOB", "psst"))
-        message = self.store.direct[-1][1]
+        (message,) = self.private()
         for session, events in (
             (alice, []),
             (desk, [Told(NOW, message, outgoing=True)]),
@@ -929,17 +1082,22 @@ class DirectTests(ChatTestCase):
     def test_message_during_login_comes_once(self) -> None:
         """A message during the recipient's login is shown once: as unread if it was committed
         before the question, live if after."""
+        bob = Someone()
         self.account("alice")
         self.registered("bob")
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED))
-        bob = Someone()
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, SHARED)).account
         self.store.hold()
-        self.store.append(DirectPost(1, "alice", 2, "bob", NOW, "before", None))
+        self.write_elsewhere("before")
         logging_in = Deferred.fromCoroutine(self.chat.log_in(bob, account))
-        self.store.append(DirectPost(1, "alice", 2, "bob", NOW, "after", None))
+        self.write_elsewhere("after")
         self.store.commit()
         self.successResultOf(logging_in)
         self.assertEqual((bob.outbox.replayed(), bob.outbox.heard()), (["before"], ["after"]))
+
+    def write_elsewhere(self, text: str) -> None:
+        """Have Alice write to Bob on another node."""
+        room = conversation(Account(1, "alice"), Account(2, "bob"))
+        self.store.append(Post(room, SAID, 1, "alice", NOW, text), ELSEWHERE)
 
     def test_messages_with_guests_are_not_kept(self) -> None:
         """Private messages with guests are delivered, and both sides are told once that they are
@@ -953,7 +1111,7 @@ class DirectTests(ChatTestCase):
         self.assertEqual(alice.outbox.heard(), ["what?"] * 2)
         for session in (alice, gil):
             self.assertEqual(session.outbox.of(NotKept), [NotKept(NOW)])
-        self.assertEqual(self.store.direct, [])
+        self.assertEqual(self.private(), [])
 
     def test_unkept_message_keeps_its_place(self) -> None:
         """A private message to a guest keeps its place between two messages in the lobby."""
@@ -988,7 +1146,7 @@ class DirectTests(ChatTestCase):
         self.chat.end_session(alice)
         self.store.commit()
         self.successResultOf(telling)
-        self.assertEqual(self.store.direct, [])
+        self.assertEqual(self.private(), [])
 
     def test_lost_message_is_told_to_its_sender(self) -> None:
         """Only the sender is told that a private message was lost."""
@@ -1076,7 +1234,7 @@ class ReplyTests(ChatTestCase):
         self.run_now(self.chat.direct(bob, "alice", "hi"))
         self.run_now(self.chat.direct(self.alice, "bob", "hello"))
         self.alice = Someone()
-        self.run_now(self.chat.since(self.alice, {"@": 0}))
+        self.run_now(self.chat.since(self.alice, {"@bob": 0}))
         self.log_in(self.alice, "alice")
         self.assertEqual(self.answered(), "bob")
 
@@ -1106,8 +1264,8 @@ class FaultTests(ChatTestCase):
         self.join("lobby", alice)
         self.refusal(self.chat.join(alice, "three"))
         self.say(alice, "hi")
-        self.assertEqual(self.store.messages[-1].room, "lobby")
-        self.assertNotIn("three", [room.name for room in self.store.open()])
+        self.assertEqual(self.messages()[-1].room.name, "lobby")
+        self.assertNotIn("three", self.room_names())
 
     def test_private_message_does_not_reach_another_guest_of_the_name(self) -> None:
         """A private message to a guest who has left does not reach another guest who has taken the
@@ -1316,7 +1474,7 @@ class CrowdTests(ChatTestCase):
         for number, session in enumerate([*self.crowd, *more, self.watcher], 1):
             session.outbox.take()
             self.run_now(self.chat.join(session, "tea"))
-            (last,) = session.outbox.sends
+            last = session.outbox.sends[-1]
             if number <= 50:
                 assert isinstance(last[-1], Users)
                 self.assertEqual(len(last[-1].people), number)

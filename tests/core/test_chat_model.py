@@ -168,6 +168,8 @@ class ChatMachine(RuleBasedStateMachine):
             now,
             Clock().callLater,
             fan_out,
+            Deferred,
+            lambda: self.wrong.append(Failure()),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)

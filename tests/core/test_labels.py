@@ -2,18 +2,25 @@
 
 from unittest import mock
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import NOW, PlainHasher, fan_out, guard, now
+from tests.support import NOW, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
-from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Answer, Away, Done, History, NotKept, Refused, Said, Told
+from twisted_chat.core.events import (
+    Answer,
+    Away,
+    Done,
+    History,
+    Left,
+    NotKept,
+    Refused,
+    Said,
+    Told,
+)
 from twisted_chat.core.labels import MOST, WINDOW, Labels, done
-from twisted_chat.core.model import DirectMessage, Message
+from twisted_chat.core.model import SAID, Account, Entry, RoomRecord, conversation
 from twisted_chat.core.people import Session
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
@@ -37,7 +44,7 @@ class LabelTestCase(ChatTestCase):
 
     def done(self, *, at: int = -1) -> Done:
         """The C{Done} that is told for a message in the log."""
-        message = self.store.messages[at]
+        message = self.messages()[at]
         return Done(NOW, message.label, room="lobby", seq=message.seq, id=message.id)
 
 
@@ -48,7 +55,7 @@ class AnswerTests(LabelTestCase):
         """The author is told the message with the label, and then done; nobody else sees the
         label."""
         self.say(self.alice, "hi", label="7")
-        (message,) = self.store.messages
+        (message,) = self.messages()
         self.assertEqual(self.alice.outbox.take(), [Said(NOW, message, label="7"), self.done()])
         self.assertEqual(self.bob.outbox.take(), [Said(NOW, message)])
 
@@ -85,14 +92,16 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(heard, ["2", "b", "4", "5"])
 
     def test_author_who_has_left_the_room(self) -> None:
-        """An author who has left the room is told done, and nothing more of the room."""
+        """An author who leaves the room is told done for what they said before, and nothing that
+        is said there after it."""
         self.join("tea", self.alice, self.bob)
         self.store.hold()
         self.say(self.alice, "bye", label="7")
-        self.leave(self.alice)
-        self.alice.outbox.take()
+        leaving = self.begin(self.chat.leave(self.alice, "tea"))
+        self.chat.say(self.bob, "tea", "bye, alice")
         self.store.commit()
-        self.assertEqual([type(event) for event in self.alice.outbox.take()], [Done])
+        self.successResultOf(leaving)
+        self.assertEqual([type(event) for event in self.alice.told()], [Said, Done, Left])
 
     def test_author_who_has_left_one_of_several_rooms(self) -> None:
         """An author who has left the room goes on hearing the other rooms."""
@@ -102,21 +111,23 @@ class AnswerTests(LabelTestCase):
         self.chat.say(self.alice, "lobby", "2")
         self.chat.say(self.alice, "tea", "3")
         self.chat.say(self.bob, "lobby", "4")
-        self.chat.say(self.alice, "lobby", "5", label="7")
-        self.leave(self.bob)
+        leaving = self.begin(self.chat.leave(self.bob, "tea"))
+        self.chat.say(self.alice, "tea", "5")
+        self.chat.say(self.alice, "lobby", "6", label="7")
         self.store.commit()
-        self.assertEqual(self.bob.outbox.heard(), ["2", "5"])
-        self.assertEqual(self.alice.outbox.heard(), ["1", "2", "3", "4", "5"])
+        self.successResultOf(leaving)
+        self.assertEqual(self.bob.outbox.heard(), ["2", "3", "6"])
+        self.assertEqual(self.alice.outbox.heard(), ["1", "2", "3", "4", "5", "6"])
 
     def test_private_message(self) -> None:
         """A private message to a person who is here is answered with the message, and then done."""
         self.tell("bob", "psst", "7")
-        message = self.store.direct[-1][1]
+        (message,) = self.private()
         self.assertEqual(
             self.alice.outbox.take(),
             [
                 Told(NOW, message, outgoing=True, label="7"),
-                Done(NOW, "7", id=message.id, to="bob"),
+                Done(NOW, "7", seq=1, id=message.id, to="bob"),
             ],
         )
         self.assertEqual(self.bob.outbox.take(), [Told(NOW, message)])
@@ -127,10 +138,10 @@ class AnswerTests(LabelTestCase):
         self.tell("carol", "psst", "7")
         _, away, told = self.alice.outbox.take()
         self.assertEqual(away, Answer(Away(NOW, "carol", kept=True), "7"))
-        self.assertEqual(told, Done(NOW, "7", id=self.store.direct[-1][1].id, to="carol"))
+        self.assertEqual(told, Done(NOW, "7", seq=1, id=self.private()[-1].id, to="carol"))
 
     def test_private_message_to_a_guest(self) -> None:
-        """Done has no id for a message to a guest. Both sides are told that it is not kept, the
+        """Done has no id and no C{seq} for a message to a guest. Both sides are told that it is not kept, the
         author with the label."""
         gil = self.guest("gil")
         self.alice.outbox.take()
@@ -165,7 +176,7 @@ class RepeatTests(LabelTestCase):
         """A label of 15 characters is not remembered, as it may have been used before."""
         for _ in range(2):
             self.say(self.alice, "hi", label=LABEL[:15])
-        self.assertEqual(len(self.store.messages), 2)
+        self.assertEqual(len(self.messages()), 2)
 
     def test_what_is_in_the_log_is_not_said_again(self) -> None:
         """A repeated post that is in the log is answered as before, and not said again, from any
@@ -176,7 +187,7 @@ class RepeatTests(LabelTestCase):
             self.say(session, "hi", label=LABEL)
             self.assertEqual(session.outbox.take(), [self.done()])
             self.assertEqual(session.in_flight, 0)
-        self.assertEqual(len(self.store.messages), 1)
+        self.assertEqual(len(self.messages()), 1)
 
     def test_private_message_is_not_sent_again(self) -> None:
         """A repeated private message is not sent again, also if it is not kept."""
@@ -189,7 +200,7 @@ class RepeatTests(LabelTestCase):
             self.alice.outbox.take()
             self.assertEqual(answers[0], answers[1])
             self.assertEqual(answers[0].to, name)
-        self.assertEqual(len(self.store.direct), 1)
+        self.assertEqual(len(self.private()), 1)
 
     def test_repeated_while_it_is_in_flight(self) -> None:
         """A post that is repeated while it is in flight counts as in flight for both sessions, and
@@ -200,26 +211,21 @@ class RepeatTests(LabelTestCase):
             self.say(session, "hi", label=LABEL)
         self.assertEqual((self.alice.in_flight, desk.in_flight), (1, 1))
         self.store.commit()
-        self.assertEqual(len(self.store.messages), 1)
-        (message,) = self.store.messages
+        self.assertEqual(len(self.messages()), 1)
+        (message,) = self.messages()
         self.assertEqual(desk.outbox.take(), [Said(NOW, message), self.done()])
         self.assertEqual((self.alice.in_flight, desk.in_flight, desk.landings), (0, 0, 1))
 
     def test_session_that_repeats_after_the_first_has_ended(self) -> None:
         """A session that repeats a post of a session that has ended is told done."""
+        again = self.account("alice")
         self.store.hold()
         self.say(self.alice, "hi", label=LABEL)
-        self.store.answer()
         self.chat.end_session(self.alice)
-        again = Someone()
-        account = self.store._accounts["alice"][0]
-        login = Deferred.fromCoroutine(self.chat.log_in(again, account))
-        self.store.answer()
-        self.successResultOf(login)
         self.say(again, "hi", label=LABEL)
         self.store.commit()
         self.assertEqual(again.outbox.of(Done), [self.done()])
-        self.assertEqual(len(self.store.messages), 1)
+        self.assertEqual(len(self.messages()), 1)
 
     def test_session_that_ends_while_it_waits(self) -> None:
         """A session that ends while its repeated post is in flight is told nothing, and over when
@@ -245,7 +251,7 @@ class RepeatTests(LabelTestCase):
             self.assertEqual(session.in_flight, 0)
         self.say(desk, "hi", label=LABEL)
         self.store.commit()
-        self.assertEqual([message.text for message in self.store.messages], ["hi"])
+        self.assertEqual([message.text for message in self.messages()], ["hi"])
 
     def test_two_sessions_who_look_up_the_same_person(self) -> None:
         """Of two sessions that send one labelled private message while the recipient is looked up,
@@ -254,13 +260,13 @@ class RepeatTests(LabelTestCase):
         self.registered("carol")
         self.store.hold()
         telling = [
-            Deferred.fromCoroutine(self.chat.direct(session, "carol", "psst", label=LABEL))
+            self.begin(self.chat.direct(session, "carol", "psst", label=LABEL))
             for session in (self.alice, desk)
         ]
         self.store.commit()
         for each in telling:
             self.successResultOf(each)
-        self.assertEqual(len(self.store.direct), 1)
+        self.assertEqual(len(self.private()), 1)
         self.assertEqual([len(s.outbox.of(Done)) for s in (self.alice, desk)], [1, 1])
 
     def test_reply(self) -> None:
@@ -268,7 +274,7 @@ class RepeatTests(LabelTestCase):
         self.run_now(self.chat.direct(self.bob, "alice", "psst"))
         for _ in range(2):
             self.run_now(self.chat.reply(self.alice, "what?", label=LABEL))
-        self.assertEqual(len(self.store.direct), 2)
+        self.assertEqual(len(self.private()), 2)
 
     def test_reply_of_another_session(self) -> None:
         """A reply that another session repeats is answered, also if nobody has written to that
@@ -279,13 +285,13 @@ class RepeatTests(LabelTestCase):
         desk.outbox.take()
         self.assertEqual(self.run_now(self.chat.reply(desk, "what?", label=LABEL)), "")
         self.assertEqual([type(event) for event in desk.outbox.take()], [Done])
-        self.assertEqual(len(self.store.direct), 2)
+        self.assertEqual(len(self.private()), 2)
 
     def test_labels_of_others(self) -> None:
         """Two people may use the same label."""
         for session in self.alice, self.bob:
             self.say(session, "hi", label=LABEL)
-        self.assertEqual(len(self.store.messages), 2)
+        self.assertEqual(len(self.messages()), 2)
 
     def test_in_a_room_that_was_left_since(self) -> None:
         """A repeated post in a room that its author has left is answered."""
@@ -299,10 +305,7 @@ class RepeatTests(LabelTestCase):
     def restart(self) -> None:
         """Begin again with what is in the store."""
         self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=8)
-        self.chat = Chat(
-            self.store, self.accounts, guard(), self.limits, now, Clock().callLater, fan_out
-        )
-        self.chat.open(self.store.open())
+        self.chat = self.new_chat()
         self.store.subscribe(self.chat.deliver, self.chat.lose)
 
     def test_after_a_restart(self) -> None:
@@ -316,12 +319,12 @@ class RepeatTests(LabelTestCase):
         self.say(alice, "hi", label=LABEL)
         self.tell("bob", "psst", OTHER, alice)
         self.assertEqual(alice.outbox.take(), expected)
-        self.assertEqual((len(self.store.messages), len(self.store.direct)), (1, 1))
+        self.assertEqual((len(self.messages()), len(self.private())), (1, 1))
 
     def test_after_a_restart_with_a_database_that_cannot_be_read(self) -> None:
         """Nobody gets in before the labels are known: a repeated post would be said again."""
         self.say(self.alice, "hi", label=LABEL)
-        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED))
+        account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         self.restart()
         trouble = Refusal("internal", "the database cannot be read")
         with mock.patch.object(self.store, "labels", side_effect=trouble):
@@ -334,14 +337,14 @@ class RepeatTests(LabelTestCase):
         alice = self.account("alice")
         self.say(alice, "hi", label=LABEL)
         self.assertEqual(alice.outbox.take(), [self.done()])
-        self.assertEqual(len(self.store.messages), 1)
+        self.assertEqual(len(self.messages()), 1)
 
 
 class ReplayTests(LabelTestCase):
     """Labels in replayed messages."""
 
     def labels(self, history: History) -> list[str]:
-        return [event.label for event in history.messages]
+        return [event.label for event in history.shown if isinstance(event, Said | Told)]
 
     def test_own_messages_carry_them(self) -> None:
         """One's own labels are shown in histories, on joining and on resuming; others' are not."""
@@ -369,8 +372,8 @@ class ReplayTests(LabelTestCase):
         again = Someone()
         self.run_now(self.chat.come_as_guest(again, self.run_now(self.accounts.hold("gil"))))
         history = self.run_now(self.chat.history(again, "lobby"))
-        for messages in again.outbox.of(History)[0].messages, history.messages:
-            self.assertEqual([event.label for event in messages], [""])
+        for each in again.outbox.of(History)[0], history:
+            self.assertEqual(self.labels(each), [""])
 
     def test_others_share_the_replay(self) -> None:
         """Readers who gave none of the messages a label share one tuple of events."""
@@ -379,7 +382,7 @@ class ReplayTests(LabelTestCase):
         for name in ("carol", "dave"):
             session = Someone()
             self.run_now(self.chat.come_as_guest(session, self.run_now(self.accounts.hold(name))))
-            replays.append(session.outbox.of(History)[0].messages)
+            replays.append(session.outbox.of(History)[0].shown)
         self.assertIs(replays[0], replays[1])
 
     def test_own_private_messages_carry_them(self) -> None:
@@ -397,8 +400,9 @@ class WindowTests(SynchronousTestCase):
         self.time = NOW
         self.labels = Labels(lambda: self.time)
 
-    def message(self, label: str, time: int) -> Message:
-        return Message(1, "lobby", 1, "alice", time, "hi", False, label)
+    def message(self, label: str, time: int) -> Entry:
+        lobby = RoomRecord(1, "public", "lobby")
+        return Entry(1, lobby, 1, SAID, 1, "alice", time, "hi", label=label)
 
     def test_ten_minutes(self) -> None:
         """A label is remembered for ten minutes after the post."""
@@ -447,7 +451,8 @@ class WindowTests(SynchronousTestCase):
     def test_from_the_log(self) -> None:
         """A label from the log is as old as its message; short ones are ignored."""
         self.labels.keep(self.message(LABEL, NOW - WINDOW))
-        self.labels.keep(DirectMessage(2, "alice", "bob", NOW, "psst", OTHER))
+        room = conversation(Account(1, "alice"), Account(2, "bob"))
+        self.labels.keep(Entry(2, room, 7, SAID, 1, "alice", NOW, "psst", label=OTHER))
         self.labels.keep(self.message("7", NOW))
         self.assertIsNone(self.labels.find("alice", "7"))
         for label in LABEL, OTHER:
@@ -457,7 +462,7 @@ class WindowTests(SynchronousTestCase):
         found = self.labels.find("alice", OTHER)
         assert found is not None
         assert found.done is not None
-        self.assertEqual((found.done.to, found.done.id), ("bob", 2))
+        self.assertEqual((found.done.to, found.done.seq, found.done.id), ("bob", 7, 2))
 
     def test_nothing_is_left(self) -> None:
         """A forgotten label takes no memory, and neither does a short one."""

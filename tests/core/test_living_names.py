@@ -60,7 +60,15 @@ class NamesMachine(RuleBasedStateMachine):
         self.hasher = PlainHasher()
         self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=1)
         self.chat = Chat(
-            self.store, self.accounts, guard(), Limits(), now, Clock().callLater, fan_out
+            self.store,
+            self.accounts,
+            guard(),
+            Limits(),
+            now,
+            Clock().callLater,
+            fan_out,
+            Deferred,
+            lambda: self.wrong.append(Failure()),
         )
         self.chat.open(self.store.open())
         self.store.subscribe(self.chat.deliver, self.chat.lose)
@@ -128,7 +136,8 @@ class NamesMachine(RuleBasedStateMachine):
         """Somebody logs in to a registered name."""
 
         async def come(session: Session) -> None:
-            await self.chat.log_in(session, await self.accounts.authenticate(raw, "x", _SOURCE))
+            found = await self.accounts.authenticate(raw, "x", _SOURCE)
+            await self.chat.log_in(session, found.account)
 
         session = self._new()
         self.begin(session, come(session))

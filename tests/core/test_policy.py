@@ -2,8 +2,6 @@
 
 from typing import get_args
 
-from twisted.internet.defer import Deferred
-
 from tests.support import NOW
 from twisted_chat.core import policy
 from twisted_chat.core.directory import Whois
@@ -79,7 +77,7 @@ class PolicyTests(ChatTestCase):
             self.assertEqual(self.refusal(operation()).code, "not-in-room")
         refusal = self.assertRaises(Refusal, self.chat.say, self.outside, "tea", "hi")
         self.assertEqual(refusal.code, "not-in-room")
-        self.assertEqual(self.store.messages, [])
+        self.assertEqual(self.messages(), [])
 
 
 class WhoisTests(ChatTestCase):
@@ -143,11 +141,12 @@ class EndTests(ChatTestCase):
         it stays."""
         bob = self.account("bob")
         self.alice.outbox.take()
+        again = Someone()
+        account = self.the_account("bob")
         self.store.hold()
+        login = self.begin(self.chat.log_in(again, account))
         self.say(bob, "hi")
         self.chat.end_session(bob)
-        again = Someone()
-        login = Deferred.fromCoroutine(self.chat.log_in(again, self.store._accounts["bob"][0]))
         self.store.answer()
         self.successResultOf(login)
         self.store.commit()
@@ -161,7 +160,7 @@ class EndTests(ChatTestCase):
         self.store.hold()
         self.say(bob, "hi")
         self.chat.end_session(bob)
-        Deferred.fromCoroutine(self.chat.direct(self.alice, "bob", "psst"))
+        self.begin(self.chat.direct(self.alice, "bob", "psst"))
         self.store.release()
         self.assertEqual(bob.outbox.heard(), [])
         self.assertEqual(self.alice.outbox.of(Away), [Away(NOW, "bob", kept=True)])
@@ -174,11 +173,11 @@ class EndTests(ChatTestCase):
         being here."""
         bob, gil = self.account("bob"), self.guest("gil")
         self.alice.outbox.take()
-        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, gil.source))
+        account = self.run_now(self.accounts.authenticate("bob", PASSWORD, gil.source)).account
         self.store.hold()
+        login = self.begin(self.chat.log_in(gil, account))
         self.say(bob, "hi")
         self.chat.end_session(bob)
-        login = Deferred.fromCoroutine(self.chat.log_in(gil, account))
         self.store.answer()
         self.successResultOf(login)
         self.store.release()

@@ -22,6 +22,11 @@ _ROOMS = ("tea", "bar")
 _pick = st.integers(0, 99)
 
 
+def _failed() -> None:
+    """Let the test fail for the exception that is being handled."""
+    raise  # noqa: PLE0704
+
+
 class Reader(Session):
     """A session that keeps lists of people, from what it is told alone.
 
@@ -88,9 +93,18 @@ class PresenceMachine(RuleBasedStateMachine):
         store = MemoryStore()
         self.accounts = Accounts(store, PlainHasher(), guard(), now, min_password=1)
         self.chat = Chat(
-            store, self.accounts, guard(), Limits(), now, self.clock.callLater, fan_out
+            store,
+            self.accounts,
+            guard(),
+            Limits(),
+            now,
+            self.clock.callLater,
+            fan_out,
+            Deferred,
+            _failed,
         )
         self.chat.open(store.open())
+        store.subscribe(self.chat.deliver, self.chat.lose)
         self.known: list[Account] = []
         for name in ("alice", "bob"):
             registering = self.accounts.register(name, "x", SHARED)
