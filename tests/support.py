@@ -231,7 +231,12 @@ class MemoryStore:
         if entry.kind == TOPIC:
             room.topic, room.topic_by = entry.text, entry.author
         elif entry.kind == MEMBER:
-            self._stand(room, Standing.decode(entry.text))
+            standing = Standing.decode(entry.text)
+            joins = standing.role == "member" and standing.account.id == entry.author_id
+            if not (joins and standing.account.id in room.roles):
+                self._stand(room, standing)
+        elif entry.kind == CREATED and entry.author_id is not None:
+            self._stand(room, Standing(Account(entry.author_id, entry.author), "owner"))
         return entry
 
     def _stand(self, room: _Room, standing: Standing) -> None:

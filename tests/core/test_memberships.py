@@ -331,7 +331,9 @@ class BackTests(MembershipTestCase):
         before the login's question, and live if after."""
         for steps in range(5):
             self.setUp()
-            account = self.run_now(self.accounts.authenticate("alice", PASSWORD, self.bob.source)).account
+            account = self.run_now(
+                self.accounts.authenticate("alice", PASSWORD, self.bob.source)
+            ).account
             alice = Someone()
             self.store.hold()
             self.say(self.bob, "1")

@@ -28,7 +28,7 @@ class MakingTests(ChatTestCase):
             self.assertTrue(self.successResultOf(each))
         alice, bob = self.the_account("alice"), self.the_account("bob")
         self.assertEqual(dict(self.state("tea").members), {alice.id: "owner", bob.id: "member"})
-        self.assertEqual([e.kind for e in self.log("tea")], [CREATED, MEMBER, MEMBER])
+        self.assertEqual([e.kind for e in self.log("tea")], [CREATED, MEMBER])
         self.assertEqual(self.users(self.bob, "tea"), ["alice", "bob"])
         self.assertEqual(len(self.bob.outbox.of(Users)), 1)
 

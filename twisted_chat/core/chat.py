@@ -40,7 +40,6 @@ from .model import (
     Findings,
     Post,
     Question,
-    Role,
     RoomRecord,
     RoomState,
     Stored,
@@ -167,8 +166,7 @@ class Chat:
             changes = self._accounts.changes(account.name)
             await self.recall_labels()
             for each in session.person.rooms if session.person is not None else ():
-                if not each.has_member(account.id):
-                    await self._posting.stand(session, account, each, "member")
+                await self._become_member(session, account, each)
             await self._past.wake(self._lobby)
             points, rooms = session.resume or {}, self._directory.rooms_of(account.id)
             question = self._past.question(points, rooms, account, is_news=True)
@@ -197,7 +195,7 @@ class Chat:
                 if was_here:
                     self._here.bid_farewell(session, guest.name, were_in)
             for place, history in resumed.items():
-                self._show(session, place, history)
+                self._show(session, place, history, points[place])
             self._show_unread(session, account, findings.unread)
 
     async def come_as_guest(self, session: Session, hold: Hold) -> None:
@@ -299,7 +297,7 @@ class Chat:
                 return 0
             resumed = self._past.resumed(due, rooms, findings, person)
             for place, history in resumed.items():
-                self._show(session, place, history)
+                self._show(session, place, history, due[place])
             return sum(len(history.shown) for history in resumed.values())
 
     # Reading
@@ -356,21 +354,16 @@ class Chat:
                 policy.may(person, "join", room)
                 if room in person.rooms and self._has_entered(session, room):
                     return 0
-            role: Role = "member"
             most = self._limits.max_joined
             if room not in person.rooms and len(person.rooms) >= most:
                 in_now = len(person.rooms)
                 sentence = f"you are in {in_now} rooms, and no more are allowed; leave one first"
                 raise Refusal("full", sentence, limit=most)
             if room is None:
-                room, is_made = await self._make_room(session, name)
-                role = "owner" if is_made else "member"
-            account = person.account
-            is_new = room not in person.rooms
-            if account is not None and not room.has_member(account.id):
-                await self._past.wake(room)
-                await self._posting.stand(session, account, room, role)
-            return await self._show_room(session, room, is_new=is_new)
+                room = await self._make_room(session, name)
+            if person.account is not None:
+                await self._become_member(session, person.account, room)
+            return await self._show_room(session, room)
 
     async def leave(self, session: Session, raw: str) -> None:
         """Leave a room. An account ceases to be a member, with all of its sessions.
@@ -388,7 +381,7 @@ class Chat:
             else:
                 room.exit(person)
                 room.went(person.name)
-            session.answer(Left(self._now(), room.name, (person.name,)))
+                session.answer(Left(self._now(), room.name, (person.name,)))
 
     def room_of(self, session: Session, raw: str) -> str:
         """The canonical name of a room that the session's person is in.
@@ -660,7 +653,7 @@ class Chat:
             self._show_private(session, unread)
             session.has_gap |= any(isinstance(event, Omitted) for event in unread)
 
-    def _show(self, session: Session, place: str, history: History) -> None:
+    def _show(self, session: Session, place: str, history: History, after: int) -> None:
         """Show a session what came after one of its resume points."""
         if place.startswith(DIRECT):
             self._show_private(session, (history,))
@@ -668,7 +661,7 @@ class Chat:
         room = self._shared.rooms[place]
         view = session.views.get(room)
         if session.answer(history) and view is not None:
-            view.is_whole = True
+            view.is_whole |= history.after == after
 
     def _show_private(self, session: Session, events: Sequence[Event]) -> None:
         """Show a session private messages from the log."""
@@ -687,10 +680,19 @@ class Chat:
         view = session.views.get(room)
         return view is None or view.is_entered
 
-    async def _show_room(self, session: Session, room: Room, *, is_new: bool) -> int:
+    async def _become_member(self, session: Session, account: Account, room: Room) -> None:
+        """Make the account of a session a member of a room, if it is none.
+
+        @raise Refusal: C{internal}, C{closed}.
+        """
+        if not room.has_member(account.id):
+            await self._past.wake(room)  # first, as it can be refused
+        if not (room.has_member(account.id) or session.has_ended):
+            await self._posting.stand(session, account, room, "member")
+
+    async def _show_room(self, session: Session, room: Room) -> int:
         """Show a session a room that it joins.
 
-        @param is_new: its person was not in the room before.
         @return: as L{join}.
         @raise Refusal: C{internal}, C{closed}.
         """
@@ -708,6 +710,7 @@ class Chat:
                 room.enter(person)
         elif room not in person.rooms:
             return 0  # another session has left it meanwhile
+        is_new = room not in session.views  # else it was told that its person joined
         self._listen(session, room)
         joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)
         session.answer(*(joined if is_new else ()), *self._past.entrance(person, room, missed))
@@ -723,10 +726,10 @@ class Chat:
         if _person(session).account is not None and room not in session.views:
             session.views = {**session.views, room: View(room.last_seq)}
 
-    async def _make_room(self, session: Session, name: str) -> tuple[Room, bool]:
-        """Make a room, or find that somebody else has just made it.
+    async def _make_room(self, session: Session, name: str) -> Room:
+        """Make a room, which belongs to the account of the session, or find that somebody else has
+        just made it.
 
-        @return: the room, and whether this made it.
         @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}, C{closed}.
         """
         skeleton = names.skeleton(name)
@@ -739,14 +742,14 @@ class Chat:
         record = RoomRecord(0, "public", name)
         self._rooms_in_making += 1
         try:
-            made = await self._posting.commit(
+            await self._posting.commit(
                 session, Post(record, CREATED, by.id, by.name, self._now(), "")
             )
         finally:
             self._rooms_in_making -= 1
         # Somebody else may have made it, or one that looks like it, in the meantime.
         self._directory.refuse_look_alike(name, skeleton)
-        return self._shared.rooms[name], made is not None
+        return self._shared.rooms[name]
 
 
 def refuse_account(session: Session) -> None:

@@ -23,6 +23,7 @@ from .events import (
 from .labels import Author, Labels, done
 from .model import (
     ACTION,
+    CREATED,
     MEMBER,
     MESSAGES,
     NOTICE,
@@ -118,7 +119,10 @@ class Feed:
                     self._answer(telling, flight, stored, landed, now)
                 elif isinstance(stored, Entry) and stored.label:
                     self._labels.keep(stored)
-            telling.end()
+            try:
+                telling.end()
+            except Exception:  # noqa: BLE001 - posts have landed, whoever could not be told
+                self._failed()
         finally:
             self._finish(landed)
 
@@ -129,7 +133,7 @@ class Feed:
         """
         now = self._shared.now()
         landed = _Landed()
-        flights = [self.flights.pop(number) for number in numbers]
+        flights = [self.flights.pop(number) for number in numbers if number in self.flights]
         answers = [(flight.label, self._end(flight, None, landed)) for flight in flights]
         for flight in flights:
             if flight.awaited is not None:
@@ -214,6 +218,14 @@ class Feed:
         room.topic, room.topic_by = entry.text, entry.author
         telling.say(Topic(now, room.name, entry.text, entry.author, entry), room)
 
+    def _create(
+        self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
+    ) -> None:
+        """A room was made, which belongs to its author if they have an account."""
+        if entry.author_id is not None:
+            author = Account(entry.author_id, entry.author)
+            self._become(telling, flight, Standing(author, "owner"), entry, room, now)
+
     def _stand(
         self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
     ) -> None:
@@ -222,6 +234,19 @@ class Feed:
         @raise ValueError: the entry does not say so.
         """
         standing = Standing.decode(entry.text)
+        joins = standing.role == "member" and standing.account.id == entry.author_id
+        if not (joins and room.has_member(standing.account.id)):  # else it is one already, or more
+            self._become(telling, flight, standing, entry, room, now)
+
+    def _become(
+        self,
+        telling: "_Telling",
+        flight: Flight | None,
+        standing: Standing,
+        entry: Entry,
+        room: Room,
+        now: int,
+    ) -> None:
         telling.stand(standing, entry, room, now)
         self._directory.stand(room, standing.account.id, standing.role)
         person = self._account_here(standing.account)
@@ -254,10 +279,12 @@ class Feed:
         left = Left(now, room.name, (person.name,))
         for session in person.sessions:
             session.views = {each: view for each, view in session.views.items() if each is not room}
-            if session is not origin:
-                session.tell(left)
-                if session.face is not None:
-                    session.face.put_out(room.name)
+            if session is origin:
+                session.answer(left)
+                continue
+            session.tell(left)
+            if session.face is not None:
+                session.face.put_out(room.name)
         room.went(person.name)
 
     def _account_here(self, account: Account) -> Person | None:
@@ -475,6 +502,7 @@ _APPLY: Mapping[str, _Apply] = {
     ACTION: Feed._say,
     NOTICE: Feed._say,
     TOPIC: Feed._set_topic,
+    CREATED: Feed._create,
     MEMBER: Feed._stand,
 }
 """What the entries of each kind change."""

@@ -14,8 +14,10 @@ from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from twisted_chat.core.model import (
+    CREATED,
     MEMBER,
     TOPIC,
+    Account,
     Aside,
     Entry,
     Post,
@@ -68,6 +70,7 @@ _STAND = _sql(
         set_={"role": _new_member.excluded.role},
     )
 )
+_JOIN = _sql(_new_member.on_conflict_do_nothing())
 _LEAVE = _sql(delete(members).where(_member))
 _MARK = _sql(
     update(members)
@@ -149,7 +152,11 @@ class _Commit:
         if kind == TOPIC:
             self._cursor.execute(_SET_TOPIC, (text, author, room.id))
         elif kind == MEMBER:
-            self._stand(room, Standing.decode(text), head.seq)
+            standing = Standing.decode(text)
+            joins = standing.role == "member" and standing.account.id == author_id
+            self._stand(room, standing, head.seq, _JOIN if joins else _STAND)
+        elif kind == CREATED and author_id is not None:
+            self._stand(room, Standing(Account(author_id, author), "owner"), head.seq)
         head.seq = seq = head.seq + 1
         head.time = time = max(time, head.time + 1)
         head.has_moved = True
@@ -186,17 +193,20 @@ class _Commit:
             return room
         return None
 
-    def _stand(self, room: RoomRecord, standing: Standing, seq: int) -> None:
+    def _stand(
+        self, room: RoomRecord, standing: Standing, seq: int, statement: str = _STAND
+    ) -> None:
         """Keep what an account is in a room.
 
         @param seq: the room's newest entry, which a new member has seen.
+        @param statement: L{_JOIN} leaves the role of a member as it is.
         """
         self._write_marks()  # those of now are about the members of now
         id = standing.account.id
         if standing.role is None:
             self._cursor.execute(_LEAVE, (id, room.id))
         else:
-            self._cursor.execute(_STAND, (room.id, id, standing.role, seq))
+            self._cursor.execute(statement, (room.id, id, standing.role, seq))
 
     def _mark(self, mark: Mark) -> None:
         key = mark.account_id, mark.room_id
