@@ -168,7 +168,7 @@ class Chat:
             for each in session.person.rooms if session.person is not None else ():
                 await self._become_member(session, account, each)
             await self._past.wake(self._lobby)
-            points, rooms = session.resume or {}, self._directory.rooms_of(account.id)
+            points, rooms = dict(session.resume or {}), self._directory.rooms_of(account.id)
             question = self._past.question(points, rooms, account, is_news=True)
             findings = await self._store.ask(question)
             # No await from here on: what is delivered after the question goes to the session.
@@ -209,7 +209,7 @@ class Chat:
                 raise already_in(session.person)
             await self.recall_labels()
             await self._past.wake(self._lobby)
-            points = session.resume or {}
+            points = dict(session.resume or {})
             findings = Findings()
             if LOBBY in points:
                 question = self._past.question(points, (self._lobby,), None)
