@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,16 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from tests.contract.cases import LOBBY, said, stands, texts, told
 from tests.support import NOW
-from twisted_chat.core.model import Message
+from twisted_chat.core.model import CREATED, TOPIC, Credential, Entry, RoomRecord
 from twisted_chat.store import SqlStore, sqlite
 
-from .test_sql import _said, _texts, _told
 from .test_trouble import OutageTestCase
 
 reactor: Any = _reactor
 
-_Question = Callable[[], Coroutine[Any, Any, object]]
+_Question = Callable[[], Awaitable[object]]
 
 _FAILS = sqlite3.OperationalError("disk I/O error")
 
@@ -87,23 +87,23 @@ class DoubtTests(DoubtTestCase):
         """A post whose commit failed, but that was kept, is delivered once, and the log goes on
         after it."""
         self.fail_commit(kept=True)
-        (stored,) = await self.append(_said(self.lobby, "1"))
-        assert isinstance(stored, Message)
+        (stored,) = await self.commit(said(LOBBY, "1"))
+        assert isinstance(stored, Entry)
         self.assertEqual((stored.id, stored.seq, self.lost), (1, 1, []))
-        (after,) = await self.append(_said(self.lobby, "2"))
-        self.assertEqual(await self.store.history(self.lobby, 10), [stored, after])
+        (after,) = await self.commit(said(LOBBY, "2"))
+        self.assertEqual(await self.store.history(LOBBY.id, 10), (stored, after))
         self.assertEqual(self.lines, ["a failed commit was kept after all: disk I/O error"])
 
     async def test_post_that_was_not_kept_is_refused(self) -> None:
         """A post that was not kept is lost, does not come up later, and leaves no gap."""
         self.fail_commit(kept=False)
-        self.assertEqual(await self.append(_said(self.lobby, "1")), [])
-        self.assertEqual([post.text for post in self.lost], ["1"])
-        (stored,) = await self.append(_said(self.lobby, "2"))
-        assert isinstance(stored, Message)
+        self.assertEqual(await self.commit(said(LOBBY, "1")), [])
+        self.assertEqual(self.lost, [1])
+        (stored,) = await self.commit(said(LOBBY, "2"))
+        assert isinstance(stored, Entry)
         self.assertEqual((stored.id, stored.seq), (1, 1))
         await self.reopen()
-        self.assertEqual(await self.store.history(self.lobby, 10), [stored])
+        self.assertEqual(await self.store.history(LOBBY.id, 10), (stored,))
 
     async def test_what_was_kept_is_in_the_database_itself(self) -> None:
         """A post that was found in the write-ahead log is in the database itself before it is
@@ -119,25 +119,24 @@ class DoubtTests(DoubtTestCase):
 
         patch = self.patch(database, "close", close_in_vain)
         self.fail_commit(kept=True)
-        await self.append(_said(self.lobby, "hello"))
+        await self.commit(said(LOBBY, "hello"))
         patch.restore()
         copy = Path(self.mktemp())
         shutil.copy(self.path, copy)
         other = sqlite3.connect(copy)
         self.addCleanup(other.close)
-        self.assertEqual(other.execute("SELECT text FROM messages").fetchall(), [("hello",)])
+        self.assertEqual(other.execute("SELECT text FROM entries").fetchall(), [("hello",)])
 
     async def changes(self) -> list[tuple[_Question, _Question]]:
-        """Every kind of change, with a question that shows whether it was made."""
-        alice, bob = [await self.account(name) for name in ("alice", "bob")]
-        (told,) = await self.append(_told(alice, bob, "psst", time=NOW - 1))
+        """Every kind of change but posts, with a question that shows whether it was made."""
+        alice, bob = await self.accounts("alice", "bob")
+        entry = await self.entry(told(alice, bob, "psst", time=NOW - 1))
 
         async def mark() -> None:
-            assert told.id is not None
-            self.store.mark_read(bob.id, told.id)
+            self.store.mark_read(bob.id, entry.room.id, entry.seq)
             await self.store.settle()
-            if self.store._reads:  # it waits for the next commit, which is how it is refused
-                self.store._reads.clear()
+            if self.store._committer.marks:  # it waits for the next post, so it was not kept
+                self.store._committer._waiting[0].items.clear()
                 await self.store._write(_raise)
 
         return [
@@ -145,24 +144,38 @@ class DoubtTests(DoubtTestCase):
                 lambda: self.store.add_account("carol", "carol", b"", NOW),
                 lambda: self.store.find_account("carol"),
             ),
-            (lambda: self.store.add_room("tea", "tea", NOW), self.all_rooms),
-            (lambda: self.store.set_topic(self.lobby.id, "tea", "alice"), self.all_rooms),
             (
-                lambda: self.store.set_password(alice.id, alice.password_hash, b"new"),
-                lambda: self.store.find_account("alice"),
+                lambda: self.store.set_password(Credential(alice, b"hash"), b"new"),
+                lambda: self.store.find_password("alice"),
             ),
-            (mark, lambda: self.store.unread(bob.id, 10)),
+            (mark, lambda: self.unread(bob)),
             (
                 lambda: self.store.prune(NOW),
-                lambda: self.store.conversation(alice.id, bob.id, 10),
+                lambda: self.store.history(entry.room.id, 10),
             ),
         ]
 
-    async def all_rooms(self) -> object:
-        def ask(connection: Connection) -> object:
-            return connection.exec_driver_sql("SELECT name, topic FROM rooms").all()
-
-        return await self.store._run(ask)
+    async def test_rooms_go_with_their_entries(self) -> None:
+        """The rooms, topics and members of a commit in doubt are there if its entries are, and not
+        if they are not."""
+        alice = await self.account("alice")
+        for name, kept in (("tea", True), ("bar", False)):
+            self.fail_commit(kept=kept)
+            done = self.store._append(
+                [
+                    said(RoomRecord(0, "public", name), "", kind=CREATED),
+                    said(LOBBY, name, kind=TOPIC),
+                    stands(LOBBY, alice, "owner" if kept else None),
+                    told(alice, alice, name),
+                ]
+            )
+            done.addCallbacks(len, lambda failure: failure.value)
+            self.assertEqual(await done, 4 if kept else _FAILS)
+            await self.reopen()
+            self.assertEqual(list(self.states), ["lobby", "tea"])
+            lobby = self.states["lobby"]
+            self.assertEqual((lobby.topic, lobby.members), ("tea", {alice.id: "owner"}))
+            self.assertEqual(await self.unread(alice), ["tea"])
 
     async def test_changes_that_were_kept_are_made(self) -> None:
         """A change that was kept is answered as made."""
@@ -189,22 +202,20 @@ class DoubtTests(DoubtTestCase):
             tried, release = self.keep_closed()
             answers: list[object] = []
             self.store.subscribe(
-                lambda batch, to=answers: to.extend(stored.text for _, stored in batch),  # type: ignore[misc]
-                lambda posts, to=answers: to.extend(f"lost {post.text}" for post in posts),  # type: ignore[misc]
+                lambda batch, to=answers: to.extend(texts([stored for _, stored in batch])),
+                lambda numbers, to=answers: to.extend(numbers),
                 self.damages.append,
             )
-            self.store.append(_said(self.lobby, "1"))
-            self.store.append(_said(self.lobby, "2"))
-            question = Deferred.fromCoroutine(self.store.history(self.lobby, 1))
-            question.addCallback(_texts).addCallback(answers.append)
+            (first,) = self.append(said(LOBBY, "1"))
+            self.append(said(LOBBY, "2"))
+            question = self.store.history(LOBBY.id, 1)
+            question.addCallback(texts).addCallback(answers.append)
             await tried
             self.assertEqual(answers, [])
             release()
             await question
             await self.store.settle()
-            first = "1" if kept else "lost 1"
-            self.assertEqual(answers[0], first)
-            self.assertCountEqual(answers[1:], ["2", ["1"] if kept else ["2"]])
+            self.assertEqual(answers, ["1" if kept else first, "2", ["2"]])
             self.flush_lines()
 
     def flush_lines(self) -> None:
@@ -220,17 +231,17 @@ class DoubtTests(DoubtTestCase):
         self.fail_commit(kept=True)
         tried, _ = self.keep_closed()
         for text in "123":
-            self.store.append(_said(self.lobby, text))
+            self.append(said(LOBBY, text))
         await tried
         self.store.hasten()
         await self.store.settle()
-        self.assertEqual([post.text for post in self.lost], ["2", "3"])
+        self.assertEqual(self.lost, [2, 3])
         self.assertEqual(self.fed, [])
         (why,) = self.damages
         self.assertIn("not known whether the last commit was kept: disk I/O error", why)
         await self.store.close()
         self.open()
-        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
+        self.assertEqual(texts(await self.store.history(LOBBY.id, 10)), ["1"])
 
     async def test_change_that_stays_in_doubt(self) -> None:
         """A change that stays in doubt is not refused as not made."""
@@ -249,7 +260,7 @@ class DoubtTests(DoubtTestCase):
         """If the file is found damaged when it is opened again, the store gives up."""
         self.fail_commit(kept=True)
         self.keep_closed(sqlite3.DatabaseError("database disk image is malformed"))
-        self.store.append(_said(self.lobby, "1"))
+        self.append(said(LOBBY, "1"))
         await self.store.settle()
         self.assertEqual((self.fed, self.lost), ([], []))
         (why,) = self.damages
@@ -269,7 +280,7 @@ class DoubtTests(DoubtTestCase):
             connect()
 
         self.patch(database, "_connect", write)
-        self.store.append(_said(self.lobby, "1"))
+        self.append(said(LOBBY, "1"))
         await self.store.settle()
         self.assertEqual((self.fed, self.lost), ([], []))
         (why,) = self.damages
@@ -283,26 +294,27 @@ class MovedTests(DoubtTestCase):
         """Nothing is confirmed while the database is moved away; when it is back, everything goes
         on."""
         alice = await self.account("alice")
-        await self.append(_said(self.lobby, "1"))
+        await self.commit(said(LOBBY, "1"))
         away = self.path.rename(self.path.with_name("away"))
-        self.assertEqual(await self.append(_said(self.lobby, "2")), [])
+        self.assertEqual(await self.commit(said(LOBBY, "2")), [])
         self.assertIn(
-            "nothing was changed", await self.refused(self.store.set_password(1, b"old", b"new"))
+            "nothing was changed",
+            await self.refused(self.store.set_password(Credential(alice, b"hash"), b"new")),
         )
-        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1"])
+        self.assertEqual(texts(await self.store.history(LOBBY.id, 10)), ["1"])
         (line,) = self.lines
         self.assertIn(f"cannot store messages: {self.path.resolve()} was moved or deleted", line)
         away.rename(self.path)
-        self.assertEqual(_texts(await self.append(_said(self.lobby, "3"))), ["3"])
+        self.assertEqual(texts(await self.commit(said(LOBBY, "3"))), ["3"])
         self.assertEqual(await self.store.find_account("alice"), alice)
         await self.reopen()
-        self.assertEqual(_texts(await self.store.history(self.lobby, 10)), ["1", "3"])
+        self.assertEqual(texts(await self.store.history(LOBBY.id, 10)), ["1", "3"])
 
     async def test_database_is_replaced(self) -> None:
         """Another file under the database's name is not touched, not even on closing."""
         os.replace(shutil.copy(self.path, Path(self.mktemp())), self.path)
         before = self.path.read_bytes()
-        self.assertEqual(await self.append(_said(self.lobby, "1")), [])
+        self.assertEqual(await self.commit(said(LOBBY, "1")), [])
         await self.store.close()
         self.assertEqual(self.path.read_bytes(), before)
         self.open()
@@ -321,28 +333,28 @@ class MovedTests(DoubtTestCase):
 
         database._driver = Moving(driver, kept=True)
         self.patch(sqlite, "_PAUSE", 0.001)
-        self.store.append(_said(self.lobby, "1"))
+        self.append(said(LOBBY, "1"))
         while not self.lines:
             await deferLater(reactor, 0)
         self.assertIn("nothing is answered", self.lines[0])
         self.assertEqual((self.fed, self.lost), ([], []))
         away.rename(self.path)
         await self.store.settle()
-        self.assertEqual(_texts(self.fed), ["1"])
+        self.assertEqual(texts(self.fed), ["1"])
 
     async def test_write_ahead_log_is_deleted(self) -> None:
         """If the write-ahead log is deleted, its contents are written to the database, and a new
         log is begun."""
-        await self.append(_said(self.lobby, "1"))
+        await self.commit(said(LOBBY, "1"))
         self.wal.unlink()
-        self.assertEqual(_texts(await self.append(_said(self.lobby, "2"))), ["2"])
+        self.assertEqual(texts(await self.commit(said(LOBBY, "2"))), ["2"])
         self.assertIn("was moved or deleted; its contents are in the database", self.lines[0])
         copy = Path(self.mktemp())
         shutil.copy(self.path, copy)
         shutil.copy(self.wal, copy.with_name(f"{copy.name}-wal"))
         other = SqlStore(f"sqlite:///{copy}", reactor)
         other.open()
-        self.assertEqual(_texts(await other.history(self.lobby, 10)), ["1", "2"])
+        self.assertEqual(texts(await other.history(LOBBY.id, 10)), ["1", "2"])
         await other.close()
 
 

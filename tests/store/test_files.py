@@ -10,9 +10,9 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.contract.cases import LOBBY, said
 from twisted_chat.store import SqlStore, StoreError
 
-from .test_sql import _said
 from .test_trouble import OutageTestCase
 
 reactor: Any = _reactor
@@ -35,7 +35,7 @@ class ModeTests(OutageTestCase):
             await self.store.close()
             self.path = Path(self.mktemp())
             self.open()
-            await self.append(_said(self.lobby, "hello"))
+            await self.commit(said(LOBBY, "hello"))
             self.assertEqual(
                 {path.name: _mode(path) for path in self.files()},
                 {self.path.name: 0o600, f"{self.path.name}-wal": 0o600},
@@ -90,11 +90,11 @@ class ForeignTests(SynchronousTestCase):
         """Why a database is refused; its files are not touched."""
         before = self.path.read_bytes(), self.path.stat().st_mtime_ns
         store = SqlStore(f"sqlite:///{self.path}", reactor)
-        self.addCleanup(store._pool.stop)  # if it could be opened after all
-        said = str(self.assertRaises(StoreError, store.open))
+        self.addCleanup(store._worker._pool.stop)  # if it could be opened after all
+        why = str(self.assertRaises(StoreError, store.open))
         self.assertEqual((self.path.read_bytes(), self.path.stat().st_mtime_ns), before)
         self.assertEqual([*self.path.parent.glob(f"{self.path.name}*")], [self.path])
-        return said.partition(f"{self.path}: ")[2]
+        return why.partition(f"{self.path}: ")[2]
 
     def test_database_of_another_program(self) -> None:
         """The database of another program is refused, also with Alembic's table, and in WAL
@@ -120,7 +120,10 @@ class ForeignTests(SynchronousTestCase):
         self.make()
         self.write("DELETE FROM rooms")
         self.assertEqual(self.refuse(), "it has no lobby; restore it from a backup")
-        self.write("INSERT INTO rooms (name, skeleton, created) VALUES ('lobby', 'lobby', 0)")
+        self.write(
+            "INSERT INTO rooms (kind, name, skeleton, created)"
+            " VALUES ('public', 'lobby', 'lobby', 0)"
+        )
         self.write("DELETE FROM log_head")
         self.assertEqual(self.refuse(), "it has no head of the log; restore it from a backup")
 

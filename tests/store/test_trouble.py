@@ -1,19 +1,18 @@
 """What the store does when the disk is full or the file is damaged."""
 
 import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import closing
-from typing import Any
 
 from sqlalchemy import Connection
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.store.test_sql import StoreTestCase, _said, _texts, _told
+from tests.contract.cases import LOBBY, SqlCase, said, texts, told
 from tests.support import NOW
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.model import Message
+from twisted_chat.core.model import Credential, Entry
 from twisted_chat.store.trouble import damage, trouble
 
 
@@ -34,7 +33,7 @@ class WordsTests(SynchronousTestCase):
             self.assertEqual(kind(error), (False, False), error)
 
 
-class OutageTestCase(StoreTestCase):
+class OutageTestCase(SqlCase):
     """@ivar lines: what was logged."""
 
     def setUp(self) -> None:
@@ -48,7 +47,7 @@ class OutageTestCase(StoreTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
-    async def refused(self, question: Coroutine[Any, Any, object]) -> str:
+    async def refused(self, question: Awaitable[object]) -> str:
         """The sentence that a question is refused with."""
         try:
             await question
@@ -65,13 +64,13 @@ class FullTests(OutageTestCase):
         def limit(connection: Connection) -> None:
             connection.exec_driver_sql(f"PRAGMA max_page_count = {2**31 if there_is else 1}")
 
-        await self.store._run(limit)
+        await self.store._read(limit)
 
     async def fill(self) -> int:
         """Post until the disk is full; return how many posts were kept."""
         await self.room_on_disk(False)
         kept = 0
-        while await self.append(_said(self.lobby, "x" * 1000)):
+        while await self.commit(said(LOBBY, "x" * 1000)):
             kept += 1
         return kept
 
@@ -80,11 +79,11 @@ class FullTests(OutageTestCase):
         numbering has no gap."""
         kept = await self.fill()
         for n in range(3):
-            self.assertEqual(await self.append(_said(self.lobby, f"{n}{'x' * 1000}")), [])
+            self.assertEqual(await self.commit(said(LOBBY, f"{n}{'x' * 1000}")), [])
         self.assertEqual(len(self.lost), 4)
         await self.room_on_disk(True)
-        (stored,) = await self.append(_said(self.lobby, "there is room again"))
-        assert isinstance(stored, Message)
+        (stored,) = await self.commit(said(LOBBY, "there is room again"))
+        assert isinstance(stored, Entry)
         self.assertEqual((stored.id, stored.seq), (kept + 1, kept + 1))
         self.assertEqual(
             self.lines,
@@ -98,9 +97,9 @@ class FullTests(OutageTestCase):
         """The log and the accounts can be read while the disk is full."""
         alice = await self.account("alice")
         kept = await self.fill()
-        self.assertEqual(len(await self.store.history(self.lobby, 1000)), kept)
+        self.assertEqual(len(await self.store.history(LOBBY.id, 1000)), kept)
         self.assertEqual(await self.store.find_account("alice"), alice)
-        self.assertEqual(await self.store.unread(alice.id, 10), [])
+        self.assertEqual(await self.unread(alice), [])
 
     async def test_changes_are_refused(self) -> None:
         """A change is refused with a sentence, and logs no further line."""
@@ -109,32 +108,31 @@ class FullTests(OutageTestCase):
         lines = list(self.lines)
         for change in (
             self.store.add_account("b" * 30, "b" * 3000, b"x" * 5000, NOW),
-            self.store.add_room("tea", "t" * 5000, NOW),
-            self.store.set_topic(self.lobby.id, "t" * 5000, "alice"),
-            self.store.set_password(alice.id, alice.password_hash, b"x" * 5000),
+            self.store.set_password(Credential(alice, b"hash"), b"x" * 5000),
         ):
             sentence = await self.refused(change)
             self.assertIn("can't write to its database", sentence)
         self.assertEqual(self.lines, lines)
         await self.room_on_disk(True)
-        self.assertIsNotNone(await self.store.add_room("tea", "tea", NOW))
+        self.assertIsNotNone(await self.store.add_account("bob", "bob", b"hash", NOW))
         self.assertEqual(await self.store.find_account("alice"), alice)
 
     async def test_what_was_read_is_remembered_meanwhile(self) -> None:
         """A read mark that is set while the disk is full is stored with the next post."""
-        alice, bob = [await self.account(name) for name in ("alice", "bob")]
-        (stored,) = await self.append(_told(alice, bob, "psst"))
-        assert stored.id is not None
+        alice, bob = await self.accounts("alice", "bob")
+        entry = await self.entry(told(alice, bob, "psst"))
         await self.fill()
-        self.store.append(_said(self.lobby, "x" * 1000))
-        self.store.append(_said(self.lobby, "x" * 1000))
-        self.store.mark_read(bob.id, stored.id)  # goes with the second, and fails with it
+        self.append(said(LOBBY, "x" * 1000))
+        self.append(said(LOBBY, "x" * 1000))
+        self.store.mark_read(
+            bob.id, entry.room.id, entry.seq
+        )  # goes with the second, and fails with it
         await self.store.settle()
-        self.assertEqual(await self.store.unread(bob.id, 10), [])
+        self.assertEqual(await self.unread(bob), [])
         await self.room_on_disk(True)
-        await self.append(_said(self.lobby, "there is room again"))
+        await self.commit(said(LOBBY, "there is room again"))
         await self.reopen()
-        self.assertEqual(await self.store.unread(bob.id, 10), [])
+        self.assertEqual(await self.unread(bob), [])
 
 
 class DamageTests(OutageTestCase):
@@ -142,10 +140,10 @@ class DamageTests(OutageTestCase):
 
     async def damage(self) -> None:
         """Overwrite the root page of the log."""
-        await self.append(_said(self.lobby, "hello"))
+        await self.commit(said(LOBBY, "hello"))
         await self.store.close()
         with closing(sqlite3.connect(self.path)) as database:
-            query = "SELECT rootpage FROM sqlite_master WHERE name = 'messages'"
+            query = "SELECT rootpage FROM sqlite_master WHERE name = 'entries'"
             ((page,),) = database.execute(query).fetchall()
             ((size,),) = database.execute("PRAGMA page_size").fetchall()
         with self.path.open("r+b") as file:
@@ -157,11 +155,11 @@ class DamageTests(OutageTestCase):
         """If reading finds the damage, it is reported once, and every later request is refused."""
         await self.damage()
         for _ in range(2):
-            self.assertIn("down", await self.refused(self.store.history(self.lobby, 10)))
+            self.assertIn("down", await self.refused(self.store.history(LOBBY.id, 10)))
         self.assertIn("down", await self.refused(self.store.find_account("alice")))
-        self.store.append(_said(self.lobby, "lost"))
+        lost = self.append(said(LOBBY, "lost"))
         await self.store.settle()
-        self.assertEqual([post.text for post in self.lost], ["lost"])
+        self.assertEqual(self.lost, lost)
         self.assertEqual(self.fed[1:], [])
         (why,) = self.damages
         self.assertIn(f"{self.path}: database disk image is malformed", why)
@@ -170,29 +168,28 @@ class DamageTests(OutageTestCase):
     async def test_writing_finds_it(self) -> None:
         """If writing finds the damage, all posts that wait are refused."""
         await self.damage()
-        for n in range(3):
-            self.store.append(_said(self.lobby, str(n)))
+        lost = self.append(*(said(LOBBY, str(n)) for n in range(3)))
         await self.store.settle()
-        self.assertEqual([post.text for post in self.lost], ["0", "1", "2"])
+        self.assertEqual(self.lost, lost)
         self.assertEqual(self.fed[1:], [])
         self.assertEqual(len(self.damages), 1)
 
 
-class WalTests(StoreTestCase):
+class WalTests(SqlCase):
     """The write-ahead log."""
 
     async def test_it_does_not_grow(self) -> None:
         """The write-ahead log is reused, and is small again after a big change."""
         wal = self.path.with_name(f"{self.path.name}-wal")
         for _ in range(30):
-            await self.append(*(_said(self.lobby, "x" * 1000) for _ in range(500)))
+            await self.commit(*(said(LOBBY, "x" * 1000) for _ in range(500)))
         self.assertLess(wal.stat().st_size, 8 * 2**20)
 
         def change(connection: Connection) -> None:
             connection.exec_driver_sql("CREATE TABLE big AS SELECT randomblob(40000000)")
 
-        await self.store._run(change)
+        await self.store._read(change)
         self.assertGreater(wal.stat().st_size, 32 * 2**20)
-        await self.append(_said(self.lobby, "after it"))
+        await self.commit(said(LOBBY, "after it"))
         self.assertLessEqual(wal.stat().st_size, 16 * 2**20)
-        self.assertEqual(_texts(await self.store.history(self.lobby, 1)), ["after it"])
+        self.assertEqual(texts(await self.store.history(LOBBY.id, 1)), ["after it"])

@@ -78,9 +78,12 @@ def add_account(
 
     @raise sqlalchemy.exc.IntegrityError: if an account has the name or the skeleton already.
     """
-    id = connection.execute(
-        insert(accounts).values(name=name, skeleton=skeleton, created=time).returning(accounts.c.id)
-    ).scalar_one()
+    added = insert(accounts).values(name=name, skeleton=skeleton, created=time)
+    # Not with RETURNING, with which SQLite looks for rooms that refer to the new account, and has
+    # no index for that.
+    key = connection.execute(added).inserted_primary_key
+    assert key is not None
+    id = int(key[0])
     connection.execute(
         insert(credentials).values(
             account_id=id, kind=_PASSWORD, secret=password_hash, created=time
