@@ -1,5 +1,6 @@
 """The rooms of an account, on all of its connections, as people see them and as programs do."""
 
+import json
 from typing import Any
 
 from twisted_chat.core.limits import Limits
@@ -99,6 +100,42 @@ class BackTests(RoomsTestCase):
         rows = [(row["room"], row["new"], row["seq"] - row["read"]) for row in rooms["rooms"]]
         # Behind the mark are two messages, and the entries of both becoming members.
         self.assertEqual(rows, [("lobby", 0, 0), ("dev", 2, 4), ("ops", 0, 0)])
+
+    def test_after_an_evening(self) -> None:
+        """Whoever comes back in text and in JSON is told at once of what is new in each room, of a
+        topic, and of private messages; leaving a room on one connection leaves it on all."""
+        alice = self.person("alice")
+        self.tell(alice, "/join dev\n/join ops\n/quit\n")
+        bob = self.person("bob")
+        self.tell(bob, "/join dev\none\n/topic tea\n/join ops\ntwo\n/dm alice psst\n/quit\n")
+        desk, phone = self.log_in("alice"), self.newcomer()
+        told = desk.take().partition("Name: ")[2].splitlines()
+        self.assertEqual(
+            told[2:5],
+            [
+                "* #dev: 1 new; /join dev shows it",
+                "* #ops: 1 new; /join ops shows it",
+                "* 1 private message came while you were away:",
+            ],
+        )
+        self.assertRegex(told[5], r"^\[..:..\] bob -> you: psst$")
+        since = encode({"do": "since", "places": {"dev": 2, "ops": 2}})
+        phone.send(b"/json on\n" + since)
+        phone.send(f"/login alice {PASSWORD}\n")
+        self.settle()
+        events = [json.loads(line) for line in phone.take().splitlines() if line[:1] == "{"]
+        kinds = [event["event"] for event in events]
+        self.assertEqual(
+            " ".join(kinds),
+            "hello welcome history rooms"
+            " members message topic history members message history unread dm history",
+        )
+        self.tell(desk, "/leave ops\n")
+        read, left = phone.take_events()
+        self.assertEqual((read["event"], read["room"], read["seq"]), ("read", "@bob", 1))
+        self.assertEqual((left["event"], left["room"]), ("left", "ops"))
+        (where,) = self.do(phone, do="where")
+        self.assertEqual([row["room"] for row in where["rooms"]], ["lobby", "dev"])
 
     def test_what_is_read_on_one_is_read_on_all(self) -> None:
         """What was shown on one connection, and answered with a line, is told to the others as
