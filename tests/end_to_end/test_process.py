@@ -197,7 +197,7 @@ class OptionsTest(SynchronousTestCase):
             pipe(daemon.port, "\nold\nnot so old\n")
             daemon.stop()
         with sqlite3.connect(directory / "chat.db") as database:
-            database.execute("UPDATE messages SET time = time - 3 * 24 * 3600 * 1000 WHERE seq = 1")
+            database.execute("UPDATE entries SET time = time - 3 * 24 * 3600 * 1000 WHERE seq = 1")
         database.close()
         with ForkedDaemon("--history-days", "2", directory=directory) as daemon:
             lines = pipe(daemon.port, "/json on\n/guest alice\nnew\n").splitlines()

@@ -36,7 +36,7 @@ class PipeTest(DaemonTestCase):
         events = [json.loads(line) for line in lines[first:]]
         self.assertEqual(
             [event["event"] for event in events],
-            ["hello", "notice", "welcome", "history", "message", "dm", "away", "bye"],
+            ["hello", "notice", "welcome", "history", "rooms", "message", "dm", "away", "bye"],
         )
         self.assertEqual(events[0]["protocol"], 2)
         for event in events:
