@@ -18,7 +18,18 @@ from .events import (
     Users,
 )
 from .limits import Limits
-from .model import MEMBER, MESSAGES, TOPIC, Account, Entry, Findings, News, Question, Standing
+from .model import (
+    CREATED,
+    MEMBER,
+    MESSAGES,
+    TOPIC,
+    Account,
+    Entry,
+    Findings,
+    News,
+    Question,
+    Standing,
+)
 from .people import Person, Session
 from .ports import Store
 from .room import Room
@@ -231,12 +242,8 @@ class Past:
                 yield Said(now, entry, replay=True, label=_label(entry, reader))
             elif entry.kind == TOPIC:
                 yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
-            elif entry.kind == MEMBER:
-                try:
-                    standing = Standing.decode(entry.text)
-                except ValueError:
-                    continue  # of a newer version
-                yield Members(now, room.name, entry.seq, (standing,), replay=True)
+            elif (standing := _standing(entry)) is not None:
+                yield Members(entry.time, room.name, entry.seq, (standing,), replay=True)
 
     # What is new
 
@@ -301,6 +308,19 @@ class Past:
             if room < 0:
                 return index
         return min(len(entries), self._limits.max_history)
+
+
+def _standing(entry: Entry) -> Standing | None:
+    """What an entry makes of somebody: an account that makes a room is its owner. L{None}: nothing,
+    or it is of a newer version."""
+    if entry.kind == CREATED and entry.author_id is not None:
+        return Standing(Account(entry.author_id, entry.author), "owner")
+    if entry.kind != MEMBER:
+        return None
+    try:
+        return Standing.decode(entry.text)
+    except ValueError:
+        return None
 
 
 def _label(entry: Entry, reader: Person) -> str:

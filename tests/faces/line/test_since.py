@@ -38,7 +38,7 @@ class ComingBackTests(ServerTestCase):
         self.say(first, "a\nb\nc\n/dm bot x\n/dm bot y\n/join tea\nd\n/topic cake\n")
         events = self.events_after(
             self.peer(),
-            "/json on\n/since lobby=1 #Tea=2 @Bot=1\n/login bot s3cret-pw\n/since tea=3 lobby=2\n",
+            "/json on\n/since lobby=1 #Tea=1 @Bot=1\n/login bot s3cret-pw\n/since tea=2 lobby=2\n",
         )
         told = [
             event.get("text") or event.get("topic") or event.get("room")
@@ -56,10 +56,34 @@ class ComingBackTests(ServerTestCase):
             ends,
             [
                 ("lobby", 2, 1, 3),
-                ("tea", 2, 2, 4),
+                ("tea", 2, 1, 3),
                 ("@bot", 1, 1, 2),
                 ("lobby", 1, 2, 3),
-                ("tea", 1, 3, 4),
+                ("tea", 1, 2, 3),
+            ],
+        )
+
+    def test_members(self) -> None:
+        """Who made a room, joined and left it comes with what was said there, with the time at
+        which it happened."""
+        first, _ = self.bot()
+        self.say(first, "/join tea\n")
+        carol = self.peer()
+        self.say(carol, "/register carol s3cret-pw\n/join tea\nhello\n/leave tea\n")
+        events = self.events_after(self.peer(), "/json on\n/since tea=0\n/login bot s3cret-pw\n")
+        told = [
+            (event["event"], event["seq"], event.get("members"), event["time"])
+            for event in events
+            if event.get("room") == "tea"
+        ]
+        self.assertEqual(
+            told,
+            [
+                ("members", 1, [{"name": "bot", "role": "owner"}], "2023-11-14T22:13:20.000Z"),
+                ("members", 2, [{"name": "carol", "role": "member"}], "2023-11-14T22:13:20.001Z"),
+                ("message", 3, None, "2023-11-14T22:13:20.002Z"),
+                ("members", 4, [{"name": "carol", "role": None}], "2023-11-14T22:13:20.003Z"),
+                ("history", 4, None, "2023-11-14T22:13:20.000Z"),
             ],
         )
 
