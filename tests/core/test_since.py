@@ -9,7 +9,7 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Event, History, Joined, Members, Said, Told, Topic
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import CREATED, KINDS, Standing
+from twisted_chat.core.model import KINDS, Standing
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
 
