@@ -65,9 +65,9 @@ class Flight(NamedTuple):
     """
 
     session: Session
-    author: Author
-    label: str
-    awaited: Awaited | None
+    author: Author = ""
+    label: str = ""
+    awaited: Awaited | None = None
 
 
 class Feed:

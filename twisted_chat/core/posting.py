@@ -33,14 +33,22 @@ class Posting:
         self._now = now
         self._turn = turn
         self._numbers = count(1)
+        self._plain: Flight | None = None  # of the last post without a label
 
     def append(self, session: Session, post: Post | Aside, awaited: Awaited | None = None) -> None:
         """Hand over a post; do not wait for it."""
-        whose = author(post)
         if post.label:
+            whose = author(post)
             self._labels.begin(whose, post.label)
+            flight = Flight(session, whose, post.label, awaited)
+        elif awaited is not None:
+            flight = Flight(session, awaited=awaited)
+        elif self._plain is not None and self._plain.session is session:
+            flight = self._plain  # what somebody says in one go needs only one
+        else:
+            flight = self._plain = Flight(session)
         number = next(self._numbers)
-        self._feed.flights[number] = Flight(session, whose, post.label, awaited)
+        self._feed.flights[number] = flight
         session.in_flight += 1
         self._store.append(post, number)
 

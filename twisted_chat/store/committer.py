@@ -102,7 +102,8 @@ class Committer:
             self._waiting.append(batch)
         batch.items.append(post)
         batch.numbers.append(number)
-        self._go_on()
+        if not self._under_way:
+            self._go_on()
 
     def mark(self, mark: Mark) -> None:
         """Commit a read mark, some time soon."""
