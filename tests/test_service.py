@@ -29,7 +29,7 @@ from tests.support import RecordingOutbox
 from twisted_chat import service as service_module
 from twisted_chat.core.chat import Session
 from twisted_chat.core.events import Done
-from twisted_chat.core.model import RoomPost
+from twisted_chat.core.model import SAID, Post
 from twisted_chat.service import CannotStart, HangUp, Listening
 from twisted_chat.store import SqlStore
 from twisted_chat.tap import Options, makeService
@@ -253,7 +253,7 @@ class ServiceTests(TestCase):
         await service.stopService()
         await alice.ended
         with closing(sqlite3.connect(self.database)) as database:
-            [(password_hash,)] = database.execute("SELECT password_hash FROM accounts").fetchall()
+            [(password_hash,)] = database.execute("SELECT secret FROM credentials").fetchall()
         self.assertTrue(password_hash.startswith(b"$2b$04$"))
 
     async def test_port_that_is_taken(self) -> None:
@@ -396,11 +396,8 @@ class ClockTests(TestCase):
             store = SqlStore(options["database"], reactor)
             (lobby,) = store.open()
             for text, days in times.items():
-                store.append(
-                    RoomPost(
-                        lobby.id, "lobby", "a", service_module.now() + days * day, text, False, None
-                    )
-                )
+                time = service_module.now() + days * day
+                store.append(Post(lobby.record, SAID, None, "a", time, text), 1)
             await store.close()
             service: Any = makeService(options)
             start = service_module.now()
@@ -409,7 +406,7 @@ class ClockTests(TestCase):
             ):
                 self.start(service)
                 await service._delete_old()
-                found = await service._store.history(lobby, 10)
+                found = await service._store.history(lobby.record.id, 10)
                 self.assertEqual([message.text for message in found], kept)
                 await service.stopService()
 
@@ -420,7 +417,7 @@ class ClockTests(TestCase):
         store = SqlStore(url, reactor)
         (lobby,) = store.open()
         store.append(
-            RoomPost(lobby.id, "lobby", "anna", service_module.now(), "hi", False, None, label)
+            Post(lobby.record, SAID, None, "anna", service_module.now(), "hi", label=label), 1
         )
         await store.close()
         service: Any = makeService(_parsed("--port", _ANYWHERE, "--database", url))
@@ -431,7 +428,7 @@ class ClockTests(TestCase):
         service._chat.say(session, "lobby", "hi", label=label)
         assert isinstance(session.outbox, RecordingOutbox)
         self.assertEqual([done.seq for done in session.outbox.of(Done)], [1])
-        self.assertEqual(len(await service._store.history(lobby, 10)), 1)
+        self.assertEqual(len(await service._store.history(lobby.record.id, 10)), 1)
         await service.stopService()
 
     def test_timers_follow_a_clock_that_nobody_sets(self) -> None:

@@ -42,24 +42,29 @@ class Confirmed:
         with closing(sqlite3.connect(copy / "chat.db")) as database:
             (state,) = database.execute("PRAGMA integrity_check").fetchone()
             rows = database.execute(
-                "SELECT messages.id, rooms.name, seq, author, text FROM messages"
-                " JOIN rooms ON rooms.id = room_id ORDER BY messages.id"
+                "SELECT kind, entries.id, name, seq, author, text FROM entries"
+                " JOIN rooms ON rooms.id = room_id ORDER BY entries.id"
             ).fetchall()
         shutil.rmtree(copy)
         self._outcome.promise(state == "ok", f"the integrity check said {state}")
-        kept = {id: tuple(entry) for id, *entry in rows}
+        messages = [entry for kind, *entry in rows if kind == "said"]
+        kept = {id: tuple(message) for id, *message in messages}
         lost = sum(kept.get(id) != entry for id, entry in self._shown.items())
         self._outcome.promise(not lost, f"{lost} that were shown are not in the log as shown")
-        self._check_order(rows, gaps)
-        return len(rows)
+        self._check_order(rows)
+        self._check_numbers(messages, gaps)
+        return len(messages)
 
-    def _check_order(self, rows: list[Any], gaps: bool) -> None:
+    def _check_order(self, rows: list[Any]) -> None:
         seqs: dict[str, int] = {}
-        numbers: dict[str, int] = {}
-        for _, room, seq, author, text in rows:
+        for _, _, room, seq, _, _ in rows:
             last = seqs.get(room, 0)
             self._outcome.promise(seq == last + 1, f"{room}: {seq} comes after {last}")
             seqs[room] = seq
+
+    def _check_numbers(self, messages: list[Any], gaps: bool) -> None:
+        numbers: dict[str, int] = {}
+        for _, _, _, author, text in messages:
             number, last = int(text.split()[1]), numbers.get(author, -1)
             self._outcome.promise(
                 number == last + 1 or (gaps and number > last),

@@ -117,7 +117,7 @@ class _Attempt:
         rows = self._confirmed.check(self._daemon.directory, gaps=True)
         self.counts["messages in the log"] = rows
         with closing(sqlite3.connect(self._daemon.directory / "chat.db")) as database:
-            kept = {text for (text,) in database.execute("SELECT text FROM messages")}
+            kept = {text for (text,) in database.execute("SELECT text FROM entries")}
         true = self._refused & kept
         self._outcome.promise(not true, f"{len(true)} of {len(self._refused)} refused came true")
         self._outcome.promise("Traceback" not in "".join(self._daemon.log), "there was a traceback")

@@ -123,5 +123,7 @@ def _end(daemon: TlsDaemon, outcome: Outcome, senders: int) -> None:
 def _stored(daemon: TlsDaemon) -> Counter[str]:
     """Return the number of messages of each sender in the database."""
     with closing(sqlite3.connect(daemon.directory / "chat.db")) as database:
-        rows = database.execute("SELECT author, count(DISTINCT text) FROM messages GROUP BY author")
+        rows = database.execute(
+            "SELECT author, count(DISTINCT text) FROM entries WHERE kind = 'said' GROUP BY author"
+        )
         return Counter(dict(rows))

@@ -39,6 +39,35 @@ class Rooms(StoreCase):
         assert list(self.states) == ["lobby", "tea"]
         assert await self.after(tea, 0, 1) == (self.fed[-1],)
 
+    async def test_room_belongs_to_who_made_it(self) -> None:
+        """An account that makes a room is its owner; a guest is nothing special in it."""
+        alice = await self.account("alice")
+        await self.commit(said(_made("tea"), "", alice, kind=CREATED))
+        await self.room("bar")
+        await self.reopen()
+        roles = {name: state.members for name, state in self.states.items()}
+        assert roles == {"lobby": {}, "tea": {alice.id: "owner"}, "bar": {}}
+        await self.commit(said(self.states["tea"].record, "x"))
+        assert await self.news(alice) == {self.states["tea"].record.id: (0, 1)}
+
+    async def test_who_joins_twice_keeps_their_role(self) -> None:
+        """An account that becomes a member by itself keeps the role that it has; given by another,
+        the role of a member is one like any other."""
+        alice, bob = await self.accounts("alice", "bob")
+        tea = await self.room("tea")
+        roles = []
+        for post in (
+            stands(tea, alice, "member"),
+            stands(tea, alice, "owner"),
+            stands(tea, alice, "member"),
+            stands(tea, alice, "member")._replace(author_id=bob.id),
+            stands(tea, alice, None),
+        ):
+            await self.commit(post)
+            await self.reopen()
+            roles.append(self.states["tea"].members.get(alice.id))
+        assert roles == ["member", "owner", "owner", "member", None]
+
     async def test_no_two_rooms_have_a_name(self) -> None:
         """A name has one room, and so have names that look alike: what makes another one is not
         stored, also if both come at once."""

@@ -116,7 +116,7 @@ class DamageTest(DatabaseTestCase):
     def damaged(self) -> tuple[Daemon, Peer]:
         """A daemon that has not noticed yet that its database is damaged, and somebody there."""
         self.make()
-        self.overwrite(self.root("messages"))
+        self.overwrite(self.root("entries"))
         daemon = Daemon(directory=self.directory)
         self.addCleanup(daemon.kill)
         daemon.start()

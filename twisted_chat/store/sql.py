@@ -271,9 +271,10 @@ def answer(connection: Connection, question: Question, marks: Collection[Mark]) 
 
 def _seen(marks: Collection[Mark]) -> ColumnElement[int]:
     """Give the C{read_seq} of a member, as it will be with these marks of the account."""
+    furthest = {mark.room_id: mark.seq for mark in sorted(marks)}
     newer = [
-        (and_(members.c.room_id == mark.room_id, members.c.read_seq < mark.seq), mark.seq)
-        for mark in sorted(marks, key=lambda mark: -mark.seq)
+        (and_(members.c.room_id == room, members.c.read_seq < seq), seq)
+        for room, seq in furthest.items()
     ]
     return case(*newer, else_=members.c.read_seq) if newer else members.c.read_seq
 
