@@ -104,7 +104,7 @@ class Script:
         ends = {"after": after, "seq": seq, "label": self.label(of)}
         self.tell("history", room=room, count=count, **ends)
 
-    def back(self, **rooms: tuple[int, int, int]) -> None:
+    def rooms(self, **rooms: tuple[int, int, int]) -> None:
         """Answer a login with the rooms of the account: the C{seq} of each, up to where it is read,
         and how many messages are new."""
         rows = [

@@ -274,7 +274,7 @@ class ResumeTests(SynchronousTestCase):
         seq = replay[-1][0] if replay else 0
         self.server.history(count=len(replay), after=after, seq=seq)
         nothing = (0, 0, 0)
-        self.server.back(lobby=nothing, **dict.fromkeys(rooms, nothing))
+        self.server.rooms(lobby=nothing, **dict.fromkeys(rooms, nothing))
         self.server.done("login")
 
     def test_goes_on_where_it_was(self) -> None:
@@ -626,7 +626,7 @@ class RoomsTests(SynchronousTestCase):
         self.server.read()
         self.server.welcome()
         self.server.history(after=None, seq=0)
-        self.server.back(lobby=(0, 0, 0), **rooms)
+        self.server.rooms(lobby=(0, 0, 0), **rooms)
         self.server.done("login")
 
     def sinces(self) -> list[Any]:
@@ -769,7 +769,7 @@ class RoomsTests(SynchronousTestCase):
         self.server.session.ask("login", name="bot", password="s3cret-pw")
         self.server.tell("renamed", name="zoe", to="bot", account=True)
         self.server.welcome()
-        self.server.back(lobby=(0, 0, 0), dev=(4, 2, 2))
+        self.server.rooms(lobby=(0, 0, 0), dev=(4, 2, 2))
         self.assertEqual(self.sinces(), [{"dev": 2}])
         self.server.done("login")
         self.assertEqual(self.server.session.rooms, ("lobby", "dev"))
@@ -810,7 +810,7 @@ class MarkTests(SynchronousTestCase):
     def come_in(self) -> None:
         self.server.welcome()
         self.server.history(seq=5)
-        self.server.back(lobby=(5, 2, 3))
+        self.server.rooms(lobby=(5, 2, 3))
         self.server.done("login")
         self.server.done("read")
         self.server.read()
@@ -870,8 +870,8 @@ class MarkTests(SynchronousTestCase):
     def test_typed(self) -> None:
         """What somebody says they have read is told like what they have read elsewhere."""
         self.come_in()
-        for fields, place, seq in (({}, "lobby", 5), ({"of": "@Bob"}, "@bob", 0)):
-            self.server.session.ask("read", **fields)
+        for given, place, seq in (("lobby", "lobby", 5), ("@Bob", "@bob", 0)):
+            self.server.session.ask("read", of=given)
             self.server.done("read")
             told = self.server.of("read")[-1]
             self.assertEqual((told["room"], told["seq"]), (place, seq))

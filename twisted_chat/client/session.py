@@ -581,35 +581,27 @@ class ClientSession:
         self._unshown.discard(place)
 
     def _fill_unread(self, replay: list[Event]) -> None:
-        """Tell the unread private messages that were not told yet."""
-        for each in replay:
-            seq = each.get("seq")
-            if each["event"] != "dm" or seq is None:
-                continue
-            place = lines.conversation(each, self.name)
+        """Tell the unread private messages that were not told yet. What else is in their
+        conversations, such as what we have said from elsewhere, is asked for."""
+        places = {lines.conversation(each, self.name): None for each in replay if _is_kept(each)}
+        for each in filter(_is_kept, replay):
+            place, seq = lines.conversation(each, self.name), each["seq"]
             last = self._seen.last(place)
-            if last is not None and seq <= last:
-                continue
-            if last is not None and seq > last + 1:
-                self._miss(place)  # such as what we have said from elsewhere
-            elif place not in self._holes:
-                is_told = self._tell({**each, "new": True})
+            if last is not None and seq != last + 1:
+                continue  # it was told, or is asked for
+            is_told = place not in self._holes and self._tell({**each, "new": True})
+            if is_told:
                 self._hear(each)
-                if is_told or last is None:
-                    self._seen.tell(place, seq if is_told else seq - 1)
+            if is_told or last is None:
+                self._seen.tell(place, seq if is_told else seq - 1)
+        for place in places:
+            self._miss(place)
 
     def _is_at(self, entry: Event, place: str) -> bool:
         """Whether an event of a replay is an entry of a place."""
         is_dm = entry["event"] == "dm"
         at = lines.conversation(entry, self.name) if is_dm else entry["room"]
         return at == place and entry.get("seq") is not None
-
-    def _on_omitted(self, event: Event) -> None:
-        self._tell(event)
-        if event["of"] == UNREAD:
-            for place in self._seen.places():
-                if place.startswith("@"):
-                    self._miss(place)
 
     # Who we are, and where
 
@@ -766,6 +758,11 @@ class ClientSession:
                 self._seen.rooms[room] = 0
 
 
+def _is_kept(event: Event) -> bool:
+    """Tell whether an event is a private message that is in the log."""
+    return event["event"] == "dm" and event.get("seq") is not None
+
+
 def _is_room(name: str) -> bool:
     """Tell whether this is the name of a room, as a server spells it."""
     with suppress(Refused):
@@ -783,7 +780,6 @@ _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
     "topic": ClientSession._on_entry,
     "members": ClientSession._on_entry,
     "history": ClientSession._on_history,
-    "omitted": ClientSession._on_omitted,
     "skipped": ClientSession._on_skipped,
     "joined": ClientSession._on_joined,
     "left": ClientSession._on_left,
