@@ -137,6 +137,8 @@ class Script:
         do = "login" if account else "guest"
         self.history(of=do)
         self.done(do)
+        if self.labels.get("read"):
+            self.done("read")
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event["event"] == kind]

@@ -193,9 +193,13 @@ class ClientSession:
 
         @param place: a room, or C{@name} for a private conversation.
         """
-        if self.is_in and self.account and seq > self._marked.get(place, 0):
+        if self.is_in and self.account and not self.is_read(place, seq):
             self._marked[place] = seq
             self._send("read", of=place, seq=seq)
+
+    def is_read(self, place: str, seq: int) -> bool:
+        """Whether the account has read a place up to an entry, here or elsewhere."""
+        return seq <= self._marked.get(place, 0)
 
     def _send(self, do: str, **fields: Any) -> Asked:
         """Send a request of the session's own, ahead of all that waits."""
