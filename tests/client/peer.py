@@ -107,12 +107,13 @@ class Script:
     def rooms(self, **rooms: tuple[int, int, int]) -> None:
         """Answer a login with the rooms of the account: the C{seq} of each, up to where it is read,
         and how many messages are new."""
-        rows = [
-            {"room": room, "members": 1, "topic": "", "seq": seq, "read": read, "new": new}
-            for room, (seq, read, new) in rooms.items()
-        ]
-        given = [{**row, "more": False} for row in rows]
-        self.tell("rooms", joined=True, rooms=given, label=self.label("login"))
+        rows = [self.row(room, *counts) for room, counts in rooms.items()]
+        self.tell("rooms", joined=True, rooms=rows, label=self.label("login"))
+
+    def row(self, room: str, seq: int, read: int, new: int) -> Fields:
+        """Make a row of C{rooms} or C{where}."""
+        news = {"seq": seq, "read": read, "new": new, "more": False}
+        return {"room": room, "members": 1, "topic": "", **news}
 
     def done(self, do: str, index: int = -1, **fields: Any) -> None:
         """Say that the last request for this command is done."""

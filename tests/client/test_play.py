@@ -14,7 +14,7 @@ from tests.faces.line.server import Peer, ServerTestCase
 from tests.support import NOW
 from twisted_chat.client import requests
 from twisted_chat.client.identity import Identity
-from twisted_chat.client.lines import Event, Refused
+from twisted_chat.client.lines import Event, Refused, conversation
 from twisted_chat.client.requests import Asked
 from twisted_chat.client.session import ClientSession
 from twisted_chat.core.limits import Limits
@@ -392,16 +392,51 @@ class PlayTests(ServerTestCase):
         read or said before anything was told of the conversation."""
         for name in sorted({*_NAMES}):
             log = [entry.seq for entry in self.log(f"@{name}", player.name)]
-            pair = sorted([name, player.name])
-            private = [event for event in player.events if event["event"] == "dm"]
-            told = [e["seq"] for e in private if sorted([e["from"], e["to"]]) == pair]
+            place = f"@{name}"
+            events = [
+                {**e, "room": conversation(e, player.name)} if e["event"] == "dm" else e
+                for e in player.events
+            ]
+            told = [seq for e in events if e.get("room") == place for seq in _seqs(e)]
             self.assertEqual(told, log[len(log) - len(told) :], name)
+
+
+class StrangerTests(ServerTestCase):
+    """Somebody writes to a client for the first time."""
+
+    limits = Limits(line_rate=0, outbox=4000)
+
+    def test_skipped(self) -> None:
+        """A private message that the server has skipped is told, though the client knew nothing of
+        its conversation; so is what came in it then."""
+        for name in sorted({*_NAMES}):
+            self.store.add_account(name, name, b"hash of " + _PASSWORD.encode(), NOW)
+        alice, bob = Player(self, 0), Player(self, 1)
+        for player in (alice, bob):
+            player.connect()
+            while player.hear() or player.up:
+                player.send()
+                self.settle()
+        for place in (*(["lobby"] * 40), "@bob", *(["lobby"] * 40)):
+            alice.say(place, "x" * 100)
+        alice.send()
+        while alice.hear() or alice.up:
+            alice.send()
+            self.settle()
+        alice.say("@bob", "y")
+        for player in (alice, bob) * 5:
+            player.hear()
+            player.send()
+            self.settle()
+        told = [e["text"][0] for e in bob.events if e["event"] == "dm"]
+        self.assertEqual(told, ["x", "y"])
+        self.assertIn("skipped", [event["event"] for event in bob.events])
 
 
 def _seqs(event: Event) -> range:
     """The places in a room's log that an event tells, or says to be missing."""
     if event["event"] == "gap":
         return range(event["first"], event["last"] + 1)
-    if event["event"] in ("message", "topic", "members") and event.get("seq"):
+    if event["event"] in ("message", "dm", "topic", "members") and event.get("seq"):
         return range(event["seq"] - event.get("count", 1) + 1, event["seq"] + 1)
     return range(0)

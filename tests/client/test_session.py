@@ -502,7 +502,8 @@ class SkippedTests(SynchronousTestCase):
         """What was skipped is asked for; what comes live meanwhile comes with it."""
         self.server.tell("skipped", lines=3)
         self.server.message(5, "e", from_="eve", id=5)
-        self.assertEqual(self.server.read(), [{"do": "since", "places": {"lobby": 1}}])
+        since = {"do": "since", "places": {"lobby": 1}}
+        self.assertEqual(self.server.read(), [since, {"do": "where"}])
         for seq, text in ((2, "b"), (3, "c"), (5, "e")):
             self.server.message(seq, text, replay=True, from_="eve")
         self.server.history(count=3, of="since", after=1, seq=5)
@@ -545,7 +546,8 @@ class SkippedTests(SynchronousTestCase):
         self.server.read()
         self.server.tell("skipped", lines=9)
         said = self.server.say("in the lobby")
-        self.assertEqual([each["do"] for each in self.server.read()], ["since", "say"])
+        asked = [each["do"] for each in self.server.read()]
+        self.assertEqual(asked, ["since", "where", "say"])
         self.server.done("since")
         self.assertEqual([each["do"] for each in self.server.read()], ["join"])
         self.server.done("say", room="lobby", seq=2, id=2)
@@ -580,6 +582,18 @@ class SkippedTests(SynchronousTestCase):
         self.server.refuse("leave", "not-in-room")
         self.assertEqual(self.server.code(leaving), "not-in-room")
         self.assertEqual(self.server.session.rooms, ("lobby",))
+
+    def test_what_another_session_did(self) -> None:
+        """Rooms that another session has joined or left meanwhile are joined or left, and told."""
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.server.tell("skipped", lines=9)
+        rows = [self.server.row("lobby", 1, 1, 0), self.server.row("ops", 8, 6, 1)]
+        self.server.tell("where", room="lobby", rooms=rows, label=self.server.label("where"))
+        self.assertEqual(self.server.session.rooms, ("lobby", "ops"))
+        self.assertEqual([each["room"] for each in self.server.of("joined")], ["dev", "ops"])
+        self.assertEqual([each["room"] for each in self.server.of("left")], ["dev"])
+        self.assertEqual(self.server.of("where"), [])
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"ops": 6}}])
 
     def test_skipped_again(self) -> None:
         """What is asked for may be skipped too, and is asked for again."""
@@ -920,7 +934,7 @@ class MessageTests(SynchronousTestCase):
         self.server.dm(10, "a")
         self.server.tell("skipped", lines=1)
         self.server.dm(12, "live")
-        self.assertEqual(self.server.read()[-1]["places"], {"@bob": 10, "lobby": 0})
+        self.assertEqual(self.server.read()[0]["places"], {"@bob": 10, "lobby": 0})
         self.server.dm(11, "missed", replay=True)
         self.server.dm(12, "live", replay=True)
         self.server.history("@bob", 2, of="since", after=10, seq=12)

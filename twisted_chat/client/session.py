@@ -456,6 +456,8 @@ class ClientSession:
             return
         self._tell(event)
         self._unread_asked = self._resume()
+        if self.account:
+            self._send("where")  # another session may have joined rooms, or left some
 
     # What is in the log
 
@@ -621,14 +623,17 @@ class ClientSession:
         """Take the list of rooms: all of them, or those that the account is in."""
         if event.get("joined"):
             asked = self._requests.find(event)
-            rows = [row for row in event["rooms"] if self._open(row)]
+            event["rooms"] = [row for row in event["rooms"] if self._open(row)]
             if asked is not None and asked.internal:
-                gone = self._seen.rooms.keys() - self._wanted - {row["room"] for row in rows}
-                left = {"event": "left", "time": event.get("time"), "name": self.name}
-                for room in sorted(gone):
-                    self._on_left({**left, "room": room})
-            event["rooms"] = rows
+                self._close_others(event)
         self._tell(event)
+
+    def _close_others(self, event: Event) -> None:
+        """Take note that we are in no other rooms than these."""
+        here = {row["room"] for row in event["rooms"]}
+        left = {"event": "left", "time": event.get("time"), "name": self.name}
+        for room in sorted(self._seen.rooms.keys() - self._wanted - here):
+            self._on_left({**left, "room": room})
 
     def _open(self, row: Mapping[str, Any]) -> bool:
         """Take note of a room that the account is in.
@@ -693,7 +698,16 @@ class ClientSession:
         self._tell_of_room(event)
 
     def _on_where(self, event: Event) -> None:
-        self._tell({**event, "room": self.room})  # which need not be the server's
+        asked = self._requests.find(event)
+        if asked is None or not asked.internal:
+            self._tell({**event, "room": self.room})  # which need not be the server's
+            return
+        joined = {"event": "joined", "time": event.get("time"), "name": self.name, "account": True}
+        for row in event["rooms"]:
+            is_new = row["room"] not in self._seen.rooms
+            if self._open(row) and is_new:
+                self._tell({**joined, "room": row["room"]})
+        self._close_others(event)
 
     def _on_renamed(self, event: Event) -> None:
         if event["name"] == self.name:
