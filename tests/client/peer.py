@@ -104,15 +104,16 @@ class Script:
         ends = {"after": after, "seq": seq, "label": self.label(of)}
         self.tell("history", room=room, count=count, **ends)
 
-    def back(self, **rooms: tuple[int, int, int]) -> None:
+    def rooms(self, **rooms: tuple[int, int, int]) -> None:
         """Answer a login with the rooms of the account: the C{seq} of each, up to where it is read,
         and how many messages are new."""
-        rows = [
-            {"room": room, "members": 1, "topic": "", "seq": seq, "read": read, "new": new}
-            for room, (seq, read, new) in rooms.items()
-        ]
-        given = [{**row, "more": False} for row in rows]
-        self.tell("rooms", joined=True, rooms=given, label=self.label("login"))
+        rows = [self.row(room, *counts) for room, counts in rooms.items()]
+        self.tell("rooms", joined=True, rooms=rows, label=self.label("login"))
+
+    def row(self, room: str, seq: int, read: int, new: int) -> Fields:
+        """Make a row of C{rooms} or C{where}."""
+        news = {"seq": seq, "read": read, "new": new, "more": False}
+        return {"room": room, "members": 1, "topic": "", **news}
 
     def done(self, do: str, index: int = -1, **fields: Any) -> None:
         """Say that the last request for this command is done."""
@@ -137,6 +138,8 @@ class Script:
         do = "login" if account else "guest"
         self.history(of=do)
         self.done(do)
+        if self.labels.get("read"):
+            self.done("read")
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event["event"] == kind]

@@ -18,8 +18,8 @@ def said(
     return {**fields, "text": text, "action": False, "replay": False, "new": new}
 
 
-def told(id: int | None, author: str = "bob", to: str = "alice") -> dict[str, Any]:
-    fields = {"event": "dm", "id": id, "from": author, "to": to, "text": f"psst {id}"}
+def told(seq: int | None, author: str = "bob", to: str = "alice") -> dict[str, Any]:
+    fields = {"event": "dm", "seq": seq, "from": author, "to": to, "text": f"psst {seq}"}
     return {**fields, "replay": False, "new": True}
 
 

@@ -1,5 +1,6 @@
-"""Client and server play against each other in memory: connections are cut at any byte, events are
-skipped anywhere, the store answers when it likes, and the server is killed."""
+"""Clients and a server play against each other in memory: connections are cut at any byte, events
+are skipped anywhere, the store answers when it likes, the server is killed, and what one session of
+an account does happens to the other."""
 
 import json
 from collections.abc import Sequence
@@ -13,33 +14,39 @@ from tests.faces.line.server import Peer, ServerTestCase
 from tests.support import NOW
 from twisted_chat.client import requests
 from twisted_chat.client.identity import Identity
-from twisted_chat.client.lines import Event, Refused
+from twisted_chat.client.lines import Event, Refused, conversation
 from twisted_chat.client.requests import Asked
 from twisted_chat.client.session import ClientSession
 from twisted_chat.core.limits import Limits
+from twisted_chat.core.model import CREATED, MESSAGES, Entry
 
 fuzzed = settings(max_examples=2 * settings().max_examples)
 
 _PREFIX = "0123456789abcde-"
 _PASSWORD = "s3cret-pw"
-_NAMES = ("alice", "bob")
+_NAMES = ("alice", "bob", "alice")
+_ROOMS = ("lobby", "dev", "tea")
 _ALL = 10**6
 
 
 class Player:
     """One client, and the wire between it and the server.
 
+    @ivar key: what it says begins with this, and what no other client says.
     @ivar posts: what it has said: the request, the place and the text.
     @ivar others: what else it has asked for, and the answers that may come of it.
     @ivar answers: what it was answered.
     @ivar events: what it was told, but for histories that it has asked for.
     """
 
-    def __init__(self, test: ServerTestCase, name: str) -> None:
+    def __init__(self, test: ServerTestCase, number: int) -> None:
         self._test = test
-        self.name = name
-        identity = Identity(name, _PASSWORD)
-        self.session = ClientSession(identity, ["dev"], f"{name}-{_PREFIX}", lambda: 0.0)
+        self.name = _NAMES[number]
+        self.key = f"{number}"
+        identity, prefix = Identity(self.name, _PASSWORD), f"{self.key}-{_PREFIX}"
+        self.session = ClientSession(
+            identity, ["dev"], prefix, lambda: 0.0, marks=number == len(_NAMES) - 1
+        )
         self.posts: list[tuple[Asked, str, str]] = []
         self.others: list[tuple[Asked, tuple[str, ...]]] = []
         self.answers: dict[Asked, Event | Refused] = {}
@@ -52,7 +59,7 @@ class Player:
     # What the client does
 
     def say(self, place: str, text: str) -> None:
-        if place == "tea" and place not in self.session.rooms:
+        if not (place.startswith("@") or place in self.session.rooms):
             return
         if place.startswith("@"):
             asked = self.session.ask("dm", name=place[1:], message=text)
@@ -64,6 +71,13 @@ class Player:
     def ask(self, do: str, *expected: str, **fields: Any) -> None:
         self.others.append((self.session.ask(do, **fields), expected))
         self.take()
+
+    def mark(self, place: str) -> None:
+        """The person has read what was told of a place."""
+        seq = self.session._seen.last(place)
+        if seq:
+            self.session.mark(place, seq)
+            self.take()
 
     def take(self) -> None:
         said = self.session.take()
@@ -150,16 +164,37 @@ class Player:
             self.down = b"".join([*waiting[:first], json.dumps(told).encode() + b"\n", *after])
 
 
+_OUT = ("not-in-room", "no-such-room")
+
+_ASKED: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "users": ("users", ("done",), {"room": "lobby"}),
+    "bad": ("join", ("bad-name",), {"room": "a b"}),
+    # If its answer is lost, it is not repeated.
+    "topic": ("topic", ("done", "lost", *_OUT), {"room": "dev", "text": "x"}),
+    "topic?": ("topic", ("done", *_OUT), {"room": "dev"}),
+    "history": ("history", ("done", *_OUT), {"of": "dev"}),
+    "read": ("read", ("done",), {"of": "@bob"}),
+    "where": ("where", ("done",), {}),
+    "to": ("to", ("done", *_OUT), {"room": "dev"}),
+    "join": ("join", ("done",), {"room": "tea"}),
+    "leave": ("leave", ("done", *_OUT), {"room": "tea"}),
+    "join dev": ("join", ("done",), {"room": "dev"}),
+    "leave dev": ("leave", ("done", *_OUT), {"room": "dev"}),
+}
+"""What may be asked for, by a name for it: the command, the answers that may come of it, and the
+fields."""
+
 _player = st.sampled_from(range(len(_NAMES)))
 _size = st.one_of(st.integers(1, 400), st.just(_ALL))
 _place = st.sampled_from(["dev", "lobby", "tea", "@bob", "@alice"])
-_asked = st.sampled_from(["users", "bad", "topic", "topic?", "tea", "tea", "leave", "history"])
+_asked = st.sampled_from([*_ASKED, "join", "leave"])
 _how = st.sampled_from(["vanish", "hang up", "silently"])
 _hole = st.tuples(st.sampled_from([0, 0, 1, 2, 5]), st.sampled_from([1, 1, 2, 6]))
 _kinds: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "say": (5, _place),
     "burst": (1, _place),
     "ask": (3, _asked),
+    "mark": (1, _place),
     "send": (2, _size),
     "hear": (4, _size),
     "skip": (4, st.lists(_hole, min_size=1, max_size=3)),
@@ -181,7 +216,7 @@ _step = st.sampled_from(
 
 
 class PlayTests(ServerTestCase):
-    """Two clients in the lobby and other rooms."""
+    """Three clients of two accounts, in the lobby and other rooms."""
 
     limits = Limits(line_rate=0, connections_per_minute=0, rooms_per_address=0, replay=5)
 
@@ -196,13 +231,13 @@ class PlayTests(ServerTestCase):
         self, begins_in: bool, is_small: bool, window: int, steps: list[tuple[str, int, Any]]
     ) -> None:
         """Whatever happens to the connections and the server, each post is said once and in order,
-        each message is told once and in order, and each request gets the one answer that is its
-        own."""
+        each entry is told once and in order, each request gets the one answer that is its own, and
+        each client knows its rooms."""
         self.patch(requests, "_WINDOW", window)
         self.serve(replace(self.limits, outbox=4000) if is_small else self.limits)
-        for name in _NAMES:
+        for name in sorted({*_NAMES}):
             self.store.add_account(name, name, b"hash of " + _PASSWORD.encode(), NOW)
-        players = [Player(self, name) for name in _NAMES]
+        players = [Player(self, number) for number in range(len(_NAMES))]
         if begins_in:
             self.finish(players)
         for number, (what, index, value) in enumerate(steps):
@@ -211,7 +246,9 @@ class PlayTests(ServerTestCase):
         for player in players:
             self.check_posts(player)
             self.check_answers(player)
+            self.check_rooms(player)
             self.check_told(player)
+            self.check_told_privately(player)
             if not is_small:
                 missing = [e for e in player.events if e["event"] in ("gap", "omitted")]
                 self.assertEqual(missing, [])
@@ -221,12 +258,13 @@ class PlayTests(ServerTestCase):
         self, players: list[Player], player: Player, what: str, value: Any, number: int
     ) -> None:
         if what == "say":
-            player.say(value, f"{player.name} {number % 3}")
+            player.say(value, f"{player.key} {number % 3}")
         elif what == "burst":  # more than fit into a small outbox
             for _ in range(15):
-                player.say(value, f"{player.name} {number % 3}")
+                player.say(value, f"{player.key} {number % 3}")
         elif what == "ask":
-            self.ask_for(player, value)
+            do, expected, fields = _ASKED[value]
+            player.ask(do, *expected, **fields)
         elif what == "kill":
             self.kill(value)
             for each in players:
@@ -251,22 +289,6 @@ class PlayTests(ServerTestCase):
         else:
             act = getattr(player, what)
             act() if value is None else act(value)
-
-    def ask_for(self, player: Player, what: str) -> None:
-        if what == "users":
-            player.ask("users", "done", room="lobby")
-        elif what == "bad":
-            player.ask("join", "bad-name", room="a b")
-        elif what == "topic":  # if its answer is lost, it is not repeated
-            player.ask("topic", "done", "lost", room="dev", text=f"by {player.name}")
-        elif what == "topic?":
-            player.ask("topic", "done", room="dev")
-        elif what == "history":
-            player.ask("history", "done", of="dev")
-        elif what == "tea":
-            player.ask("join", "done", room="tea")
-        else:
-            player.ask("leave", "done", "not-in-room", "no-such-room", room="tea")
 
     def serve_all(self, players: Sequence[Player]) -> None:
         """Have the server read and answer what was written, as far as the store lets it."""
@@ -296,28 +318,27 @@ class PlayTests(ServerTestCase):
 
     # What has to hold in the end
 
-    def log(self, place: str, name: str = "") -> list[Any]:
-        """What is in the log of a room; or, of private messages, what a person has to do with."""
+    def log(self, place: str, name: str) -> list[Entry]:
+        """What is in the log of a place of this person."""
         if not place.startswith("@"):
-            return [message for message in self.store.messages if message.room == place]
-        return [m for _, m in self.store.direct if name in (m.sender, m.recipient)]
+            return [entry for entry in self.store.entries if entry.room.name == place]
+        parties = sorted([place[1:], name])
+        return [e for e in self.store.entries if sorted(a.name for a in e.room.parties) == parties]
 
     def check_posts(self, player: Player) -> None:
         """What it has said is in the log, once and in order, and it knows of each where."""
-        for place in ("lobby", "dev", "tea", "@alice", "@bob"):
+        for place in (*_ROOMS, "@alice", "@bob"):
             asked = [(asked, text) for asked, to, text in player.posts if to == place]
-            if place == "tea":  # which it may have left
+            if place in ("dev", "tea"):  # which it may have left
                 asked = [each for each in asked if isinstance(player.answers[each[0]], dict)]
-            if place.startswith("@"):
-                told = self.log(place, player.name)
-                mine = [m for m in told if (m.sender, m.recipient) == (player.name, place[1:])]
-            else:
-                mine = [m for m in self.log(place) if m.author == player.name]
-            self.assertEqual([m.text for m in mine], [text for _, text in asked], place)
-            for message, (each, text) in zip(mine, asked, strict=True):
+            told = [e for e in self.log(place, player.name) if e.author == player.name]
+            mine = [e for e in told if e.kind in MESSAGES and e.text[0] == player.key]
+            self.assertEqual([entry.text for entry in mine], [text for _, text in asked], place)
+            for entry, (each, text) in zip(mine, asked, strict=True):
                 answer = player.answers[each]
                 assert isinstance(answer, dict), answer
-                self.assertEqual((answer["id"], answer["text"]), (message.id, text))
+                known = answer["id"], answer["seq"], answer["text"]
+                self.assertEqual(known, (entry.id, entry.seq, text))
 
     def check_answers(self, player: Player) -> None:
         """Each other request has its answer."""
@@ -328,29 +349,94 @@ class PlayTests(ServerTestCase):
             if isinstance(answer, dict):
                 self.assertEqual(answer["label"], each.label)
 
+    def check_rooms(self, player: Player) -> None:
+        """It knows the rooms that its account is in."""
+        account = self.successResultOf(self.store.find_account(player.name))
+        assert account is not None
+        rooms = [each.record.name for each in self.store.snapshot() if account.id in each.members]
+        self.assertEqual(sorted(player.session.rooms), sorted({"lobby", *rooms}))
+
     def check_told(self, player: Player) -> None:
-        """It was told everything, once and in order; or that something is missing."""
-        for room in ("lobby", "dev", "tea"):
-            if room not in player.session.rooms:
-                continue
-            log = [message.seq for message in self.log(room)]
-            told = [s for event in player.events if event.get("room") == room for s in _seqs(event)]
-            if room == "tea":  # left and joined again, it is shown again
-                self.assertEqual(told[-1:], log[-1:])
-            else:
-                self.assertEqual(told, log[len(log) - len(told) :], room)
-        private = [event["id"] for event in player.events if event["event"] == "dm"]
-        ids = [message.id for message in self.log("@", player.name)]
-        if any(event["event"] == "omitted" for event in player.events):
-            self.assertEqual(private, sorted(set(private) & set(ids)))
-        else:
-            self.assertEqual(private, ids[len(ids) - len(private) :])
+        """It was told everything that happened in a room since it came there, once and in order; or
+        that something is missing."""
+        for room in player.session.rooms:
+            log = [e for e in self.log(room, player.name) if e.kind != CREATED]
+            told, begin = self.told(player, room)
+            messages = [entry.seq for entry in log if entry.kind in MESSAGES]
+            said = [seq for seq in told if seq in messages]
+            self.assertEqual(said, messages[len(messages) - len(said) :], room)
+            others = [entry.seq for entry in log if entry.seq > begin]
+            self.assertEqual([seq for seq in told if seq > begin], others, room)
+
+    def told(self, player: Player, room: str) -> tuple[list[int], int]:
+        """What it was told of a room since it was in it last, and from where on that is all."""
+        told: list[int] = []
+        begin, is_shown = -1, False
+        for event in player.events:
+            kind, at = event["event"], event.get("room")
+            rows = [row for row in event.get("rooms", ()) if row["room"] == room]
+            if kind == "left" and at == room and event.get("name") == player.name:
+                told, begin, is_shown = [], -1, False
+            elif kind == "rooms" and rows and begin < 0:
+                begin = rows[0]["read"]
+            elif kind == "history" and at == room and not is_shown:
+                begin, is_shown = event["seq"] if event["after"] is None else event["after"], True
+            elif at == room and (seqs := _seqs(event)):
+                if begin < 0 and not event.get("replay"):
+                    begin = seqs[0] - 1
+                told += seqs
+        return told, begin
+
+    def check_told_privately(self, player: Player) -> None:
+        """The same for private conversations, except for what another session of the account has
+        read or said before anything was told of the conversation."""
+        for name in sorted({*_NAMES}):
+            log = [entry.seq for entry in self.log(f"@{name}", player.name)]
+            place = f"@{name}"
+            events = [
+                {**e, "room": conversation(e, player.name)} if e["event"] == "dm" else e
+                for e in player.events
+            ]
+            told = [seq for e in events if e.get("room") == place for seq in _seqs(e)]
+            self.assertEqual(told, log[len(log) - len(told) :], name)
+
+
+class StrangerTests(ServerTestCase):
+    """Somebody writes to a client for the first time."""
+
+    limits = Limits(line_rate=0, outbox=4000)
+
+    def test_skipped(self) -> None:
+        """A private message that the server has skipped is told, though the client knew nothing of
+        its conversation; so is what came in it then."""
+        for name in sorted({*_NAMES}):
+            self.store.add_account(name, name, b"hash of " + _PASSWORD.encode(), NOW)
+        alice, bob = Player(self, 0), Player(self, 1)
+        for player in (alice, bob):
+            player.connect()
+            while player.hear() or player.up:
+                player.send()
+                self.settle()
+        for place in (*(["lobby"] * 40), "@bob", *(["lobby"] * 40)):
+            alice.say(place, "x" * 100)
+        alice.send()
+        while alice.hear() or alice.up:
+            alice.send()
+            self.settle()
+        alice.say("@bob", "y")
+        for player in (alice, bob) * 5:
+            player.hear()
+            player.send()
+            self.settle()
+        told = [e["text"][0] for e in bob.events if e["event"] == "dm"]
+        self.assertEqual(told, ["x", "y"])
+        self.assertIn("skipped", [event["event"] for event in bob.events])
 
 
 def _seqs(event: Event) -> range:
     """The places in a room's log that an event tells, or says to be missing."""
     if event["event"] == "gap":
         return range(event["first"], event["last"] + 1)
-    if event["event"] == "message":
-        return range(event["seq"], event["seq"] + 1)
+    if event["event"] in ("message", "dm", "topic", "members") and event.get("seq"):
+        return range(event["seq"] - event.get("count", 1) + 1, event["seq"] + 1)
     return range(0)

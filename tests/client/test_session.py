@@ -274,7 +274,7 @@ class ResumeTests(SynchronousTestCase):
         seq = replay[-1][0] if replay else 0
         self.server.history(count=len(replay), after=after, seq=seq)
         nothing = (0, 0, 0)
-        self.server.back(lobby=nothing, **dict.fromkeys(rooms, nothing))
+        self.server.rooms(lobby=nothing, **dict.fromkeys(rooms, nothing))
         self.server.done("login")
 
     def test_goes_on_where_it_was(self) -> None:
@@ -502,7 +502,8 @@ class SkippedTests(SynchronousTestCase):
         """What was skipped is asked for; what comes live meanwhile comes with it."""
         self.server.tell("skipped", lines=3)
         self.server.message(5, "e", from_="eve", id=5)
-        self.assertEqual(self.server.read(), [{"do": "since", "places": {"lobby": 1}}])
+        since = {"do": "since", "places": {"lobby": 1}}
+        self.assertEqual(self.server.read(), [since, {"do": "where"}])
         for seq, text in ((2, "b"), (3, "c"), (5, "e")):
             self.server.message(seq, text, replay=True, from_="eve")
         self.server.history(count=3, of="since", after=1, seq=5)
@@ -545,7 +546,8 @@ class SkippedTests(SynchronousTestCase):
         self.server.read()
         self.server.tell("skipped", lines=9)
         said = self.server.say("in the lobby")
-        self.assertEqual([each["do"] for each in self.server.read()], ["since", "say"])
+        asked = [each["do"] for each in self.server.read()]
+        self.assertEqual(asked, ["since", "where", "say"])
         self.server.done("since")
         self.assertEqual([each["do"] for each in self.server.read()], ["join"])
         self.server.done("say", room="lobby", seq=2, id=2)
@@ -580,6 +582,18 @@ class SkippedTests(SynchronousTestCase):
         self.server.refuse("leave", "not-in-room")
         self.assertEqual(self.server.code(leaving), "not-in-room")
         self.assertEqual(self.server.session.rooms, ("lobby",))
+
+    def test_what_another_session_did(self) -> None:
+        """Rooms that another session has joined or left meanwhile are joined or left, and told."""
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.server.tell("skipped", lines=9)
+        rows = [self.server.row("lobby", 1, 1, 0), self.server.row("ops", 8, 6, 1)]
+        self.server.tell("where", room="lobby", rooms=rows, label=self.server.label("where"))
+        self.assertEqual(self.server.session.rooms, ("lobby", "ops"))
+        self.assertEqual([each["room"] for each in self.server.of("joined")], ["dev", "ops"])
+        self.assertEqual([each["room"] for each in self.server.of("left")], ["dev"])
+        self.assertEqual(self.server.of("where"), [])
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"ops": 6}}])
 
     def test_skipped_again(self) -> None:
         """What is asked for may be skipped too, and is asked for again."""
@@ -626,7 +640,7 @@ class RoomsTests(SynchronousTestCase):
         self.server.read()
         self.server.welcome()
         self.server.history(after=None, seq=0)
-        self.server.back(lobby=(0, 0, 0), **rooms)
+        self.server.rooms(lobby=(0, 0, 0), **rooms)
         self.server.done("login")
 
     def sinces(self) -> list[Any]:
@@ -769,7 +783,7 @@ class RoomsTests(SynchronousTestCase):
         self.server.session.ask("login", name="bot", password="s3cret-pw")
         self.server.tell("renamed", name="zoe", to="bot", account=True)
         self.server.welcome()
-        self.server.back(lobby=(0, 0, 0), dev=(4, 2, 2))
+        self.server.rooms(lobby=(0, 0, 0), dev=(4, 2, 2))
         self.assertEqual(self.sinces(), [{"dev": 2}])
         self.server.done("login")
         self.assertEqual(self.server.session.rooms, ("lobby", "dev"))
@@ -810,7 +824,7 @@ class MarkTests(SynchronousTestCase):
     def come_in(self) -> None:
         self.server.welcome()
         self.server.history(seq=5)
-        self.server.back(lobby=(5, 2, 3))
+        self.server.rooms(lobby=(5, 2, 3))
         self.server.done("login")
         self.server.done("read")
         self.server.read()
@@ -870,8 +884,8 @@ class MarkTests(SynchronousTestCase):
     def test_typed(self) -> None:
         """What somebody says they have read is told like what they have read elsewhere."""
         self.come_in()
-        for fields, place, seq in (({}, "lobby", 5), ({"of": "@Bob"}, "@bob", 0)):
-            self.server.session.ask("read", **fields)
+        for given, place, seq in (("lobby", "lobby", 5), ("@Bob", "@bob", 0)):
+            self.server.session.ask("read", of=given)
             self.server.done("read")
             told = self.server.of("read")[-1]
             self.assertEqual((told["room"], told["seq"]), (place, seq))
@@ -920,7 +934,7 @@ class MessageTests(SynchronousTestCase):
         self.server.dm(10, "a")
         self.server.tell("skipped", lines=1)
         self.server.dm(12, "live")
-        self.assertEqual(self.server.read()[-1]["places"], {"@bob": 10, "lobby": 0})
+        self.assertEqual(self.server.read()[0]["places"], {"@bob": 10, "lobby": 0})
         self.server.dm(11, "missed", replay=True)
         self.server.dm(12, "live", replay=True)
         self.server.history("@bob", 2, of="since", after=10, seq=12)

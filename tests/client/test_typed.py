@@ -76,7 +76,7 @@ def meant(line: str) -> Fields | None:
         return {"do": "quit"}
     if asked.do == "bc":
         fields = {"do": "say", "room": "lobby", "message": asked.fields["message"]}
-    room = "of" if asked.do == "history" else "room"
+    room = "of" if asked.do in ("history", "read") else "room"
     if any(parameter.name == room for parameter in command.parameters):
         fields = {room: "lobby", **fields}
     return checked(fields)
@@ -85,7 +85,7 @@ def meant(line: str) -> Fields | None:
 def checked(fields: Fields) -> Fields | None:
     """The request with its names and texts as the core has them; nothing for what it refuses."""
     checks: dict[str, Callable[[str], str]] = {"message": clean, "action": clean}
-    if fields["do"] in ("join", "leave", "say"):
+    if fields["do"] in ("join", "leave", "say", "to"):
         checks["room"] = names.room
     if fields["do"] == "dm":
         checks["name"] = names.canonical
@@ -142,6 +142,11 @@ class TypedTests(SynchronousTestCase):
     @example('/passwd "--keep" old new')
     @example("/leave")
     @example("/say lobby hi")
+    @example("/to #Lobby")
+    @example("/to dev hi")
+    @example("/where")
+    @example("/read")
+    @example("/read @bob")
     def test_means_the_same(self, line: str) -> None:
         """The request that the client makes of a line is the one that the server would have made
         of it; but for a slip that would publish a password."""

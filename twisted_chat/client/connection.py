@@ -42,6 +42,7 @@ from .connector import Connector, GaveUp
 from .identity import Identity
 from .inbox import Inbox
 from .lines import LOBBY, Event, Refused
+from .marks import Marks
 from .requests import Asked
 from .session import ClientSession
 from .where import Where
@@ -64,16 +65,23 @@ class Client:
         identity: Identity = Identity(),  # noqa: B008 - it is frozen
         rooms: Iterable[str] = (),
         *,
+        only: bool = False,
+        marks: bool = False,
         reactor: Any = None,
     ) -> None:
         """
         @param rooms: to be in, besides the lobby; the last one is where L{say} speaks.
+        @param only: pass over the other rooms of the account.
+        @param marks: what a person has read is said with L{mark}. Otherwise everything that was
+            shown counts as read when the client sends something.
         @raise Refused: C{bad-name}, for a person or a room.
         """
         if reactor is None:
             from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
         passed = Passing(reactor.seconds, time.time, time.monotonic)
-        self._session = ClientSession(identity, rooms, secrets.token_urlsafe(12), passed)
+        prefix = secrets.token_urlsafe(12)
+        self._session = ClientSession(identity, rooms, prefix, passed, only=only, marks=marks)
+        self._marks = Marks(reactor, self._session.mark)
         self._connector = Connector(
             reactor,
             where,
@@ -119,6 +127,10 @@ class Client:
     def room(self, room: str) -> None:
         self._session.room = room
 
+    def knows(self, room: str) -> bool:
+        """Whether we are in a room, and were told what was said there before."""
+        return self._session.knows(room)
+
     # Beginning and end
 
     async def __aenter__(self) -> "Client":
@@ -159,6 +171,7 @@ class Client:
             return
         ended: Deferred[None] = Deferred()
         self._ended.append(ended)  # before what may end it at once
+        self._marks.send()
         self._session.quit()
         self._pump()
         self._connector.close()
@@ -168,6 +181,7 @@ class Client:
     def _end(self) -> None:
         """There is no connection, and will be none."""
         self._is_over = True
+        self._marks.stop()
         error = self._error or Refused("closed", "the connection was closed")
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
@@ -250,8 +264,17 @@ class Client:
         @raise Refused: if we cannot.
         """
         name = lines.room(room)
-        if name not in self._session.rooms:
+        if not self._session.knows(name):
             await self._ask("join", room=name)
+        self.room = name
+
+    async def to(self, room: str) -> None:
+        """Speak in a room that we are in from now on.
+
+        @raise Refused: if we are not in it.
+        """
+        name = lines.room(room)
+        await self._ask("to", room=name)
         self.room = name
 
     async def leave(self, room: str = "") -> None:
@@ -260,6 +283,15 @@ class Client:
         @raise Refused: if we cannot.
         """
         await self._ask("leave", room=lines.room(room) if room else self.room)
+
+    def mark(self, place: str, seq: int) -> None:
+        """Say soon that a person has read a place up to an entry.
+
+        @param place: a room, or C{@name} for a private conversation.
+        @param seq: the C{seq} of a message that was told.
+        """
+        if seq and not self._session.is_read(place, seq):
+            self._marks.add(place, seq)
 
     async def command(self, line: str) -> None:
         """Carry out a line that is a command. What the server answers is told as events, all of
@@ -361,8 +393,10 @@ class Client:
         self._connector.write(said.written)
         for event in said.events:
             self._inbox.add(event)
+        self._marks.is_open = self._session.is_in and not self._is_over
         if self._session.is_in and not was_in:
             self._connector.entered()
+            self._marks.go_on()
             if self._started is not None and not self._started.called:
                 self._started.callback(None)
         for asked, answer in said.answers:
@@ -407,6 +441,7 @@ _OWN: Mapping[str, Callable[[Client, Request], Awaitable[object]]] = {
     "dm": lambda client, asked: client.dm(asked.fields["name"], asked.fields["message"]),
     "r": lambda client, asked: client.reply(asked.fields["message"]),
     "join": lambda client, asked: client.join(asked.fields["room"]),
+    "to": lambda client, asked: client.to(asked.fields["room"]),
     "leave": lambda client, asked: client.leave(asked.fields.get("room", "")),
     "quit": lambda client, asked: client.close(),
     "EX": lambda client, asked: client.close(),

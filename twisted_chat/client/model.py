@@ -4,7 +4,7 @@ clock."""
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from .lines import LOBBY, Event
+from .lines import LOBBY, Event, conversation
 from .show import mentions
 
 _MOST_PRIVATE = 40
@@ -18,8 +18,9 @@ class Place:
     @ivar people: who is in the room: name to whether they have an account.
     @ivar unnamed: how many came, less those who left, without being named.
     @ivar topic: of the room; empty if it has none.
-    @ivar unread: messages that came while nobody looked.
+    @ivar unread: messages of others that nobody has read, here or in another session.
     @ivar mentioned: one of those is for us.
+    @ivar newest: the C{seq} of the last message of somebody else that was told; 0 if none was.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,6 +30,9 @@ class Place:
         self.topic = ""
         self.unread = 0
         self.mentioned = False
+        self.newest = 0
+        self._read = 0  # up to here it is read
+        self._counted = 0  # up to here the server has counted what is unread
 
     @property
     def person(self) -> str:
@@ -46,8 +50,40 @@ class Place:
 
     def read(self) -> None:
         """Somebody looks at it."""
+        self._read = max(self._read, self.newest)
         self.unread = 0
         self.mentioned = False
+
+    def read_up_to(self, seq: int) -> None:
+        """Another session of the account has read it up to this entry."""
+        self._read = max(self._read, seq)
+        self.unread = min(self.unread, max(self.newest, self._counted) - self._read)
+        if self.unread <= 0:
+            self.read()
+
+    def count(self, seq: int, read: int, new: int) -> None:
+        """Take over how much the server says is unread.
+
+        @param seq: of the newest entry.
+        @param read: up to where it is read, as far as the server knows.
+        @param new: messages of others after that.
+        """
+        self._counted = seq
+        self.unread = new
+        self.read_up_to(read)
+
+    def hear(self, event: Event, name: str) -> None:
+        """Count a message of somebody else that nobody looks at.
+
+        @param name: who we are.
+        """
+        seq = event.get("seq") or 0
+        is_counted = seq and seq <= self._counted
+        if is_counted and seq > self._read:
+            self.mentioned = self.mentioned or mentions(event, name)
+        elif event.get("new") and not is_counted:
+            self.unread += 1
+            self.mentioned = self.mentioned or mentions(event, name)
 
 
 _Place = TypeVar("_Place", bound=Place)
@@ -119,17 +155,19 @@ class Model(Generic[_Place]):
         return [] if take is None else take(self, event)
 
     def _said(self, place: _Place, event: Event) -> list[_Place]:
-        if event.get("new") and event["from"] != self.name and place is not self.looked_at:
-            place.unread += 1
-            place.mentioned = place.mentioned or mentions(event, self.name)
+        if event["from"] != self.name:
+            place.newest = max(place.newest, event.get("seq") or 0)
+            if place is self.looked_at:
+                place.read()
+            else:
+                place.hear(event, self.name)
         return [place]
 
     def _message(self, event: Event) -> list[_Place]:
         return self._said(self.open(event["room"]), event)
 
     def _dm(self, event: Event) -> list[_Place]:
-        other = event["to"] if event["from"] == self.name else event["from"]
-        return self._said(self.open(f"@{other}"), event)
+        return self._said(self.open(conversation(event, self.name)), event)
 
     def _at(self, event: Event) -> list[_Place]:
         place = self.all.get(event.get("room") or "")
@@ -204,8 +242,28 @@ class Model(Generic[_Place]):
         return self._at(event)
 
     def _rooms(self, event: Event) -> list[_Place]:
+        if event.get("joined"):
+            return [self._back(row) for row in event["rooms"]]
         self.rooms = {room["room"]: room["members"] for room in event["rooms"]}
         return []
+
+    def _back(self, row: Event) -> _Place:
+        """We are in a room: take over its topic, and what is unread there."""
+        if row["room"] not in self.all:
+            self.stale.add(row["room"])
+        place = self.open(row["room"])
+        place.topic = row["topic"] or ""
+        place.count(row["seq"], row["read"], row["new"] or 0)
+        if place is self.looked_at:
+            place.read()
+        return place
+
+    def _read(self, event: Event) -> list[_Place]:
+        place = self.all.get(event["room"])
+        if place is None:
+            return []
+        place.read_up_to(event["seq"])
+        return [place]
 
     def _help(self, event: Event) -> list[_Place]:
         usages = [command["usage"].partition(" ")[0] for command in event["commands"]]
@@ -245,6 +303,7 @@ _TAKE = {
     "users": Model._users,
     "crowd": Model._crowd,
     "rooms": Model._rooms,
+    "read": Model._read,
     "help": Model._help,
     "gap": Model._at,
     "connected": Model._connected,

@@ -193,9 +193,13 @@ class ClientSession:
 
         @param place: a room, or C{@name} for a private conversation.
         """
-        if self.is_in and self.account and seq > self._marked.get(place, 0):
+        if self.is_in and self.account and not self.is_read(place, seq):
             self._marked[place] = seq
             self._send("read", of=place, seq=seq)
+
+    def is_read(self, place: str, seq: int) -> bool:
+        """Whether the account has read a place up to an entry, here or elsewhere."""
+        return seq <= self._marked.get(place, 0)
 
     def _send(self, do: str, **fields: Any) -> Asked:
         """Send a request of the session's own, ahead of all that waits."""
@@ -452,6 +456,8 @@ class ClientSession:
             return
         self._tell(event)
         self._unread_asked = self._resume()
+        if self.account:
+            self._send("where")  # another session may have joined rooms, or left some
 
     # What is in the log
 
@@ -581,35 +587,27 @@ class ClientSession:
         self._unshown.discard(place)
 
     def _fill_unread(self, replay: list[Event]) -> None:
-        """Tell the unread private messages that were not told yet."""
-        for each in replay:
-            seq = each.get("seq")
-            if each["event"] != "dm" or seq is None:
-                continue
-            place = lines.conversation(each, self.name)
+        """Tell the unread private messages that were not told yet. What else is in their
+        conversations, such as what we have said from elsewhere, is asked for."""
+        places = {lines.conversation(each, self.name): None for each in replay if _is_kept(each)}
+        for each in filter(_is_kept, replay):
+            place, seq = lines.conversation(each, self.name), each["seq"]
             last = self._seen.last(place)
-            if last is not None and seq <= last:
-                continue
-            if last is not None and seq > last + 1:
-                self._miss(place)  # such as what we have said from elsewhere
-            elif place not in self._holes:
-                is_told = self._tell({**each, "new": True})
+            if last is not None and seq != last + 1:
+                continue  # it was told, or is asked for
+            is_told = place not in self._holes and self._tell({**each, "new": True})
+            if is_told:
                 self._hear(each)
-                if is_told or last is None:
-                    self._seen.tell(place, seq if is_told else seq - 1)
+            if is_told or last is None:
+                self._seen.tell(place, seq if is_told else seq - 1)
+        for place in places:
+            self._miss(place)
 
     def _is_at(self, entry: Event, place: str) -> bool:
         """Whether an event of a replay is an entry of a place."""
         is_dm = entry["event"] == "dm"
         at = lines.conversation(entry, self.name) if is_dm else entry["room"]
         return at == place and entry.get("seq") is not None
-
-    def _on_omitted(self, event: Event) -> None:
-        self._tell(event)
-        if event["of"] == UNREAD:
-            for place in self._seen.places():
-                if place.startswith("@"):
-                    self._miss(place)
 
     # Who we are, and where
 
@@ -625,14 +623,17 @@ class ClientSession:
         """Take the list of rooms: all of them, or those that the account is in."""
         if event.get("joined"):
             asked = self._requests.find(event)
-            rows = [row for row in event["rooms"] if self._open(row)]
+            event["rooms"] = [row for row in event["rooms"] if self._open(row)]
             if asked is not None and asked.internal:
-                gone = self._seen.rooms.keys() - self._wanted - {row["room"] for row in rows}
-                left = {"event": "left", "time": event.get("time"), "name": self.name}
-                for room in sorted(gone):
-                    self._on_left({**left, "room": room})
-            event["rooms"] = rows
+                self._close_others(event)
         self._tell(event)
+
+    def _close_others(self, event: Event) -> None:
+        """Take note that we are in no other rooms than these."""
+        here = {row["room"] for row in event["rooms"]}
+        left = {"event": "left", "time": event.get("time"), "name": self.name}
+        for room in sorted(self._seen.rooms.keys() - self._wanted - here):
+            self._on_left({**left, "room": room})
 
     def _open(self, row: Mapping[str, Any]) -> bool:
         """Take note of a room that the account is in.
@@ -697,7 +698,16 @@ class ClientSession:
         self._tell_of_room(event)
 
     def _on_where(self, event: Event) -> None:
-        self._tell({**event, "room": self.room})  # which need not be the server's
+        asked = self._requests.find(event)
+        if asked is None or not asked.internal:
+            self._tell({**event, "room": self.room})  # which need not be the server's
+            return
+        joined = {"event": "joined", "time": event.get("time"), "name": self.name, "account": True}
+        for row in event["rooms"]:
+            is_new = row["room"] not in self._seen.rooms
+            if self._open(row) and is_new:
+                self._tell({**joined, "room": row["room"]})
+        self._close_others(event)
 
     def _on_renamed(self, event: Event) -> None:
         if event["name"] == self.name:
@@ -766,6 +776,11 @@ class ClientSession:
                 self._seen.rooms[room] = 0
 
 
+def _is_kept(event: Event) -> bool:
+    """Tell whether an event is a private message that is in the log."""
+    return event["event"] == "dm" and event.get("seq") is not None
+
+
 def _is_room(name: str) -> bool:
     """Tell whether this is the name of a room, as a server spells it."""
     with suppress(Refused):
@@ -783,7 +798,6 @@ _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
     "topic": ClientSession._on_entry,
     "members": ClientSession._on_entry,
     "history": ClientSession._on_history,
-    "omitted": ClientSession._on_omitted,
     "skipped": ClientSession._on_skipped,
     "joined": ClientSession._on_joined,
     "left": ClientSession._on_left,

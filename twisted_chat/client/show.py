@@ -151,9 +151,11 @@ def _elsewhere(room: str, reader: Reader) -> Line:
     return [] if room == reader.room else [("room", f"#{room} ")]
 
 
-def place(room: str) -> str:
-    """Give what a room is called in a sentence."""
-    return "the lobby" if room == LOBBY else f"#{room}"
+def place(name: str) -> str:
+    """Give what a room, or a private conversation, is called in a sentence."""
+    if name.startswith("@"):
+        return name
+    return "the lobby" if name == LOBBY else f"#{name}"
 
 
 def _text(event: Event, reader: Reader) -> Line:
@@ -235,6 +237,11 @@ def _welcome(event: Event, reader: Reader) -> list[Line]:
 
 def _topic(event: Event, reader: Reader) -> list[Line]:
     where = place(event["room"])
+    if event.get("seq") is not None:
+        verb = "set" if event["topic"] else "cleared"
+        new = [("notice", ": "), ("text", str(event["topic"]))] if event["topic"] else []
+        author = _name(event["from"], reader)
+        return [_notice(author, ("notice", f" {verb} the topic of {where}"), *new)]
     if event["topic"]:
         by = [("notice", ", by "), _name(event["from"], reader)] if event["from"] else []
         topic = ("text", str(event["topic"]))
@@ -254,8 +261,34 @@ def _users(event: Event, reader: Reader) -> list[Line]:
     return [_notice(("notice", f"{number} in {place(event['room'])}"), *people)]
 
 
+def _new(row: Event) -> str:
+    """Give how many messages of a room are new."""
+    return f"{'more than ' if row.get('more') else ''}{row['new']:,} new"
+
+
+def _where(event: Event, reader: Reader) -> list[Line]:
+    rooms = [
+        f"{place(row['room'])} ({_new(row)})" if row["new"] else place(row["room"])
+        for row in event["rooms"]
+    ]
+    *others, last = rooms
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return [
+        _notice(("notice", f"what you type goes to {place(event['room'])}")),
+        _notice(("notice", f"you are in {listed}")),
+    ]
+
+
+def _read(event: Event, reader: Reader) -> list[Line]:
+    # Without a label another session has read it.
+    return [_notice(("notice", f"{place(event['room'])} is read"))] if "label" in event else []
+
+
 def _rooms(event: Event, reader: Reader) -> list[Line]:
     rooms = event["rooms"]
+    if event.get("joined"):
+        news = [row for row in rooms if row.get("new") and row["room"] != LOBBY]
+        return [_notice(("notice", f"{place(row['room'])}: {_new(row)}")) for row in news]
     shown = [
         _notice(("notice", f"{_count(len(rooms), 'room', 'rooms')}; /join ROOM joins or makes one"))
     ]
@@ -365,6 +398,8 @@ _SHOWN: Mapping[str, _Show] = {
     "topic": _topic,
     "users": _users,
     "rooms": _rooms,
+    "where": _where,
+    "read": _read,
     "help": _help,
     "error": _error,
     "notice": _remark,

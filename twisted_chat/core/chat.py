@@ -269,7 +269,8 @@ class Chat:
         """Resume after what the client has from an earlier session: show what came after it.
 
         What came in a room that the session's person is not in is shown when the session joins it.
-        Before login, everything is shown at login.
+        Before login, everything is shown at login. If some private message was not shown to the
+        session, the unread ones of all other conversations are shown too.
 
         @param places: the last C{seq} that the client has of rooms, and of private conversations:
             C{@name}.
@@ -290,15 +291,20 @@ class Chat:
             if not due:
                 return 0
             person = _person(session)
-            rooms = person.rooms
-            question = self._past.question(due, rooms, person.account)
+            rooms, account, had_gap = person.rooms, person.account, session.has_gap
+            question = self._past.question(due, rooms, account, is_news=had_gap)
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
+            if had_gap:
+                session.has_gap = False  # what it was not shown is among the findings
             resumed = self._past.resumed(due, rooms, findings, person)
             for place, history in resumed.items():
                 self._show(session, place, history, due[place])
-            return sum(len(history.shown) for history in resumed.values())
+            if had_gap and account is not None:
+                self._show_unread(session, account, findings.unread)
+            missed = sum(len(history.shown) for history in resumed.values())
+            return missed + len(findings.unread)
 
     # Reading
 

@@ -169,7 +169,7 @@ class Conversation:
             who = await self._ask_name()
         while True:
             try:
-                client = Client(self._where, who, self._rooms, reactor=self._reactor)
+                client = Client(self._where, who, self._rooms, marks=True, reactor=self._reactor)
                 await client.start()
             except (GaveUp, Refused) as error:
                 if not error.code:
@@ -266,7 +266,7 @@ class Conversation:
 
     def _skipped(self) -> None:
         """Ask again who is where: some who came and left were not told."""
-        for room in sorted(self._status.model.stale):
+        for room in sorted(self._status.model.stale & {LOBBY, self._client.room}):
             self._start(self._ask_quietly("users", room=room))
 
     async def _ask_quietly(self, do: str, **fields: str) -> None:
@@ -280,6 +280,14 @@ class Conversation:
         if self._client.room != self._status.room or self._status.model.looked_at is None:
             self._status.talk_in(self._client.room)
             self._screen.refresh()
+            if self._client.room != LOBBY and self._client.room in self._status.model.stale:
+                self._start(self._ask_quietly("users", room=self._client.room))
+
+    def _has_read(self) -> None:
+        """The person is there, so they have read what is on the screen."""
+        for place in self._status.model:
+            place.read_up_to(place.newest)
+            self._client.mark(place.name, place.newest)
 
     # What is typed
 
@@ -287,6 +295,7 @@ class Conversation:
         try:
             while True:
                 typed = await self._screen.line()
+                self._has_read()
                 if isinstance(typed, Paste):
                     await self._paste(typed)
                 else:
@@ -312,9 +321,9 @@ class Conversation:
             await self._done(self._client.type(line))
         else:
             sending = self._send(self._client.type(line), line)
-            if asked.do in ("join", "leave"):
+            if asked.do in ("join", "leave", "to"):
                 await _copy(sending)  # what is typed next goes to the new room
-        if asked.do == "join":
+        if asked.do in ("join", "to"):
             self._notice(f"now talking in {show.place(self._client.room)}")
         self._talk_in()
 

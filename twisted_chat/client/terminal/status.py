@@ -7,7 +7,9 @@ from prompt_toolkit.utils import get_cwidth
 from ..lines import LOBBY
 from ..model import Model, Place
 
-_ROOM_COMMANDS = frozenset({"/join", "/leave", "/part", "/users", "/who", "/history", "/say"})
+_ROOM_COMMANDS = frozenset(
+    {"/history", "/join", "/leave", "/part", "/read", "/say", "/to", "/users", "/who"}
+)
 _NAME_COMMANDS = frozenset({"/dm", "/msg", "/tell", "/w", "/whisper", "/query"})
 
 

@@ -69,6 +69,7 @@ class App:
         self._drawing: Any = None
         self._asking: Any = None
         self._earlier_asked: set[Conversation] = set()
+        self._entered: set[Conversation] = set()
         self._pause = 0.0
         self._has_focus = True
         self._ending = False
@@ -134,7 +135,9 @@ class App:
         self._login.busy(True)
         self._root.title("connecting – twisted-chat")
         try:
-            client = self._client = Client(where, identity, self._room_names, reactor=self._reactor)
+            client = self._client = Client(
+                where, identity, self._room_names, marks=True, reactor=self._reactor
+            )
             await client.start()
         except (GaveUp, Refused) as error:
             self._client = None
@@ -201,6 +204,8 @@ class App:
         if self._talk.current is not self._conversations.looked_at and self._has_focus:
             self._looked()
         came_with_join = kind == "users" and event["room"] in self._conversations.stale
+        if kind == "where":
+            event["room"] = self._talk.current.name
         concerned = self._conversations.take(event)
         is_elsewhere = kind in _ELSEWHERE or event.get("quiet") or came_with_join
         if not is_elsewhere and (kind in _ANSWERS or not concerned):
@@ -209,8 +214,6 @@ class App:
         if report is not None:
             report(self, event)
         self._draw_soon()
-        if self._conversations.stale:
-            self._ask_soon()
 
     def _report_connected(self, event: Event) -> None:
         assert self._talk is not None
@@ -242,6 +245,10 @@ class App:
             return
         if not self._talk.draw():
             self._draw_soon()
+        self._enter_room(self._talk.current)
+        read = self._conversations.looked_at
+        if self._client is not None and read is not None:
+            self._client.mark(read.name, read.newest)
         unread = self._conversations.unread
         count = f"({unread}) " if unread else ""
         where = self._talk.expects
@@ -284,12 +291,16 @@ class App:
             self._complain(conversation, line, sentence)
         elif person and asked.do == "leave" and not asked.fields:
             self._close(conversation)
-        elif person and asked.do == "history" and "of" not in asked.fields:
+        elif person and asked.do in _OF_A_PLACE and "of" not in asked.fields:
             fields = {"of": f"@{person}", **asked.fields}
-            self._say(conversation, line, lambda client: client.request("history", **fields))
+            self._say(conversation, line, lambda client: client.request(asked.do, **fields))
         else:
             self._say(
-                conversation, line, lambda client: client.type(line, person), room=conversation
+                conversation,
+                line,
+                lambda client: client.type(line, person),
+                room=conversation,
+                goes=asked.do in _GOES,
             )
 
     def _say(
@@ -299,11 +310,13 @@ class App:
         do: Callable[[Client], Awaitable[object]],
         *,
         room: Conversation | None = None,
+        goes: bool = False,
     ) -> None:
         """Carry out a line that was typed.
 
         @param conversation: where it was typed, and where is shown why it was refused.
         @param room: where we talk from now on.
+        @param goes: it goes to a room, perhaps the one where we talked last.
         """
         client = self._client
         if client is None:
@@ -322,7 +335,8 @@ class App:
             except (GaveUp, Refused) as error:
                 self._complain(conversation, line, str(error))
             else:
-                if client.room != before and self._talk is not None and client is self._client:
+                has_gone = goes or client.room != before
+                if has_gone and self._talk is not None and client is self._client:
                     self._talk.show(self._conversations.open(client.room))
             finally:
                 conversation.unsent.remove(line)
@@ -391,25 +405,33 @@ class App:
 
         self._start(ask())
 
+    def _enter_room(self, conversation: Conversation) -> None:
+        """Ask for what was said in a room that is in front for the first time, and for who is
+        there."""
+        client = self._client
+        if client is None or not client.is_connected or conversation.person:
+            return
+        if not (client.knows(conversation.name) or conversation in self._entered):
+            self._entered.add(conversation)
+            self._ask_quietly("join", room=conversation.name)
+        elif conversation.name in self._conversations.stale:
+            self._ask_soon(conversation)
+
     # What is asked for quietly
 
     def _ask_rooms(self) -> None:
         self._ask_quietly("rooms")
 
-    def _ask_soon(self) -> None:
+    def _ask_soon(self, room: Conversation) -> None:
         if self._asking is None and not self._ending:
-            unknown = any(not (each.person or each.number) for each in self._conversations)
-            wait = 0 if unknown else _ASK_AFTER
-            self._asking = self._reactor.callLater(wait, self._ask_people)
+            wait = _ASK_AFTER if room.number else 0
+            self._asking = self._reactor.callLater(wait, self._ask_people, room)
 
-    def _ask_people(self) -> None:
+    def _ask_people(self, room: Conversation) -> None:
         self._asking = None
-        if self._client is None or not self._client.is_connected:
-            return
-        stale = sorted(self._conversations.stale)
-        self._conversations.stale.clear()
-        for room in stale:
-            self._ask_quietly("users", room=room)
+        if self._client is not None and self._client.is_connected:
+            self._conversations.stale.discard(room.name)
+            self._ask_quietly("users", room=room.name)
 
     def _ask_quietly(self, do: str, **fields: str) -> None:
         client = self._client
@@ -461,3 +483,7 @@ _QUESTIONS: dict[str, Callable[[App], None]] = {
 }
 
 _NOT_IN_PRIVATE = frozenset({"me", "topic"})
+
+_OF_A_PLACE = frozenset({"history", "read"})
+
+_GOES = frozenset({"join", "to"})

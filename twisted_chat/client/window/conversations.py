@@ -29,13 +29,12 @@ class Conversation(Place):
         self.unsent: list[str] = []
         self.changed = False
         self.dropped = 0
-        # The seq or id of each event; an event without one has that of the event before it.
+        # The seq of each event; an event without one has that of the event before it.
         self._numbers: list[int] = []
 
     def add(self, event: Event) -> None:
-        """Put an event in its place: a message by its number, once, and all others at the end."""
-        kind = event["event"]
-        number = event["seq"] if kind == "message" else event.get("id") if kind == "dm" else None
+        """Put an event in its place: an entry by its C{seq}, once, and all others at the end."""
+        number = event.get("seq")
         last = self._numbers[-1] if self._numbers else 0
         at = len(self.events)
         if number is None:
