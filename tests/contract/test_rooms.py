@@ -249,6 +249,18 @@ class Conversations(StoreCase):
         assert await self.unread(bob) == ["2", "3", "4"]
         assert await self.news(bob) == {}
 
+    async def test_many_unread_of_many(self) -> None:
+        """The first unread messages are found also if there are very many, of some more than of
+        others."""
+        alice, bob, carol, dave = await self.accounts("alice", "bob", "carol", "dave")
+        turns = [alice] * 30 + [bob] + [alice, carol] * 150 + [bob] * 20 + [carol] * 300
+        expected = [str(n) for n in range(len(turns))]
+        await self.commit(
+            *(told(who, dave, text) for who, text in zip(turns, expected, strict=True))
+        )
+        for limit in 1, 30, 31, 32, 340, 1000:
+            assert await self.unread(dave, limit) == expected[:limit]
+
     async def test_note_to_oneself_is_unread(self) -> None:
         """A message to oneself is unread like any other until it is seen."""
         (alice,) = await self.accounts("alice")

@@ -1,7 +1,10 @@
 """What the store reads and changes besides the log's growing: transactions in SQLAlchemy Core, as
 plain functions that run on the store's thread."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -39,6 +42,12 @@ from .committer import Mark
 from .schema import accounts, credentials, entries, members, rooms
 
 K = TypeVar("K")
+
+_Row = Sequence[Any]
+
+_FIRST_PIECE = 16
+_NEXT_PIECE = 250
+"""Unread messages of a conversation that are read at a time, at first and later."""
 
 _LOBBY = "lobby"
 
@@ -135,7 +144,7 @@ _RECORD = (
 )
 
 
-def _record(row: Sequence[Any]) -> RoomRecord:
+def _record(row: _Row) -> RoomRecord:
     id, kind, name, first, first_name, second, second_name = row
     if first is None:
         return RoomRecord(id, kind, name)
@@ -207,10 +216,11 @@ _ENTRY = (
 _is_message = entries.c.kind.in_(sorted(MESSAGES))
 
 
-def _read(connection: Connection, asked: Mapping[K, Select[Any]]) -> dict[K, tuple[Entry, ...]]:
-    """Read the entries that each statement selects, oldest first."""
-    found = {key: connection.execute(statement).all() for key, statement in asked.items()}
-    ids = {row.room_id for rows in found.values() for row in rows}
+def _entries(
+    connection: Connection, found: Mapping[K, Sequence[_Row]]
+) -> dict[K, tuple[Entry, ...]]:
+    """Make entries of rows that have the columns of C{_ENTRY}, the oldest first."""
+    ids = {row[1] for rows in found.values() for row in rows}
     records = {}
     if ids:
         rows = connection.execute(_RECORD.where(rooms.c.id.in_(ids)))
@@ -221,24 +231,27 @@ def _read(connection: Connection, asked: Mapping[K, Select[Any]]) -> dict[K, tup
     }
 
 
-def _newest(room_id: int, limit: int, *conditions: ColumnElement[bool]) -> Select[Any]:
-    return (
+def _newest(
+    connection: Connection, room_id: int, limit: int, which: ColumnElement[bool]
+) -> Sequence[_Row]:
+    return connection.execute(
         select(*_ENTRY)
-        .where(entries.c.room_id == room_id, *conditions)
+        .where(entries.c.room_id == room_id, which)
         .order_by(entries.c.seq.desc())
         .limit(limit)
-    )
+    ).all()
 
 
 def history(connection: Connection, room_id: int, limit: int) -> Sequence[Entry]:
     """Read the last messages of a room, oldest first."""
-    return _read(connection, {None: _newest(room_id, limit, _is_message)})[None]
+    return _entries(connection, {None: _newest(connection, room_id, limit, _is_message)})[None]
 
 
 def labelled(connection: Connection, since: int) -> Sequence[Entry]:
     """Read the entries that have a label, from a time on, in the order of the log."""
     lately = entries.c.label.is_not(None), entries.c.time >= since
-    return _read(connection, {None: select(*_ENTRY).where(*lately)})[None]
+    rows = connection.execute(select(*_ENTRY).where(*lately)).all()
+    return _entries(connection, {None: rows})[None]
 
 
 def answer(connection: Connection, question: Question, marks: Collection[Mark]) -> Findings:
@@ -250,21 +263,21 @@ def answer(connection: Connection, question: Question, marks: Collection[Mark]) 
     talks: Mapping[str, int] = {}
     if question.direct_of is not None and question.direct:
         talks = _conversations(connection, question.direct_of, question.direct)
-    asked: dict[int | str | None, Select[Any]] = {}
+    found: dict[int | str | None, Sequence[_Row]] = {}
     for id, seq in question.rooms.items():
-        asked[id] = _newest(id, limit, entries.c.seq > seq)
+        found[id] = _newest(connection, id, limit, entries.c.seq > seq)
     for name, id in talks.items():
-        asked[name] = _newest(id, limit, entries.c.seq > question.direct[name])
+        found[name] = _newest(connection, id, limit, entries.c.seq > question.direct[name])
     news: tuple[News, ...] = ()
     if reader is not None:
         seen = _seen([mark for mark in marks if mark.account_id == reader])
-        asked[None] = _unread(reader, seen, talks.values(), limit)
+        found[None] = _unread(connection, reader, seen, talks.values(), limit)
         news = tuple(News(*row) for row in connection.execute(_news(reader, seen, limit)))
-    found = _read(connection, asked)
+    shown = _entries(connection, found)
     return Findings(
-        {id: found[id] for id in question.rooms},
-        {name: found[name] for name in talks},
-        found.get(None, ()),
+        {id: shown[id] for id in question.rooms},
+        {name: shown[name] for name in talks},
+        shown.get(None, ()),
         news,
     )
 
@@ -311,12 +324,41 @@ def _news(reader: int, seen: ColumnElement[int], limit: int) -> Select[Any]:
 
 
 def _unread(
-    reader: int, seen: ColumnElement[int], shown: Collection[int], limit: int
-) -> Select[Any]:
-    """Select the first private messages to an account that it has not seen.
+    connection: Connection,
+    reader: int,
+    seen: ColumnElement[int],
+    shown: Collection[int],
+    limit: int,
+) -> Sequence[_Row]:
+    """Read the first private messages to an account that it has not seen.
+
+    Merges the conversations, each a piece at a time: there may be far more than the limit in each.
 
     @param shown: the rooms of conversations that are left out.
     """
+
+    def read(piece: Sequence[_Row]) -> Iterator[_Row]:
+        most = _FIRST_PIECE
+        yield from piece
+        while len(piece) == most:
+            most = _NEXT_PIECE
+            _, room, seq, *_ = piece[-1]
+            next_piece = _unread_piece(reader, literal(seq), rooms.c.id == room, most)
+            piece = connection.execute(next_piece).all()
+            yield from piece
+
+    pieces: dict[int, list[_Row]] = {}
+    firsts = _unread_piece(reader, seen, rooms.c.id.not_in(shown), _FIRST_PIECE)
+    for row in connection.execute(firsts):
+        pieces.setdefault(row[1], []).append(row)
+    return [*islice(merge(*map(read, pieces.values()), key=itemgetter(0)), limit)]
+
+
+def _unread_piece(
+    reader: int, seen: ColumnElement[int], which: ColumnElement[bool], most: int
+) -> Select[Any]:
+    """Select the first private messages to an account after what it has seen, no more than C{most}
+    of each conversation, in the order of the log."""
     # A note to oneself is a message of another.
     of_others = or_(
         _unseen_entries.c.author_id.is_distinct_from(reader), rooms.c.first_id == rooms.c.second_id
@@ -325,15 +367,14 @@ def _unread(
         select(*_ENTRY)
         .select_from(members)
         .join(rooms, rooms.c.id == members.c.room_id)
-        .join(entries, entries.c.id.in_(_unseen(seen, limit, of_others)))
+        .join(entries, entries.c.id.in_(_unseen(seen, most, of_others)))
         .where(
             members.c.account_id == reader,
             rooms.c.kind == "direct",
             rooms.c.last_seq > seen,
-            rooms.c.id.not_in(shown),
+            which,
         )
         .order_by(entries.c.id)
-        .limit(limit)
     )
 
 
