@@ -213,7 +213,9 @@ _ENTRY = (
     func.coalesce(entries.c.label, ""),
 )
 
-_is_message = entries.c.kind.in_(sorted(MESSAGES))
+_MESSAGES = sorted(MESSAGES)
+
+_unseen = entries.alias("unseen")
 
 
 def _entries(
@@ -244,7 +246,8 @@ def _newest(
 
 def history(connection: Connection, room_id: int, limit: int) -> Sequence[Entry]:
     """Read the last messages of a room, oldest first."""
-    return _entries(connection, {None: _newest(connection, room_id, limit, _is_message)})[None]
+    is_message = entries.c.kind.in_(_MESSAGES)
+    return _entries(connection, {None: _newest(connection, room_id, limit, is_message)})[None]
 
 
 def labelled(connection: Connection, since: int) -> Sequence[Entry]:
@@ -292,18 +295,18 @@ def _seen(marks: Collection[Mark]) -> ColumnElement[int]:
     return case(*newer, else_=members.c.read_seq) if newer else members.c.read_seq
 
 
-def _unseen(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[bool]) -> Select[Any]:
+def _first(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     """Select the ids of the first messages of a room that a member has not seen, for use in a
     statement about C{members} and C{rooms}."""
     return (
-        select(_unseen_entries.c.id)
+        select(_unseen.c.id)
         .where(
-            _unseen_entries.c.room_id == members.c.room_id,
-            _unseen_entries.c.seq > seen,
-            _unseen_entries.c.kind.in_(sorted(MESSAGES)),
+            _unseen.c.room_id == members.c.room_id,
+            _unseen.c.seq > seen,
+            _unseen.c.kind.in_(_MESSAGES),
             *conditions,
         )
-        .order_by(_unseen_entries.c.seq)
+        .order_by(_unseen.c.seq)
         .limit(limit)
         .correlate(members, rooms)
     )
@@ -311,8 +314,8 @@ def _unseen(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[boo
 
 def _news(reader: int, seen: ColumnElement[int], limit: int) -> Select[Any]:
     """Select the L{News} of an account."""
-    of_others = _unseen_entries.c.author_id.is_distinct_from(reader)
-    messages = _unseen(seen, limit, of_others).subquery()
+    of_others = _unseen.c.author_id.is_distinct_from(reader)
+    messages = _first(seen, limit, of_others).subquery()
     count = select(func.count()).select_from(messages).scalar_subquery()
     places = (
         select(members.c.room_id, seen.label("seen"), count.label("new"))
@@ -361,13 +364,13 @@ def _unread_piece(
     of each conversation, in the order of the log."""
     # A note to oneself is a message of another.
     of_others = or_(
-        _unseen_entries.c.author_id.is_distinct_from(reader), rooms.c.first_id == rooms.c.second_id
+        _unseen.c.author_id.is_distinct_from(reader), rooms.c.first_id == rooms.c.second_id
     )
     return (
         select(*_ENTRY)
         .select_from(members)
         .join(rooms, rooms.c.id == members.c.room_id)
-        .join(entries, entries.c.id.in_(_unseen(seen, most, of_others)))
+        .join(entries, entries.c.id.in_(_first(seen, most, of_others)))
         .where(
             members.c.account_id == reader,
             rooms.c.kind == "direct",
@@ -376,9 +379,6 @@ def _unread_piece(
         )
         .order_by(entries.c.id)
     )
-
-
-_unseen_entries = entries.alias("unseen")
 
 
 def newest_time(connection: Connection) -> int | None:
