@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 
 from .errors import Refusal
 from .events import (
@@ -18,7 +19,18 @@ from .events import (
     Users,
 )
 from .limits import Limits
-from .model import MEMBER, MESSAGES, TOPIC, Account, Entry, Findings, News, Question, Standing
+from .model import (
+    CREATED,
+    MEMBER,
+    MESSAGES,
+    TOPIC,
+    Account,
+    Entry,
+    Findings,
+    News,
+    Question,
+    Standing,
+)
 from .people import Person, Session
 from .ports import Store
 from .room import Room
@@ -226,17 +238,33 @@ class Past:
     def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
         """Entries of all kinds, as they are shown to somebody."""
         now = self._now()
+        for is_members, group in groupby(entries, lambda entry: entry.kind in {CREATED, MEMBER}):
+            if is_members:
+                yield from self._members(room, group)
+                continue
+            for entry in group:
+                if entry.kind in MESSAGES:
+                    yield Said(now, entry, replay=True, label=_label(entry, reader))
+                elif entry.kind == TOPIC:
+                    yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
+
+    def _members(self, room: Room, entries: Iterable[Entry]) -> Iterable[Members]:
+        """Standings that follow each other, as one event. Those of a newer version are left out."""
+        standings: tuple[Standing, ...] = ()
+        seq = 0
         for entry in entries:
-            if entry.kind in MESSAGES:
-                yield Said(now, entry, replay=True, label=_label(entry, reader))
-            elif entry.kind == TOPIC:
-                yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
-            elif entry.kind == MEMBER:
-                try:
-                    standing = Standing.decode(entry.text)
-                except ValueError:
-                    continue  # of a newer version
-                yield Members(now, room.name, entry.seq, (standing,), replay=True)
+            try:
+                standing = entry.standing
+            except ValueError:
+                continue
+            if standing is None:
+                continue
+            if standings and entry.seq != seq + 1:
+                yield Members(self._now(), room.name, seq, standings, replay=True)
+                standings = ()
+            standings, seq = (*standings, standing), entry.seq
+        if standings:
+            yield Members(self._now(), room.name, seq, standings, replay=True)
 
     # What is new
 
