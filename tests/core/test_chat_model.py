@@ -1,5 +1,6 @@
 """Random comings, goings and talk, checked against a model that fits on a page."""
 
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -22,10 +23,12 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
+    Back,
     Event,
     History,
     Joined,
     Left,
+    Members,
     Omitted,
     Renamed,
     Said,
@@ -34,7 +37,17 @@ from twisted_chat.core.events import (
     Welcome,
 )
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Account, Post
+from twisted_chat.core.model import (
+    CREATED,
+    KINDS,
+    MEMBER,
+    MESSAGES,
+    TOPIC,
+    Account,
+    Aside,
+    Entry,
+    Post,
+)
 
 _ROOMS = ("lobby", "tea", "bar")
 _REPLAY = 3
@@ -50,9 +63,9 @@ class Store(MemoryStore):
         super().__init__()
         self.appended: list[str] = []
 
-    def append(self, post: Post, /) -> None:
+    def append(self, post: Post | Aside, number: int, /) -> None:
         self.appended.append(post.text)
-        super().append(post)
+        super().append(post, number)
 
 
 class LossyOutbox(RecordingOutbox):
@@ -62,7 +75,30 @@ class LossyOutbox(RecordingOutbox):
         kept = tuple(event for event in events if not (self.is_full and _is_private(event)))
         if kept:
             self.sends.append(kept)
+        self.skips += len(kept) < len(events)
         return len(kept) == len(events)
+
+
+class Heard:
+    """What a session was told of one room.
+
+    @ivar start: everything after this C{seq} was told live; L{None} while nothing was.
+    @ivar live: the C{seq} of each entry that was told live.
+    @ivar last: the newest C{seq} that it was shown, live or not.
+    """
+
+    def __init__(self, start: int | None, topic: str) -> None:
+        self.start = start
+        self.topic = topic
+        self.live: list[int] = []
+        self.last = start or 0
+
+    def hear(self, *seqs: int) -> None:
+        """Note entries that were told live, in one event."""
+        if self.start is None:
+            self.start = seqs[0] - 1
+        self.live += [seq for seq in seqs if seq > self.start]
+        self.last = max(self.last, *seqs)
 
 
 class Someone:
@@ -71,13 +107,22 @@ class Someone:
     def __init__(self, name: str, echo: bool) -> None:
         self._name = name
         self.outbox = LossyOutbox()
-        self.session = Session(self.outbox)
+        self.session = Session(self.outbox, face=self)
         self.session.echo = echo
         self.current = "lobby"
         self.doing: Deferred[Any] = Deferred()
         self.said: list[str] = []
         self.answered: set[str] = set()
+        self.has_seen: dict[str, int] = {}
         self.was_full = False
+
+    def hang_up(self, farewell: str, /) -> None:
+        raise AssertionError(f"nobody asked for {farewell!r}")
+
+    def put_out(self, room: str, /) -> None:
+        """As for a face: a line goes to the lobby from now on."""
+        if self.current == room:
+            self.current = "lobby"
 
     @property
     def idle(self) -> bool:
@@ -91,36 +136,49 @@ class Someone:
     def name(self) -> str:
         return self.session.person.name if self.session.person is not None else self._name
 
-    def heard(self) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
-        """The messages that it was shown in each of its rooms, on joining and live since then; and
-        the rooms' topics. What /history answers must end with what it was shown."""
-        replayed: dict[str, list[str]] = {}
-        live: dict[str, list[str]] = {}
-        topics: dict[str, str] = {}
+    @property
+    def rooms(self) -> set[str]:
+        """The rooms that it is in."""
+        person = self.session.person
+        return {room.name for room in person.rooms} if person is not None else set()
+
+    def heard(self, log: Mapping[str, Sequence[Entry]]) -> dict[str, Heard]:
+        """What it was told of each of its rooms.
+
+        Every history on the way must be what the log has: a resumed one all entries between both
+        of its ends, another one the last messages.
+        """
+        heard: dict[str, Heard] = {}
         name = self._name
         for events in self.outbox.sends:
-            came_in = isinstance(events[0], Welcome | Joined)
             for event in events:
                 if isinstance(event, Welcome):
                     name = event.name
                 elif isinstance(event, Renamed) and event.name == name:
                     name = event.to
-                elif isinstance(event, History) and event.of in _ROOMS:
-                    texts = [said.message.text for said in event.messages]
-                    if came_in:
-                        replayed[event.of], live[event.of] = texts, []
-                        topics[event.of] = ""
-                    elif self.session.echo:
-                        known = [*replayed[event.of], *live[event.of]]
-                        least = min(len(known), len(texts))
-                        assert texts[len(texts) - least :] == known[len(known) - least :]
+                elif isinstance(event, Back):
+                    for place in event.places:
+                        heard.setdefault(place.room, Heard(place.seq, place.topic))
+                elif isinstance(event, Joined) and name in dict(event.people):
+                    heard.setdefault(event.room, Heard(None, ""))
                 elif isinstance(event, Left) and name in event.names and event.room != "lobby":
-                    del live[event.room]
+                    del heard[event.room]
+                elif isinstance(event, History) and event.of in log:
+                    _check(event, log[event.of])
+                    if event.seq is not None:
+                        each = heard.setdefault(event.of, Heard(event.seq, ""))
+                        each.start = event.seq if each.start is None else each.start
+                        each.last = max(each.last, event.seq)
                 elif isinstance(event, Said):
-                    live[event.message.room].append(event.message.text)
+                    heard[event.message.room.name].hear(event.message.seq)
+                elif isinstance(event, Members):
+                    seqs = range(event.seq - len(event.standings) + 1, event.seq + 1)
+                    heard[event.room].hear(*seqs)
                 elif isinstance(event, Topic):
-                    topics[event.room] = event.topic
-        return replayed, live, topics
+                    heard[event.room].topic = event.topic
+                    if event.entry is not None:
+                        heard[event.room].hear(event.entry.seq)
+        return heard
 
     def answered_with(self, history: History) -> None:
         """Show the session its answer, as a face does."""
@@ -134,15 +192,12 @@ class Someone:
     def unread(self) -> list[str]:
         """The private messages that came while it was away."""
         replays = [event for event in self.outbox.of(History) if event.of == "@"]
-        return [told.message.text for replay in replays for told in replay.messages]
-
-    def told_live(self) -> list[str]:
-        """The private messages that came to it while it was here."""
-        return [told.message.text for told in self.outbox.of(Told) if not told.outgoing]
+        return [text for replay in replays for text in _texts(replay)]
 
     def told(self) -> list[str]:
         """All private messages to it that it was shown."""
-        return [*self.unread(), *self.told_live()]
+        live = [told.message.text for told in self.outbox.of(Told) if not told.outgoing]
+        return [*self.unread(), *live]
 
     def is_told_of_more(self) -> bool:
         """There were more unread ones than it was shown."""
@@ -150,16 +205,14 @@ class Someone:
 
 
 class ChatMachine(RuleBasedStateMachine):
-    """The real chat, on a store that commits when it is told to.
-
-    The model is C{log}: what was said in each room and committed, with the session it came from;
-    and C{waiting}, what was said and is not committed. What is said are numbers that grow.
-    """
+    """The real chat, on a store that commits when it is told to, which is the model. What is said
+    are numbers that grow."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store = Store()
         self.accounts = Accounts(self.store, PlainHasher(), guard(), now, min_password=1)
+        self.wrong: list[Failure] = []
         self.chat = Chat(
             self.store,
             self.accounts,
@@ -181,10 +234,8 @@ class ChatMachine(RuleBasedStateMachine):
         self.store.hold()
         self.everyone: list[Someone] = []
         self.gone: list[Someone] = []
-        self.topics = dict.fromkeys(_ROOMS, "")
-        self.log: dict[str, list[tuple[str, Someone]]] = {room: [] for room in _ROOMS}
-        self.waiting: list[tuple[str, str, Someone]] = []
-        self.said = 0
+        self.number = 0
+        self.seen: list[tuple[Account, set[str]]] = []
 
     def idle(self) -> list[Someone]:
         return [someone for someone in self.everyone if someone.idle]
@@ -194,9 +245,23 @@ class ChatMachine(RuleBasedStateMachine):
         return idle[number % len(idle)]
 
     def next_text(self, someone: Someone) -> str:
-        self.said += 1
-        someone.said.append(str(self.said))
+        self.number += 1
+        someone.said.append(str(self.number))
         return someone.said[-1]
+
+    def log(self) -> dict[str, list[Entry]]:
+        """The entries of each room."""
+        log: dict[str, list[Entry]] = {room: [] for room in _ROOMS}
+        for entry in self.store.entries:
+            if entry.room.kind != "direct":
+                log[entry.room.name].append(entry)
+        return log
+
+    def begin(self, someone: Someone, doing: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Have a session do something that may be lost, or that another session of its account may
+        have done before."""
+        someone.doing = Deferred.fromCoroutine(doing)
+        return someone.doing.addErrback(_not_done)
 
     @precondition(lambda self: len(self.everyone) < 8)
     @rule(who=_pick, echo=st.booleans())
@@ -213,13 +278,35 @@ class ChatMachine(RuleBasedStateMachine):
         self.everyone.append(someone)
         someone.doing = Deferred.fromCoroutine(coming)
 
+    @precondition(lambda self: len(self.everyone) < 8)
+    @rule(
+        who=st.integers(0, 1),
+        echo=st.booleans(),
+        points=st.dictionaries(st.sampled_from(_ROOMS), st.integers(0, 20)),
+    )
+    def come_back(self, who: int, echo: bool, points: dict[str, int]) -> None:
+        """A session of Alice or Bob logs in, and goes on after what it has of some rooms."""
+        someone = Someone(self.known[who].name, echo)
+
+        async def come() -> None:
+            await self.chat.since(someone.session, points)
+            await self.chat.log_in(someone.session, self.known[who])
+
+        self.everyone.append(someone)
+        someone.doing = Deferred.fromCoroutine(come())
+
     @precondition(lambda self: self.idle())
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def join(self, who: int, room: str) -> None:
         """A session joins a room."""
         someone = self.somebody(who)
-        someone.doing = Deferred.fromCoroutine(self.chat.join(someone.session, room))
-        someone.doing.addCallback(lambda _: setattr(someone, "current", room))
+
+        async def join() -> None:
+            await self.chat.join(someone.session, room)
+            if room in someone.rooms:
+                someone.current = room
+
+        self.begin(someone, join())
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick)
@@ -227,9 +314,7 @@ class ChatMachine(RuleBasedStateMachine):
         """A session leaves the room that it talks in."""
         someone = self.somebody(who)
         if someone.current != "lobby":
-            someone.doing = Deferred.fromCoroutine(
-                self.chat.leave(someone.session, someone.current)
-            )
+            self.begin(someone, self.chat.leave(someone.session, someone.current))
             someone.current = "lobby"
 
     @precondition(lambda self: self.idle())
@@ -237,9 +322,8 @@ class ChatMachine(RuleBasedStateMachine):
     def say(self, who: int) -> None:
         """A session says something in its current room."""
         someone = self.somebody(who)
-        text = self.next_text(someone)
-        self.waiting.append((someone.current, text, someone))
-        self.chat.say(someone.session, someone.current, text)
+        if someone.current in someone.rooms:
+            self.chat.say(someone.session, someone.current, self.next_text(someone))
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick, to=_pick)
@@ -273,26 +357,27 @@ class ChatMachine(RuleBasedStateMachine):
         that waits until what the session said is in the log."""
         someone = self.somebody(who)
         if someone.guest and not someone.session.in_flight:
-            becoming = self.chat.log_in(someone.session, self.known[account])
-            someone.doing = Deferred.fromCoroutine(becoming)
+            self.begin(someone, self.chat.log_in(someone.session, self.known[account]))
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick)
     def set_topic(self, who: int) -> None:
         """A session sets the topic of its current room."""
         someone = self.somebody(who)
-        room, text = someone.current, self.next_text(someone)
-        someone.doing = Deferred.fromCoroutine(self.chat.set_topic(someone.session, room, text))
-        someone.doing.addCallback(lambda _: self.topics.update({room: text}))
+        setting = self.chat.set_topic(someone.session, someone.current, self.next_text(someone))
+        self.begin(someone, setting)
 
     @precondition(lambda self: self.idle())
     @rule(who=_pick, count=st.integers(1, _HISTORY))
     def history(self, who: int, count: int) -> None:
         """A session asks what was said in its current room."""
         someone = self.somebody(who)
-        asking = self.chat.history(someone.session, someone.current, count)
-        someone.doing = Deferred.fromCoroutine(asking)
-        someone.doing.addCallback(someone.answered_with)
+
+        async def ask() -> None:
+            history = await self.chat.history(someone.session, someone.current, count)
+            someone.answered_with(history)
+
+        self.begin(someone, ask())
 
     @precondition(lambda self: self.everyone)
     @rule(who=_pick, taken=st.booleans())
@@ -303,11 +388,14 @@ class ChatMachine(RuleBasedStateMachine):
         self.chat.seen(someone.session)
         if not taken:
             return
+        if someone.session.person is not None and someone.session.person.is_account:
+            for room, heard in someone.heard(self.log()).items():
+                someone.has_seen[room] = heard.last
         someone.answered.update(someone.told())
         if not someone.was_full and not someone.is_told_of_more():
             for account in self.known:
                 if someone.is_in_as(account):
-                    assert set(someone.told()).isdisjoint(self.unread(account))
+                    self.seen.append((account, set(someone.told())))
 
     @precondition(lambda self: self.everyone)
     @rule(who=_pick, full=st.booleans())
@@ -328,52 +416,48 @@ class ChatMachine(RuleBasedStateMachine):
 
     @rule()
     def commit(self) -> None:
-        """The store commits and answers all that waits."""
-        for room, text, someone in self.waiting:
-            self.log[room].append((text, someone))
-        self.waiting.clear()
+        """The store commits and answers all that waits, so that what was seen is not unread."""
         self.store.commit()
+        for account, told in self.seen:
+            assert told.isdisjoint(self.unread(account))
+        self.seen.clear()
 
     @rule()
     def step(self) -> None:
         """The store answers one question, or commits what was said before the next."""
         if self.store.waiting:
             self.store.step()
-        kept = {message.text for message in self.store.messages}
-        for room, text, someone in self.waiting:
-            if text in kept:
-                self.log[room].append((text, someone))
-        self.waiting = [entry for entry in self.waiting if entry[1] not in kept]
-
-    @rule()
-    def answer(self) -> None:
-        """The store answers what it was asked before it commits what waits."""
-        self.store.answer()
 
     @rule()
     def fail(self) -> None:
         """The posts that wait are lost."""
-        self.waiting.clear()
         self.store.fail()
 
     @invariant()
-    def members_hear_each_message_once(self) -> None:
-        """Members hear each message once, from the replay on, in order, without a gap, up to the
-        last that is committed."""
+    def people_hear_each_entry_once(self) -> None:
+        """A session hears each entry of the rooms that its person is in once, from the replay on,
+        in order, without a gap, up to the last that is committed; and it knows the topic."""
+        log = self.log()
+        topics = {state.record.name: state.topic for state in self.store.open()}
         for someone in self.everyone:
-            replayed, live, topics = someone.heard()
-            for room in live:
-                assert topics[room] == self.topics[room]
-            assert set(live) == {room.name for room in someone.session.rooms}
-            for room in live:
-                texts = [text for text, _ in self.log[room]]
-                joined = texts.index(replayed[room][-1]) + 1 if replayed[room] else 0
-                assert replayed[room] == texts[max(0, joined - _REPLAY) : joined]
-                assert live[room] == [
-                    text
-                    for text, author in self.log[room][joined:]
-                    if someone.session.echo or author is not someone
+            heard = someone.heard(log)
+            joining = set() if someone.doing.called else someone.rooms - heard.keys()
+            assert heard.keys() == someone.rooms - joining
+            for room, each in heard.items():
+                expected = [
+                    entry.seq
+                    for entry in log[room]
+                    if entry.kind in KINDS
+                    and each.start is not None
+                    and entry.seq > each.start
+                    and (
+                        someone.session.echo
+                        or entry.kind not in MESSAGES
+                        or entry.text not in someone.said
+                    )
                 ]
+                assert each.live == expected, (someone.name, room, each.live, expected)
+                assert each.topic == topics[room]
 
     @invariant()
     def order_is_kept_across_rooms_and_private_messages(self) -> None:
@@ -391,18 +475,35 @@ class ChatMachine(RuleBasedStateMachine):
 
     def unread(self, account: Account) -> list[str]:
         """The private messages to an account that do not count as read."""
-        read = self.store.read[account.id]
-        mine = [m for post, m in self.store.direct if post.recipient_id == account.id]
-        return [message.text for message in mine if (message.id or 0) > read]
+        return [
+            entry.text
+            for entry in self.direct_to(account)
+            if entry.seq > self.store.marks[account.id, entry.room.id]
+        ]
+
+    def direct_to(self, account: Account) -> list[Entry]:
+        """The private messages to an account that are kept."""
+        return [
+            entry
+            for entry in self.store.entries
+            if entry.room.kind == "direct" and entry.recipient == account.name
+        ]
 
     @invariant()
     def nothing_counts_as_read_that_nobody_has_seen(self) -> None:
         """A message counts as read only if a session of the account was shown it and has sent
         something since."""
-        answered = {text for someone in (*self.everyone, *self.gone) for text in someone.answered}
+        everyone = (*self.everyone, *self.gone)
+        answered = {text for someone in everyone for text in someone.answered}
+        log = self.log()
         for account in self.known:
-            kept = {m.text for post, m in self.store.direct if post.recipient_id == account.id}
+            kept = {entry.text for entry in self.direct_to(account)}
             assert kept - set(self.unread(account)) <= answered
+            for room, entries in log.items():
+                mark = self.store.marks.get((account.id, entries[0].room.id), 0) if entries else 0
+                seen = max((someone.has_seen.get(room, 0) for someone in everyone), default=0)
+                joined = [e.seq for e in entries if e.kind == MEMBER and e.author_id == account.id]
+                assert mark <= max(seen, *joined, 0) if joined else mark <= seen
 
     def teardown(self) -> None:
         """No operation failed, and in the end Alice and Bob are shown all unread messages."""
@@ -417,12 +518,51 @@ class ChatMachine(RuleBasedStateMachine):
                 assert late.unread(), unread
                 shown += late.unread()
                 self.chat.seen(late.session)
+                self.commit()
                 self.gone.append(late)
             assert shown == unread
             assert not self.unread(account)
+        assert not self.wrong, self.wrong
         for someone in (*self.everyone, *self.gone):
             assert someone.doing.called
             assert not isinstance(someone.doing.result, Failure), someone.doing.result
+
+
+def _check(history: History, log: Sequence[Entry]) -> None:
+    """Check that a history of a room has what it says."""
+    messages = [entry.text for entry in log if entry.kind in MESSAGES]
+    if history.seq is not None:
+        messages = [e.text for e in log if e.kind in MESSAGES and e.seq <= history.seq]
+    shown = _texts(history)
+    if history.after is not None:
+        assert history.seq is not None
+        between = [e for e in log if history.after < e.seq <= history.seq]
+        assert shown == [entry.text for entry in between if entry.kind in MESSAGES]
+        topics = [event.topic for event in history.shown if isinstance(event, Topic)]
+        assert topics == [entry.text for entry in between if entry.kind == TOPIC]
+        standings = [
+            standing.encode()
+            for event in history.shown
+            if isinstance(event, Members)
+            for standing in event.standings
+        ]
+        made = [e.standing for e in between if e.kind in {CREATED, MEMBER}]
+        assert standings == [standing.encode() for standing in made if standing is not None]
+    elif history.seq is not None:
+        assert shown == messages[len(messages) - len(shown) :]
+        assert shown or not messages
+
+
+def _texts(history: History) -> list[str]:
+    """The texts of the messages of a history."""
+    return [event.message.text for event in history.shown if isinstance(event, Said | Told)]
+
+
+def _not_done(failure: Failure) -> None:
+    """Take a refusal of what was lost, or was done by another session before."""
+    failure.trap(Refusal)
+    code = failure.value.code  # type: ignore[union-attr]
+    assert code in {"internal", "not-in-room", "no-such-room"}, failure
 
 
 def _is_private(event: Event) -> bool:
@@ -440,5 +580,5 @@ class ModelTests(SynchronousTestCase):
         """Whatever people do in whatever order, members hear each message once, in order."""
         run_state_machine_as_test(
             ChatMachine,
-            settings=settings(stateful_step_count=40),
+            settings=settings(max_examples=150, stateful_step_count=40),
         )

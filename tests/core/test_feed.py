@@ -1,4 +1,4 @@
-"""What the feed hands over: entries of this process and of others, and what goes wrong with them."""
+"""What the feed hands over: entries of this process and of others, and what fails with them."""
 
 from tests.support import NOW
 from twisted_chat.core.chat import Chat
@@ -23,6 +23,7 @@ from twisted_chat.core.model import (
     TOPIC,
     Account,
     Entry,
+    Role,
     RoomRecord,
     Standing,
     Stored,
@@ -37,7 +38,8 @@ OPS = RoomRecord(70, "public", "ops")
 """A room that another node has made."""
 
 ZOE = Account(900, "zoe")
-"""An account that this process has never heard of."""
+YAN = Account(901, "yan")
+"""Accounts that this process has never heard of."""
 
 
 class FeedTestCase(ChatTestCase):
@@ -70,10 +72,11 @@ class FeedTestCase(ChatTestCase):
         """Deliver entries of another node, in one batch."""
         (chat or self.chat).deliver([(0, entry) for entry in entries])
 
-    def member(self, account: Account, role: str | None = "member", **where: RoomRecord) -> Entry:
+    def member(
+        self, account: Account, role: Role | None = "member", *, room: RoomRecord = OPS
+    ) -> Entry:
         """Make the entry that gives an account a role."""
-        text = Standing(account, role).encode()  # type: ignore[arg-type]
-        return self.entry(MEMBER, text, author=account, **where)
+        return self.entry(MEMBER, Standing(account, role).encode(), author=account, room=room)
 
 
 class ElsewhereTests(FeedTestCase):
@@ -82,7 +85,7 @@ class ElsewhereTests(FeedTestCase):
     def test_new_room(self) -> None:
         """A room that another node has made is there: it is listed, can be joined, and keeps others
         from making it or one that looks like it."""
-        self.elsewhere(self.entry(CREATED), self.member(ZOE, "owner"))
+        self.elsewhere(self.entry(CREATED))
         self.assertEqual(
             self.chat.rooms(self.alice), Rooms(NOW, (("lobby", 1, ""), ("ops", 0, "")))
         )
@@ -157,11 +160,11 @@ class ElsewhereTests(FeedTestCase):
 
     def test_membership_of_somebody_who_is_away(self) -> None:
         """An account that is not here is a member of a room, and in no list of people."""
-        self.elsewhere(self.entry(CREATED), self.member(self.me), self.member(ZOE))
+        self.elsewhere(self.entry(CREATED), self.member(self.me), self.member(YAN))
         members = self.alice.outbox.of(Members)
-        self.assertEqual(members[-1].standings[-1], Standing(ZOE, "member"))
+        self.assertEqual(members[-1].standings[-1], Standing(YAN, "member"))
         self.assertEqual(self.users(self.alice, "ops"), ["alice"])
-        self.assertNotIn(("zoe", True), [p for e in self.alice.outbox.of(Joined) for p in e.people])
+        self.assertNotIn(("yan", True), [p for e in self.alice.outbox.of(Joined) for p in e.people])
 
     def test_login_of_somebody_who_joined_on_another_node(self) -> None:
         """An account that joined on another node while it was not here is in the room when it logs
@@ -170,6 +173,19 @@ class ElsewhereTests(FeedTestCase):
         self.elsewhere(self.entry(CREATED), self.member(self.me))
         alice = self.back("alice")
         self.assertEqual(self.rooms_of(alice), ("lobby", "ops"))
+
+    def test_owner(self) -> None:
+        """A room belongs to the account that made it; joining it does not change that."""
+        self.elsewhere(self.entry(CREATED), self.member(YAN), self.member(ZOE))
+        ops = next(state for state in self.chat.states() if state.record == OPS)
+        self.assertEqual(dict(ops.members), {ZOE.id: "owner", YAN.id: "member"})
+        self.elsewhere(self.member(YAN, "owner"), self.by(YAN, self.member(ZOE)))
+        ops = next(state for state in self.chat.states() if state.record == OPS)
+        self.assertEqual(dict(ops.members), {ZOE.id: "member", YAN.id: "owner"})
+
+    def by(self, author: Account, entry: Entry) -> Entry:
+        """Have somebody else be the author of an entry."""
+        return entry._replace(author_id=author.id, author=author.name)
 
     def test_role(self) -> None:
         """A role that is given on another node is told, and is no coming or going."""
@@ -200,7 +216,7 @@ class ElsewhereTests(FeedTestCase):
 
     def test_private_message_among_others(self) -> None:
         """A private message between others is told to nobody here."""
-        room = RoomRecord(80, "direct", "", (ZOE, Account(901, "yan")))
+        room = RoomRecord(80, "direct", "", (ZOE, YAN))
         self.elsewhere(self.entry(SAID, "psst", room=room))
         self.assertEqual(self.alice.outbox.take(), [])
 
@@ -258,7 +274,6 @@ class ElsewhereTests(FeedTestCase):
         """A batch may have own entries and those of other nodes; all are heard in the order of the
         log."""
         bob = self.account("bob")
-        lobby = RoomRecord(1, "public", "lobby")
         delivered: list[tuple[int, Stored]] = []
         self.store.subscribe(delivered.extend, self.chat.lose)
         self.store.hold()
@@ -385,29 +400,31 @@ class FailureTests(FeedTestCase):
         self.assertEqual((self.alice.in_flight, bob.in_flight), (0, 0))
         self.assertEqual((self.alice.landings, bob.landings), (1, 1))
         self.store.release()
-        self.end(carol)
-        self.failures.clear()
+        self.chat._lobby.remove(carol)
         self.say(self.alice, "3")
         self.assertIn("3", bob.outbox.heard())
 
     def test_lost_posts_of_somebody_else(self) -> None:
-        """Numbers that no session waits for are none of the chat's business."""
-        self.chat.lose([10**9])
-        self.chat.deliver([(10**9, None)])
+        """A room that was not made, and that nobody here has asked for, changes nothing."""
+        self.chat.deliver([(0, None)])
         self.assertEqual(self.alice.outbox.events, [])
 
     def test_failure_to_tell_is_not_a_failure_to_apply(self) -> None:
-        """A topic whose telling fails is the room's topic all the same."""
+        """Entries whose telling fails, and those after them, are applied all the same."""
         bob = self.account("bob")
 
         def broken(events: object, /) -> bool:
             raise ZeroDivisionError
 
         self.alice.outbox.send = broken  # type: ignore[method-assign]
-        self.run_now(self.chat.set_topic(bob, "lobby", "Welcome"))
-        self.assertTrue(self.failures)
+        lobby = RoomRecord(1, "public", "lobby")
+        self.elsewhere(
+            self.entry(TOPIC, "Welcome", room=lobby), self.member(ZOE, "owner", room=lobby)
+        )
+        self.assertEqual({type(each) for each in self.failures}, {ZeroDivisionError})
         self.failures.clear()
         self.assertEqual(self.chat.topic(bob, "lobby").topic, "Welcome")
+        self.assertEqual(dict(self.chat.states()[0].members), {ZOE.id: "owner"})
 
 
 class ConversationTests(FeedTestCase):

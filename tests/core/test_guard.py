@@ -60,7 +60,8 @@ class GuardTestCase(SynchronousTestCase):
     def log_in(
         self, source: Source, password: str = "wrong", name: str = "alice"
     ) -> "Deferred[Account]":
-        return Deferred.fromCoroutine(self.accounts.authenticate(name, password, source))
+        found = Deferred.fromCoroutine(self.accounts.authenticate(name, password, source))
+        return found.addCallback(lambda credential: credential.account)
 
     def outcome(self, asked: "Deferred[Account]") -> str:
         """What came of a try so far: C{in}, nothing yet, or the code of the refusal."""

@@ -141,8 +141,8 @@ class AnswerTests(LabelTestCase):
         self.assertEqual(told, Done(NOW, "7", seq=1, id=self.private()[-1].id, to="carol"))
 
     def test_private_message_to_a_guest(self) -> None:
-        """Done has no id and no C{seq} for a message to a guest. Both sides are told that it is not kept, the
-        author with the label."""
+        """Done has no id and no C{seq} for a message to a guest. Both sides are told that it is
+        not kept, the author with the label."""
         gil = self.guest("gil")
         self.alice.outbox.take()
         self.tell("gil", "psst", "7")
@@ -406,21 +406,21 @@ class WindowTests(SynchronousTestCase):
 
     def test_ten_minutes(self) -> None:
         """A label is remembered for ten minutes after the post."""
-        self.labels.begin("alice", LABEL)
+        self.labels.begin(1, LABEL)
         told = done(self.message(LABEL, NOW), LABEL, NOW)
-        self.assertEqual(self.labels.end("alice", LABEL, told), [])
+        self.assertEqual(self.labels.end(1, LABEL, told), [])
         self.time += WINDOW
-        found = self.labels.find("alice", LABEL)
+        found = self.labels.find(1, LABEL)
         assert found is not None
         self.assertEqual(found.done, told)
         self.time += 1
-        self.assertIsNone(self.labels.find("alice", LABEL))
+        self.assertIsNone(self.labels.find(1, LABEL))
 
     def test_in_flight_for_longer(self) -> None:
         """The label of a post that is in flight for longer is not forgotten."""
-        self.labels.begin("alice", LABEL)
+        self.labels.begin(1, LABEL)
         self.time += 2 * WINDOW
-        found = self.labels.find("alice", LABEL)
+        found = self.labels.find(1, LABEL)
         assert found is not None
         self.assertIsNone(found.done)
 
@@ -431,11 +431,11 @@ class WindowTests(SynchronousTestCase):
         self.labels.end("bob", LABEL, done(self.message(LABEL, NOW), LABEL, NOW))
         for number in range(MOST + 1):
             label = f"{number:016}"
-            self.labels.begin("alice", label)
-            self.labels.end("alice", label, done(self.message(label, NOW), label, NOW))
-        self.assertIsNone(self.labels.find("alice", f"{0:016}"))
-        self.assertIsNotNone(self.labels.find("alice", f"{2:016}"))
-        self.assertIsNotNone(self.labels.find("alice", f"{MOST:016}"))
+            self.labels.begin(1, label)
+            self.labels.end(1, label, done(self.message(label, NOW), label, NOW))
+        self.assertIsNone(self.labels.find(1, f"{0:016}"))
+        self.assertIsNotNone(self.labels.find(1, f"{2:016}"))
+        self.assertIsNotNone(self.labels.find(1, f"{MOST:016}"))
         self.assertIsNotNone(self.labels.find("bob", LABEL))
 
     def test_authors_who_have_gone(self) -> None:
@@ -445,21 +445,23 @@ class WindowTests(SynchronousTestCase):
             self.labels.end(f"guest{number}", LABEL, done(self.message(LABEL, NOW), LABEL, NOW))
         self.time += WINDOW + 1
         for number in range(100):
-            self.labels.begin("alice", f"{number:016}")
-        self.assertEqual(list(self.labels._known), ["alice"])
+            self.labels.begin(1, f"{number:016}")
+        self.assertEqual(list(self.labels._known), [1])
 
     def test_from_the_log(self) -> None:
-        """A label from the log is as old as its message; short ones are ignored."""
+        """A label from the log is as old as its entry, and its author's; short ones are
+        ignored."""
         self.labels.keep(self.message(LABEL, NOW - WINDOW))
         room = conversation(Account(1, "alice"), Account(2, "bob"))
         self.labels.keep(Entry(2, room, 7, SAID, 1, "alice", NOW, "psst", label=OTHER))
         self.labels.keep(self.message("7", NOW))
-        self.assertIsNone(self.labels.find("alice", "7"))
+        self.assertIsNone(self.labels.find(1, "7"))
+        self.assertIsNone(self.labels.find(2, OTHER))
         for label in LABEL, OTHER:
-            self.assertIsNotNone(self.labels.find("alice", label))
+            self.assertIsNotNone(self.labels.find(1, label))
         self.time += 1
-        self.assertIsNone(self.labels.find("alice", LABEL))
-        found = self.labels.find("alice", OTHER)
+        self.assertIsNone(self.labels.find(1, LABEL))
+        found = self.labels.find(1, OTHER)
         assert found is not None
         assert found.done is not None
         self.assertEqual((found.done.to, found.done.seq, found.done.id), ("bob", 7, 2))
@@ -467,15 +469,15 @@ class WindowTests(SynchronousTestCase):
     def test_nothing_is_left(self) -> None:
         """A forgotten label takes no memory, and neither does a short one."""
         for number in range(100):
-            self.labels.begin("alice", f"{LABEL}{number}")
-            self.labels.end("alice", f"{LABEL}{number}", done(self.message("", NOW), "", NOW))
-            self.labels.begin("alice", str(number))
-        self.assertEqual(len(self.labels._known["alice"]), 100)
+            self.labels.begin(1, f"{LABEL}{number}")
+            self.labels.end(1, f"{LABEL}{number}", done(self.message("", NOW), "", NOW))
+            self.labels.begin(1, str(number))
+        self.assertEqual(len(self.labels._known[1]), 100)
         self.time += WINDOW + 1
         self.labels.find("bob", LABEL)
         self.assertEqual(len(self.labels._known), 0)
 
     def test_unknown_label_ends(self) -> None:
         """When a post with a short label ends, no session waits for it."""
-        waiting: list[Session] = self.labels.end("alice", "7", None)
+        waiting: list[Session] = self.labels.end(1, "7", None)
         self.assertEqual(waiting, [])

@@ -19,14 +19,15 @@ class PolicyTests(ChatTestCase):
         super().setUp()
         self.inside, self.outside = self.account("alice"), self.account("bob")
         self.join("tea", self.inside)
-        self.tea = self.inside.rooms[-1]
+        assert self.inside.person is not None
+        self.tea = self.inside.person.rooms[-1]
 
     def allowed(self, session: Someone, *, there: bool) -> set[str]:
         """What a session may do, in the room or without one."""
         allowed = set()
         for action in get_args(Action):
             try:
-                policy.may(session, action, self.tea if there else None)
+                policy.may(session.person, action, self.tea if there else None)
                 allowed.add(action)
             except Refusal:
                 pass
@@ -52,16 +53,21 @@ class PolicyTests(ChatTestCase):
         for there in True, False:
             self.assertEqual(self.allowed(self.inside, there=there), set(get_args(Action)))
 
+    def test_account_on_all_its_sessions(self) -> None:
+        """An account that is in a room may do everything there on each of its sessions."""
+        desk = self.account("alice")
+        self.assertEqual(self.allowed(desk, there=True), set(get_args(Action)))
+
     def test_others(self) -> None:
         """A person must be in a room to talk in it, read it, set its topic or leave it."""
-        forbidden = {"say", "read room", "set topic", "leave"}
+        forbidden = {"say", "read room", "set topic", "leave", "go to"}
         self.assertEqual(self.allowed(self.outside, there=False), set(get_args(Action)))
         self.assertEqual(self.allowed(self.outside, there=True), set(get_args(Action)) - forbidden)
 
     def test_refusals_of_rooms(self) -> None:
         """The refusal names the room, and the way in if there is one."""
         for action, way in ("say", "join-first"), ("leave", None):
-            refusal = self.assertRaises(Refusal, policy.may, self.outside, action, self.tea)
+            refusal = self.assertRaises(Refusal, policy.may, self.outside.person, action, self.tea)
             self.assertEqual((refusal.code, refusal.way), ("not-in-room", way))
             self.assertEqual(refusal.fields, {"room": "tea"})
             self.assertIn("you are not in #tea", refusal.text)
@@ -73,6 +79,7 @@ class PolicyTests(ChatTestCase):
             lambda: self.chat.set_topic(self.outside, "tea", "x"),
             lambda: self.chat.history(self.outside, "tea"),
             lambda: self.chat.leave(self.outside, "tea"),
+            lambda: self.chat.read(self.outside, "tea"),
         ):
             self.assertEqual(self.refusal(operation()).code, "not-in-room")
         refusal = self.assertRaises(Refusal, self.chat.say, self.outside, "tea", "hi")

@@ -98,11 +98,11 @@ class SeenTests(MarksTestCase):
             last = self.tell("1", "2")
             desk = Someone()
             if before:
-                self.run_now(self.chat.since(desk, {"tea": 3}))
+                self.run_now(self.chat.since(desk, {"tea": 2}))
                 self.log_in(desk, "alice")
             else:
                 self.log_in(desk, "alice")
-                self.run_now(self.chat.since(desk, {"tea": 3}))
+                self.run_now(self.chat.since(desk, {"tea": 2}))
             self.assertEqual(self.place(desk, "tea").new, 2)
             self.chat.seen(desk)
             self.assertEqual((self.place(desk, "tea").new, self.mark()), (0, last))
@@ -179,7 +179,7 @@ class SeenTests(MarksTestCase):
         self.end(self.phone, self.desk)
         self.tell(*"abcdefghijklmno")
         desk = Someone()
-        self.run_now(self.chat.since(desk, {"tea": 3}))
+        self.run_now(self.chat.since(desk, {"tea": 2}))
         self.log_in(desk, "alice")
         self.chat.seen(desk)
         self.assertEqual(self.place(desk, "tea").new, self.limits.max_history)
@@ -303,10 +303,10 @@ class ReadTests(MarksTestCase):
         self.assertEqual(self.new(), 1)
 
     def test_it_ends_implicit_marks(self) -> None:
-        """A session that has marked something explicitly marks nothing by sending lines any more;
-        the person's other sessions still do."""
-        self.tell("1")
-        self.run_now(self.chat.read(self.phone, "tea"))
+        """A session that has said up to which entry it has read marks nothing by sending lines any
+        more; the person's other sessions still do."""
+        last = self.tell("1")
+        self.run_now(self.chat.read(self.phone, "tea", last))
         self.tell("2")
         self.tell("3", room="lobby")
         self.chat.seen(self.phone)
@@ -317,6 +317,15 @@ class ReadTests(MarksTestCase):
         self.assertIn("psst", alice.outbox.replayed())
         self.chat.seen(alice)
         self.assertNotIn("psst", self.back("alice").outbox.replayed())
+
+    def test_broom(self) -> None:
+        """A session that marks a room without saying up to which entry goes on marking by sending
+        lines."""
+        self.tell("1")
+        self.run_now(self.chat.read(self.phone, "tea"))
+        self.tell("2")
+        self.chat.seen(self.phone)
+        self.assertEqual(self.new(), 0)
 
     def test_conversation(self) -> None:
         """A private conversation is marked as C{@name}; the person's other sessions are told."""

@@ -5,11 +5,12 @@ from unittest import mock
 
 from twisted.internet.defer import Deferred
 
+from tests.support import NOW
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Event, History, Joined, Members, Said, Told, Topic
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import KINDS, Standing
+from twisted_chat.core.model import Standing
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
 
@@ -85,7 +86,7 @@ class SinceTests(ChatTestCase):
         self.join("tea", self.bob)
         self.tell(*"abcdefgh")
         alice = Someone()
-        self.ask(alice, tea=4)  # the room and its owner came before what was said
+        self.ask(alice, tea=3)  # the room came before what was said
         self.log_in(alice, "alice")
         self.assertEqual(alice.outbox.replayed(), [])
         self.run_now(self.chat.join(alice, "tea"))
@@ -161,7 +162,7 @@ class SinceTests(ChatTestCase):
         self.join("tea", self.bob)
         self.tell(*"tuvwxyz")
         alice = Someone()
-        self.ask(alice, lobby=1, tea=3)
+        self.ask(alice, lobby=1, tea=2)
         trouble = Refusal("internal", "the database cannot be read")
         account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         with mock.patch.object(self.store, "ask", side_effect=trouble):
@@ -203,7 +204,7 @@ class SinceTests(ChatTestCase):
             alice = self.account("alice")
             self.join("tea", self.bob)
             self.tell(*"ab")
-            self.ask(alice, tea=3)
+            self.ask(alice, tea=2)
             self.store.hold()
             self.tell("c")
             joining = Deferred.fromCoroutine(self.chat.join(alice, "tea"))
@@ -264,7 +265,7 @@ class EntriesTests(ChatTestCase):
         self.join("tea", carol, dave)
         self.leave(carol, "tea")
         self.say(self.bob, "3")
-        one, topic, two, members, three = self.resumed(3).shown
+        one, topic, two, members, three = self.resumed(2).shown
         assert isinstance(one, Said)
         assert isinstance(topic, Topic)
         assert isinstance(two, Said)
@@ -286,13 +287,20 @@ class EntriesTests(ChatTestCase):
         self.assertEqual([each.message.text for each in (one, two, three)], ["1", "2", "3"])
         self.assertTrue(one.replay and two.replay and three.replay)
 
+    def test_room_from_its_beginning(self) -> None:
+        """A resume from the beginning of a room shows who made it, as its owner."""
+        (members,) = self.resumed(0).shown
+        bob, alice = self.the_account("bob"), self.the_account("alice")
+        standings = Standing(bob, "owner"), Standing(alice, "member")
+        self.assertEqual(members, Members(NOW, "tea", 2, standings, replay=True))
+
     def test_nothing_is_missing(self) -> None:
         """A resume shows every entry from the point on up to the newest, and says both ends."""
         for text in "abc":
             self.say(self.bob, text)
             self.run_now(self.chat.set_topic(self.bob, "tea", text))
         last = self.log("tea")[-1].seq
-        for after in (3, 5, last - 1, last):
+        for after in (2, 5, last - 1, last):
             history = self.resumed(after)
             self.assertEqual((history.after, history.seq), (after, last))
             self.assertEqual(self.seqs(history), list(range(after + 1, last + 1)))
@@ -307,7 +315,7 @@ class EntriesTests(ChatTestCase):
         which."""
         for number in range(20):
             self.say(self.bob, str(number))
-        history = self.resumed(3)
+        history = self.resumed(2)
         last = self.log("tea")[-1].seq
         self.assertEqual((history.after, history.seq), (last - 10, last))
         self.assertEqual(self.seqs(history), list(range(last - 9, last + 1)))
@@ -355,27 +363,29 @@ class EntriesTests(ChatTestCase):
         for steps in range(6):
             self.setUp()
             account = self.the_account("alice")
-            alice = Someone()
+            alice, dave = Someone(), self.guest("dave")
             alice.echo = True
+            self.join("tea", dave)
             self.say(self.bob, "1")
-            self.run_now(self.chat.since(alice, {"tea": 3, "@bob": 0}))
+            self.run_now(self.chat.since(alice, {"tea": 2, "@bob": 0}))
             self.store.hold()
             self.say(self.bob, "2")
             login = self.begin(self.chat.log_in(alice, account))
             self.say(self.bob, "3")
-            self.run_now(self.chat.direct(self.bob, "alice", "psst"))
+            telling = self.begin(self.chat.direct(self.bob, "alice", "psst"))
             for _ in range(steps):
                 if self.store.waiting:
                     self.store.step()
-            self.say(self.bob, "4")
+            self.chat.say(dave, "tea", "4")
             self.store.release()
             self.successResultOf(login)
+            self.successResultOf(telling)
             self.assertEqual(sorted(_shown(alice.outbox.events)), ["1", "2", "3", "4", "psst"])
             (history,) = [each for each in alice.outbox.of(History) if each.of == "tea"]
             assert history.seq is not None
             live = [said.message.seq for said in alice.outbox.of(Said)]
-            self.assertEqual(self.seqs(history) + live, [4, 5, 6, 7], steps)
-            self.assertEqual(live, list(range(history.seq + 1, 8)))
+            self.assertEqual(self.seqs(history) + live, [3, 4, 5, 6], steps)
+            self.assertEqual(live, list(range(history.seq + 1, 7)))
 
     def test_room_that_one_is_no_member_of(self) -> None:
         """The resume point of a room that an account is no member of waits until it joins; the
@@ -390,8 +400,8 @@ class EntriesTests(ChatTestCase):
         self.assertTrue(self.run_now(self.chat.join(alice, "bar")))
         (history,) = alice.outbox.of(History)
         self.assertEqual((history.after, _shown([history])), (0, ["hi"]))
-        self.assertIn(history.seq, (3, 4))
-        known = [e.seq for e in self.log("bar") if e.kind in KINDS]
+        self.assertIn(history.seq, (2, 3))
+        known = [e.seq for e in self.log("bar")]
         shown = self.seqs(history)
         self.assertEqual(shown, known[: len(shown)])
         live = [event.seq for event in alice.outbox.of(Members)]
@@ -404,14 +414,14 @@ class EntriesTests(ChatTestCase):
         self.say(self.bob, "1")
         self.run_now(self.chat.direct(self.bob, "alice", "2"))
         alice.outbox.take()
-        count = self.run_now(self.chat.since(alice, {"@bob": 0, "tea": 3, "bar": 1, "lobby": 0}))
+        count = self.run_now(self.chat.since(alice, {"@bob": 0, "tea": 2, "bar": 1, "lobby": 0}))
         self.assertEqual(count, 2)
         shown = [
             (each.of, _shown([each]), each.after)
             for each in alice.outbox.events
             if isinstance(each, History)
         ]
-        self.assertCountEqual(shown, [("@bob", ["2"], 0), ("tea", ["1"], 3), ("lobby", [], 0)])
+        self.assertCountEqual(shown, [("@bob", ["2"], 0), ("tea", ["1"], 2), ("lobby", [], 0)])
         self.assertEqual(len(alice.outbox.events), 3)
 
     def test_guest(self) -> None:
@@ -420,7 +430,7 @@ class EntriesTests(ChatTestCase):
         self.say(self.bob, "1")
         self.broadcast(self.bob, "2")
         gil = Someone()
-        self.run_now(self.chat.since(gil, {"@bob": 0, "tea": 3, "lobby": 0}))
+        self.run_now(self.chat.since(gil, {"@bob": 0, "tea": 2, "lobby": 0}))
         self.run_now(self.chat.come_as_guest(gil, self.run_now(self.accounts.hold("gil"))))
         (lobby,) = gil.outbox.of(History)
         self.assertEqual((lobby.of, lobby.after, lobby.seq), ("lobby", 0, 1))
@@ -428,9 +438,9 @@ class EntriesTests(ChatTestCase):
         gil.outbox.take()
         self.run_now(self.chat.join(gil, "tea"))
         joined, tea = gil.told()[:2]
-        self.assertEqual(joined, Joined(joined.time, "tea", (("gil", False),)))
+        self.assertEqual(joined, Joined(NOW, "tea", (("gil", False),)))
         assert isinstance(tea, History)
-        self.assertEqual((tea.of, tea.after, tea.seq, _shown([tea])), ("tea", 3, 4, ["1"]))
+        self.assertEqual((tea.of, tea.after, tea.seq, _shown([tea])), ("tea", 2, 3, ["1"]))
 
 
 class CutResumeTests(ChatTestCase):

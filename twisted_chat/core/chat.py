@@ -89,8 +89,8 @@ class Chat:
         @param later: calls a function after some seconds.
         @param fan_out: sends the same events to many outboxes.
         @param turn: makes what an operation awaits until its post is in the log.
-        @param failed: called for each entry that cannot be applied, while the exception is being
-            handled.
+        @param failed: called for each entry that cannot be applied or told, while the exception is
+            being handled.
         @param motd: the lines of the message of the day, which is told at login.
         """
         self.motd = motd
@@ -186,8 +186,11 @@ class Chat:
             guest = session.person
             if guest is None:
                 self._here.come(session, person)
-                shown = self._entrance(person, resumed.pop(LOBBY, None))
-                self._come_back(session, person, shown, findings)
+                lobby = resumed.pop(LOBBY, None)
+                self._come_back(session, person, self._entrance(person, lobby), findings)
+                if lobby is not None:
+                    view = session.views[self._lobby]
+                    view.is_whole = _has_no_hole(view, lobby, points[LOBBY])
             else:
                 were_in = guest.rooms
                 was_here = self._here.become(session, person)
@@ -339,7 +342,7 @@ class Chat:
         if newest:
             last = newest[-1].seq
             seq = last if seq is None else min(seq, last)
-            self._marks.mark_conversation(session, newest[-1].room, seq, other.name)
+            self._marks.mark_conversation(session, newest[-1].room, seq)
 
     # Rooms
 
@@ -662,12 +665,15 @@ class Chat:
     def _show(self, session: Session, place: str, history: History, after: int) -> None:
         """Show a session what came after one of its resume points."""
         if place.startswith(DIRECT):
+            for event in history.shown[:1]:
+                if isinstance(event, Told) and isinstance(event.message, Entry):
+                    is_cut = history.after != after
+                    session.note_resumed(event.message.room, after, is_cut=is_cut)
             self._show_private(session, (history,))
             return
-        room = self._shared.rooms[place]
-        view = session.views.get(room)
+        view = session.views.get(self._shared.rooms[place])
         if session.answer(history) and view is not None:
-            view.is_whole |= history.after == after
+            view.is_whole |= _has_no_hole(view, history, after)
 
     def _show_private(self, session: Session, events: Sequence[Event]) -> None:
         """Show a session private messages from the log."""
@@ -792,6 +798,11 @@ def _is_due(session: Session, place: str) -> bool:
             raise _not_kept("register")
         return True
     return any(room.name == place for room in person.rooms)
+
+
+def _has_no_hole(view: View, history: History, after: int) -> bool:
+    """Whether a history shows everything after a resume point, or after what was read."""
+    return history.after is not None and history.after <= max(after, view.read)
 
 
 def _not_kept(way: Way | None = None) -> Refusal:

@@ -86,8 +86,8 @@ class Feed:
     ) -> None:
         """
         @param landed: called for each session some of whose posts have landed.
-        @param failed: called for each entry that could not be applied, while the exception is being
-            handled.
+        @param failed: called for each entry that could not be applied or told, while the exception
+            is being handled.
         """
         self.flights: dict[int, Flight] = {}
         self._shared = shared
@@ -99,14 +99,14 @@ class Feed:
     def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
         """Apply and tell what was just committed.
 
-        What goes wrong with one entry stops none of the others, and all posts of the batch have
-        landed in the end.
+        What goes wrong with one entry, or with telling it, stops none of the others, and all posts
+        of the batch have landed in the end.
 
         @param batch: the number of each post and what is stored for it; 0 for the entry of another
             process.
         """
         now = self._shared.now()
-        telling = _Telling(self._tell)
+        telling = _Telling(self._try_to_tell)
         landed = _Landed()
         try:
             for number, stored in batch:
@@ -119,10 +119,7 @@ class Feed:
                     self._answer(telling, flight, stored, landed, now)
                 elif isinstance(stored, Entry) and stored.label:
                     self._labels.keep(stored)
-            try:
-                telling.end()
-            except Exception:  # noqa: BLE001 - posts have landed, whoever could not be told
-                self._failed()
+            telling.end()
         finally:
             self._finish(landed)
 
@@ -222,9 +219,9 @@ class Feed:
         self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
     ) -> None:
         """A room was made, which belongs to its author if they have an account."""
-        if entry.author_id is not None:
-            author = Account(entry.author_id, entry.author)
-            self._become(telling, flight, Standing(author, "owner"), entry, room, now)
+        standing = entry.standing
+        if standing is not None:
+            self._become(telling, flight, standing, entry, room, now)
 
     def _stand(
         self, telling: "_Telling", flight: Flight | None, entry: Entry, room: Room, now: int
@@ -233,7 +230,8 @@ class Feed:
 
         @raise ValueError: the entry does not say so.
         """
-        standing = Standing.decode(entry.text)
+        standing = entry.standing
+        assert standing is not None
         joins = standing.role == "member" and standing.account.id == entry.author_id
         if not (joins and room.has_member(standing.account.id)):  # else it is one already, or more
             self._become(telling, flight, standing, entry, room, now)
@@ -347,6 +345,13 @@ class Feed:
         return person
 
     # Telling
+
+    def _try_to_tell(self, telling: "_Telling") -> None:
+        """Tell what has gathered. If that fails, it changes nothing of what is applied."""
+        try:
+            self._tell(telling)
+        except Exception:  # noqa: BLE001 - one outbox must not stop the batch
+            self._failed()
 
     def _tell(self, telling: "_Telling") -> None:
         rooms = list(dict.fromkeys(telling.rooms))

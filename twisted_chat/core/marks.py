@@ -28,8 +28,8 @@ class Marks:
         for room in rooms:
             self.mark_room(session, room, room.last_seq)
         shown, session.shown = session.shown, {}
-        for entry in shown.values():
-            self.mark_conversation(session, entry.room, entry.seq, entry.author)
+        for conversation, seq in shown.items():
+            self.mark_conversation(session, conversation, seq)
 
     def look_for_gaps(self, session: Session) -> None:
         """If some events were skipped, the session was shown none of its rooms without a hole."""
@@ -50,9 +50,11 @@ class Marks:
                 view.read = max(view.read, seq)
                 view.is_whole |= seq >= room.last_seq
 
-    def mark_conversation(self, session: Session, record: RoomRecord, seq: int, other: str) -> None:
-        """Mark the private conversation with somebody as read up to an entry."""
-        self._mark(session, record.id, f"{DIRECT}{other}", seq)
+    def mark_conversation(self, session: Session, record: RoomRecord, seq: int) -> None:
+        """Mark a private conversation as read up to an entry."""
+        if session.person is not None:
+            other = record.other(session.person.id)
+            self._mark(session, record.id, f"{DIRECT}{other.name}", seq)
 
     def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
         person = session.person

@@ -116,6 +116,19 @@ class Entry(NamedTuple):
         """The name of the account that a private message is for."""
         return self.room.other(self.author_id).name
 
+    @property
+    def standing(self) -> "Standing | None":
+        """What an entry of the kind C{member} or C{created} makes of somebody: whoever makes a room
+        is its owner; L{None} for a guest who makes one.
+
+        @raise ValueError: as L{Standing.decode}.
+        """
+        if self.kind == MEMBER:
+            return Standing.decode(self.text)
+        if self.author_id is None:
+            return None
+        return Standing(Account(self.author_id, self.author), "owner")
+
 
 class Aside(NamedTuple):
     """A private message that a guest sends or gets. It passes through the queue of the log, to keep

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 
 from .errors import Refusal
 from .events import (
@@ -237,13 +238,33 @@ class Past:
     def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
         """Entries of all kinds, as they are shown to somebody."""
         now = self._now()
+        for is_members, group in groupby(entries, lambda entry: entry.kind in {CREATED, MEMBER}):
+            if is_members:
+                yield from self._members(room, group)
+                continue
+            for entry in group:
+                if entry.kind in MESSAGES:
+                    yield Said(now, entry, replay=True, label=_label(entry, reader))
+                elif entry.kind == TOPIC:
+                    yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
+
+    def _members(self, room: Room, entries: Iterable[Entry]) -> Iterable[Members]:
+        """Standings that follow each other, as one event. Those of a newer version are left out."""
+        standings: tuple[Standing, ...] = ()
+        time = seq = 0
         for entry in entries:
-            if entry.kind in MESSAGES:
-                yield Said(now, entry, replay=True, label=_label(entry, reader))
-            elif entry.kind == TOPIC:
-                yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
-            elif (standing := _standing(entry)) is not None:
-                yield Members(entry.time, room.name, entry.seq, (standing,), replay=True)
+            try:
+                standing = entry.standing
+            except ValueError:
+                continue
+            if standing is None:
+                continue
+            if standings and entry.seq != seq + 1:
+                yield Members(time, room.name, seq, standings, replay=True)
+                standings = ()
+            standings, time, seq = (*standings, standing), entry.time, entry.seq
+        if standings:
+            yield Members(time, room.name, seq, standings, replay=True)
 
     # What is new
 
@@ -308,22 +329,3 @@ class Past:
             if room < 0:
                 return index
         return min(len(entries), self._limits.max_history)
-
-
-def _standing(entry: Entry) -> Standing | None:
-    """What an entry makes of somebody: an account that makes a room is its owner. L{None}: nothing,
-    or it is of a newer version."""
-    if entry.kind == CREATED and entry.author_id is not None:
-        return Standing(Account(entry.author_id, entry.author), "owner")
-    if entry.kind != MEMBER:
-        return None
-    try:
-        return Standing.decode(entry.text)
-    except ValueError:
-        return None
-
-
-def _label(entry: Entry, reader: Person) -> str:
-    """The label of an entry, if its author reads it. A guest may be somebody else than the guest
-    who had the name before."""
-    return entry.label if reader.is_account and entry.author_id == reader.id else ""

@@ -10,7 +10,7 @@ from . import names
 from .addresses import SHARED, Source
 from .errors import Refusal
 from .events import Answer, Event, Told
-from .model import Account, Entry
+from .model import Account, Entry, RoomRecord
 from .ports import Face, Outbox
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def _nothing() -> None:
 
 # Shared by the sessions that have none, as most are idle.
 _NO_VIEWS: "dict[Room, View]" = {}
-_NONE_SHOWN: dict[int, Entry] = {}
+_NONE_SHOWN: dict[RoomRecord, int] = {}
+_NO_GAPS: dict[RoomRecord, bool] = {}
 
 
 class Session:
@@ -162,9 +163,10 @@ class Session:
     @ivar wrote: who wrote to it last in private: the name of an account, or the session of a guest,
         whose name may have changed since; L{None}: nobody.
     @ivar views: what it was shown of the rooms of its account. Empty for guests.
-    @ivar shown: the newest message of each private conversation that it was shown, up to the first
-        that it was not shown, by the id of the room. Empty when all is marked as read.
-    @ivar has_gap: some private message was not shown to it.
+    @ivar shown: up to which C{seq} it was shown its private conversations, without a hole. Empty
+        when all is marked as read.
+    @ivar gaps: whether it missed some message of a private conversation.
+    @ivar has_gap: the same for conversations that are not in C{gaps}.
     @ivar skips: C{Outbox.skips} at the last look: what was shown before is known to have no hole.
     @ivar marks_itself: it says by itself what it has read.
     @ivar told_not_kept: it was told that private messages with guests are not kept.
@@ -173,6 +175,7 @@ class Session:
     __slots__ = (
         "echo",
         "face",
+        "gaps",
         "has_ended",
         "has_gap",
         "in_flight",
@@ -214,7 +217,8 @@ class Session:
         self.resume: dict[str, int] | None = None
         self.wrote: str | Session | None = None
         self.views: dict[Room, View] = _NO_VIEWS
-        self.shown: dict[int, Entry] = _NONE_SHOWN
+        self.shown: dict[RoomRecord, int] = _NONE_SHOWN
+        self.gaps: dict[RoomRecord, bool] = _NO_GAPS
         self.has_gap = False
         self.skips = 0
         self.marks_itself = False
@@ -274,12 +278,25 @@ class Session:
                 self.resume.pop(place, None)
 
     def note_shown(self, events: Iterable[Event], *, whole: bool) -> None:
-        """Note which private messages of others the session was shown.
+        """Note which private messages of others, and to oneself, the session was shown.
 
         @param whole: none of the events was skipped.
         """
         for event in events:
-            if isinstance(event, Told) and not event.outgoing and isinstance(event.message, Entry):
-                self.has_gap |= not whole
-                if not self.has_gap:
-                    self.shown = {**self.shown, event.message.room.id: event.message}
+            if isinstance(event, Told) and isinstance(event.message, Entry):
+                entry = event.message
+                if event.outgoing and entry.recipient != entry.author:
+                    continue
+                if not whole:
+                    self.gaps = {**self.gaps, entry.room: True}
+                if not self.gaps.get(entry.room, self.has_gap):
+                    self.shown = {**self.shown, entry.room: entry.seq}
+
+    def note_resumed(self, conversation: RoomRecord, after: int, *, is_cut: bool) -> None:
+        """Note that the session has a private conversation up to some C{seq}, and is about to be
+        shown what came after it.
+
+        @param is_cut: not all of it.
+        """
+        self.gaps = {**self.gaps, conversation: is_cut}
+        self.shown = {**self.shown, conversation: after}
