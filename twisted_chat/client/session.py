@@ -647,7 +647,9 @@ class ClientSession:
         if self._only and not is_known:
             return False
         self._marked[room] = read
-        if room in self._wanted or (is_known and self._seen.rooms[room] is not None):
+        if room in self._wanted:
+            return True
+        if is_known and (self.is_in or self._seen.rooms[room] is not None):
             return True
         self._before[room] = seq
         self._seen.rooms[room] = read if new else seq
