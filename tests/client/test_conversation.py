@@ -221,6 +221,51 @@ class TypedTests(SynchronousTestCase):
             self.assertEqual(asked, {"do": "passwd", **sent})
             self.talk.done("passwd")
 
+    def test_reads(self) -> None:
+        """Who types something has read what is on the screen, in all rooms and in private, and the
+        server is told so a little later, once."""
+        self.talk.topic(1, "tea")
+        self.talk.message(2, "x", from_="eve")
+        self.talk.message(3, "mine")
+        self.talk.dm(3, "psst")
+        self.assertEqual(self.talk.status.model.unread, 1)
+        self.talk.reactor.advance(60)
+        self.talk.type("hi")
+        self.assertEqual([each["do"] for each in self.talk.read()], ["say"])
+        self.assertEqual(self.talk.status.model.unread, 0)
+        self.talk.reactor.advance(2)
+        marks = [
+            {"do": "read", "of": place, "seq": seq} for place, seq in (("lobby", 2), ("@bob", 3))
+        ]
+        self.assertEqual(self.talk.read(), marks)
+        self.talk.type("hi again")
+        self.talk.reactor.advance(60)
+        self.assertEqual([each["do"] for each in self.talk.read()], ["say"])
+
+    def test_leaves_after_reading(self) -> None:
+        """What was read is said before the client leaves."""
+        self.talk.message(1, "x", from_="eve")
+        self.talk.type("/quit")
+        self.assertEqual([each["do"] for each in self.talk.read()], ["read", "quit"])
+
+    def test_to(self) -> None:
+        """C{/to} goes to a room that one is in, which is then read; what is typed next goes there,
+        and C{/where} says so."""
+        self.talk.labels.clear()
+        self.talk.tell("joined", name="bot", account=True, room="dev")
+        self.talk.type("/to #dev", "hi")
+        self.assertEqual(self.talk.read(), [{"do": "to", "room": "dev"}])
+        self.talk.done("to")
+        asked = [each for each in self.talk.read() if each["do"] != "users"]
+        self.assertEqual(asked, [{"do": "say", "room": "dev", "message": "hi"}])
+        self.assertEqual(self.talk.status.room, "dev")
+        self.assertIn("* now talking in #dev", self.talk.screen.shown)
+        self.talk.type("/where")
+        rows = [self.talk.row("lobby", 1, 1, 0), self.talk.row("dev", 1, 1, 0)]
+        self.talk.tell("where", room="lobby", rooms=rows, label=self.talk.label("where"))
+        expected = ["* what you type goes to #dev", "* you are in the lobby and #dev"]
+        self.assertEqual(self.talk.screen.shown[-2:], expected)
+
     def test_message_that_is_quoted(self) -> None:
         """A quoted message is said without its quotes, as by the server."""
         self.talk.type("PM", '"/quit"')

@@ -26,9 +26,17 @@ class ModelTests(SynchronousTestCase):
         for event in events:
             self.model.take(event)
 
-    def said(self, room: str, *, by: str = "carol", new: bool = True, text: str = "x") -> None:
-        said = {"room": room, "from": by, "text": text, "new": new}
+    def said(
+        self, room: str, *, by: str = "carol", new: bool = True, text: str = "x", seq: int = 0
+    ) -> None:
+        said = {"room": room, "from": by, "text": text, "new": new, "seq": seq}
         self.take({"event": "message", **said})
+
+    def back(self, *rooms: tuple[str, int, int, int]) -> None:
+        """The rooms of the account: the C{seq} of each, up to where it is read, and what is new."""
+        names = "room", "seq", "read", "new"
+        rows = [{**dict(zip(names, row, strict=True)), "topic": "tea"} for row in rooms]
+        self.take({"event": "rooms", "joined": True, "rooms": rows})
 
     def told(self, by: str, to: str = "alice") -> None:
         self.take({"event": "dm", "from": by, "to": to, "text": "x", "new": True})
@@ -86,6 +94,53 @@ class ModelTests(SynchronousTestCase):
         self.assertEqual(self.model.unread, 2)
         self.model.look(self.dev)
         self.assertEqual((self.dev.unread, self.dev.mentioned), (0, False))
+
+    def test_back(self) -> None:
+        """The rooms of the account are open, with what is unread there; what of that is shown then
+        is not counted again, nor what is shown after a reconnect."""
+        self.back(("lobby", 5, 5, 0), ("dev", 14, 12, 2), ("ops", 9, 3, 4))
+        ops = self.model.open("ops")
+        self.assertEqual(
+            (ops.unread, ops.topic, self.dev.unread, self.model.rooms), (4, "tea", 2, {})
+        )
+        self.assertIn("ops", self.model.stale)
+        self.said("ops", seq=8, new=False, text="alice: hi")
+        self.said("ops", seq=9, new=False)
+        self.said("ops", seq=10)
+        self.assertEqual((ops.unread, ops.mentioned), (5, True))
+        self.back(("ops", 12, 3, 7))
+        for seq in (11, 12):
+            self.said("ops", seq=seq)
+        self.assertEqual(ops.unread, 7)
+
+    def test_looked_at_while_away(self) -> None:
+        """What was read just before the connection was lost is not unread, though the server does
+        not know that yet."""
+        self.said("lobby", seq=8)
+        self.model.look(None)
+        self.back(("lobby", 9, 5, 4))
+        self.assertEqual(self.lobby.unread, 1)
+
+    def test_read_elsewhere(self) -> None:
+        """What another session has read is read."""
+        for seq in (7, 8, 9):
+            self.said("dev", seq=seq, text="alice: hi")
+        self.take({"event": "read", "room": "dev", "seq": 8})
+        self.assertEqual((self.dev.unread, self.dev.mentioned), (1, True))
+        self.take(
+            {"event": "read", "room": "dev", "seq": 9}, {"event": "read", "room": "x", "seq": 9}
+        )
+        self.assertEqual((self.dev.unread, self.dev.mentioned), (0, False))
+        self.told("bob")
+        self.take({"event": "read", "room": "@bob", "seq": 1})
+        self.assertEqual(self.model.unread, 0)
+
+    def test_newest(self) -> None:
+        """The last message of somebody else is what a person may have read."""
+        self.said("dev", seq=7)
+        self.said("dev", seq=8, by="alice")
+        self.said("dev", seq=3, new=False)
+        self.assertEqual(self.dev.newest, 7)
 
     def test_private(self) -> None:
         """A private conversation is with one person, whoever speaks, and under any name."""

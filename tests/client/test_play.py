@@ -36,6 +36,7 @@ class Player:
     @ivar posts: what it has said: the request, the place and the text.
     @ivar others: what else it has asked for, and the answers that may come of it.
     @ivar answers: what it was answered.
+    @ivar begun: for each room that it is in, from where on it is told everything.
     @ivar events: what it was told, but for histories that it has asked for.
     """
 
@@ -51,6 +52,7 @@ class Player:
         self.others: list[tuple[Asked, tuple[str, ...]]] = []
         self.answers: dict[Asked, Event | Refused] = {}
         self.events: list[Event] = []
+        self.begun: dict[str, int] = {}
         self.peer: Peer | None = None
         self.up = b""
         self.down = b""
@@ -139,6 +141,12 @@ class Player:
                 line, self._line = self._line, b""
                 self.session.received(line)
                 self.take()
+                known = self.session._seen.rooms
+                self.begun = {
+                    room: self.begun.get(room, seq)
+                    for room, seq in known.items()
+                    if seq is not None
+                }
         return has_heard
 
     def _fetch(self) -> bool:
@@ -361,31 +369,24 @@ class PlayTests(ServerTestCase):
         that something is missing."""
         for room in player.session.rooms:
             log = [e for e in self.log(room, player.name) if e.kind != CREATED]
-            told, begin = self.told(player, room)
+            told, begin = self.told(player, room), player.begun[room]
+            if told[:1] == [1] and not (log and log[0].seq == 1):
+                del told[0]  # who made the room, which only those are told who resume
             messages = [entry.seq for entry in log if entry.kind in MESSAGES]
             said = [seq for seq in told if seq in messages]
             self.assertEqual(said, messages[len(messages) - len(said) :], room)
             others = [entry.seq for entry in log if entry.seq > begin]
             self.assertEqual([seq for seq in told if seq > begin], others, room)
 
-    def told(self, player: Player, room: str) -> tuple[list[int], int]:
-        """What it was told of a room since it was in it last, and from where on that is all."""
+    def told(self, player: Player, room: str) -> list[int]:
+        """What it was told of a room since it was in it last."""
         told: list[int] = []
-        begin, is_shown = -1, False
         for event in player.events:
-            kind, at = event["event"], event.get("room")
-            rows = [row for row in event.get("rooms", ()) if row["room"] == room]
-            if kind == "left" and at == room and event.get("name") == player.name:
-                told, begin, is_shown = [], -1, False
-            elif kind == "rooms" and rows and begin < 0:
-                begin = rows[0]["read"]
-            elif kind == "history" and at == room and not is_shown:
-                begin, is_shown = event["seq"] if event["after"] is None else event["after"], True
-            elif at == room and (seqs := _seqs(event)):
-                if begin < 0 and not event.get("replay"):
-                    begin = seqs[0] - 1
-                told += seqs
-        return told, begin
+            if event["event"] == "left" and event.get("name") == player.name:
+                told = [] if event["room"] == room else told
+            elif event.get("room") == room:
+                told += _seqs(event)
+        return told
 
     def check_told_privately(self, player: Player) -> None:
         """The same for private conversations, except for what another session of the account has

@@ -177,6 +177,39 @@ class LineTests(SynchronousTestCase):
             "* the lobby has no topic; /topic TEXT sets one",
         )
 
+    def test_topic_that_is_set(self) -> None:
+        """Who sets or clears a topic is shown doing so."""
+        topic = {"event": "topic", "room": "dev", "topic": "tea", "from": "bob", "seq": 4}
+        self.assertEqual(self.one(topic), "* bob set the topic of #dev: tea")
+        self.assertEqual(self.one({**topic, "topic": ""}), "* bob cleared the topic of #dev")
+
+    def test_news(self) -> None:
+        """Coming in shows what is new in which room but the lobby; C{/where} shows all rooms."""
+        rooms = [
+            {"room": "lobby", "new": 3, "more": False},
+            {"room": "dev", "new": 0, "more": False},
+            {"room": "ops", "new": 1000, "more": True},
+        ]
+        self.assertEqual(
+            self.read({"event": "rooms", "joined": True, "rooms": rooms}),
+            ["* #ops: more than 1,000 new"],
+        )
+        self.assertEqual(
+            self.read({"event": "where", "room": "@bob", "rooms": rooms}),
+            [
+                "* what you type goes to @bob",
+                "* you are in the lobby (3 new), #dev and #ops (more than 1,000 new)",
+            ],
+        )
+        alone = self.read({"event": "where", "room": "lobby", "rooms": rooms[:1]})
+        self.assertEqual(alone[1], "* you are in the lobby (3 new)")
+
+    def test_read(self) -> None:
+        """That something is read is shown to who said so, not to what another session has read."""
+        read = {"event": "read", "room": "dev", "seq": 4}
+        self.assertEqual(self.read(read), [])
+        self.assertEqual(self.one({**read, "label": "x"}), "* #dev is read")
+
     def test_who_one_is(self) -> None:
         """One's own name is shown at the login, and when it changes."""
         welcome = {"event": "welcome", "name": "alice", "account": True, "room": "lobby"}

@@ -81,7 +81,7 @@ class Client:
         passed = Passing(reactor.seconds, time.time, time.monotonic)
         prefix = secrets.token_urlsafe(12)
         self._session = ClientSession(identity, rooms, prefix, passed, only=only, marks=marks)
-        self._marks = Marks(reactor, self._session.mark)
+        self._marks = Marks(reactor, self._send_mark)
         self._connector = Connector(
             reactor,
             where,
@@ -364,6 +364,10 @@ class Client:
         self._pump()
         self._regulate()
         return await answer
+
+    def _send_mark(self, place: str, seq: int) -> None:
+        self._session.mark(place, seq)
+        self._pump()
 
     # The session and its connection
 

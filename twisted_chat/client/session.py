@@ -647,7 +647,9 @@ class ClientSession:
         if self._only and not is_known:
             return False
         self._marked[room] = read
-        if room in self._wanted or (is_known and self._seen.rooms[room] is not None):
+        if room in self._wanted:
+            return True
+        if is_known and (self.is_in or self._seen.rooms[room] is not None):
             return True
         self._before[room] = seq
         self._seen.rooms[room] = read if new else seq
@@ -735,6 +737,10 @@ class ClientSession:
         if self.is_in:
             self._fill_unknown()
 
+    def _went_to(self, asked: Asked) -> None:
+        if lines.room(asked.fields["room"]) not in self._seen.rooms:
+            self._joined(asked)
+
     def _left(self, asked: Asked) -> None:
         self._out_of(lines.room(asked.fields["room"]))
 
@@ -813,7 +819,7 @@ _TAKE: Mapping[str, Callable[[ClientSession, Event], None]] = {
 
 _DONE: Mapping[str, Callable[[ClientSession, Asked], None]] = {
     "join": ClientSession._joined,
-    "to": ClientSession._joined,
+    "to": ClientSession._went_to,
     "since": ClientSession._resumed,
     "read": ClientSession._has_read,
     "leave": ClientSession._left,
