@@ -86,7 +86,7 @@ INSERT INTO "rooms" VALUES(1,'lobby','lobby','','',0,9);
 INSERT INTO "rooms" VALUES(2,'dev','dev','release on friday','alice',1700000000050,3);
 INSERT INTO "rooms" VALUES(3,'attic','attic','','',1700000000060,1);
 INSERT INTO "rooms" VALUES(4,'café','café','','alice',1700000000070,0);
-INSERT INTO "rooms" VALUES(9,'dév','dév 9','not dev','dave',1700000000020,0);
+INSERT INTO "rooms" VALUES(9,'ԁev','dev 9','not dev','dave',1700000000020,0);
 CREATE INDEX ix_direct_messages_recipient_id_id ON direct_messages (recipient_id, id);
 CREATE INDEX ix_direct_messages_sender_id_recipient_id_id ON direct_messages (sender_id, recipient_id, id);
 CREATE INDEX ix_direct_messages_sender_id_id ON direct_messages (sender_id, id);

@@ -136,14 +136,13 @@ def _prepare(old: sqlite3.Connection, path: str, fresh: str) -> None:
     _sync(os.path.dirname(path))
     _create(fresh, found)
     engine = create_engine(URL.create("sqlite", database=fresh), poolclass=NullPool)
-    with closing(engine.connect()) as connection:
+    with engine.begin() as connection:
         driver: Any = connection.connection.dbapi_connection
-        driver.isolation_level = None  # SQLAlchemy begins no transaction, and ends none
-        driver.execute("BEGIN")
+        driver.isolation_level = None
+        driver.execute("BEGIN")  # the driver would begin none for CREATE TABLE
         migrate(connection, BASE)
         driver.execute(PROGRESS)
         driver.execute("INSERT INTO copying (origin) VALUES (?)", (origin,))
-        driver.execute("COMMIT")
 
 
 def _origin(fresh: str) -> str | None:
