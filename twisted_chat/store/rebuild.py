@@ -147,13 +147,13 @@ def _prepare(old: sqlite3.Connection, path: str, fresh: str) -> None:
 
 def _origin(fresh: str) -> str | None:
     """Return what an unfinished file says that it is a copy of."""
-    if not os.path.exists(fresh):
+    if not os.path.exists(fresh):  # SQLite would create it
         return None
-    with closing(sqlite3.connect(fresh)) as driver:
-        try:
+    try:
+        with closing(sqlite3.connect(fresh)) as driver:
             ((origin,),) = driver.execute("SELECT origin FROM copying")
-        except sqlite3.Error:
-            return None
+    except sqlite3.Error:
+        return None
     return str(origin)
 
 
