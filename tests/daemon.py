@@ -16,7 +16,7 @@ from typing import Protocol
 
 from sqlalchemy import create_engine
 
-from twisted_chat.store.migrate import upgrade
+from twisted_chat.store.schema import create
 
 from . import forks
 from .forks import Forked
@@ -204,11 +204,11 @@ class _ForkedTwistd(Forked):
 
 @functools.cache
 def _new_database() -> Path:
-    """The file of a database that is migrated, and has nothing in it."""
+    """The file of a new database."""
     path = Path(tempfile.mkdtemp(prefix="chat-")) / "chat.db"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        upgrade(connection)
+        create(connection)
     engine.dispose()
     path.chmod(0o600)
     return path

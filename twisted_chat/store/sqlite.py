@@ -14,7 +14,8 @@ from sqlalchemy.pool import NullPool
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from .migrate import identify, upgrade
+from .migrate import OLD, identify, upgrade
+from .rebuild import rebuild
 from .trouble import FULL, Misplaced, StoreError, Unknown, trouble, words
 
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class Database:
         self._ending = threading.Event()
 
     def open(self, start: Callable[[Connection], T]) -> T:
-        """Open or create the file and bring its schema up to date.
+        """Open or create the file and bring its schema up to date. Rebuild one of version 0.1.
 
         @param start: runs in the same transaction, after the upgrade.
         @return: the result of C{start}.
@@ -102,10 +103,15 @@ class Database:
             _create(self._path)
         try:
             self._connect()
-            identify(self._connected)
+            schema = identify(self._connected)
+            if schema in OLD and self._path is not None:
+                self.close()
+                rebuild(self._path)
+                self._connect()
+                schema = identify(self._connected)
             self._driver.execute("PRAGMA journal_mode = WAL")
             with self._transaction():
-                upgrade(self._connected)
+                upgrade(self._connected, schema)
                 started = start(self._connected)
             self._look_around()
         except BaseException:
