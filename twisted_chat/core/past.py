@@ -329,3 +329,9 @@ class Past:
             if room < 0:
                 return index
         return min(len(entries), self._limits.max_history)
+
+
+def _label(entry: Entry, reader: Person) -> str:
+    """The label of an entry, if its author reads it. A guest may be somebody else than the guest
+    who had the name before."""
+    return entry.label if reader.is_account and entry.author_id == reader.id else ""
