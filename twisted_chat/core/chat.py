@@ -181,6 +181,7 @@ class Chat:
             person = self._directory.here(account.name)
             if person is None or person.account is None:
                 person = Person(account)
+            rooms = self._directory.rooms_of(account.id)  # it may have left one meanwhile
             resumed = self._past.resumed(points, rooms, findings, person)
             session.resumed(*resumed)
             guest = session.person
@@ -294,14 +295,14 @@ class Chat:
             if not due:
                 return 0
             person = _person(session)
-            rooms, account, had_gap = person.rooms, person.account, session.has_gap
-            question = self._past.question(due, rooms, account, is_news=had_gap)
+            account, had_gap = person.account, session.has_gap
+            question = self._past.question(due, person.rooms, account, is_news=had_gap)
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
             if had_gap:
                 session.has_gap = False  # what it was not shown is among the findings
-            resumed = self._past.resumed(due, rooms, findings, person)
+            resumed = self._past.resumed(due, person.rooms, findings, person)
             for place, history in resumed.items():
                 self._show(session, place, history, due[place])
             if had_gap and account is not None:

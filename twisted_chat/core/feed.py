@@ -232,9 +232,10 @@ class Feed:
         """
         standing = entry.standing
         assert standing is not None
-        joins = standing.role == "member" and standing.account.id == entry.author_id
-        if not (joins and room.has_member(standing.account.id)):  # else it is one already, or more
-            self._become(telling, flight, standing, entry, room, now)
+        role = room.members.get(standing.account.id)
+        if standing.role == "member" and standing.account.id == entry.author_id and role:
+            standing = Standing(standing.account, role)  # who joins is one already, or more
+        self._become(telling, flight, standing, entry, room, now)
 
     def _become(
         self,

@@ -198,12 +198,16 @@ class Past:
         findings: Findings,
         reader: Person,
     ) -> dict[str, History]:
-        """What the log has found after resume points, by place: the rooms first. The parameters are
-        those of the L{question}."""
+        """What the log has found after resume points, by place: the rooms first.
+
+        @param points: those of the L{question}.
+        @param rooms: the rooms that the reader is in now; others than those of the question do not
+            count.
+        """
         resumed = {}
         for room in rooms:
-            if room.name in points:
-                entries = findings.rooms.get(room.record.id, ())
+            entries = findings.rooms.get(room.record.id)
+            if room.name in points and entries is not None:
                 resumed[room.name] = self.resumed_room(room, entries, points[room.name], reader)
         for place, after in points.items():
             if place.startswith(DIRECT) and reader.account is not None:
