@@ -28,7 +28,8 @@ def _failed() -> None:
 
 
 class Reader(Session):
-    """A session that keeps lists of people, from what it is told alone.
+    """A session that keeps lists of people, from what it is told alone. It asks once who is in a
+    room that it finds itself in.
 
     @ivar rooms_seen: who is where, as far as it knows.
     """
@@ -62,17 +63,20 @@ class Reader(Session):
 
     def _joined(self, event: Joined, *, asked: bool) -> None:
         names = [name for name, _ in event.people]
-        assert asked or self.name not in names, f"{self.name} was told of its own coming"
-        self.rooms_seen.setdefault(event.room, set()).update(names)
+        if self.name in names and not asked:  # another session of its person joined
+            assert names == [self.name], f"{self.name} was told of its own coming"
+            assert event.room not in self.rooms_seen
+        if event.room in self.rooms_seen:
+            self.rooms_seen[event.room].update(names)
 
     def _left(self, event: Left) -> None:
         if self.name in event.names and event.room != "lobby":
             assert event.names == (self.name,), f"{self.name} was told of its own going"
-            del self.rooms_seen[event.room]
+            self.rooms_seen.pop(event.room, None)
         elif event.room == "lobby":
             for names in self.rooms_seen.values():
                 names.difference_update(event.names)
-        else:
+        elif event.room in self.rooms_seen:
             self.rooms_seen[event.room].difference_update(event.names)
 
     def _renamed(self, event: Renamed) -> None:
@@ -128,7 +132,20 @@ class PresenceMachine(RuleBasedStateMachine):
         done = Deferred.fromCoroutine(coming)
         if done.addErrback(lambda failure: failure.trap(Refusal)).result is None:
             self.here.append(reader)
-            reader.tell(self.chat.users(reader, "lobby"))
+            self.ask_who_is_there()
+
+    def ask_who_is_there(self) -> None:
+        """Each session asks for the people of rooms that it does not know them of."""
+        for reader in self.here:
+            reader.read()
+            for room in self.rooms_of(reader) - reader.rooms_seen.keys():
+                reader.tell(self.chat.users(reader, room))
+            reader.read()
+
+    def rooms_of(self, session: Session) -> set[str]:
+        """The rooms that a session's person is in."""
+        assert session.person is not None
+        return {room.name for room in session.person.rooms}
 
     async def _come_as(self, reader: Reader, name: str) -> None:
         await self.chat.come_as_guest(reader, await self.accounts.hold(name))
@@ -136,15 +153,16 @@ class PresenceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.here)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def join(self, who: int, room: str) -> None:
-        """Somebody goes into a room."""
+        """Somebody goes into a room, with all their sessions."""
         Deferred.fromCoroutine(self.chat.join(self.somebody(who), room))
+        self.ask_who_is_there()
 
     @precondition(lambda self: self.here)
     @rule(who=_pick, room=st.sampled_from(_ROOMS))
     def leave(self, who: int, room: str) -> None:
         """Somebody goes out of a room."""
         session = self.somebody(who)
-        if any(each.name == room for each in session.rooms):
+        if room in self.rooms_of(session):
             Deferred.fromCoroutine(self.chat.leave(session, room))
 
     @precondition(lambda self: self.here)
@@ -152,7 +170,7 @@ class PresenceMachine(RuleBasedStateMachine):
     def ask(self, who: int, room: str) -> None:
         """Somebody asks who is in a room."""
         session = self.somebody(who)
-        if any(each.name == room for each in session.rooms):
+        if room in self.rooms_of(session):
             session.tell(self.chat.users(session, room))
 
     @precondition(lambda self: self.here)
@@ -169,6 +187,7 @@ class PresenceMachine(RuleBasedStateMachine):
         session = self.somebody(who)
         if session.person is not None and session.person.account is None:
             Deferred.fromCoroutine(self.chat.log_in(session, self.known[account]))
+            self.ask_who_is_there()
 
     @precondition(lambda self: self.here)
     @rule(who=_pick)
@@ -191,11 +210,12 @@ class PresenceMachine(RuleBasedStateMachine):
             truth: dict[str, set[str]] = {}
             for session in self.here:
                 assert session.person is not None
-                for room in session.rooms:
-                    truth.setdefault(room.name, set()).add(session.person.name)
-            for room in reader.rooms:
-                seen, there = reader.rooms_seen[room.name], truth[room.name]
-                assert seen == there, f"{reader.name} in {room.name}: {seen} and not {there}"
+                for room in self.rooms_of(session):
+                    truth.setdefault(room, set()).add(session.person.name)
+            assert reader.rooms_seen.keys() == self.rooms_of(reader)
+            for room, seen in reader.rooms_seen.items():
+                there = truth[room]
+                assert seen == there, f"{reader.name} in {room}: {seen} and not {there}"
 
 
 class PresenceModelTests(SynchronousTestCase):
@@ -205,7 +225,7 @@ class PresenceModelTests(SynchronousTestCase):
         self.patch(presence, "_CALM", calm)
         run_state_machine_as_test(
             PresenceMachine,
-            settings=settings(stateful_step_count=30),
+            settings=settings(max_examples=100, stateful_step_count=30),
         )
 
     def test_small_rooms(self) -> None:
