@@ -292,7 +292,8 @@ class EntriesTests(ChatTestCase):
         (members,) = self.resumed(0).shown
         bob, alice = self.the_account("bob"), self.the_account("alice")
         standings = Standing(bob, "owner"), Standing(alice, "member")
-        self.assertEqual(members, Members(NOW, "tea", 2, standings, replay=True))
+        assert isinstance(members, Members)
+        self.assertEqual(members, Members(members.time, "tea", 2, standings, replay=True))
 
     def test_nothing_is_missing(self) -> None:
         """A resume shows every entry from the point on up to the newest, and says both ends."""

@@ -205,6 +205,36 @@ class ResumedTests(UnreadTestCase):
         self.chat.seen(bob)
         self.assertEqual(self.login(), [])
 
+    def test_gap_in_another_conversation(self) -> None:
+        """A resume after a private message was skipped shows what is unread in the other
+        conversations again, and so closes the gap."""
+        bob = self.bob()
+        bob.outbox.is_full = True
+        self.tell("1")
+        bob.outbox.is_full = False
+        self.tell("2")
+        bob.outbox.take()
+        shown = self.run_now(self.chat.since(bob, {"lobby": 0}))
+        self.assertEqual((shown, bob.outbox.replayed()), (2, ["1", "2"]))
+        self.tell("3")
+        self.chat.seen(bob)
+        self.assertEqual(self.login(), [])
+        bob.outbox.take()
+        self.run_now(self.chat.since(bob, {"lobby": 0}))
+        self.assertEqual(bob.outbox.of(Unread), [])
+
+    def test_gap_in_one_of_two_conversations(self) -> None:
+        """A message that was skipped is unread; what was shown of another conversation is read."""
+        carol = self.account("carol")
+        bob = self.bob()
+        bob.outbox.is_full = True
+        self.tell("1")
+        bob.outbox.is_full = False
+        self.run_now(self.chat.direct(carol, "bob", "2"))
+        self.tell("3")
+        self.chat.seen(bob)
+        self.assertEqual(self.login(), ["1", "3"])
+
     def test_what_was_too_much_for_one_answer_stays_unread(self) -> None:
         """If a resume cannot show everything, it shows the newest and says so, and the rest stays
         unread."""

@@ -295,13 +295,13 @@ class Chat:
             if not due:
                 return 0
             person = _person(session)
-            account, had_gap = person.account, session.has_gap
+            account, had_gap = person.account, session.misses_messages
             question = self._past.question(due, person.rooms, account, is_news=had_gap)
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
             if had_gap:
-                session.has_gap = False  # what it was not shown is among the findings
+                session.forget_gaps()  # what it was not shown is among the findings
             resumed = self._past.resumed(due, person.rooms, findings, person)
             for place, history in resumed.items():
                 self._show(session, place, history, due[place])

@@ -292,6 +292,15 @@ class Session:
                 if not self.gaps.get(entry.room, self.has_gap):
                     self.shown = {**self.shown, entry.room: entry.seq}
 
+    @property
+    def misses_messages(self) -> bool:
+        """Some private message was not shown to it."""
+        return self.has_gap or any(self.gaps.values())
+
+    def forget_gaps(self) -> None:
+        """Note that the session is about to be shown all private messages that it misses."""
+        self.gaps, self.has_gap = _NO_GAPS, False
+
     def note_resumed(self, conversation: RoomRecord, after: int, *, is_cut: bool) -> None:
         """Note that the session has a private conversation up to some C{seq}, and is about to be
         shown what came after it.
