@@ -166,6 +166,13 @@ class CommitterTests(SynchronousTestCase):
         self.end()
         self.assertEqual((self.told, self.outage.lasts), ([("lost", 1), [2]], False))
 
+    def test_settling_in_an_outage(self) -> None:
+        """Settling does not wait for marks that cannot be written, and nothing is tried later."""
+        self.committer.mark(Mark(1, 1, 10))
+        self.outage.refuse("the disk is full")
+        self.successResultOf(Deferred.fromCoroutine(self.committer.settle()))
+        self.assertEqual((self.commits, self.clock.getDelayedCalls()), ([], []))
+
     def test_failing_feed_stops_nothing(self) -> None:
         """If what the feed hands over cannot be applied, that is logged, and the next commit is
         handed over."""

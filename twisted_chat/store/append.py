@@ -125,7 +125,10 @@ class _Commit:
                 stored.append(item)
             else:
                 self._mark(item)
-        self._write_marks()
+        if self._marks:
+            # Also of those who have joined since: a new member has seen more than the mark says.
+            marks = [(seq, *key, seq) for key, seq in self._marks.items()]
+            self._cursor.executemany(_MARK, marks)
         if self._entries:
             self._cursor.executemany(_INSERT, self._entries)
             self._cursor.executemany(
@@ -201,7 +204,6 @@ class _Commit:
         @param seq: the room's newest entry, which a new member has seen.
         @param statement: L{_JOIN} leaves the role of a member as it is.
         """
-        self._write_marks()  # those of now are about the members of now
         id = standing.account.id
         if standing.role is None:
             self._cursor.execute(_LEAVE, (id, room.id))
@@ -212,9 +214,3 @@ class _Commit:
         key = mark.account_id, mark.room_id
         head = self._heads.get(mark.room_id) or self._head(mark.room_id)
         self._marks[key] = max(self._marks.get(key, 0), min(mark.seq, head.seq))
-
-    def _write_marks(self) -> None:
-        if self._marks:
-            moved = [(seq, *key, seq) for key, seq in self._marks.items()]
-            self._cursor.executemany(_MARK, moved)
-            self._marks.clear()

@@ -129,7 +129,6 @@ class Committer:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
-        self._stop_timer()
 
     def _go_on(self) -> None:
         if self._under_way:
