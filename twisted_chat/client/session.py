@@ -357,7 +357,7 @@ class ClientSession:
         """Ask for the messages of rooms whose replay did not arrive."""
         joining = self._requests.joining()
         for room in self._seen.unknown():
-            if room not in joining:
+            if room not in joining | self._unshown:
                 self._send("history", of=room)
 
     # Telling
@@ -649,7 +649,8 @@ class ClientSession:
         self._marked[room] = read
         if room in self._wanted:
             return True
-        if is_known and (self.is_in or self._seen.rooms[room] is not None):
+        is_asked_for = self.is_in and room not in self._unshown
+        if is_known and (is_asked_for or self._seen.rooms[room] is not None):
             return True
         self._before[room] = seq
         self._seen.rooms[room] = read if new else seq
