@@ -151,6 +151,31 @@ class TalkTest(WindowTestCase):
         peer.see("* alice left #dev")
         window.see_title("#lobby – alice")
 
+    def test_account_that_comes_back(self) -> None:
+        """The rooms of the account have tabs, with what is new there; what is read in one window is
+        read in the other, and a room that is left in one is left in both."""
+        pipe(self.daemon.port, "/register alice s3cret-pw\n/join dev\n/join ops\n/quit\n")
+        peer = self.guest("bob")
+        peer.send("/join ops\none\ntwo\n/say lobby three\n")
+        peer.see("in #ops")
+        password = Path(self.mktemp())
+        password.write_text("s3cret-pw\n")
+        password.chmod(0o600)
+        options = ("--name", "alice", "--password-file", str(password.absolute()))
+        window = self.window(*options)
+        window.see_title("(2) #lobby – alice")
+        window.see("bob: three")
+        window.press("ctrl+3")
+        window.see_title("#ops – alice")
+        window.see("bob: one")
+        window.see("bob: two")
+        peer.see("joined #ops")
+        other = self.terminal(*options)
+        other.see("* #dev")
+        window.type("/leave ops")
+        peer.see("* alice left #ops")
+        window.see_title("#lobby – alice")
+
     def test_lists(self) -> None:
         """A person and a room are chosen with the keyboard alone."""
         peer = self.guest("bob")

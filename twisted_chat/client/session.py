@@ -776,11 +776,14 @@ class ClientSession:
         self._identity = replace(self._identity, password=asked.fields["new"])
 
     def _filled(self, asked: Asked) -> None:
-        """A request for messages was carried out: a room without any begins here."""
+        """A request for the messages of a room was carried out. What else came after the last of
+        them is asked for."""
         if asked.internal and not self.is_behind:
             room = asked.fields["of"]
             if self._seen.rooms.get(room, 0) is None:
                 self._seen.rooms[room] = 0
+            if room in self._seen.rooms:
+                self._miss(room)
 
 
 def _is_kept(event: Event) -> bool:
