@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon import environment
 from tests.end_to_end.display import Window, shared_display
-from tests.end_to_end.terminal import TIMEOUT, DaemonTestCase, pipe
+from tests.end_to_end.terminal import TIMEOUT, DaemonTestCase, Peer, pipe
 
 
 class WindowTestCase(DaemonTestCase):
@@ -150,6 +150,33 @@ class TalkTest(WindowTestCase):
         window.press("ctrl+w")
         peer.see("* alice left #dev")
         window.see_title("#lobby – alice")
+
+    def test_account_that_comes_back(self) -> None:
+        """The rooms of the account have tabs, with what is new there; what is read in the window is
+        read elsewhere, and a room that is left elsewhere has no tab any more."""
+        pipe(self.daemon.port, "/register alice s3cret-pw\n/join dev\n/join ops\n/quit\n")
+        peer = self.guest("bob")
+        peer.send("/join ops\none\ntwo\n/say lobby three\n")
+        peer.see("in #ops")
+        password = Path(self.mktemp())
+        password.write_text("s3cret-pw\n")
+        password.chmod(0o600)
+        options = ("--name", "alice", "--password-file", str(password.absolute()))
+        window = self.window(*options)
+        window.see_title("(2) #lobby – alice")
+        window.see("bob: three")
+        phone = Peer(self.daemon.port)
+        self.addCleanup(phone.socket.close)
+        phone.send("/json on\n/login alice s3cret-pw\n")
+        phone.see('"event":"rooms"')
+        window.press("ctrl+3")
+        window.see_title("#ops – alice")
+        window.see("bob: one")
+        window.see("bob: two")
+        phone.see('"room":"ops","seq":')  # that it is read
+        phone.send("/leave ops\n")
+        peer.see("* alice left #ops")
+        window.see_title("#dev – alice")
 
     def test_lists(self) -> None:
         """A person and a room are chosen with the keyboard alone."""

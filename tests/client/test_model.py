@@ -121,6 +121,16 @@ class ModelTests(SynchronousTestCase):
         self.back(("lobby", 9, 5, 4))
         self.assertEqual(self.lobby.unread, 1)
 
+    def test_read_as_far_as_it_was_told(self) -> None:
+        """What the server has counted is unread until it is told, whatever else is in the log."""
+        self.back(("dev", 20, 10, 2))
+        self.said("dev", seq=12, new=False)
+        self.dev.read_up_to(self.dev.newest)
+        self.assertEqual(self.dev.unread, 1)
+        self.said("dev", seq=13, new=False)
+        self.dev.read_up_to(self.dev.newest)
+        self.assertEqual(self.dev.unread, 0)
+
     def test_read_elsewhere(self) -> None:
         """What another session has read is read."""
         for seq in (7, 8, 9):

@@ -557,7 +557,10 @@ class SkippedTests(SynchronousTestCase):
         self.server.message(1, "x", replay=True, room="dev", from_="eve", id=20)
         self.server.history("dev", 1, of="history")
         self.server.done("history")
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"dev": 1}}])
         self.server.message(2, "y", room="dev", from_="eve", id=21)
+        self.server.message(2, "y", replay=True, room="dev", from_="eve", id=21)
+        self.server.history("dev", 1, of="since", after=1, seq=2)
         self.assertEqual(self.server.texts(), ["a", "x", "y"])
         self.assertIsInstance(self.server.receipt(said), dict)
 

@@ -112,6 +112,30 @@ class PostTests(ClientTestCase):
         self.assertEqual(self.post(b"done\n", "--room", "ops"), (0, "", ""))
         self.assertEqual(self.said("ops"), ["done"])
 
+    def test_account(self) -> None:
+        """Who posts to one room hears nothing of the other rooms of the account, and has read
+        nothing, neither there nor in private."""
+        account = "s3cret-pw"
+        with Peer(self.daemon.port) as peer:
+            peer.send(f"/register alice {account}\n/join dev\n/join ops\n/quit\n")
+            peer.rest()
+        with Peer(self.daemon.port) as peer:
+            peer.send("/register bob s3cret-pw\n/join dev\nmoin\n/dm alice psst\n/quit\n")
+            peer.rest()
+        options = ("--name", "alice", "--room", "ops")
+        environment = {**ENVIRONMENT, "TWISTED_CHAT_PASSWORD": account}
+        done = run(*self.there, *options, input=b"deployed\n", env=environment)
+        self.assertEqual(done, (0, "", ""))
+        code, output, _ = run(*self.there, *options, "--json", input=b"again\n", env=environment)
+        self.assertEqual(code, 0)
+        events = [json.loads(line) for line in output.splitlines()]
+        rooms = {event["room"] for event in events if "room" in event}
+        self.assertEqual({room for room in rooms if not room.startswith("@")}, {"ops"})
+        self.assertIn("psst", [event.get("text") for event in events])
+        with Peer(self.daemon.port) as peer:
+            peer.send(f"/login alice {account}\n/quit\n")
+            self.assertIn("* #dev: 1 new; /join dev", peer.rest())
+
     def test_literally(self) -> None:
         """With C{--raw}, whatever a line looks like, it is said as it is; an empty one says
         nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .terminal import TIMEOUT, DaemonTestCase, pipe
+from .terminal import TIMEOUT, DaemonTestCase, Peer, pipe
 from .tmux import Tmux
 
 _CLIENT = str(Path(sys.executable).with_name("twisted-chat"))
@@ -176,6 +176,34 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         tmux.see("* you left #dev")
         tmux.see_match("^#lobby · 2 here")
         self.assertNotIn(b"\a", tmux.written)
+
+    def test_account_that_comes_back(self) -> None:
+        """An account is back in its rooms, and is shown what is new there; what is read on the
+        terminal is read, and a room that is left elsewhere is left."""
+        account = "/login alice s3cret-pw\n"
+        pipe(self.daemon.port, "/register alice s3cret-pw\n/join dev\n/join ops\n")
+        bob = self.guest("bob")
+        bob.send("/join dev\nmoin\n/topic tea\n/join ops\n/say ops deployed\n")
+        bob.see("in #ops")
+        tmux = self.open(self.daemon.port, "--name", "alice", TWISTED_CHAT_PASSWORD="s3cret-pw")
+        tmux.see("* #dev: 1 new", "#dev bob: moin", "* bob set the topic of #dev: tea")
+        tmux.see("#ops bob: deployed")
+        tmux.see_match("^#lobby · unread #dev 1, #ops 1")
+        tmux.type("/to ops")
+        tmux.see("* now talking in #ops")
+        tmux.type("/where")
+        tmux.see("* what you type goes to #ops")
+        tmux.see_match("^#ops · 2 here")
+        phone = Peer(self.daemon.port)
+        self.addCleanup(phone.socket.close)
+        phone.send(account)
+        phone.see("alice")
+        phone.send("/leave ops\n")
+        tmux.see("* you left #ops")
+        tmux.see_match("^#lobby · 2 here")
+        tmux.type("/quit")
+        tmux.see_end(0)
+        self.assertNotIn("new", pipe(self.daemon.port, account))
 
     def test_completion(self) -> None:
         """Tab completes commands, names and rooms."""

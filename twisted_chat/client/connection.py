@@ -18,7 +18,8 @@ could not be sent is sent then. A bot that repeats everything::
 
 Besides the server's events there are some of its own: C{connected} (C{name}, C{account},
 C{server}, C{again}), C{disconnected} (C{text}), C{reconnecting} (C{seconds}), and C{gap} (C{room},
-C{first}, C{last}): messages that the server could not show any more.
+C{first}, C{last}): entries of a room, or of the private conversation with C{@name}, that the server
+could not show any more.
 
 Every string in an event is safe to show on a terminal.
 """

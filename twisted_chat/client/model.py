@@ -11,6 +11,10 @@ _MOST_PRIVATE = 40
 """Private conversations at one time, so that strangers cannot fill a window."""
 
 
+_MOST_UNREAD = 10_000
+"""Messages that are counted in a place, so that it does not grow while nobody looks."""
+
+
 class Place:
     """A room that we are in, or a private conversation.
 
@@ -18,7 +22,6 @@ class Place:
     @ivar people: who is in the room: name to whether they have an account.
     @ivar unnamed: how many came, less those who left, without being named.
     @ivar topic: of the room; empty if it has none.
-    @ivar unread: messages of others that nobody has read, here or in another session.
     @ivar mentioned: one of those is for us.
     @ivar newest: the C{seq} of the last message of somebody else that was told; 0 if none was.
     """
@@ -28,11 +31,12 @@ class Place:
         self.people: dict[str, bool] = {}
         self.unnamed = 0
         self.topic = ""
-        self.unread = 0
         self.mentioned = False
         self.newest = 0
-        self._read = 0  # up to here it is read
-        self._counted = 0  # up to here the server has counted what is unread
+        self._unread: list[int] = []  # the places of those that were told; 0: not in the log
+        self._untold = 0  # others that the server has counted
+        self._counted = 0  # up to here it has
+        self._read = 0  # up to here all is read
 
     @property
     def person(self) -> str:
@@ -48,18 +52,22 @@ class Place:
         """How many people are in the room, as far as is known; 0: nothing is."""
         return max(len(self.people) + self.unnamed, 0)
 
+    @property
+    def unread(self) -> int:
+        """Messages of others that nobody has read, here or in another session."""
+        return len(self._unread) + self._untold
+
     def read(self) -> None:
         """Somebody looks at it."""
-        self._read = max(self._read, self.newest)
-        self.unread = 0
-        self.mentioned = False
+        self._untold = 0
+        self.read_up_to(self.newest)
 
     def read_up_to(self, seq: int) -> None:
-        """Another session of the account has read it up to this entry."""
+        """It is read up to this entry, here or in another session of the account."""
         self._read = max(self._read, seq)
-        self.unread = min(self.unread, max(self.newest, self._counted) - self._read)
-        if self.unread <= 0:
-            self.read()
+        self._unread = [each for each in self._unread if each > self._read]
+        self._untold = min(self._untold, max(self._counted - self._read, 0))
+        self.mentioned = self.mentioned and self.unread > 0
 
     def count(self, seq: int, read: int, new: int) -> None:
         """Take over how much the server says is unread.
@@ -69,8 +77,9 @@ class Place:
         @param new: messages of others after that.
         """
         self._counted = seq
-        self.unread = new
+        self._untold = new
         self.read_up_to(read)
+        self._untold = max(self._untold - len(self._unread), 0)
 
     def hear(self, event: Event, name: str) -> None:
         """Count a message of somebody else that nobody looks at.
@@ -78,11 +87,13 @@ class Place:
         @param name: who we are.
         """
         seq = event.get("seq") or 0
-        is_counted = seq and seq <= self._counted
-        if is_counted and seq > self._read:
-            self.mentioned = self.mentioned or mentions(event, name)
-        elif event.get("new") and not is_counted:
-            self.unread += 1
+        if seq and seq <= self._counted:
+            is_unread = self._untold > 0 and seq > self._read
+            self._untold -= is_unread
+        else:
+            is_unread = bool(event.get("new"))
+        if is_unread and len(self._unread) < _MOST_UNREAD:
+            self._unread.append(seq)
             self.mentioned = self.mentioned or mentions(event, name)
 
 

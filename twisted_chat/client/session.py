@@ -357,7 +357,7 @@ class ClientSession:
         """Ask for the messages of rooms whose replay did not arrive."""
         joining = self._requests.joining()
         for room in self._seen.unknown():
-            if room not in joining:
+            if room not in joining | self._unshown:
                 self._send("history", of=room)
 
     # Telling
@@ -649,7 +649,8 @@ class ClientSession:
         self._marked[room] = read
         if room in self._wanted:
             return True
-        if is_known and (self.is_in or self._seen.rooms[room] is not None):
+        is_asked_for = self.is_in and room not in self._unshown
+        if is_known and (is_asked_for or self._seen.rooms[room] is not None):
             return True
         self._before[room] = seq
         self._seen.rooms[room] = read if new else seq
@@ -775,11 +776,14 @@ class ClientSession:
         self._identity = replace(self._identity, password=asked.fields["new"])
 
     def _filled(self, asked: Asked) -> None:
-        """A request for messages was carried out: a room without any begins here."""
+        """A request for the messages of a room was carried out. What else came after the last of
+        them is asked for."""
         if asked.internal and not self.is_behind:
             room = asked.fields["of"]
             if self._seen.rooms.get(room, 0) is None:
                 self._seen.rooms[room] = 0
+            if room in self._seen.rooms:
+                self._miss(room)
 
 
 def _is_kept(event: Event) -> bool:
