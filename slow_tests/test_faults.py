@@ -100,3 +100,7 @@ class FaultTest(SynchronousTestCase):
     def test_ghosts(self) -> None:
         """Nobody stays whose connection has ended, and a half-close loses nothing."""
         self.survive("ghosts")
+
+    def test_upgrade(self) -> None:
+        """After C{kill -9} at any moment of an upgrade, everything is there, once."""
+        self.survive("upgrade")

@@ -35,6 +35,7 @@ FAULTS = {
     "unread": "R27",
     "nearest": "R24",
     "ghosts": "R26",
+    "upgrade": "R21",
 }
 """Module -> the rows of docs/reliability.md that it measures."""
 
