@@ -257,7 +257,7 @@ class EntriesTests(ChatTestCase):
 
     def test_all_kinds(self) -> None:
         """A resume shows topics and members among the messages, in their order, each as a
-        replay; members that follow each other are one event."""
+        replay, with the time at which it happened."""
         self.say(self.bob, "1")
         self.run_now(self.chat.set_topic(self.bob, "tea", "Assam"))
         self.say(self.bob, "2", action=True)
@@ -265,35 +265,38 @@ class EntriesTests(ChatTestCase):
         self.join("tea", carol, dave)
         self.leave(carol, "tea")
         self.say(self.bob, "3")
-        one, topic, two, members, three = self.resumed(2).shown
+        one, topic, two, *members, three = self.resumed(2).shown
         assert isinstance(one, Said)
         assert isinstance(topic, Topic)
         assert isinstance(two, Said)
-        assert isinstance(members, Members)
         assert isinstance(three, Said)
         entry = next(entry for entry in self.log("tea") if entry.text == "Assam")
         self.assertEqual(topic, Topic(topic.time, "tea", "Assam", "bob", entry, replay=True))
         carol_, dave_ = self.the_account("carol"), self.the_account("dave")
+        standings = Standing(carol_, "member"), Standing(dave_, "member"), Standing(carol_, None)
         self.assertEqual(
             members,
-            Members(
-                members.time,
-                "tea",
-                three.message.seq - 1,
-                (Standing(carol_, "member"), Standing(dave_, "member"), Standing(carol_, None)),
-                replay=True,
-            ),
+            [
+                Members(entry.time, "tea", entry.seq, (standing,), replay=True)
+                for entry, standing in zip(self.log("tea")[-4:-1], standings, strict=True)
+            ],
         )
         self.assertEqual([each.message.text for each in (one, two, three)], ["1", "2", "3"])
         self.assertTrue(one.replay and two.replay and three.replay)
 
     def test_room_from_its_beginning(self) -> None:
         """A resume from the beginning of a room shows who made it, as its owner."""
-        (members,) = self.resumed(0).shown
-        bob, alice = self.the_account("bob"), self.the_account("alice")
-        standings = Standing(bob, "owner"), Standing(alice, "member")
-        assert isinstance(members, Members)
-        self.assertEqual(members, Members(members.time, "tea", 2, standings, replay=True))
+        standings = [
+            Standing(self.the_account("bob"), "owner"),
+            Standing(self.the_account("alice"), "member"),
+        ]
+        self.assertEqual(
+            list(self.resumed(0).shown),
+            [
+                Members(entry.time, "tea", entry.seq, (standing,), replay=True)
+                for entry, standing in zip(self.log("tea"), standings, strict=True)
+            ],
+        )
 
     def test_nothing_is_missing(self) -> None:
         """A resume shows every entry from the point on up to the newest, and says both ends."""

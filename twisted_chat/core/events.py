@@ -116,12 +116,13 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """Accounts became members of a room, ceased to be, or have another role: entries that follow
-    each other without another between them. Programs are told; people are told who comes and goes.
+    """Accounts became members of a room, ceased to be, or have another role. Programs are told;
+    people are told who comes and goes.
 
-    @ivar seq: the C{seq} of the last of these entries.
+    @ivar seq: the C{seq} of the last of the entries that say so, which follow each other: one from
+        the log, one or several live.
     @ivar standings: what each of them says.
-    @ivar replay: they are shown from the log.
+    @ivar replay: it is shown from the log.
     """
 
     time: int

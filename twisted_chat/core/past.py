@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from contextlib import suppress
 
 from .errors import Refusal
 from .events import (
@@ -29,7 +29,6 @@ from .model import (
     Findings,
     News,
     Question,
-    Standing,
 )
 from .people import Person, Session
 from .ports import Store
@@ -44,6 +43,8 @@ _HISTORY = 20
 
 LISTED = 50
 """People in a room that are listed for somebody who joins it; of more, only the number is told."""
+
+_STANDINGS = frozenset({CREATED, MEMBER})
 
 _Shown = Said | Told | Topic | Members
 
@@ -242,33 +243,16 @@ class Past:
     def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
         """Entries of all kinds, as they are shown to somebody."""
         now = self._now()
-        for is_members, group in groupby(entries, lambda entry: entry.kind in {CREATED, MEMBER}):
-            if is_members:
-                yield from self._members(room, group)
-                continue
-            for entry in group:
-                if entry.kind in MESSAGES:
-                    yield Said(now, entry, replay=True, label=_label(entry, reader))
-                elif entry.kind == TOPIC:
-                    yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
-
-    def _members(self, room: Room, entries: Iterable[Entry]) -> Iterable[Members]:
-        """Standings that follow each other, as one event. Those of a newer version are left out."""
-        standings: tuple[Standing, ...] = ()
-        time = seq = 0
         for entry in entries:
-            try:
-                standing = entry.standing
-            except ValueError:
-                continue
-            if standing is None:
-                continue
-            if standings and entry.seq != seq + 1:
-                yield Members(time, room.name, seq, standings, replay=True)
-                standings = ()
-            standings, time, seq = (*standings, standing), entry.time, entry.seq
-        if standings:
-            yield Members(time, room.name, seq, standings, replay=True)
+            if entry.kind in MESSAGES:
+                yield Said(now, entry, replay=True, label=_label(entry, reader))
+            elif entry.kind == TOPIC:
+                yield Topic(now, room.name, entry.text, entry.author, entry, replay=True)
+            elif entry.kind in _STANDINGS:
+                with suppress(ValueError):  # it is of a newer version
+                    if (standing := entry.standing) is not None:
+                        seq = entry.seq
+                        yield Members(entry.time, room.name, seq, (standing,), replay=True)
 
     # What is new
 
