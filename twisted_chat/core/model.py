@@ -176,11 +176,14 @@ class Standing:
 
         @raise ValueError: it is none, or has a role that this version does not know.
         """
-        fields = json.loads(text)
-        role = fields["role"]
+        try:
+            fields = json.loads(text)
+            role, account = fields["role"], Account(fields["account"], fields["name"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{text!r} is no standing") from error
         if role is not None and role not in ROLES:
             raise ValueError(f"there is no role {role!r}")
-        return Standing(Account(fields["account"], fields["name"]), role)
+        return Standing(account, role)
 
 
 @dataclass(frozen=True, slots=True)
