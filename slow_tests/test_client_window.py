@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -158,10 +159,10 @@ class TalkTest(WindowTestCase):
         peer = self.guest("bob")
         peer.send("/join ops\none\ntwo\n/say lobby three\n")
         peer.see("in #ops")
-        password = Path(self.mktemp())
+        password = Path(tempfile.mkdtemp(prefix="chat-")) / "password"
         password.write_text("s3cret-pw\n")
         password.chmod(0o600)
-        options = ("--name", "alice", "--password-file", str(password.absolute()))
+        options = ("--name", "alice", "--password-file", str(password))
         window = self.window(*options)
         window.see_title("(2) #lobby – alice")
         window.see("bob: three")

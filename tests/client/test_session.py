@@ -623,6 +623,13 @@ class SkippedTests(SynchronousTestCase):
             self.server.message(seq, "x", from_="eve")
         self.assertEqual([each["do"] for each in self.server.read()], ["since"])
 
+    def test_room_that_was_left_meanwhile(self) -> None:
+        """A room of which the messages are refused, as we are not in it any more, is forgotten."""
+        self.server.session.ask("join", room="dev")
+        self.server.done("join")
+        self.server.refuse("history", "not-in-room")
+        self.assertEqual((self.server.session.rooms, self.server.drop), (("lobby",), None))
+
     def test_refused(self) -> None:
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
@@ -957,6 +964,18 @@ class MessageTests(SynchronousTestCase):
         self.server.done("since")
         self.server.dm(3, "next", from_="carol")
         self.assertEqual(self.seqs(), [1, 2, 3])
+
+    def test_stranger_who_was_not_skipped(self) -> None:
+        """What a stranger writes after something else was skipped is told, though it does not come
+        with what is asked for; also if the connection is lost first."""
+        self.server.tell("skipped", lines=1)
+        self.server.dm(1, "live", from_="carol")
+        self.server.dm(2, "next", from_="carol")
+        self.server.done("since")
+        self.assertEqual(self.seqs(), [1, 2])
+        self.server.tell("skipped", lines=1)
+        self.server.dm(7, "live", from_="dave")
+        self.assertEqual(self.places(), {"lobby": 0, "@carol": 2, "@dave": 6})
 
     def test_conversation_that_jumps(self) -> None:
         """A private message that does not follow the last one of its conversation is asked for with

@@ -34,6 +34,9 @@ from .seen import Seen
 _REPLAY = 100_000
 """Entries in one replay, at most: a server that sends more is broken."""
 
+_OUT = frozenset({"not-in-room", "no-such-room"})
+"""What tells that we are not in a room any more."""
+
 _LOGIN_TO_ACCOUNT = frozenset({"login", "register"})
 
 _NOTHING_READ: Mapping[str, Any] = {"of": LOBBY, "seq": 0}
@@ -138,6 +141,7 @@ class ClientSession:
         self._replay: list[Event] = []
         self._untold = 0
         self._unread_asked: Asked | None = None
+        self._strangers: list[Event] = []  # what they wrote meanwhile, which may be among it
         self._token = ""  # of the last session that was in, which the next one takes over
         self._new_token = ""
         self._greeted = self._is_welcome = self._is_quitting = False
@@ -237,6 +241,10 @@ class ClientSession:
         self._replay.clear()
         self._holes.clear()
         self._marked.clear()
+        for event in self._strangers:
+            if self._seen.last(place := lines.conversation(event, self.name)) is None:
+                self._seen.tell(place, event["seq"] - 1)  # so that it is asked for
+        self._strangers.clear()
         self._unread_asked = None
         self._requests.disconnected()
 
@@ -428,7 +436,7 @@ class ClientSession:
         self._requests.answer(asked, refused)
         if asked.internal:
             self._refused(asked, refused, event)
-        elif asked.do == "leave" and refused.code in ("not-in-room", "no-such-room"):
+        elif asked.do == "leave" and refused.code in _OUT:
             self._out_of(asked.fields["room"])
         self._go_on()
 
@@ -440,10 +448,10 @@ class ClientSession:
             self._out_of(asked.fields["room"])
             event.pop("quiet", None)
             self._tell(event)
-        elif (
-            self.is_in and asked.do != "read"
-        ):  # messages are missing: they are shown on coming back
-            self._said.drop = Drop(refused.text)
+        elif asked.do == "history" and refused.code in _OUT:
+            self._out_of(asked.fields["of"])
+        elif asked.do != "read" and self.is_in:
+            self._said.drop = Drop(refused.text)  # what is missing is shown on coming back
 
     def _go_on(self) -> None:
         self._entered_if_done()
@@ -486,7 +494,7 @@ class ClientSession:
         seq, last = event["seq"], self._seen.last(place)
         if place in self._holes or not self._is_ours(place):
             return False
-        if last is None and self._is_in_replay(place, event):
+        if last is None and self._is_joining(place):
             return False
         if last is not None and seq - entries > last and not self.is_behind:
             self._miss(place)
@@ -499,21 +507,23 @@ class ClientSession:
     def _is_ours(self, place: str) -> bool:
         return place in self._seen.rooms or place.startswith("@")
 
-    def _is_in_replay(self, place: str, event: Event) -> bool:
-        """Whether an event of a place of which nothing was told is in a replay that is to come."""
-        if place.startswith("@"):
-            return self._unread_asked is not None and event["from"] != self.name
-        return not self._is_welcome or place in self._requests.joining()
+    def _is_joining(self, place: str) -> bool:
+        """Whether a replay of a room of which nothing was told is to come."""
+        is_room = not place.startswith("@")
+        return is_room and (not self._is_welcome or place in self._requests.joining())
 
     def _on_dm(self, event: Event) -> None:
         self._take_receipt(event)
         told = {**event, "new": True}
+        place = lines.conversation(event, self.name)
         if event["replay"]:
             self._keep(event)
         elif event.get("seq") is None:  # it is not kept
             if self._tell(told):
                 self._hear(event)
-        elif self._tell_next(lines.conversation(event, self.name), told):
+        elif self._unread_asked is not None and self._seen.last(place) is None:
+            self._strangers.append(event)
+        elif self._tell_next(place, told):
             self._hear(event)
 
     def _hear(self, event: Event) -> None:
@@ -632,7 +642,7 @@ class ClientSession:
         """Take note that we are in no other rooms than these."""
         here = {row["room"] for row in event["rooms"]}
         left = {"event": "left", "time": event.get("time"), "name": self.name}
-        for room in sorted(self._seen.rooms.keys() - self._wanted - here):
+        for room in sorted(self._seen.rooms.keys() - self._wanted - here - {LOBBY}):
             self._on_left({**left, "room": room})
 
     def _open(self, row: Mapping[str, Any]) -> bool:
@@ -761,6 +771,10 @@ class ClientSession:
         something new."""
         if asked is self._unread_asked:
             self._unread_asked = None
+            strangers, self._strangers = self._strangers, []
+            for event in strangers:
+                if event["seq"] > (self._seen.last(lines.conversation(event, self.name)) or 0):
+                    self._on_dm(event)
         if self._is_welcome:
             self._holes -= asked.fields["places"].keys() - self._requests.resuming()
 
