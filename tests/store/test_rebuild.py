@@ -76,6 +76,7 @@ class RebuildCase(SynchronousTestCase):
     def refuse(self) -> str:
         """Return why the database is refused."""
         store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.addCleanup(store._worker._pool.stop)  # if it could be opened after all
         reason = str(self.assertRaises(StoreError, store.open))
         return reason.partition(f"sqlite:///{self.path}: ")[2]
 
@@ -275,6 +276,26 @@ class InterruptedTests(RebuildCase):
         self.assertEqual(self.names(left), ["chat.db", "chat.db.0.1"])
         for name in "chat.db", "chat.db.0.1":
             self.assertIn("'changed'", "".join(dump(left / name)))
+
+    def test_journal_of_the_old_database(self) -> None:
+        """What SQLite leaves of a journal when it is killed does not stay beside the new
+        database."""
+        journal = Path(f"{self.path}-journal")
+        journal.write_bytes(bytes(512) + b"junk")
+        self.open()
+        self.check()
+        path = self.new_directory() / "chat.db"
+        shutil.copy2(f"{self.path}.0.1", path)
+        with closing(sqlite3.connect(path)) as old:
+            old.execute("PRAGMA cache_size = 1")
+            old.execute("UPDATE accounts SET name = name || 'x'")  # not committed
+            old.execute("UPDATE messages SET text = 'x' || randomblob(9000)")
+            killed = self.new_directory() / "chat.db"
+            for each in path, Path(f"{path}-journal"):
+                shutil.copy2(each, killed.parent)
+        self.assertEqual(Path(f"{killed}-journal").read_bytes()[:4], b"\xd9\xd5\x05\xf9")
+        self.open(killed)
+        self.check(killed.parent)
 
     def test_unfinished_copy_that_cannot_be_used(self) -> None:
         """What another version has begun, what is complete but for its name, and what is no

@@ -73,8 +73,8 @@ def rebuild(path: str) -> None:
 def _open_alone(path: str) -> sqlite3.Connection:
     """Open the old database and lock it, so that no other process can open it.
 
-    It is then one file: without a write-ahead log, nothing of it can get into the new database when
-    that takes its name.
+    It is then a single file: SQLite would take a write-ahead log or a journal beside it for that of
+    the new database.
     """
     with closing(_connect(path)) as driver:
         ((mode,),) = driver.execute("PRAGMA journal_mode = DELETE")
@@ -84,6 +84,7 @@ def _open_alone(path: str) -> sqlite3.Connection:
     try:
         driver.execute("BEGIN EXCLUSIVE")  # the lock stays when the transaction ends
         driver.execute("COMMIT")
+        _remove(f"{path}-journal")  # an empty one is left if the process is killed in the above
     except BaseException:
         driver.close()
         raise
@@ -131,8 +132,7 @@ def _prepare(old: sqlite3.Connection, path: str, fresh: str) -> None:
         return
     # The journal last: an unfinished file without it might look like a good one.
     for each in fresh, f"{fresh}-journal":
-        with suppress(FileNotFoundError):
-            os.unlink(each)
+        _remove(each)
     _sync(os.path.dirname(path))
     _create(fresh, found)
     engine = create_engine(URL.create("sqlite", database=fresh), poolclass=NullPool)
@@ -192,6 +192,11 @@ def _create(fresh: str, old: os.stat_result) -> None:
         os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _size(path: str) -> int:
