@@ -26,6 +26,8 @@ reactor: Any = _reactor
 _CALLS = ("link", "unlink", "replace", "open", "fsync", "fchown", "fchmod")
 """What the module asks of the system."""
 
+_OF_ANOTHER_VERSION = "UPDATE copying SET origin = replace(origin, '0005 ', '0006 ')"
+
 _real = {name: getattr(os, name) for name in _CALLS}
 
 
@@ -302,7 +304,7 @@ class InterruptedTests(RebuildCase):
         database is replaced."""
         self.stop_at(2, 14)
         unfinished = self.directory / "chat.db.upgrade"
-        for statement in "UPDATE copying SET origin = '9999' || origin", "DROP TABLE copying":
+        for statement in _OF_ANOTHER_VERSION, "DROP TABLE copying":
             with closing(sqlite3.connect(unfinished)) as copy:
                 copy.execute(statement)
                 copy.commit()

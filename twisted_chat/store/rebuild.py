@@ -38,7 +38,7 @@ _log = Logger()
 
 
 def rebuild(path: str) -> None:
-    """Replace a database of version 0.1. Blocks; a million messages take about ten seconds.
+    """Replace a database of version 0.1. Blocks; a million messages take about twenty seconds.
 
     @param path: the file itself, not a link to it.
     @raise StoreError: if there is no room for the copy, the old file cannot be kept, or something
@@ -62,7 +62,7 @@ def rebuild(path: str) -> None:
             os.replace(fresh, path)
             _sync(os.path.dirname(path))
     except OSError as error:
-        raise StoreError(f"it cannot be upgraded: {error.strerror}: {error.filename}") from error
+        raise StoreError(f"it cannot be upgraded: {error}") from error
     _log.info(
         "upgraded the database in {seconds:.1f} s; the old one is now {kept}",
         seconds=time.monotonic() - began,
