@@ -38,12 +38,12 @@ _log = Logger()
 
 
 def rebuild(path: str) -> None:
-    """Replace a database of version 0.1. Blocks; a million messages take about twenty seconds.
+    """Replace a database of version 0.1. Blocks: a million messages take about twenty seconds.
 
     @param path: the file itself, not a link to it.
     @raise StoreError: if there is no room for the copy, the old file cannot be kept, or something
-        is missing in the copy. The database is then as it was.
-    @raise sqlite3.Error: if one of the files cannot be read or written. Likewise.
+        is missing in the copy. The database is then as it was, or already replaced.
+    @raise sqlite3.Error: if one of the files cannot be read or written. The database is as it was.
     """
     fresh, kept = path + _UNFINISHED, path + _KEPT
     began = time.monotonic()
@@ -53,6 +53,7 @@ def rebuild(path: str) -> None:
             os.unlink(kept)  # it was to try whether that works
             _prepare(old, path, fresh)
             old.execute("ATTACH ? AS fresh", (fresh,))
+            old.execute("PRAGMA fresh.synchronous = FULL")
             old.execute(f"PRAGMA fresh.cache_size = -{_CACHE}")
             copy(old)
             old.execute("DETACH fresh")
@@ -78,8 +79,7 @@ def _open_alone(path: str) -> sqlite3.Connection:
     """
     with closing(_connect(path)) as driver:
         ((mode,),) = driver.execute("PRAGMA journal_mode = DELETE")
-        if mode != "delete":
-            raise StoreError(f"it cannot be upgraded in the journal mode {mode}")
+        assert mode == "delete", mode
     driver = _connect(path)
     try:
         driver.execute("BEGIN EXCLUSIVE")  # the lock stays when the transaction ends
