@@ -26,6 +26,8 @@ reactor: Any = _reactor
 _CALLS = ("link", "unlink", "replace", "open", "fsync", "fchown", "fchmod")
 """What the module asks of the system."""
 
+_OF_ANOTHER_VERSION = "UPDATE copying SET origin = replace(origin, '0005 ', '0006 ')"
+
 _real = {name: getattr(os, name) for name in _CALLS}
 
 
@@ -76,6 +78,7 @@ class RebuildCase(SynchronousTestCase):
     def refuse(self) -> str:
         """Return why the database is refused."""
         store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.addCleanup(store._worker._pool.stop)  # if it could be opened after all
         reason = str(self.assertRaises(StoreError, store.open))
         return reason.partition(f"sqlite:///{self.path}: ")[2]
 
@@ -276,12 +279,32 @@ class InterruptedTests(RebuildCase):
         for name in "chat.db", "chat.db.0.1":
             self.assertIn("'changed'", "".join(dump(left / name)))
 
+    def test_journal_of_the_old_database(self) -> None:
+        """What SQLite leaves of a journal when it is killed does not stay beside the new
+        database."""
+        journal = Path(f"{self.path}-journal")
+        journal.write_bytes(bytes(512) + b"junk")
+        self.open()
+        self.check()
+        path = self.new_directory() / "chat.db"
+        shutil.copy2(f"{self.path}.0.1", path)
+        with closing(sqlite3.connect(path)) as old:
+            old.execute("PRAGMA cache_size = 1")
+            old.execute("UPDATE accounts SET name = name || 'x'")  # not committed
+            old.execute("UPDATE messages SET text = 'x' || randomblob(9000)")
+            killed = self.new_directory() / "chat.db"
+            for each in path, Path(f"{path}-journal"):
+                shutil.copy2(each, killed.parent)
+        self.assertEqual(Path(f"{killed}-journal").read_bytes()[:4], b"\xd9\xd5\x05\xf9")
+        self.open(killed)
+        self.check(killed.parent)
+
     def test_unfinished_copy_that_cannot_be_used(self) -> None:
         """What another version has begun, what is complete but for its name, and what is no
         database is replaced."""
         self.stop_at(2, 14)
         unfinished = self.directory / "chat.db.upgrade"
-        for statement in "UPDATE copying SET origin = '9999' || origin", "DROP TABLE copying":
+        for statement in _OF_ANOTHER_VERSION, "DROP TABLE copying":
             with closing(sqlite3.connect(unfinished)) as copy:
                 copy.execute(statement)
                 copy.commit()

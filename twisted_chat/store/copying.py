@@ -166,6 +166,7 @@ def copy(driver: sqlite3.Connection) -> None:
     @raise StoreError: if not everything is in the copy.
     @raise sqlite3.Error: if one of the databases cannot be read or written.
     """
+    driver.execute("PRAGMA temp_store = MEMORY")
     driver.execute(_PLACED)
     total = _one(driver, _ALL)
     row = driver.execute("SELECT stage, last, messages FROM fresh.copying").fetchone()
