@@ -1,10 +1,22 @@
 """Databases of version 0.1."""
 
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
 _HERE = Path(__file__).parent
+
+
+def directory(case: SynchronousTestCase) -> Path:
+    """Make a directory for a test, in memory if possible, as many upgrades wait long for a disk."""
+    memory = Path("/dev/shm")
+    made = tempfile.mkdtemp(prefix="chat-", dir=memory if memory.is_dir() else None)
+    case.addCleanup(shutil.rmtree, made)
+    return Path(made)
 
 
 def restore(schema: str, path: Path, *statements: str) -> None:

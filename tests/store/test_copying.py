@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 from twisted.logger import capturedLogs, formatEvent
 
 from tests.contract.cases import SqlCase, said, told
-from tests.store.databases import restore
+from tests.store.databases import directory, restore
 from twisted_chat.core.model import Account, Entry, RoomRecord, RoomState
 from twisted_chat.store import copying
 
@@ -50,6 +50,7 @@ class OldCase(SqlCase):
 
     def open(self) -> None:
         if not self.path.exists():
+            self.path = directory(self) / "chat.db"
             self.patch(copying, "PIECE", 4)
             restore(self.schema, self.path, *self.changes)
         super().open()

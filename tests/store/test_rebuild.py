@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from twisted.internet import reactor as _reactor
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.store.databases import dump, restore
+from tests.store.databases import directory, dump, restore
 from twisted_chat.store import SqlStore, StoreError, copying, rebuild
 from twisted_chat.store.sqlite import Database
 
@@ -47,22 +46,15 @@ class RebuildCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(copying, "PIECE", 5)
-        self.directory = self.new_directory()
+        self.directory = directory(self)
         self.path = self.directory / "chat.db"
         restore("0004", self.path)
         if not self.old:
-            path = self.new_directory() / "chat.db"
+            path = directory(self) / "chat.db"
             restore("0004", path)
             self.old.extend(dump(path))
             self.open(path)
             self.new.extend(dump(path))
-
-    def new_directory(self) -> Path:
-        """Make a directory, in memory if possible: hundreds of upgrades wait long for a disk."""
-        memory = Path("/dev/shm")
-        directory = tempfile.mkdtemp(prefix="chat-", dir=memory if memory.is_dir() else None)
-        self.addCleanup(shutil.rmtree, directory)
-        return Path(directory)
 
     def open(self, path: Path | None = None) -> list[str]:
         """Open the database as the store does, and close it; return what was logged.
@@ -150,7 +142,7 @@ class InterruptedTests(RebuildCase):
             key = tuple((path.name, path.stat().st_ino, path.read_bytes()) for path in files)
             if key in found:
                 return
-            found[key] = copy = self.new_directory()
+            found[key] = copy = directory(self)
             for path in files:
                 twin = next((p for p in files[: files.index(path)] if p.samefile(path)), None)
                 if twin is None:
@@ -163,7 +155,7 @@ class InterruptedTests(RebuildCase):
         self.check()
         self.assertGreater(len(found), 20)
         for left in found.values():
-            now = self.new_directory() / "chat.db"
+            now = directory(self) / "chat.db"
             shutil.copy2(left / "chat.db", now)
             self.assertIn(dump(now), (self.old, self.new))
             self.open(left / "chat.db")
@@ -204,7 +196,7 @@ class InterruptedTests(RebuildCase):
         calls = [call for call in calls if call in _CALLS]
         self.assertEqual(set(calls), set(_CALLS))
         for failing in range(len(calls)):
-            self.directory = self.new_directory()
+            self.directory = directory(self)
             self.path = self.directory / "chat.db"
             restore("0004", self.path)
             count = iter(range(failing + 1))
@@ -270,7 +262,7 @@ class InterruptedTests(RebuildCase):
             old.execute("PRAGMA journal_mode = WAL")
             old.execute("UPDATE messages SET text = 'changed' WHERE id = 4")
             old.commit()
-            left = self.new_directory()
+            left = directory(self)
             for name in "chat.db", "chat.db-wal", "chat.db.upgrade":
                 shutil.copy2(self.directory / name, left)
         self.assertGreater((left / "chat.db-wal").stat().st_size, 0)
@@ -286,13 +278,13 @@ class InterruptedTests(RebuildCase):
         journal.write_bytes(bytes(512) + b"junk")
         self.open()
         self.check()
-        path = self.new_directory() / "chat.db"
+        path = directory(self) / "chat.db"
         shutil.copy2(f"{self.path}.0.1", path)
         with closing(sqlite3.connect(path)) as old:
             old.execute("PRAGMA cache_size = 1")
             old.execute("UPDATE accounts SET name = name || 'x'")  # not committed
             old.execute("UPDATE messages SET text = 'x' || randomblob(9000)")
-            killed = self.new_directory() / "chat.db"
+            killed = directory(self) / "chat.db"
             for each in path, Path(f"{path}-journal"):
                 shutil.copy2(each, killed.parent)
         self.assertEqual(Path(f"{killed}-journal").read_bytes()[:4], b"\xd9\xd5\x05\xf9")
@@ -408,7 +400,7 @@ class FilesTests(RebuildCase):
 
     def test_link_to_the_database(self) -> None:
         """The new database is where the old one is, and a link to it remains one."""
-        link = self.new_directory() / "link.db"
+        link = directory(self) / "link.db"
         link.symlink_to(self.path)
         self.open(link)
         self.check()
