@@ -187,6 +187,29 @@ class ElsewhereTests(FeedTestCase):
         """Have somebody else be the author of an entry."""
         return entry._replace(author_id=author.id, author=author.name)
 
+    def test_put_out_while_joining(self) -> None:
+        """Somebody who is put out of a room before a session of theirs was shown it is not in it on
+        any session, and hears nothing of it."""
+        desk = self.account("alice")
+        self.join("ops", self.account("bob"))
+        delivered: list[tuple[int, Stored]] = []
+        self.store.hold()
+        joining = self.begin(self.chat.join(self.alice, "ops"))
+        self.store.subscribe(delivered.extend, self.chat.lose)
+        self.store.commit()
+        ((number, joined),) = delivered
+        assert isinstance(joined, Entry)
+        out = self.by(ZOE, self.member(self.me, None, room=joined.room))
+        out = out._replace(seq=joined.seq + 1)
+        said = self.entry(SAID, "secret", room=joined.room)._replace(seq=joined.seq + 2)
+        self.chat.deliver([(number, joined), (0, out)])
+        self.store.commit()
+        self.elsewhere(said)
+        self.assertEqual(self.successResultOf(joining), 0)
+        for session in self.alice, desk:
+            self.assertEqual(session.outbox.heard(), [])
+            self.assertEqual(self.rooms_of(session), ("lobby",))
+
     def test_role(self) -> None:
         """A role that is given on another node is told, and is no coming or going."""
         self.elsewhere(self.entry(CREATED), self.member(self.me))
@@ -195,6 +218,33 @@ class ElsewhereTests(FeedTestCase):
         (members,) = self.alice.outbox.take()
         assert isinstance(members, Members)
         self.assertEqual(members.standings, (Standing(self.me, "moderator"),))
+
+    def test_everybody_is_in_the_lobby(self) -> None:
+        """Whatever an entry says, an account that is here is in the lobby."""
+        lobby = RoomRecord(1, "public", "lobby")
+        roles: tuple[Role | None, ...] = ("owner", None, "member")
+        for role in roles:
+            self.elsewhere(self.member(self.me, role, room=lobby))
+            self.alice.outbox.take()
+            self.elsewhere(self.entry(SAID, "hi", room=lobby))
+            self.assertEqual(self.alice.outbox.heard(), ["hi"])
+            self.assertEqual(self.rooms_of(self.alice), ("lobby",))
+
+    def test_standings_that_follow_each_other(self) -> None:
+        """Standings that follow each other in a batch are told in one event."""
+        self.elsewhere(self.entry(CREATED), self.member(self.me))
+        self.alice.outbox.take()
+        batch = [self.member(YAN), self.member(YAN, "voice"), self.entry(SAID, "hi")]
+        self.elsewhere(*batch, self.member(YAN, None))
+        standings = Standing(YAN, "member"), Standing(YAN, "voice")
+        self.assertEqual(
+            self.alice.outbox.take(),
+            [
+                Members(NOW, "ops", batch[1].seq, standings),
+                Said(NOW, batch[2]),
+                Members(NOW, "ops", batch[2].seq + 1, (Standing(YAN, None),)),
+            ],
+        )
 
     def test_private_message(self) -> None:
         """A private message of somebody on another node is told to its recipient here, as incoming,

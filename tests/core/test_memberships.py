@@ -21,7 +21,7 @@ from twisted_chat.core.events import (
     Where,
 )
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import CREATED, MEMBER, SAID, Standing
+from twisted_chat.core.model import CREATED, MEMBER, SAID, Account, Standing
 
 from .test_chat import PASSWORD, ChatTestCase, Someone
 
@@ -229,6 +229,19 @@ class LeaveTests(MembershipTestCase):
         self.assertEqual("tea" in self.rooms_of(self.desk), is_member)
         self.assertEqual(self.refused(self.phone, "tea"), not is_member)
         self.assertEqual("alice" in self.users(self.bob, "tea"), is_member)
+
+    def test_joining_again(self) -> None:
+        """Who joins a room again that they have left is told and shown it like the first time, on
+        each session."""
+        self.run_now(self.chat.leave(self.phone, "tea"))
+        for session in self.phone, self.desk, self.bob:
+            session.outbox.take()
+        self.assertTrue(self.run_now(self.chat.join(self.phone, "tea")))
+        joined = Joined(NOW, "tea", (("alice", True),))
+        kinds = [type(event).__name__ for event in self.phone.outbox.events]
+        self.assertEqual(kinds, ["Joined", "History", "Users"])
+        self.assertEqual((self.desk.told(), self.bob.told()), ([joined], [joined]))
+        self.assertTrue(self.run_now(self.chat.join(self.desk, "tea")))
 
     def test_left_is_left_at_the_next_login(self) -> None:
         """A room that was left is not among the rooms of the next login."""
@@ -462,6 +475,38 @@ class GuestTests(MembershipTestCase):
         self.log_in(self.gil, "alice")
         self.assertEqual(len(self.store.entries), before)
         self.assertEqual(self.users(self.bob, "tea"), ["alice", "bob"])
+
+    def test_guest_who_ends_meanwhile(self) -> None:
+        """A guest who ends while the account becomes a member of their rooms posts nothing more,
+        and is over once."""
+        self.join("den", self.gil)
+        self.end(self.desk, self.phone)
+        account = self.the_account("alice")
+        for steps in range(4):
+            with self.subTest(steps):
+                self.store.hold()
+                login = self.begin(self.chat.log_in(self.gil, account))
+                for _ in range(steps):
+                    if self.store.waiting:
+                        self.store.step()
+                self.end(self.gil)
+                self.store.release()
+                self.successResultOf(login)
+                self.assertEqual(self.gil.ends, 1)
+                self.assertEqual(self.users(self.bob, "lobby"), ["bob"])
+                self.gil = self.guest("gil")
+                self.join("tea", self.gil)
+                self.join("den", self.gil)
+                if "alice" in self.users(self.gil, "tea"):
+                    self.fail("nobody is logged in to the account")
+                self.leave_all(account)
+
+    def leave_all(self, account: Account) -> None:
+        """Have an account leave the rooms of the test."""
+        alice = self.back(account.name)
+        for room in {"tea", "den"} & set(self.rooms_of(alice)):
+            self.run_now(self.chat.leave(alice, room))
+        self.end(alice)
 
     def test_owner_stays_owner(self) -> None:
         """An owner who logs in from a guest's session stays the owner."""

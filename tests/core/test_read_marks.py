@@ -108,12 +108,17 @@ class SeenTests(MarksTestCase):
             self.assertEqual((self.place(desk, "tea").new, self.mark()), (0, last))
 
     def test_shown_by_reading(self) -> None:
-        """A room with news counts as read after it was marked explicitly."""
+        """A room with news counts as read after it was marked explicitly, and as shown: what comes
+        then is seen, on all sessions."""
         self.end(self.phone, self.desk)
         last = self.tell("1", "2")
-        desk = self.back("alice")
+        desk, phone = self.back("alice"), self.back("alice")
         self.run_now(self.chat.read(desk, "tea"))
         self.assertEqual((self.place(desk, "tea").new, self.mark()), (0, last))
+        for session in desk, phone:
+            last = self.tell("3")
+            self.chat.seen(session)
+            self.assertEqual((self.place(desk, "tea").new, self.mark()), (0, last))
 
     def test_join_shows_what_is_new(self) -> None:
         """Joining a room with news shows what is new, as many as a history has; joining one without
@@ -227,6 +232,17 @@ class SeenTests(MarksTestCase):
         self.chat.seen(alice)
         self.assertEqual(self.place(alice, "lobby").new, 0)
 
+    def test_resume_of_the_lobby_with_a_hole(self) -> None:
+        """A resume of the lobby at login that could not show all that is new does not count as
+        shown."""
+        self.end(self.phone, self.desk)
+        self.tell(*"abcdefghijklmno", room="lobby")
+        desk = Someone()
+        self.run_now(self.chat.since(desk, {"lobby": 0}))
+        self.log_in(desk, "alice")
+        self.chat.seen(desk)
+        self.assertEqual(self.place(desk, "lobby").new, self.limits.max_history)
+
     def test_own_messages_are_never_new(self) -> None:
         """One's own messages are not new on any device, and those of others before them stay."""
         self.chat.say(self.phone, "tea", "mine")
@@ -237,6 +253,17 @@ class SeenTests(MarksTestCase):
         (back,) = self.back("alice").outbox.of(Back)
         tea = next(place for place in back.places if place.room == "tea")
         self.assertEqual((tea.new, tea.seq), (1, self.log("tea")[-1].seq))
+
+    def test_own_messages_need_not_be_marked(self) -> None:
+        """A session that has seen everything before its own message has nothing to mark after
+        it."""
+        self.tell("1")
+        self.chat.seen(self.phone)
+        before = self.mark()
+        self.desk.outbox.take()
+        self.chat.say(self.phone, "tea", "mine")
+        self.chat.seen(self.phone)
+        self.assertEqual((self.mark(), self.read_of(self.desk)), (before, []))
 
     def test_room_that_was_left(self) -> None:
         """A room that was left is not marked, and has no news when it is joined again."""
