@@ -1015,6 +1015,18 @@ class ReplayTests(ChatTestCase):
         self.assert_heard(self.bob, "12")
         self.assert_heard(self.alice, "12")
 
+    def test_sleeping_room_takes_no_memory(self) -> None:
+        """A room that nobody is in keeps no messages at hand."""
+        self.store.release()
+        self.post("1")
+        (lobby, tea) = self.chat._directory
+        self.assertEqual(len(tea.recent or ()), 1)
+        self.leave(self.alice, "tea")
+        self.post("2")
+        self.assertIsNone(tea.recent)
+        self.end(self.alice, self.bob)
+        self.assertIsNotNone(lobby.recent)
+
     def test_rejoining_shows_what_was_missed(self) -> None:
         """A room that nobody was in for a while replays what was said before."""
         self.store.release()

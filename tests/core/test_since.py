@@ -411,6 +411,29 @@ class EntriesTests(ChatTestCase):
         live = [event.seq for event in alice.outbox.of(Members)]
         self.assertEqual(shown + live, known)
 
+    def test_room_that_another_session_joins_meanwhile(self) -> None:
+        """A room that another session joins while the log is asked is resumed when this session
+        joins it."""
+        desk = self.back("alice")
+        self.join("bar", self.bob)
+        self.say(self.bob, "hi")
+        phone = Someone()
+        self.run_now(self.chat.since(phone, {"bar": 0}))
+        account = self.the_account("alice")
+        self.run_now(self.chat.history(self.bob, "bar"))
+        self.store.hold()
+        joining = self.begin(self.chat.join(desk, "bar"))
+        login = self.begin(self.chat.log_in(phone, account))
+        self.store.release()
+        self.successResultOf(joining)
+        self.successResultOf(login)
+        self.assertEqual(self.rooms_of(phone), ("bar", "lobby", "tea"))
+        self.assertEqual([event.of for event in phone.outbox.of(History)], ["lobby"])
+        phone.outbox.take()
+        self.assertTrue(self.run_now(self.chat.join(phone, "bar")))
+        (history,) = phone.outbox.of(History)
+        self.assertEqual((history.after, _shown([history])), (0, ["hi"]))
+
     def test_answer_in_a_session(self) -> None:
         """After login, a resume is answered at once with one history for each place; a room that
         one is no member of is shown when one joins it."""
