@@ -10,9 +10,9 @@ from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import Event, History, Joined, Members, Said, Told, Topic
 from twisted_chat.core.limits import Limits
-from twisted_chat.core.model import Standing
+from twisted_chat.core.model import SAID, Post, Standing, conversation
 
-from .test_chat import PASSWORD, ChatTestCase, Someone
+from .test_chat import ELSEWHERE, PASSWORD, ChatTestCase, Someone
 
 
 def _shown(events: Sequence[Event]) -> list[str]:
@@ -342,6 +342,18 @@ class EntriesTests(ChatTestCase):
         self.assertEqual(
             (history.after, history.seq, self.seqs(history)), (2, 12, list(range(3, 13)))
         )
+
+    def test_unknown_kind_in_a_conversation(self) -> None:
+        """An entry of an unknown kind is not shown as a private message, by a resume as little as
+        by a history; it has its place."""
+        for kind in SAID, "reaction", SAID, "reaction":
+            room = conversation(self.the_account("bob"), self.the_account("alice"))
+            post = Post(room, kind, self.the_account("bob").id, "bob", NOW, kind)
+            self.store.append(post, ELSEWHERE)
+        for after, shown in (0, [1, 3]), (1, [3]):
+            history = self.resumed(after, "@bob")
+            self.assertEqual((history.after, history.seq, self.seqs(history)), (after, 4, shown))
+        self.assertEqual(_shown([self.run_now(self.chat.history(self.bob, "@alice"))]), [SAID] * 2)
 
     def test_conversation_that_nobody_has_begun(self) -> None:
         """A resume of a conversation that nobody has begun is answered with an empty history."""

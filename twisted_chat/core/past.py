@@ -237,7 +237,8 @@ class Past:
         seq = entries[-1].seq if entries else after
         if len(fitting) < len(entries):
             after = fitting[0].seq - 1 if fitting else seq
-        shown = self._direct_history(place, account, fitting).shown
+        messages = [entry for entry in fitting if entry.kind in MESSAGES]
+        shown = self._direct_history(place, account, messages).shown
         return History(self._now(), place, shown, after, seq)
 
     def _entries(self, room: Room, entries: Iterable[Entry], reader: Person) -> Iterable[_Shown]:
