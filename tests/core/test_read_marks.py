@@ -396,6 +396,16 @@ class PrivateTests(MarksTestCase):
         self.assertEqual(self.read_of(self.phone), [])
         self.assertEqual(self.back("alice").outbox.replayed(), [])
 
+    def test_seen_on_both(self) -> None:
+        """What one session has seen is no news when another one has seen it, too."""
+        self.run_now(self.chat.direct(self.bob, "alice", "1"))
+        self.chat.seen(self.phone)
+        self.chat.seen(self.desk)
+        self.assertEqual(self.read_of(self.phone), [])
+        self.run_now(self.chat.direct(self.bob, "alice", "2"))
+        self.chat.seen(self.desk)
+        self.assertEqual(self.read_of(self.phone), [("@bob", 2)])
+
     def test_conversations_are_apart(self) -> None:
         """What is seen of one conversation says nothing of another."""
         carol = self.account("carol")

@@ -52,9 +52,13 @@ class Marks:
 
     def mark_conversation(self, session: Session, record: RoomRecord, seq: int) -> None:
         """Mark a private conversation as read up to an entry."""
-        if session.person is not None:
-            other = record.other(session.person.id)
-            self._mark(session, record.id, f"{DIRECT}{other.name}", seq)
+        person = session.person
+        if person is None:
+            return
+        self._mark(session, record.id, f"{DIRECT}{record.other(person.id).name}", seq)
+        for each in person.sessions:
+            if each.shown.get(record, seq + 1) <= seq:  # the others have nothing left to mark
+                each.shown = {known: at for known, at in each.shown.items() if known != record}
 
     def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
         person = session.person
