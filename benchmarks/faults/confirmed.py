@@ -42,7 +42,7 @@ class Confirmed:
         with closing(sqlite3.connect(copy / "chat.db")) as database:
             (state,) = database.execute("PRAGMA integrity_check").fetchone()
             rows = database.execute(
-                "SELECT kind, entries.id, name, seq, author, text FROM entries"
+                "SELECT entries.kind, entries.id, name, seq, author, text FROM entries"
                 " JOIN rooms ON rooms.id = room_id ORDER BY entries.id"
             ).fetchall()
         shutil.rmtree(copy)
