@@ -106,7 +106,7 @@ class Chat:
         self._marks = Marks(store, self._shared)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
-        self._feed = Feed(self._shared, self._directory, self._labels, self._landed, failed)
+        self._feed = Feed(self._shared, self._directory, self._labels, self._here.over, failed)
         self._posting = Posting(store, self._feed, self._labels, now, turn)
         self._rooms_in_making = 0
 
@@ -606,13 +606,6 @@ class Chat:
             sentence = f"a message may have at most {most} characters; that one has {len(text)}"
             raise Refusal("too-long", sentence, limit=most)
         return text
-
-    def _landed(self, session: Session) -> None:
-        """Some of the posts of a session have landed. If it has ended, it may be over now."""
-        had_ended = session.has_ended
-        session.landed()
-        if had_ended and session.is_over:
-            self._here.over(session)
 
     # Being here
 
