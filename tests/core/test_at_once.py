@@ -192,6 +192,27 @@ class NobodyTests(ChatTestCase):
         return session
 
 
+class EndTests(ChatTestCase):
+    """The end of a session whose posts have just landed."""
+
+    def test_session_is_over_once(self) -> None:
+        """A session that ends as soon as the last of its posts has landed is over once, whether its
+        own operation ends it or what another session waited for."""
+        alice, bob = self.account("alice"), self.account("bob")
+        self.store.hold()
+
+        async def set_topic() -> None:
+            await self.chat.set_topic(alice, "lobby", "x")
+            self.chat.end_session(alice)
+            self.chat.end_session(bob)
+
+        setting = self.begin(set_topic())
+        self.chat.say(bob, "lobby", "bye")
+        self.store.release()
+        self.successResultOf(setting)
+        self.assertEqual((alice.ends, bob.ends), (1, 1))
+
+
 class BrokenOutbox(RecordingOutbox):
     """An outbox with a defect."""
 

@@ -243,6 +243,20 @@ class LeaveTests(MembershipTestCase):
         self.assertEqual((self.desk.told(), self.bob.told()), ([joined], [joined]))
         self.assertTrue(self.run_now(self.chat.join(self.desk, "tea")))
 
+    def test_leaving_while_the_other_is_shown_the_room(self) -> None:
+        """A session whose room another one leaves while it is looked up what is new there is told
+        that it is not in the room."""
+        self.end(self.phone)
+        self.say(self.bob, "news")
+        phone = self.back("alice")
+        self.store.hold()
+        leaving = self.begin(self.chat.leave(self.desk, "tea"))
+        joining = self.begin(self.chat.join(phone, "tea"))
+        self.store.release()
+        self.successResultOf(leaving)
+        self.check_not_in_room(self.failureResultOf(joining))
+        self.assertEqual(self.rooms_of(phone), ("lobby",))
+
     def test_left_is_left_at_the_next_login(self) -> None:
         """A room that was left is not among the rooms of the next login."""
         self.run_now(self.chat.leave(self.phone, "tea"))
@@ -507,6 +521,44 @@ class GuestTests(MembershipTestCase):
         for room in {"tea", "den"} & set(self.rooms_of(alice)):
             self.run_now(self.chat.leave(alice, room))
         self.end(alice)
+
+    def test_room_that_the_account_leaves_meanwhile(self) -> None:
+        """A guest leaves the room that the account leaves while the guest logs in."""
+        self.join("tea", self.phone)
+        for is_here in True, False:
+            alice = self.the_account("alice")
+            self.store.hold()
+            leaving = self.begin(self.chat.leave(self.phone, "tea"))
+            if not is_here:
+                self.end(self.desk, self.phone)
+            logging_in = self.begin(self.chat.log_in(self.gil, alice, room="tea"))
+            self.store.release()
+            self.successResultOf(leaving)
+            self.successResultOf(logging_in)
+            self.check_is_left("tea")
+            self.assertIn(Left(NOW, "tea", ("gil",)), self.bob.told())
+            self.setUp()
+            self.join("tea", self.phone)
+
+    def test_more_rooms_than_an_account_may_be_in(self) -> None:
+        """A guest who becomes an account brings as many rooms as the account may be in, and leaves
+        the others."""
+        self.join("den", self.gil)
+        self.gil.current = "den"
+        self.log_in(self.gil, "alice")
+        self.check_is_left("den")
+        self.assertEqual(self.rooms_of(self.gil), ("bar", "lobby", "tea"))
+
+    def check_is_left(self, room: str) -> None:
+        """Check that the guest who became Alice is in her rooms, and not in this one."""
+        alice = self.the_account("alice")
+        self.assertEqual(self.gil.person and self.gil.person.account, alice)
+        self.assertNotIn(alice.id, self.state(room).members)
+        self.assertNotIn(room, self.rooms_of(self.gil))
+        self.assertNotIn("alice", self.users(self.bob, room))
+        self.assertTrue(self.refused(self.gil, room))
+        self.assertIn(Left(NOW, room, ("gil",)), self.gil.told())
+        self.assertEqual(self.gil.face.rooms, [room])
 
     def test_owner_stays_owner(self) -> None:
         """An owner who logs in from a guest's session stays the owner."""

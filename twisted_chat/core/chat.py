@@ -13,7 +13,6 @@ from .events import (
     Event,
     History,
     Joined,
-    Left,
     Motd,
     Omitted,
     Place,
@@ -106,7 +105,7 @@ class Chat:
         self._marks = Marks(store, self._shared)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
-        self._feed = Feed(self._shared, self._directory, self._labels, self._landed, failed)
+        self._feed = Feed(self._shared, self._directory, self._labels, self._here.over, failed)
         self._posting = Posting(store, self._feed, self._labels, now, turn)
         self._rooms_in_making = 0
 
@@ -155,9 +154,11 @@ class Chat:
         """Log a session in to an account: it is back in the account's rooms, and is shown what came
         while the account was away.
 
-        A guest becomes the account, which becomes a member of the guest's rooms.
+        A guest becomes the account, which becomes a member of the guest's rooms, as many as it may
+        be in. The guest leaves the others.
 
-        @param room: the room that a guest who becomes the account is welcomed in.
+        @param room: the room that a guest who becomes the account is welcomed in, unless the guest
+            leaves it.
         @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}, and C{wrong-password}
             if the password was changed meanwhile.
         """
@@ -166,7 +167,8 @@ class Chat:
             changes = self._accounts.changes(account.name)
             await self.recall_labels()
             for each in session.person.rooms if session.person is not None else ():
-                await self._become_member(session, account, each)
+                if len(self._directory.rooms_of(account.id)) < self._limits.max_joined:
+                    await self._become_member(session, account, each)
             await self._past.wake(self._lobby)
             points, rooms = dict(session.resume or {}), self._directory.rooms_of(account.id)
             question = self._past.question(points, rooms, account, is_news=True)
@@ -193,7 +195,9 @@ class Chat:
                     view = session.views[self._lobby]
                     view.is_whole = _has_no_hole(view, lobby, points[LOBBY])
             else:
+                self._leave_others(session, guest, account)
                 were_in = guest.rooms
+                room = room if self._shared.rooms[room] in were_in else LOBBY
                 was_here = self._here.become(session, person)
                 self._come_back(session, person, (self._welcome(person, room),), findings, were_in)
                 if was_here:
@@ -354,7 +358,7 @@ class Chat:
         @return: the number of messages and people that this showed, which is at least one; 0 if
             the session was shown the room before.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
-            C{closed}.
+            C{closed}, and C{not-in-room} if another session of the account leaves it meanwhile.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
@@ -389,9 +393,7 @@ class Chat:
             if person.account is not None:
                 await self._posting.stand(session, person.account, room, None)
             else:
-                room.exit(person)
-                room.went(person.name)
-                session.answer(Left(self._now(), room.name, (person.name,)))
+                self._here.leave(session, room)
 
     def room_of(self, session: Session, raw: str) -> str:
         """The canonical name of a room that the session's person is in.
@@ -607,13 +609,6 @@ class Chat:
             raise Refusal("too-long", sentence, limit=most)
         return text
 
-    def _landed(self, session: Session) -> None:
-        """Some of the posts of a session have landed. If it has ended, it may be over now."""
-        had_ended = session.has_ended
-        session.landed()
-        if had_ended and session.is_over:
-            self._here.over(session)
-
     # Being here
 
     def _entrance(self, person: Person, missed: History | None) -> tuple[Event, ...]:
@@ -628,6 +623,15 @@ class Chat:
     def _welcome(self, person: Person, room: str) -> Welcome:
         others = len(self._shared.rooms[room].people) - 1
         return Welcome(self._now(), person.name, person.is_account, room, others)
+
+    def _leave_others(self, session: Session, guest: Person, account: Account) -> None:
+        """Have a guest leave the rooms that an account is no member of: it may be in no more, or
+        has left them meanwhile in another session."""
+        for room in guest.rooms:
+            if not room.has_member(account.id):
+                self._here.leave(session, room)
+                if session.face is not None:
+                    session.face.put_out(room.name)
 
     # Coming back
 
@@ -707,7 +711,7 @@ class Chat:
         """Show a session a room that it joins.
 
         @return: as L{join}.
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{not-in-room}, C{internal}, C{closed}.
         """
         person = session.person
         try:
@@ -721,8 +725,8 @@ class Chat:
         if person.account is None:
             if room not in person.rooms:
                 room.enter(person)
-        elif room not in person.rooms:
-            return 0  # another session has left it meanwhile
+        else:
+            policy.may(person, "go to", room)  # another session may have left it meanwhile
         is_new = room not in session.views  # else it was told that its person joined
         self._listen(session, room)
         joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)

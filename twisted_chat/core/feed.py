@@ -81,11 +81,12 @@ class Feed:
         shared: Shared,
         directory: Directory,
         labels: Labels,
-        landed: Callable[[Session], None],
+        over: Callable[[Session], None],
         failed: Callable[[], None],
     ) -> None:
         """
-        @param landed: called for each session some of whose posts have landed.
+        @param over: called once for each session that had ended before the last of its posts
+            landed.
         @param failed: called for each entry that could not be applied or told, while the exception
             is being handled.
         """
@@ -93,7 +94,7 @@ class Feed:
         self._shared = shared
         self._directory = directory
         self._labels = labels
-        self._landed = landed
+        self._over = over
         self._failed = failed
 
     def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
@@ -176,10 +177,14 @@ class Feed:
         """Let go on what waited for posts that have landed."""
         for session, count in landed.sessions.items():
             session.in_flight -= count
+        # What goes on now may end sessions; those of which nothing is in flight are over at once.
+        over = [session for session in landed.sessions if session.is_over]
         for awaited in landed.awaited:
             awaited.turn.callback(None)
         for session in landed.sessions:
-            self._landed(session)
+            session.landed()
+        for session in over:
+            self._over(session)
 
     # What an entry changes, and who is told
 

@@ -98,6 +98,14 @@ class Here:
 
     # Going
 
+    def leave(self, session: Session, room: Room) -> None:
+        """Take a guest out of a room, and tell the guest and those who are there."""
+        guest = session.person
+        assert guest is not None
+        room.exit(guest)
+        room.went(guest.name)
+        session.answer(Left(self._shared.now(), room.name, (guest.name,)))
+
     def end(self, session: Session) -> None:
         """End a session. Its person stays until what the session has in flight has landed."""
         session.has_ended = True

@@ -42,7 +42,7 @@ class Limits:
     max_names: int = _limit(20, "Names that one guest may use, one after another.")
     max_message: int = _limit(4096, "Characters in a message.")
     max_rooms: int = _limit(1000, "Rooms on the server.")
-    max_joined: int = _limit(50, "Rooms that one session may be in.")
+    max_joined: int = _limit(50, "Rooms that one person may be in.")
     max_topic: int = _limit(300, "Characters in a topic.")
     max_history: int = _limit(1000, "Messages that one request for history may ask for.")
     replay: int = _limit(20, "Messages that are shown on joining a room.")
