@@ -160,6 +160,18 @@ class TypedTests(SynchronousTestCase):
         counted = [line for line in self.talk.screen.shown[shown:] if "1 person is in" in line]
         self.assertEqual(counted, ["* 1 person is in #dev: bot"])
 
+    def test_left_elsewhere(self) -> None:
+        """If the room where we talk is left in another session, it is told where typed lines go
+        from now on; if it is another room, they go where they went."""
+        for room in ("ops", "dev"):
+            self.talk.type(f"/join {room}")
+            self.talk.answer()
+        shown = len(self.talk.screen.shown)
+        for room in ("ops", "dev"):
+            self.talk.tell("left", name="bot", room=room)
+        told = ["* you left #ops", "* you left #dev", "* now talking in the lobby"]
+        self.assertEqual(self.talk.screen.shown[shown:], told)
+
     def test_coming_back(self) -> None:
         """What was told at login is not told again after a reconnect. Messages of meanwhile are,
         and the bell rings for those that are for us."""

@@ -44,6 +44,17 @@ class ConversationsTest(SynchronousTestCase):
         kinds = [event.get("seq", "so") for event in self.lobby.events]
         self.assertEqual(kinds, [4, 5, "so", 6])
 
+    def test_numbers_of_other_places(self) -> None:
+        """An event that is shown in front, but tells of another place, keeps no message away, and
+        stays where it came."""
+        self.all.take(said(1))
+        for kind in ("members", "read", "history"):
+            self.lobby.add({"event": kind, "room": "dev", "seq": 3})
+        for seq in (2, 3):
+            self.all.take(said(seq))
+        told = [event["event"] for event in self.lobby.events]
+        self.assertEqual(told, ["message", "members", "read", "history", "message", "message"])
+
     def test_bounded(self) -> None:
         """A conversation that is too long loses its oldest events."""
         for seq in range(1, LONGEST + 11):

@@ -232,6 +232,7 @@ class Conversation:
 
     def _take(self, event: Event) -> None:
         self._status.model.take(event)
+        talked_in = self._status.room
         self._talk_in()
         act = _ACTS.get(event["event"])
         if act is not None:
@@ -239,6 +240,8 @@ class Conversation:
         self._screen.refresh()
         if not event.get("quiet"):
             self._show(event)
+        if event["event"] == "left" and self._status.room != talked_in:
+            self._tell_room()
 
     def _show(self, event: Event) -> None:
         reader = self._reader()
@@ -324,8 +327,11 @@ class Conversation:
             if asked.do in ("join", "leave", "to"):
                 await _copy(sending)  # what is typed next goes to the new room
         if asked.do in ("join", "to"):
-            self._notice(f"now talking in {show.place(self._client.room)}")
+            self._tell_room()
         self._talk_in()
+
+    def _tell_room(self) -> None:
+        self._notice(f"now talking in {show.place(self._client.room)}")
 
     async def _enter(self, word: str, name: str) -> None:
         password = await self._screen.ask(f"Password for {name}", secret=True)

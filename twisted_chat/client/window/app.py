@@ -34,8 +34,9 @@ _ROOMS_EVERY = 60.0
 _MORE, _MOST = 100, 1000
 """Earlier messages that are asked for at a time, and that one answer may have."""
 
-_ELSEWHERE = frozenset({"reconnecting", "talking"})
-"""Events that are shown in the line of the connection, or by what is in front."""
+_ELSEWHERE = frozenset({"members", "read", "reconnecting", "talking"})
+"""Events that are shown in the line of the connection, in the numbers of unread messages, by what
+is in front, or not at all, and not as a line of the conversation in front."""
 
 _ANSWERS = frozenset({"users", "rooms"})
 """Events that are shown in front, also where they are about a conversation."""

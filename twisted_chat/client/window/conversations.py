@@ -14,6 +14,11 @@ _KEPT = frozenset({"message", "dm", "joined", "left", "renamed", "topic", "crowd
 """Events that are a part of the conversation that they are about."""
 
 
+_ENTRIES = frozenset({"message", "dm", "topic"})
+"""Events whose C{seq} is that of the conversation in which they are. That of others, such as
+C{members} or C{read}, may be of another one."""
+
+
 class Conversation(Place):
     """A room or a private conversation, with what was said in it.
 
@@ -34,7 +39,7 @@ class Conversation(Place):
 
     def add(self, event: Event) -> None:
         """Put an event in its place: an entry by its C{seq}, once, and all others at the end."""
-        number = event.get("seq")
+        number = event.get("seq") if event["event"] in _ENTRIES else None
         last = self._numbers[-1] if self._numbers else 0
         at = len(self.events)
         if number is None:
