@@ -19,10 +19,11 @@ class Marks:
         """Note that a session has sent something: if its peer has taken all that it was sent
         before, what it was shown counts as read. Not if the session says by itself what it has
         read."""
-        if session.marks_itself or not (session.views or session.shown):
+        views = session.views
+        if session.marks_itself or not (session.shown or any(map(_is_due, views, views.values()))):
             return
         self.look_for_gaps(session)
-        rooms = [room for room, view in session.views.items() if _is_due(room, view)]
+        rooms = [room for room, view in views.items() if _is_due(room, view)]
         if not (rooms or session.shown) or not session.outbox.is_taken:
             return
         for room in rooms:
