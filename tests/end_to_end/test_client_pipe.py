@@ -113,14 +113,14 @@ class PostTests(ClientTestCase):
         self.assertEqual(self.said("ops"), ["done"])
 
     def test_account(self) -> None:
-        """Who posts to one room hears nothing of the other rooms of the account, and has read
-        nothing, neither there nor in private."""
+        """Who posts to one room hears nothing of the other rooms of the account, and has read only
+        what was printed."""
         account = "s3cret-pw"
         with Peer(self.daemon.port) as peer:
             peer.send(f"/register alice {account}\n/join dev\n/join ops\n/quit\n")
             peer.rest()
         with Peer(self.daemon.port) as peer:
-            peer.send("/register bob s3cret-pw\n/join dev\nmoin\n/dm alice psst\n/quit\n")
+            peer.send("/register bob s3cret-pw\n/join dev\nmoin\n/bc hej\n/dm alice psst\n/quit\n")
             peer.rest()
         options = ("--name", "alice", "--room", "ops")
         environment = {**ENVIRONMENT, "TWISTED_CHAT_PASSWORD": account}
@@ -133,8 +133,11 @@ class PostTests(ClientTestCase):
         self.assertEqual({room for room in rooms if not room.startswith("@")}, {"ops"})
         self.assertIn("psst", [event.get("text") for event in events])
         with Peer(self.daemon.port) as peer:
-            peer.send(f"/login alice {account}\n/quit\n")
-            self.assertIn("* #dev: 1 new; /join dev", peer.rest())
+            peer.send(f"/json on\n/login alice {account}\n/quit\n")
+            told = [json.loads(x) for x in peer.rest().splitlines() if x.startswith("{")]
+        new = {row["room"]: row["new"] for event in told for row in event.get("rooms", [])}
+        self.assertEqual(new, {"lobby": 1, "dev": 1, "ops": 0})
+        self.assertNotIn("unread", [event["event"] for event in told])
 
     def test_literally(self) -> None:
         """With C{--raw}, whatever a line looks like, it is said as it is; an empty one says

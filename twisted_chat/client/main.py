@@ -147,8 +147,8 @@ def _run(given: argparse.Namespace) -> int:
         return _on_terminal(given, where, identity, rooms)
     from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
 
-    # What is shown to nobody is not read.
-    client = Client(where, identity, rooms, only=True, marks=not follows, reactor=reactor)
+    # What is shown to nobody is not read: the pipe marks what it prints.
+    client = Client(where, identity, rooms, only=True, marks=True, reactor=reactor)
     return _until_done(reactor, Pipe(client, plan))
 
 

@@ -25,6 +25,7 @@ from twisted_chat.protocol.grammar import Command, Speech, is_slip, parse
 
 from . import show
 from .connection import LOBBY, Client, Event, GaveUp, Refused
+from .lines import conversation
 from .pieces import broken_off, pieces
 
 _LONG = 64 * 1024
@@ -336,6 +337,14 @@ class Pipe(Protocol):
         self.transport.write("".join(f"{line}\n" for line in shown).encode())
         if self._full is not None:
             await self._full
+        self._mark(event)
+
+    def _mark(self, event: Event) -> None:
+        """Take a message that was printed as read."""
+        if event["event"] in ("message", "dm") and event["from"] != self._client.name:
+            is_private = event["event"] == "dm"
+            place = conversation(event, self._client.name) if is_private else event["room"]
+            self._client.mark(place, event.get("seq") or 0)
 
     def _is_followed(self, event: Event) -> bool:
         """Tell whether an event is followed. If rooms were named, the lobby, which everyone is in,
