@@ -154,7 +154,8 @@ class TalkTest(WindowTestCase):
 
     def test_account_that_comes_back(self) -> None:
         """The rooms of the account have tabs, with what is new there; what is read in the window is
-        read elsewhere, and a room that is left elsewhere has no tab any more."""
+        read elsewhere, and if a room is left elsewhere, its tab is closed and the lobby is in
+        front."""
         pipe(self.daemon.port, "/register alice s3cret-pw\n/join dev\n/join ops\n/quit\n")
         peer = self.guest("bob")
         peer.send("/join ops\none\ntwo\n/say lobby three\n")
@@ -177,7 +178,7 @@ class TalkTest(WindowTestCase):
         phone.see('"room":"ops","seq":')  # that it is read
         phone.send("/leave ops\n")
         peer.see("* alice left #ops")
-        window.see_title("#dev – alice")
+        window.see_title("#lobby – alice")
 
     def test_lists(self) -> None:
         """A person and a room are chosen with the keyboard alone."""

@@ -220,6 +220,10 @@ class Talk(ttk.Frame):
         """One tab for each conversation."""
         for gone in [each for each in self._texts if each not in list(self._conversations)]:
             text = self._texts.pop(gone)
+            if not gone.person and self._tabs.select() == str(text):
+                # The room was left, perhaps in another session. Where the server takes lines then,
+                # they go here, too, and not to the neighbour, who may be a person.
+                self._tabs.select(str(self._texts[self._conversations.lobby]))
             self._tabs.forget(text)
             text.destroy()
         for conversation in self._conversations:
