@@ -304,6 +304,7 @@ class Chat:
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
+            self._marks.look_for_gaps(session)  # before it is shown what fell into them
             if had_gap:
                 session.forget_gaps()  # what it was not shown is among the findings
             resumed = self._past.resumed(due, person.rooms, findings, person)
@@ -727,6 +728,7 @@ class Chat:
                 room.enter(person)
         else:
             policy.may(person, "go to", room)  # another session may have left it meanwhile
+        self._marks.look_for_gaps(session)  # before it is shown what fell into them
         is_new = room not in session.views  # else it was told that its person joined
         self._listen(session, room)
         joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)
