@@ -232,8 +232,7 @@ class MemoryStore:
             room.topic, room.topic_by = entry.text, entry.author
         elif entry.kind == MEMBER:
             standing = Standing.decode(entry.text)
-            joins = standing.role == "member" and standing.account.id == entry.author_id
-            if not (joins and standing.account.id in room.roles):
+            if not (standing.is_joining(entry.author_id) and standing.account.id in room.roles):
                 self._stand(room, standing)
         elif entry.kind == CREATED and entry.author_id is not None:
             self._stand(room, Standing(Account(entry.author_id, entry.author), "owner"))

@@ -188,8 +188,8 @@ class ElsewhereTests(FeedTestCase):
         return entry._replace(author_id=author.id, author=author.name)
 
     def test_put_out_while_joining(self) -> None:
-        """Somebody who is put out of a room before a session of theirs was shown it is not in it on
-        any session, and hears nothing of it."""
+        """Somebody who is put out of a room before a session of theirs was shown it is told so, is
+        not in it on any session, and hears nothing of it."""
         desk = self.account("alice")
         self.join("ops", self.account("bob"))
         delivered: list[tuple[int, Stored]] = []
@@ -205,7 +205,8 @@ class ElsewhereTests(FeedTestCase):
         self.chat.deliver([(number, joined), (0, out)])
         self.store.commit()
         self.elsewhere(said)
-        self.assertEqual(self.successResultOf(joining), 0)
+        refusal = self.failureResultOf(joining, Refusal).value
+        self.assertEqual(getattr(refusal, "code", ""), "not-in-room")
         for session in self.alice, desk:
             self.assertEqual(session.outbox.heard(), [])
             self.assertEqual(self.rooms_of(session), ("lobby",))

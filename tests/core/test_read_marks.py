@@ -179,6 +179,26 @@ class SeenTests(MarksTestCase):
         self.chat.seen(self.phone)
         self.assertEqual(self.new(), 0)
 
+    def test_gap_while_it_waits(self) -> None:
+        """A session is shown a room without a hole also if its outbox skipped something after it
+        asked to be shown the room, and before the answer."""
+        for ask in lambda s: self.chat.since(s, {"tea": 1}), lambda s: self.chat.join(s, "tea"):
+            self.setUp()
+            self.end(self.phone, self.desk)
+            self.tell("1")
+            desk = self.back("alice")
+            self.store.hold()
+            self.chat.say(self.bob, "tea", "2")
+            asking = self.begin(ask(desk))
+            desk.outbox.is_full = True
+            self.store.step()
+            desk.outbox.is_full = False
+            self.store.release()
+            self.successResultOf(asking)
+            self.assertEqual(desk.outbox.replayed(), ["1", "2"])
+            self.chat.seen(desk)
+            self.assertEqual(self.mark(), self.log("tea")[-1].seq)
+
     def test_resume_with_a_hole(self) -> None:
         """A resume that could not show all that is new does not count as shown."""
         self.end(self.phone, self.desk)

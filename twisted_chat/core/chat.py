@@ -304,6 +304,7 @@ class Chat:
             findings = await self._store.ask(question)
             if session.has_ended:
                 return 0
+            self._marks.look_for_gaps(session)  # before it is shown what fell into them
             if had_gap:
                 session.forget_gaps()  # what it was not shown is among the findings
             resumed = self._past.resumed(due, person.rooms, findings, person)
@@ -358,7 +359,7 @@ class Chat:
         @return: the number of messages and people that this showed, which is at least one; 0 if
             the session was shown the room before.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
-            C{closed}, and C{not-in-room} if another session of the account leaves it meanwhile.
+            C{closed}, and C{not-in-room} if the account ceases to be a member meanwhile.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
@@ -726,7 +727,8 @@ class Chat:
             if room not in person.rooms:
                 room.enter(person)
         else:
-            policy.may(person, "go to", room)  # another session may have left it meanwhile
+            policy.may(person, "go to", room)  # it may have ceased to be a member
+        self._marks.look_for_gaps(session)  # before it is shown what fell into them
         is_new = room not in session.views  # else it was told that its person joined
         self._listen(session, room)
         joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)

@@ -238,8 +238,8 @@ class Feed:
         standing = entry.standing
         assert standing is not None
         role = room.members.get(standing.account.id)
-        if standing.role == "member" and standing.account.id == entry.author_id and role:
-            standing = Standing(standing.account, role)  # who joins is one already, or more
+        if role is not None and standing.is_joining(entry.author_id):
+            standing = Standing(standing.account, role)
         self._become(telling, flight, standing, entry, room, now)
 
     def _become(

@@ -59,7 +59,7 @@ class Marks:
         self._mark(session, record.id, f"{DIRECT}{record.other(person.id).name}", seq)
         for each in person.sessions:
             if each.shown.get(record, seq + 1) <= seq:  # the others have nothing left to mark
-                each.shown = {known: at for known, at in each.shown.items() if known != record}
+                del each.shown[record]
 
     def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
         person = session.person

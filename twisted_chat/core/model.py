@@ -165,6 +165,14 @@ class Standing:
     account: Account
     role: Role | None
 
+    def is_joining(self, author_id: int | None) -> bool:
+        """Whether an account makes itself a member. That changes nothing for one that is a member
+        already, or more.
+
+        @param author_id: that of the entry.
+        """
+        return self.role == "member" and self.account.id == author_id
+
     def encode(self) -> str:
         """Write it as the text of an entry."""
         fields = {"account": self.account.id, "name": self.account.name, "role": self.role}

@@ -290,7 +290,7 @@ class Session:
                 if not whole:
                     self.gaps = {**self.gaps, entry.room: True}
                 if not self.gaps.get(entry.room, self.has_gap):
-                    self.shown = {**self.shown, entry.room: entry.seq}
+                    self._note_shown(entry.room, entry.seq)
 
     @property
     def misses_messages(self) -> bool:
@@ -308,4 +308,9 @@ class Session:
         @param is_cut: not all of it.
         """
         self.gaps = {**self.gaps, conversation: is_cut}
-        self.shown = {**self.shown, conversation: after}
+        self._note_shown(conversation, after)
+
+    def _note_shown(self, conversation: RoomRecord, seq: int) -> None:
+        if self.shown is _NONE_SHOWN:
+            self.shown = {}
+        self.shown[conversation] = seq

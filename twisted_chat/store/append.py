@@ -156,8 +156,8 @@ class _Commit:
             self._cursor.execute(_SET_TOPIC, (text, author, room.id))
         elif kind == MEMBER:
             standing = Standing.decode(text)
-            joins = standing.role == "member" and standing.account.id == author_id
-            self._stand(room, standing, head.seq, _JOIN if joins else _STAND)
+            is_joining = standing.is_joining(author_id)
+            self._stand(room, standing, head.seq, _JOIN if is_joining else _STAND)
         elif kind == CREATED and author_id is not None:
             self._stand(room, Standing(Account(author_id, author), "owner"), head.seq)
         head.seq = seq = head.seq + 1
