@@ -175,6 +175,50 @@ class PlanTests(SqlCase):
         for number, (before, after) in enumerate(zip(few, many, strict=True)):
             self.assertLess(after, before + 100, f"question {number}")
 
+    async def correspond(self, first: int, count: int) -> None:
+        """Have C{count} more accounts, with ids from C{first} on, write 30 messages to alice
+        each."""
+
+        def insert(connection: Connection) -> None:
+            driver: Any = connection.connection.dbapi_connection
+            for i in range(first, first + count):
+                driver.execute("INSERT INTO accounts VALUES (?, ?, ?, 0)", (i, f"c{i}", f"c{i}"))
+                room = 10 * i
+                driver.execute(
+                    "INSERT INTO rooms (id, kind, first_id, second_id, created, last_seq)"
+                    " VALUES (?, 'direct', ?, ?, 0, 30)",
+                    (room, self.alice.id, i),
+                )
+                places = [(room, self.alice.id), (room, i)]
+                driver.executemany(
+                    "INSERT INTO members (room_id, account_id) VALUES (?, ?)", places
+                )
+                driver.executemany(
+                    "INSERT INTO entries VALUES (?, ?, ?, 'said', ?, 'c', 0, 'x', NULL, NULL)",
+                    [(100 * i + seq, room, seq, i) for seq in range(1, 31)],
+                )
+
+        await self.store._write(insert)
+
+    async def steps_of_login(self) -> int:
+        """The work of what alice's login asks."""
+        steps: list[None] = []
+        driver = self.store._database._driver
+        driver.set_progress_handler(lambda: steps.append(None), 1)
+        await self.store.ask(Question(_LIMIT, account_id=self.alice.id))
+        driver.set_progress_handler(None, 0)
+        return len(steps)
+
+    async def test_unread_conversations_cost_little(self) -> None:
+        """A login looks at one message of each conversation with unread ones, and reads no more
+        than the oldest of them need."""
+        await self.people()
+        await self.correspond(1000, _LIMIT)
+        few = await self.steps_of_login()
+        await self.correspond(2000, 200)
+        many = await self.steps_of_login()
+        self.assertLess((many - few) / 200, 100)
+
     async def test_everything_has_an_index(self) -> None:
         """No statement scans a table that grows, and none sorts what it need not."""
         await self.people()

@@ -301,7 +301,7 @@ def _first(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[bool
     return (
         select(_unseen.c.id)
         .where(
-            _unseen.c.room_id == members.c.room_id,
+            _unseen.c.room_id == rooms.c.id,  # not of members: its row is looked at first
             _unseen.c.seq > seen,
             _unseen.c.kind.in_(_MESSAGES),
             *conditions,
@@ -336,6 +336,8 @@ def _unread(
     """Read the first private messages to an account that it has not seen.
 
     Merges the conversations, each a piece at a time: there may be far more than the limit in each.
+    Of the many in which something is unread, only those with the oldest messages can have one of
+    the first.
 
     @param shown: the rooms of conversations that are left out.
     """
@@ -351,7 +353,8 @@ def _unread(
             yield from piece
 
     pieces: dict[int, list[_Row]] = {}
-    firsts = _unread_piece(reader, seen, rooms.c.id.not_in(shown), _FIRST_PIECE)
+    oldest = rooms.c.id.in_(_oldest_unread(reader, seen, shown, limit))
+    firsts = _unread_piece(reader, seen, oldest, _FIRST_PIECE)
     for row in connection.execute(firsts):
         pieces.setdefault(row[1], []).append(row)
     return [*islice(merge(*map(read, pieces.values()), key=itemgetter(0)), limit)]
@@ -362,23 +365,45 @@ def _unread_piece(
 ) -> Select[Any]:
     """Select the first private messages to an account after what it has seen, no more than C{most}
     of each conversation, in the order of the log."""
-    # A note to oneself is a message of another.
-    of_others = or_(
-        _unseen.c.author_id.is_distinct_from(reader), rooms.c.first_id == rooms.c.second_id
-    )
     return (
         select(*_ENTRY)
         .select_from(members)
         .join(rooms, rooms.c.id == members.c.room_id)
-        .join(entries, entries.c.id.in_(_first(seen, most, of_others)))
-        .where(
-            members.c.account_id == reader,
-            rooms.c.kind == "direct",
-            rooms.c.last_seq > seen,
-            which,
-        )
+        .join(entries, entries.c.id.in_(_first(seen, most, _to(reader))))
+        .where(*_is_unread(reader, seen), which)
         .order_by(entries.c.id)
     )
+
+
+def _oldest_unread(
+    reader: int, seen: ColumnElement[int], shown: Collection[int], limit: int
+) -> Select[Any]:
+    """Select the rooms of those private conversations whose first unread messages are the oldest,
+    no more than C{limit}.
+
+    @param shown: the rooms of conversations that are left out.
+    """
+    first = _first(seen, 1, _to(reader)).scalar_subquery()
+    firsts = (
+        select(members.c.room_id, first.label("id"))
+        .join(rooms, rooms.c.id == members.c.room_id)
+        .where(*_is_unread(reader, seen), rooms.c.id.not_in(shown))
+        .subquery()
+    )
+    has_any = firsts.c.id.is_not(None)
+    return select(firsts.c.room_id).where(has_any).order_by(firsts.c.id).limit(limit)
+
+
+def _is_unread(reader: int, seen: ColumnElement[int]) -> Sequence[ColumnElement[bool]]:
+    """Give the conditions on C{members} and C{rooms} that the account has not seen all of a private
+    conversation."""
+    return members.c.account_id == reader, rooms.c.kind == "direct", rooms.c.last_seq > seen
+
+
+def _to(reader: int) -> ColumnElement[bool]:
+    """Give the condition that an unseen message is of another. A note to oneself counts as one."""
+    is_note = rooms.c.first_id == rooms.c.second_id
+    return or_(_unseen.c.author_id.is_distinct_from(reader), is_note)
 
 
 def newest_time(connection: Connection) -> int | None:
