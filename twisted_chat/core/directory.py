@@ -94,6 +94,9 @@ class Directory:
                 room = self._shared.rooms.get(names.room(raw))
             except Refusal:
                 pass
+        if room is None and raw.startswith("@"):
+            word = printable(raw)[: 2 * names.MAX_LENGTH]
+            raise Refusal("no-such-room", f'"{word}" is no room', "write-privately", name=word)
         if room is None:
             word, near = _nearest(raw, self._shared.rooms)
             raise _no_such("no-such-room", f'there is no room "{word}"', near, "list-rooms", word)

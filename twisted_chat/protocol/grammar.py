@@ -208,7 +208,7 @@ def _places(name: str, rest: str) -> dict[str, Any]:
         elif match := _RESUMED.fullmatch(word):
             places[match[1]] = int(match[2])
         else:
-            raise Refusal("bad-arguments", f"usage: /since ROOM=SEQ @NAME=SEQ {_SESSION}SESSION")
+            raise commands.BY_WORD["since"].misused
     commands.refuse_places(places)
     return fields
 

@@ -171,6 +171,8 @@ class RefusalTests(ServerTestCase):
         self.assertEqual(sentence, 'there is no room "loby"; did you mean lobby?')
         sentence = self.refuse(alice, "/users nowhere", "no-such-room", "/users")
         self.assertEqual(sentence, 'there is no room "nowhere"; /rooms lists them')
+        sentence = self.refuse(alice, "/to @bob", "no-such-room", "/to")
+        self.assertEqual(sentence, '"@bob" is no room; /dm NAME MESSAGE is private')
 
     def test_not_in_room(self) -> None:
         """The refusal of a room that one is not in says how to join it, except for leaving it."""
