@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from tests.faces.line.server import Json, Peer, ServerTestCase
 from tests.support import RecordingOutbox
+from twisted_chat.core.events import Place
 from twisted_chat.faces import perform
 from twisted_chat.protocol.commands import BY_WORD, COMMANDS, Request
 from twisted_chat.protocol.jsonlines import encode
@@ -119,6 +120,16 @@ class ChargeTests(PerformTestCase):
         self.assertEqual(self.charged, [1, 2])
         self.do(do="since", places={"lobby": 0, "tea": 0})
         self.assertEqual(self.charged, [0, 2, 2])
+
+    def test_where_counts_what_is_new(self) -> None:
+        """C{where} counts a line more for each 500 messages that were counted for it."""
+
+        async def new(*_: object) -> tuple[Place, ...]:
+            return Place("tea", 1, "", 9, 0, 1000, True), Place("bar", 1, "", 9, 0, 500, False)
+
+        self.patch(self.chat, "where", new)
+        self.do(do="where")
+        self.assertEqual(self.charged, [4, 3])
 
     def test_places(self) -> None:
         """A resume counts a line for each place; joining a room that was resumed is free."""

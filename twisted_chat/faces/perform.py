@@ -259,6 +259,7 @@ def _to(seat: Seat, room: str) -> None:
 async def _where(seat: Seat) -> None:
     places = await seat.chat.where(seat.session)
     seat.session.answer(Where(seat.now(), seat.current, places))
+    seat.intake.charge(sum(place.new for place in places) // _ENTRIES)  # each was counted
 
 
 async def _leave(seat: Seat, room: str = "") -> None:
