@@ -309,6 +309,23 @@ class EntriesTests(ChatTestCase):
             self.assertEqual((history.after, history.seq), (after, last))
             self.assertEqual(self.seqs(history), list(range(after + 1, last + 1)))
 
+    def test_places_are_asked_for_one_by_one(self) -> None:
+        """A resume of many places after login asks the log for one after the other, so that the
+        posts of others need not wait for all of them."""
+        self.say(self.bob, "1")
+        self.run_now(self.chat.direct(self.bob, "alice", "2"))
+        alice = self.back("alice")
+        alice.outbox.take()
+        self.store.hold()
+        resuming = self.begin(self.chat.since(alice, {"@bob": 0, "tea": 2, "lobby": 0}))
+        asked = []
+        while self.store.waiting:
+            self.store.answer()
+            asked.append([event.of for event in alice.outbox.of(History)])
+        self.assertEqual(asked, [["lobby"], ["lobby", "tea"], ["lobby", "tea", "@bob"]])
+        self.assertEqual(self.successResultOf(resuming), 2)
+        self.store.release()
+
     def test_point_beyond_the_end(self) -> None:
         """A resume point beyond the newest entry shows nothing, and tells the newest."""
         history = self.resumed(10**9)

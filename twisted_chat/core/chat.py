@@ -298,22 +298,37 @@ class Chat:
                 session.resume = {**known, **later}
             if not due:
                 return 0
-            person = _person(session)
-            account, had_gap = person.account, session.misses_messages
-            question = self._past.question(due, person.rooms, account, is_news=had_gap)
-            findings = await self._store.ask(question)
-            if session.has_ended:
-                return 0
-            self._marks.look_for_gaps(session)  # before it is shown what fell into them
-            if had_gap:
-                session.forget_gaps()  # what it was not shown is among the findings
-            resumed = self._past.resumed(due, person.rooms, findings, person)
-            for place, history in resumed.items():
-                self._show(session, place, history, due[place])
-            if had_gap and account is not None:
-                self._show_unread(session, account, findings.unread)
-            missed = sum(len(history.shown) for history in resumed.values())
-            return missed + len(findings.unread)
+            person, had_gap = _person(session), session.misses_messages
+            shown = 0
+            for points in _in_turn(due, person, at_once=had_gap):
+                is_news = had_gap and all(place.startswith(DIRECT) for place in points)
+                shown += await self._resume(session, points, is_news=is_news)
+            return shown
+
+    async def _resume(self, session: Session, points: Mapping[str, int], *, is_news: bool) -> int:
+        """Show what came after some resume points.
+
+        @param is_news: show also the unread messages of all other private conversations.
+        @return: the number of entries that were shown.
+        @raise Refusal: C{internal}, C{closed}.
+        """
+        person = session.person
+        if person is None:
+            return 0
+        account = person.account
+        question = self._past.question(points, person.rooms, account, is_news=is_news)
+        findings = await self._store.ask(question)
+        if session.has_ended:
+            return 0
+        self._marks.look_for_gaps(session)  # before it is shown what fell into them
+        if is_news:
+            session.forget_gaps()  # what it was not shown is among the findings
+        resumed = self._past.resumed(points, person.rooms, findings, person)
+        for place, history in resumed.items():
+            self._show(session, place, history, points[place])
+        if is_news and account is not None:
+            self._show_unread(session, account, findings.unread)
+        return sum(len(history.shown) for history in resumed.values()) + len(findings.unread)
 
     # Reading
 
@@ -805,6 +820,25 @@ def _is_due(session: Session, place: str) -> bool:
             raise _not_kept("register")
         return True
     return any(room.name == place for room in person.rooms)
+
+
+def _in_turn(
+    due: Mapping[str, int], person: Person, *, at_once: bool
+) -> Iterator[Mapping[str, int]]:
+    """Divide resume points into those that the log is asked for in turn, so that the posts of
+    others wait for one of them at most: the rooms, and then the private conversations.
+
+    @param at_once: ask for all private conversations together, even if there are none.
+    """
+    for room in person.rooms:
+        if room.name in due:
+            yield {room.name: due[room.name]}
+    private = {place: at for place, at in due.items() if place.startswith(DIRECT)}
+    if at_once:
+        yield private
+    else:
+        for place, at in private.items():
+            yield {place: at}
 
 
 def _has_no_hole(view: View, history: History, after: int) -> bool:
