@@ -1,7 +1,9 @@
 """The store on a real SQLite file: what no contract says."""
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +23,7 @@ from twisted_chat.core.model import (
     Stored,
 )
 from twisted_chat.store import SqlStore, StoreError
+from twisted_chat.store.append import append
 
 _NOWHERE = RoomRecord(99, "public", "nowhere")
 
@@ -102,6 +105,36 @@ class LogTests(SqlCase):
         await self.commit(*(said(LOBBY, str(n)) for n in range(2500)))
         self.assertEqual([len(batch) for batch in self.batches], [1, *[500] * 4, 499])
         self.assertEqual(texts(self.fed), [str(n) for n in range(2500)])
+
+    async def test_statements_do_not_grow_with_the_commit(self) -> None:
+        """500 posts of a commit take as many statements as two."""
+        asked: list[str] = []
+
+        class Cursor(sqlite3.Cursor):
+            def execute(self, sql: str, *given: Any) -> "Cursor":
+                asked.append(sql)
+                super().execute(sql, *given)
+                return self
+
+            def executemany(self, sql: str, *given: Any) -> "Cursor":
+                asked.append(sql)
+                super().executemany(sql, *given)
+                return self
+
+        def count(posts: int) -> Callable[[Connection], int]:
+            def count(connection: Connection) -> int:
+                driver: Any = connection.connection.dbapi_connection
+                watched: Any = SimpleNamespace(cursor=lambda: driver.cursor(Cursor))
+                watched = SimpleNamespace(connection=SimpleNamespace(dbapi_connection=watched))
+                asked.clear()
+                append(watched, [said(LOBBY, str(n)) for n in range(posts)])
+                return len(asked)
+
+            return count
+
+        few = await self.store._write(count(2))
+        self.assertEqual(await self.store._write(count(500)), few)
+        self.assertEqual(len([sql for sql in asked if sql.startswith("INSERT INTO entries")]), 1)
 
     async def test_answers_come_in_order_with_the_feed(self) -> None:
         """An answer knows exactly of the messages that the feed has handed over by then."""
