@@ -5,9 +5,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.client import requests, session
+from twisted_chat.client import entries, login, requests
 from twisted_chat.client.identity import Identity
 from twisted_chat.client.lines import Refused
+from twisted_chat.client.state import Drop
 
 from .peer import BOT, Bare
 
@@ -62,7 +63,7 @@ class LoginTests(SynchronousTestCase):
             server.hello()
             server.refuse("login", code, "wrong \x1b[1mname")
             assert server.drop is not None
-            self.assertEqual(server.drop, session.Drop("wrong [1mname", code, is_hopeless))
+            self.assertEqual(server.drop, Drop("wrong [1mname", code, is_hopeless))
 
     def test_registers_once(self) -> None:
         """If the name is registered already, the session logs in."""
@@ -77,7 +78,7 @@ class LoginTests(SynchronousTestCase):
         """A guest who comes back asks for its name again and again, and in the end for any."""
         server = Bare(Identity("bot"))
         server.let_in(account=False)
-        for _ in range(session._NAME_TRIES):
+        for _ in range(login._NAME_TRIES):
             server.lose()
             server.connect()
             server.hello()
@@ -634,7 +635,7 @@ class SkippedTests(SynchronousTestCase):
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
         self.server.refuse("since", "internal")
-        self.assertEqual(self.server.drop, session.Drop("no"))
+        self.assertEqual(self.server.drop, Drop("no"))
 
 
 class RoomsTests(SynchronousTestCase):
@@ -1121,7 +1122,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_endless(self) -> None:
         """A replay without an end is cut off."""
-        self.patch(session, "_REPLAY", 3)
+        self.patch(entries, "_REPLAY", 3)
         for seq in range(4):
             self.server.message(seq, "x", replay=True)
         self.assertIsNotNone(self.server.drop)
