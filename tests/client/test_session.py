@@ -978,6 +978,17 @@ class MessageTests(SynchronousTestCase):
         self.server.dm(7, "live", from_="dave")
         self.assertEqual(self.places(), {"lobby": 0, "@carol": 2, "@dave": 6})
 
+    def test_stranger_of_whom_more_is_skipped(self) -> None:
+        """What a stranger writes next may be skipped too, before it is known where to go on in the
+        conversation: it is asked for then."""
+        self.server.tell("skipped", lines=1)
+        self.server.dm(1, "live", from_="carol")
+        self.server.tell("skipped", lines=1)
+        self.server.read()
+        self.server.done("since")
+        self.assertEqual(self.seqs(), [1])
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"@carol": 1}}])
+
     def test_conversation_that_jumps(self) -> None:
         """A private message that does not follow the last one of its conversation is asked for with
         those before it."""

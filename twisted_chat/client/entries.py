@@ -50,6 +50,8 @@ class Entries:
             for event in strangers:
                 if event["seq"] > (self._seen.last(self._conversation(event)) or 0):
                     self.on_dm(event)
+            for place in dict.fromkeys(map(self._conversation, strangers)):
+                self._holes.miss(place)  # more of it may have been skipped since
         if self._state.is_welcome:
             self._holes.close(asked.fields["places"].keys() - self._state.requests.resuming())
 
