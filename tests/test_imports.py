@@ -36,6 +36,15 @@ _IMPURE = (
 )
 """What pure modules do without: they open nothing, wait for nothing and read no clock."""
 
+_SESSION = tuple(
+    f"twisted_chat.client.{name}"
+    for name in (
+        *("session", "login", "rooms", "entries", "holes", "state"),
+        *("requests", "seen", "identity", "lines"),
+    )
+)
+"""The parts of a client's session, each of which knows only those after it."""
+
 _PURE = (
     "twisted_chat.core",
     "twisted_chat.protocol",
@@ -43,10 +52,9 @@ _PURE = (
     "twisted_chat.faces.line.telnet",
     "twisted_chat.faces.line.wire",
     "twisted_chat.faces.line.ways",
-    *(
-        f"twisted_chat.client.{name}"
-        for name in ("session", "requests", "seen", "identity", "lines", "model", "show")
-    ),
+    *_SESSION,
+    "twisted_chat.client.model",
+    "twisted_chat.client.show",
 )
 """What C{docs/developing.md} calls pure."""
 
@@ -89,6 +97,8 @@ def _allowed(module: str) -> tuple[str, ...]:
         shared = ("admission", "connection", "face", "format", "intake", "outbox", "perform")
         chassis = (f"twisted_chat.faces.{each}" for each in shared)
         return (core, protocol, "twisted_chat.transport", face, *chassis)
+    if module in _SESSION:
+        return (core, protocol, *_SESSION[_SESSION.index(module) + 1 :])
     if _is_in(module, ("twisted_chat.client",)):
         ends = "twisted_chat.transport"
         return (core, protocol, ends, "twisted_chat.__version__", "twisted_chat.client")
@@ -274,6 +284,7 @@ class CheckTests(SynchronousTestCase):
         self.check(module, "from twisted_chat import faces", "twisted_chat.faces")
         self.check(module, "import twisted_chat.store.sql", "twisted_chat.store.sql")
         self.check(module, "from .. import tap", "twisted_chat.tap")
+        self.check("twisted_chat.client.holes", "from . import rooms", "twisted_chat.client.rooms")
         self.check("twisted_chat.tap", "from . import client", "twisted_chat.client")
 
     def test_private_names(self) -> None:

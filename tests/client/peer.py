@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted_chat.client.connection import Client, Event, Identity, Where
 from twisted_chat.client.lines import Refused
 from twisted_chat.client.requests import Asked
-from twisted_chat.client.session import ClientSession, Drop
+from twisted_chat.client.session import ClientSession
+from twisted_chat.client.state import Drop
 
 Fields = dict[str, Any]
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from twisted_chat.client import requests, session
+from twisted_chat.client import entries, login, requests
 from twisted_chat.client.identity import Identity
 from twisted_chat.client.lines import Refused
+from twisted_chat.client.state import Drop
 
 from .peer import BOT, Bare
 
@@ -62,7 +63,7 @@ class LoginTests(SynchronousTestCase):
             server.hello()
             server.refuse("login", code, "wrong \x1b[1mname")
             assert server.drop is not None
-            self.assertEqual(server.drop, session.Drop("wrong [1mname", code, is_hopeless))
+            self.assertEqual(server.drop, Drop("wrong [1mname", code, is_hopeless))
 
     def test_registers_once(self) -> None:
         """If the name is registered already, the session logs in."""
@@ -77,7 +78,7 @@ class LoginTests(SynchronousTestCase):
         """A guest who comes back asks for its name again and again, and in the end for any."""
         server = Bare(Identity("bot"))
         server.let_in(account=False)
-        for _ in range(session._NAME_TRIES):
+        for _ in range(login._NAME_TRIES):
             server.lose()
             server.connect()
             server.hello()
@@ -634,7 +635,7 @@ class SkippedTests(SynchronousTestCase):
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
         self.server.refuse("since", "internal")
-        self.assertEqual(self.server.drop, session.Drop("no"))
+        self.assertEqual(self.server.drop, Drop("no"))
 
 
 class RoomsTests(SynchronousTestCase):
@@ -977,6 +978,17 @@ class MessageTests(SynchronousTestCase):
         self.server.dm(7, "live", from_="dave")
         self.assertEqual(self.places(), {"lobby": 0, "@carol": 2, "@dave": 6})
 
+    def test_stranger_of_whom_more_is_skipped(self) -> None:
+        """What a stranger writes next may be skipped too, before it is known where to go on in the
+        conversation: it is asked for then."""
+        self.server.tell("skipped", lines=1)
+        self.server.dm(1, "live", from_="carol")
+        self.server.tell("skipped", lines=1)
+        self.server.read()
+        self.server.done("since")
+        self.assertEqual(self.seqs(), [1])
+        self.assertEqual(self.server.read(), [{"do": "since", "places": {"@carol": 1}}])
+
     def test_conversation_that_jumps(self) -> None:
         """A private message that does not follow the last one of its conversation is asked for with
         those before it."""
@@ -1121,7 +1133,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_endless(self) -> None:
         """A replay without an end is cut off."""
-        self.patch(session, "_REPLAY", 3)
+        self.patch(entries, "_REPLAY", 3)
         for seq in range(4):
             self.server.message(seq, "x", replay=True)
         self.assertIsNotNone(self.server.drop)

@@ -283,8 +283,8 @@ class TerminalTests(_TerminalTestCase, DaemonTestCase):
         bob.send("and I\n")
         bob.see("alice: while it was away 2")
         tmux.see("connected again to chat")
-        screen = tmux.see("bob: and I")
-        tmux.see_match(r"^#lobby · 2 here · alice · connected$")
+        tmux.see("bob: and I")
+        screen = tmux.see_match(r"^#lobby · 2 here · alice · connected$")
         for text in "alice: before", "away 1", "away 2", "bob: and I":
             self.assertEqual(screen.count(text), 1, text)
         self.assertNotIn("not sent", screen)

@@ -14,11 +14,30 @@ class Seen:
 
     @ivar rooms: the rooms that the session is in, or will go back to. L{None}: nothing of the room
         was told yet.
+    @ivar before: the newest entry of a room when we found us there.
+    @ivar unshown: rooms that we are in, and of which nothing old was told.
     """
 
     def __init__(self) -> None:
         self.rooms: dict[str, int | None] = {LOBBY: None}
+        self.before: dict[str, int] = {}
+        self.unshown: set[str] = set()
         self._conversations: dict[str, int] = {}  # the one in which something was said last, last
+
+    def follows(self, place: str) -> bool:
+        """Whether entries of a place are told: of rooms that the session is in, and of every
+        conversation."""
+        return place in self.rooms or place.startswith("@")
+
+    def knows(self, room: str) -> bool:
+        """Whether the session is in a room, and was told what was said there before."""
+        return room in self.rooms and room not in self.unshown
+
+    def leave(self, room: str) -> None:
+        """Forget a room."""
+        self.rooms.pop(room, None)
+        self.before.pop(room, None)
+        self.unshown.discard(room)
 
     def last(self, place: str) -> int | None:
         """Get the last entry of a place that was told; L{None} if none was."""
