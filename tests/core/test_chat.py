@@ -895,8 +895,8 @@ class TalkTests(ChatTestCase):
         )
 
     def test_author_who_left_hears_no_more_of_the_room(self) -> None:
-        """Whoever leaves a room hears what was said before they left, and nothing after it, also if
-        all of it is in one batch."""
+        """A person who leaves a room hears what was said before they left, and nothing after it,
+        also if all of it is in one batch."""
         alice, bob = self.account("alice"), self.account("bob")
         self.join("tea", alice, bob)
         self.store.hold()

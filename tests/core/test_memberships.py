@@ -115,8 +115,8 @@ class JoinTests(MembershipTestCase):
         self.assertIn(self.the_account("alice").id, self.state("tea").members)
 
     def test_members_are_entries(self) -> None:
-        """Whoever makes a room is its owner, others become members, and who leaves is none any
-        more: all of it is in the log, under the name of the account that did it."""
+        """The maker of a room is its owner, others become members, and a person who leaves ceases
+        to be one: all of it is in the log, under the name of the account that did it."""
         self.run_now(self.chat.join(self.phone, "tea"))
         self.run_now(self.chat.leave(self.desk, "tea"))
         alice, bob = self.the_account("alice"), self.the_account("bob")
@@ -231,8 +231,8 @@ class LeaveTests(MembershipTestCase):
         self.assertEqual("alice" in self.users(self.bob, "tea"), is_member)
 
     def test_joining_again(self) -> None:
-        """Who joins a room again that they have left is told and shown it like the first time, on
-        each session."""
+        """A person who joins a room again after leaving it is told and shown it like the first
+        time, on each session."""
         self.run_now(self.chat.leave(self.phone, "tea"))
         for session in self.phone, self.desk, self.bob:
             session.outbox.take()
@@ -308,7 +308,7 @@ class BackTests(MembershipTestCase):
         self.assertEqual(len(self.store.entries), before)
 
     def test_somebody_who_goes_offline_stays_a_member(self) -> None:
-        """Who goes offline is told of in the lobby, is not listed in their rooms, and stays a
+        """A person who goes offline is told of in the lobby, not listed in their rooms, and stays a
         member of them."""
         alice = self.back("alice")
         self.bob.outbox.take()

@@ -162,14 +162,20 @@ class Evening(RuleBasedStateMachine):
         self.begin(self.chat.direct(session, to, f"told {self.said}"))
         self.chat.seen(session)
 
-    @rule(where=_pick, who=st.integers(0, 2), role=st.sampled_from((*ROLES, None)))
-    def give_role(self, where: int, who: int, role: Role | None) -> None:
-        """Somebody on another node gives an account a role in a room, or puts it out."""
+    @rule(
+        where=_pick,
+        who=st.integers(0, 2),
+        role=st.sampled_from((*ROLES, "member", None)),
+        by=st.sampled_from((Account(900, "zoe"), None)),
+    )
+    def stand(self, where: int, who: int, role: Role | None, by: Account | None) -> None:
+        """On another node an account joins or leaves a room, or somebody gives it a role there."""
+        by = by or self.known[who]
         records = [state.record for state in self.store.open()]
         record = records[where % len(records)]
         if role is not None or record.name != "lobby":
             text = Standing(self.known[who], role).encode()
-            self.store.append(Post(record, MEMBER, 900, "zoe", 0, text), ELSEWHERE)
+            self.store.append(Post(record, MEMBER, by.id, by.name, 0, text), ELSEWHERE)
 
     @precondition(lambda self: self.sessions)
     @rule(who=_pick)
@@ -249,5 +255,5 @@ class PictureTests(SynchronousTestCase):
         """A chat that is opened at any moment, and is then fed nothing but the entries that come
         later, knows the same rooms, topics, members and roles as the chat that they come from."""
         run_state_machine_as_test(
-            Evening, settings=settings(max_examples=200, stateful_step_count=50)
+            Evening, settings=settings(max_examples=250, stateful_step_count=60)
         )

@@ -491,7 +491,7 @@ class RecordTests(MarksTestCase):
     """What the store is asked to remember."""
 
     def test_new_member_has_seen_what_was_there(self) -> None:
-        """Whoever joins a room has seen what was said there before."""
+        """A new member of a room has seen what was said there before."""
         self.tell("1", "2")
         carol = self.account("carol")
         self.run_now(self.chat.join(carol, "tea"))
