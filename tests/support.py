@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -174,8 +175,21 @@ class MemoryStore:
                 batch.append((item.number, self._stored(item.post)))
             else:
                 self._mark(item)
+        self._mark_own([stored for _, stored in batch if isinstance(stored, Entry)])
         if batch:
             self._feed(batch)
+
+    def _mark_own(self, batch: Sequence[Entry]) -> None:
+        """Mark what somebody has said right after what they had seen."""
+        seen: set[tuple[int | None, int]] = set()
+        for room in {entry.room.id for entry in batch if not entry.room.is_note}:
+            entries = [entry for entry in batch if entry.room.id == room]
+            for author, run in groupby(entries, lambda entry: entry.author_id):
+                first, *rest = [entry.seq for entry in run]
+                if author is not None and (author, room) not in seen:
+                    seen.add((author, room))
+                    if self.marks.get((author, room)) == first - 1:
+                        self.marks[author, room] = [first, *rest][-1]
 
     def _next_question(self) -> Callable[[], None]:
         question = self._queue.popleft()
@@ -389,7 +403,7 @@ class MemoryStore:
             for entry in unseen
             if entry.room.kind == "direct"
             and entry.room.id not in shown
-            and (entry.author_id != reader or len(set(entry.room.parties)) == 1)
+            and (entry.author_id != reader or entry.room.is_note)
         ]
         said = [
             entry.room.id
@@ -397,7 +411,8 @@ class MemoryStore:
             if entry.room.kind != "direct" and entry.author_id != reader
         ]
         news = [
-            News(id, self.marks[reader, id], min(limit, said.count(id))) for id in sorted(set(said))
+            News(id, self.marks[reader, id], min(question.most_new, said.count(id)))
+            for id in sorted(set(said))
         ]
         return Findings(rooms, direct, tuple(told[:limit]), tuple(news))
 

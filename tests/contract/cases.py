@@ -146,7 +146,7 @@ class StoreCase:
 
     async def ask(self, limit: int = 10, of: Account | None = None, **asked: Any) -> Findings:
         """Ask the store."""
-        findings = await self.store.ask(Question(limit, of.id if of else None, **asked))
+        findings = await self.store.ask(Question(limit, of.id if of else None, limit, **asked))
         assert isinstance(findings, Findings)
         return findings
 

@@ -137,7 +137,7 @@ class Order(StoreCase):
         third = await self.entry(said(LOBBY, "3", alice))
         self.hold()
         self.store.mark_read(bob.id, first.room.id, first.seq)
-        asked: Deferred[Findings] = self.store.ask(Question(10, bob.id))
+        asked: Deferred[Findings] = self.store.ask(Question(10, bob.id, 10))
         self.store.mark_read(bob.id, second.room.id, second.seq)
         self.store.mark_read(bob.id, LOBBY.id, third.seq)
         self.release()

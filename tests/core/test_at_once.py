@@ -419,5 +419,5 @@ class AtOnceModelTests(SynchronousTestCase):
         store answers first."""
         run_state_machine_as_test(
             AtOnceMachine,
-            settings=settings(max_examples=200, stateful_step_count=30),
+            settings=settings(stateful_step_count=30),
         )

@@ -584,5 +584,5 @@ class ModelTests(SynchronousTestCase):
         """Whatever people do in whatever order, members hear each message once, in order."""
         run_state_machine_as_test(
             ChatMachine,
-            settings=settings(max_examples=150, stateful_step_count=40),
+            settings=settings(stateful_step_count=40),
         )

@@ -254,6 +254,4 @@ class PictureTests(SynchronousTestCase):
     def test_second_chat_arrives_at_the_same_picture(self) -> None:
         """A chat that is opened at any moment, and is then fed nothing but the entries that come
         later, knows the same rooms, topics, members and roles as the chat that they come from."""
-        run_state_machine_as_test(
-            Evening, settings=settings(max_examples=250, stateful_step_count=60)
-        )
+        run_state_machine_as_test(Evening, settings=settings(stateful_step_count=60))

@@ -225,7 +225,7 @@ class PresenceModelTests(SynchronousTestCase):
         self.patch(presence, "_CALM", calm)
         run_state_machine_as_test(
             PresenceMachine,
-            settings=settings(max_examples=100, stateful_step_count=30),
+            settings=settings(stateful_step_count=30),
         )
 
     def test_small_rooms(self) -> None:

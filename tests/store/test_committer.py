@@ -105,15 +105,18 @@ class CommitterTests(SynchronousTestCase):
         self.assertEqual(self.told, [[1]])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_marks_that_wait_are_known(self) -> None:
-        """The marks that no commit was begun for are known, in their order."""
-        marks = [Mark(1, 1, 10), Mark(2, 1, 9)]
-        for mark in marks:
-            self.committer.mark(mark)
+    def test_marks_that_are_asked_about(self) -> None:
+        """A transaction that depends on the marks of an account comes after them; one that depends
+        on others' does not wait for them."""
+        for account in 1, 2:
+            self.committer.mark(Mark(account, 1, 8 + account))
         self.committer.submit()
-        self.assertEqual((self.commits, list(self.committer.marks)), ([], marks))
-        self.append(1)
-        self.assertEqual(list(self.committer.marks), [])
+        self.committer.submit_marks(3)
+        self.assertEqual(self.commits, [])
+        self.committer.submit_marks(2)
+        self.assertEqual(self.taken(), [[9, 10]])
+        self.committer.submit_marks(2)
+        self.assertEqual(self.commits, [])
 
     def test_settling(self) -> None:
         """Settling waits for everything that was accepted, and for what comes while it waits. Marks
@@ -156,7 +159,6 @@ class CommitterTests(SynchronousTestCase):
         self.append(1)
         self.assertEqual(self.taken(), [[12, 10, 11, 5, "1"]])
         self.end(full)
-        self.assertCountEqual(self.committer.marks, [Mark(1, 1, 12), Mark(2, 1, 5)])
         self.committer.mark(Mark(2, 1, 6))
         self.clock.advance(10)
         self.successResultOf(Deferred.fromCoroutine(self.committer.settle()))

@@ -116,7 +116,7 @@ class PlanTests(SqlCase):
             await store.settle()
 
         def ask(**asked: Any) -> Callable[[], Awaitable[object]]:
-            return lambda: store.ask(Question(_LIMIT, **asked))
+            return lambda: store.ask(Question(_LIMIT, most_new=_LIMIT, **asked))
 
         return [
             append(said(LOBBY, "x"), said(tea, "x", alice, label="label"), said(talk, "x", bob)),
@@ -205,7 +205,7 @@ class PlanTests(SqlCase):
         steps: list[None] = []
         driver = self.store._database._driver
         driver.set_progress_handler(lambda: steps.append(None), 1)
-        await self.store.ask(Question(_LIMIT, account_id=self.alice.id))
+        await self.store.ask(Question(_LIMIT, self.alice.id, _LIMIT))
         driver.set_progress_handler(None, 0)
         return len(steps)
 

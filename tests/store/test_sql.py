@@ -270,7 +270,7 @@ class FaultTests(SqlCase):
             for _, stored in batch:
                 if isinstance(stored, Entry) and stored.text == "psst":
                     self.store.mark_read(bob.id, stored.room.id, stored.seq)
-                    unread.append(self.store.ask(Question(10, bob.id)))
+                    unread.append(self.store.ask(Question(10, bob.id, 10)))
 
         self.store.subscribe(feed, self.lost.extend, self.damages.append)
         self.append(told(alice, bob, "psst"))

@@ -38,7 +38,6 @@ from .model import (
     Entry,
     Findings,
     Post,
-    Question,
     RoomRecord,
     RoomState,
     Stored,
@@ -426,11 +425,9 @@ class Chat:
         """
         with self._operation(session, "see rooms"):
             account = _person(session).account
-            findings = Findings()
-            if account is not None:
-                findings = await self._store.ask(Question(self._past.limit, account.id))
+            news = await self._past.news(account) if account is not None else ()
             person = session.person
-            return self._past.places(person, findings.news) if person is not None else ()
+            return self._past.places(person, news) if person is not None else ()
 
     async def set_topic(self, session: Session, raw: str, text: str) -> None:
         """Set the topic of a room; empty for none.

@@ -56,6 +56,11 @@ class RoomRecord:
     name: str
     parties: tuple[Account, ...] = ()
 
+    @property
+    def is_note(self) -> bool:
+        """Whether it is the conversation of an account with itself."""
+        return len(set(self.parties)) == 1
+
     def other(self, account_id: int | None) -> Account:
         """Give the other party of a private conversation."""
         one, other = self.parties
@@ -217,7 +222,7 @@ class News:
     """How much of a room an account has not seen.
 
     @ivar read_seq: it has seen the room up to this entry.
-    @ivar new: the messages of others after it; at most the limit of the question.
+    @ivar new: the messages of others after it; at most C{most_new} of the question.
     """
 
     room_id: int
@@ -230,8 +235,9 @@ class Question:
     """What a session that comes in, joins a room or resumes wants to know of the log, as it is at
     one moment.
 
-    @ivar limit: the most entries of each kind that are wanted, and the most that L{News} counts.
+    @ivar limit: the most entries of each kind that are wanted.
     @ivar account_id: whose L{News} and unread private messages are wanted; L{None}: nobody's.
+    @ivar most_new: the most that L{News} counts.
     @ivar rooms: room id to the C{seq} after which the newest entries of the room are wanted.
     @ivar direct: name of an account to the C{seq} after which the newest entries of the private
         conversation of C{direct_of} with that account are wanted.
@@ -239,6 +245,7 @@ class Question:
 
     limit: int
     account_id: int | None = None
+    most_new: int = 0
     rooms: Mapping[int, int] = field(default_factory=dict)
     direct: Mapping[str, int] = field(default_factory=dict)
     direct_of: int | None = None

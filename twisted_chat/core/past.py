@@ -44,6 +44,9 @@ _HISTORY = 20
 LISTED = 50
 """People in a room that are listed for somebody who joins it; of more, only the number is told."""
 
+_COUNTED = 100
+"""New messages of a room that are counted, at most: all posts wait while the log counts."""
+
 _STANDINGS = frozenset({CREATED, MEMBER})
 
 _Shown = Said | Told | Topic | Members
@@ -59,9 +62,14 @@ class Past:
         self._now = now
 
     @property
-    def limit(self) -> int:
+    def _limit(self) -> int:
         """How many entries to ask for: one more than is shown, to know of more."""
         return self._limits.max_history + 1
+
+    @property
+    def _most_new(self) -> int:
+        """How many new messages of a room are counted."""
+        return min(_COUNTED, self._limits.max_history)
 
     # Histories that are asked for
 
@@ -123,7 +131,7 @@ class Past:
                 seq = view.read
             if seq is None:
                 return None
-            question = Question(self.limit, rooms={room.record.id: seq})
+            question = Question(self._limit, rooms={room.record.id: seq})
             entries = (await self._store.ask(question)).rooms.get(room.record.id, ())
             if room.recent is None:
                 continue  # the last session has left it meanwhile
@@ -188,9 +196,10 @@ class Past:
         """
         named = {room.record.id: points[room.name] for room in rooms if room.name in points}
         if account is None:
-            return Question(self.limit, rooms=named)
+            return Question(self._limit, rooms=named)
         direct = {place[1:]: at for place, at in points.items() if place.startswith(DIRECT)}
-        return Question(self.limit, account.id if is_news else None, named, direct, account.id)
+        reader = account.id if is_news else None
+        return Question(self._limit, reader, self._most_new + 1, named, direct, account.id)
 
     def resumed(
         self,
@@ -257,10 +266,18 @@ class Past:
 
     # What is new
 
+    async def news(self, account: Account) -> Sequence[News]:
+        """What is new to an account in its rooms.
+
+        @raise Refusal: C{internal}, C{closed}.
+        """
+        question = Question(0, account.id, self._most_new + 1)
+        return (await self._store.ask(question)).news
+
     def places(self, person: Person, news: Iterable[News]) -> tuple[Place, ...]:
         """The rooms that somebody is in, with what is new to them."""
         known = {each.room_id: each for each in news}
-        most = self._limits.max_history
+        most = self._most_new
         rooms = sorted(person.rooms, key=lambda room: (not room.is_lobby, room.name))
         places = []
         for room in rooms:

@@ -78,6 +78,12 @@ _MARK = _sql(
     .where(_member, members.c.read_seq < bindparam("before"))
 )
 
+_MARK_OWN = _sql(
+    update(members)
+    .values(_given("read_seq"))
+    .where(_member, members.c.read_seq == bindparam("before"))
+)
+
 
 def append(connection: Connection, items: Sequence[Item]) -> list[Stored]:
     """Append posts to the log and move read marks, in their order.
@@ -96,11 +102,15 @@ class _Head:
     """The newest entry of a room, as far as the next one depends on it.
 
     @ivar has_moved: the entry is of this transaction.
+    @ivar author_id: the account that has written it and all entries from C{first} on, in this
+        transaction.
     """
 
     seq: int
     time: int
     has_moved: bool = False
+    author_id: int | None = None
+    first: int = 0
 
 
 class _Commit:
@@ -112,6 +122,8 @@ class _Commit:
         self._heads: dict[int, _Head] = {}  # by room id
         self._entries: list[tuple[object, ...]] = []
         self._marks: dict[tuple[int, int], int] = {}  # account id, room id -> seq
+        # Account id, room id -> the first entries of the account there that follow each other.
+        self._own: dict[tuple[int, int], tuple[int, int]] = {}
 
     def carry_out(self, items: Sequence[Item]) -> list[Stored]:
         count = sum(isinstance(item, Post) for item in items)
@@ -130,6 +142,11 @@ class _Commit:
             marks = [(seq, *key, seq) for key, seq in self._marks.items()]
             self._cursor.executemany(_MARK, marks)
         if self._entries:
+            for room, head in self._heads.items():
+                self._note_own(room, head)
+            # Whoever has seen all that was said before has seen all when they speak themselves.
+            own = [(last, *key, first - 1) for key, (first, last) in self._own.items()]
+            self._cursor.executemany(_MARK_OWN, own)
             self._cursor.executemany(_INSERT, self._entries)
             self._cursor.executemany(
                 _MOVE_HEAD,
@@ -160,6 +177,9 @@ class _Commit:
             self._stand(room, standing, head.seq, _JOIN if is_joining else _STAND)
         elif kind == CREATED and author_id is not None:
             self._stand(room, Standing(Account(author_id, author), "owner"), head.seq)
+        if author_id != head.author_id and not room.is_note:
+            self._note_own(room.id, head)
+            head.author_id, head.first = author_id, head.seq + 1
         head.seq = seq = head.seq + 1
         head.time = time = max(time, head.time + 1)
         head.has_moved = True
@@ -167,6 +187,10 @@ class _Commit:
             (id, room.id, seq, kind, author_id, author, time, text, about, label or None)
         )
         return Entry(id, room, seq, kind, author_id, author, time, text, about, label)
+
+    def _note_own(self, room_id: int, head: _Head) -> None:
+        if head.author_id is not None:
+            self._own.setdefault((head.author_id, room_id), (head.first, head.seq))
 
     def _head(self, room_id: int) -> _Head:
         self._cursor.execute(_HEAD, (room_id,))

@@ -54,7 +54,8 @@ class Committer:
     stored.
 
     A post that comes while no commit is under way is committed at once; those that come meanwhile
-    share the next commit. Read marks are committed with the next post, or after a second.
+    share the next commit. Read marks are committed with the next post, or after a second, or when
+    somebody asks about them.
     """
 
     def __init__(
@@ -116,11 +117,12 @@ class Committer:
         while self._waiting[0].numbers:
             self._submit()
 
-    @property
-    def marks(self) -> Sequence[Mark]:
-        """The read marks for which no commit was begun, or whose commit failed and may work
-        later."""
-        return [item for batch in self._waiting for item in batch.items if isinstance(item, Mark)]
+    def submit_marks(self, account_id: int) -> None:
+        """The same for the read marks of an account, and all that came before them."""
+        while any(
+            isinstance(i, Mark) and i.account_id == account_id for i in self._waiting[0].items
+        ):
+            self._submit()
 
     async def settle(self) -> None:
         """Wait until every post is handed over, to C{feed} or to C{lost}, and every mark is stored,

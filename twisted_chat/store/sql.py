@@ -38,7 +38,6 @@ from twisted_chat.core.model import (
     RoomState,
 )
 
-from .committer import Mark
 from .schema import accounts, credentials, entries, members, rooms
 
 K = TypeVar("K")
@@ -257,11 +256,8 @@ def labelled(connection: Connection, since: int) -> Sequence[Entry]:
     return _entries(connection, {None: rows})[None]
 
 
-def answer(connection: Connection, question: Question, marks: Collection[Mark]) -> Findings:
-    """Answer a question about the log.
-
-    @param marks: read marks that are not in the database yet.
-    """
+def answer(connection: Connection, question: Question) -> Findings:
+    """Answer a question about the log."""
     reader, limit = question.account_id, question.limit
     talks: Mapping[str, int] = {}
     if question.direct_of is not None and question.direct:
@@ -273,9 +269,9 @@ def answer(connection: Connection, question: Question, marks: Collection[Mark]) 
         found[name] = _newest(connection, id, limit, entries.c.seq > question.direct[name])
     news: tuple[News, ...] = ()
     if reader is not None:
-        seen = _seen([mark for mark in marks if mark.account_id == reader])
-        found[None] = _unread(connection, reader, seen, talks.values(), limit)
-        news = tuple(News(*row) for row in connection.execute(_news(reader, seen, limit)))
+        found[None] = _unread(connection, reader, talks.values(), limit)
+        counted = connection.execute(_news(reader, question.most_new))
+        news = tuple(News(*row) for row in counted)
     shown = _entries(connection, found)
     return Findings(
         {id: shown[id] for id in question.rooms},
@@ -285,24 +281,21 @@ def answer(connection: Connection, question: Question, marks: Collection[Mark]) 
     )
 
 
-def _seen(marks: Collection[Mark]) -> ColumnElement[int]:
-    """Give the C{read_seq} of a member, as it will be with these marks of the account."""
-    furthest = {mark.room_id: mark.seq for mark in sorted(marks)}
-    newer = [
-        (and_(members.c.room_id == room, members.c.read_seq < seq), seq)
-        for room, seq in furthest.items()
-    ]
-    return case(*newer, else_=members.c.read_seq) if newer else members.c.read_seq
-
-
-def _first(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[bool]) -> Select[Any]:
+def _first(
+    limit: int,
+    *conditions: ColumnElement[bool],
+    after: ColumnElement[int] = members.c.read_seq,
+) -> Select[Any]:
     """Select the ids of the first messages of a room that a member has not seen, for use in a
-    statement about C{members} and C{rooms}."""
+    statement about C{members} and C{rooms}.
+
+    @param after: the C{seq} after which to begin.
+    """
     return (
         select(_unseen.c.id)
         .where(
             _unseen.c.room_id == rooms.c.id,  # not of members: its row is looked at first
-            _unseen.c.seq > seen,
+            _unseen.c.seq > after,
             _unseen.c.kind.in_(_MESSAGES),
             *conditions,
         )
@@ -312,15 +305,19 @@ def _first(seen: ColumnElement[int], limit: int, *conditions: ColumnElement[bool
     )
 
 
-def _news(reader: int, seen: ColumnElement[int], limit: int) -> Select[Any]:
+def _news(reader: int, most: int) -> Select[Any]:
     """Select the L{News} of an account."""
     of_others = _unseen.c.author_id.is_distinct_from(reader)
-    messages = _first(seen, limit, of_others).subquery()
+    messages = _first(most, of_others).subquery()
     count = select(func.count()).select_from(messages).scalar_subquery()
     places = (
-        select(members.c.room_id, seen.label("seen"), count.label("new"))
+        select(members.c.room_id, members.c.read_seq, count.label("new"))
         .join(rooms, rooms.c.id == members.c.room_id)
-        .where(members.c.account_id == reader, rooms.c.kind != "direct", rooms.c.last_seq > seen)
+        .where(
+            members.c.account_id == reader,
+            rooms.c.kind != "direct",
+            rooms.c.last_seq > members.c.read_seq,
+        )
         .subquery()
     )
     return select(places).where(places.c.new > 0)
@@ -329,7 +326,6 @@ def _news(reader: int, seen: ColumnElement[int], limit: int) -> Select[Any]:
 def _unread(
     connection: Connection,
     reader: int,
-    seen: ColumnElement[int],
     shown: Collection[int],
     limit: int,
 ) -> Sequence[_Row]:
@@ -348,56 +344,60 @@ def _unread(
         while len(piece) == most:
             most = _NEXT_PIECE
             _, room, seq, *_ = piece[-1]
-            next_piece = _unread_piece(reader, literal(seq), rooms.c.id == room, most)
+            next_piece = _unread_piece(reader, rooms.c.id == room, most, after=literal(seq))
             piece = connection.execute(next_piece).all()
             yield from piece
 
     pieces: dict[int, list[_Row]] = {}
-    oldest = rooms.c.id.in_(_oldest_unread(reader, seen, shown, limit))
-    firsts = _unread_piece(reader, seen, oldest, _FIRST_PIECE)
+    oldest = rooms.c.id.in_(_oldest_unread(reader, shown, limit))
+    firsts = _unread_piece(reader, oldest, _FIRST_PIECE)
     for row in connection.execute(firsts):
         pieces.setdefault(row[1], []).append(row)
     return [*islice(merge(*map(read, pieces.values()), key=itemgetter(0)), limit)]
 
 
 def _unread_piece(
-    reader: int, seen: ColumnElement[int], which: ColumnElement[bool], most: int
+    reader: int,
+    which: ColumnElement[bool],
+    most: int,
+    *,
+    after: ColumnElement[int] = members.c.read_seq,
 ) -> Select[Any]:
-    """Select the first private messages to an account after what it has seen, no more than C{most}
-    of each conversation, in the order of the log."""
+    """Select the first private messages to an account after some C{seq}, no more than C{most} of
+    each conversation, in the order of the log."""
     return (
         select(*_ENTRY)
         .select_from(members)
         .join(rooms, rooms.c.id == members.c.room_id)
-        .join(entries, entries.c.id.in_(_first(seen, most, _to(reader))))
-        .where(*_is_unread(reader, seen), which)
+        .join(entries, entries.c.id.in_(_first(most, _to(reader), after=after)))
+        .where(*_is_unread(reader, after), which)
         .order_by(entries.c.id)
     )
 
 
-def _oldest_unread(
-    reader: int, seen: ColumnElement[int], shown: Collection[int], limit: int
-) -> Select[Any]:
+def _oldest_unread(reader: int, shown: Collection[int], limit: int) -> Select[Any]:
     """Select the rooms of those private conversations whose first unread messages are the oldest,
     no more than C{limit}.
 
     @param shown: the rooms of conversations that are left out.
     """
-    first = _first(seen, 1, _to(reader)).scalar_subquery()
+    first = _first(1, _to(reader)).scalar_subquery()
     firsts = (
         select(members.c.room_id, first.label("id"))
         .join(rooms, rooms.c.id == members.c.room_id)
-        .where(*_is_unread(reader, seen), rooms.c.id.not_in(shown))
+        .where(*_is_unread(reader), rooms.c.id.not_in(shown))
         .subquery()
     )
     has_any = firsts.c.id.is_not(None)
     return select(firsts.c.room_id).where(has_any).order_by(firsts.c.id).limit(limit)
 
 
-def _is_unread(reader: int, seen: ColumnElement[int]) -> Sequence[ColumnElement[bool]]:
+def _is_unread(
+    reader: int, after: ColumnElement[int] = members.c.read_seq
+) -> Sequence[ColumnElement[bool]]:
     """Give the conditions on C{members} and C{rooms} that the account has not seen all of a private
     conversation."""
-    return members.c.account_id == reader, rooms.c.kind == "direct", rooms.c.last_seq > seen
+    return members.c.account_id == reader, rooms.c.kind == "direct", rooms.c.last_seq > after
 
 
 def _to(reader: int) -> ColumnElement[bool]:

@@ -126,8 +126,9 @@ class SqlStore:
         return self._read(sql.conversation, one, other)
 
     def ask(self, question: Question, /) -> Deferred[Findings]:
-        self._committer.submit()  # so that only marks wait that no post follows
-        return self._read(sql.answer, question, self._committer.marks)
+        if question.account_id is not None:
+            self._committer.submit_marks(question.account_id)
+        return self._read(sql.answer, question)
 
     def labels(self, since: int, /) -> Deferred[Sequence[Entry]]:
         return self._read(sql.labelled, since)
