@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted_chat.core.errors import Refusal
 from twisted_chat.core.text import printable, unindented, unquoted
 
 from . import commands
