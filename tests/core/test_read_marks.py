@@ -2,7 +2,7 @@
 
 from tests.support import NOW
 from twisted_chat.core.errors import Refusal
-from twisted_chat.core.events import Back, History, Place, Read
+from twisted_chat.core.events import Back, History, Place, Read, Said
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import SAID, Entry, RoomRecord
 
@@ -119,6 +119,20 @@ class SeenTests(MarksTestCase):
             last = self.tell("3")
             self.chat.seen(session)
             self.assertEqual((self.place(desk, "tea").new, self.mark()), (0, last))
+
+    def test_saying_something_shows_nothing(self) -> None:
+        """Somebody who says something in a room before they were shown what is new there is shown
+        it when they join; until then it is new."""
+        self.chat.seen(self.phone)
+        self.end(self.phone, self.desk)
+        self.tell(*"abcdefg")
+        desk = self.back("alice")
+        self.chat.say(desk, "tea", "h")
+        self.assertEqual(self.place(desk, "tea").new, 7)
+        self.run_now(self.chat.join(desk, "tea"))
+        (history,) = [each for each in desk.outbox.of(History) if each.of == "tea"]
+        shown = [each.message.text for each in history.shown if isinstance(each, Said)]
+        self.assertEqual(shown, [*"abcdefgh"])
 
     def test_join_shows_what_is_new(self) -> None:
         """Joining a room with news shows what is new, as many as a history has; joining one without
