@@ -155,7 +155,7 @@ class Order(StoreCase):
         self.append(said(tea, "1"), stands(tea, alice, "member"), said(tea, "2"))
         self.store.mark_read(alice.id, tea.id, 1)
         assert await self.news(bob) == {tea.id: (2, 2)}
-        assert await self.news(alice) == {tea.id: (3, 1)}
+        assert await self.news(alice) == {tea.id: (4, 1)}
 
     async def test_mark_after_a_post(self) -> None:
         """A mark that is set after a post reaches up to it, though it is not handed over yet; one

@@ -115,6 +115,7 @@ class CommitterTests(SynchronousTestCase):
         self.assertEqual(self.commits, [])
         self.committer.submit_marks(2)
         self.assertEqual(self.taken(), [[9, 10]])
+        self.end()
         self.committer.submit_marks(2)
         self.assertEqual(self.commits, [])
 

@@ -249,7 +249,7 @@ class PruneTests(SqlCase):
         self.assertEqual(await self.after(tea), ())
         self.assertIsNotNone(await self.store.find_conversation(alice.id, bob.id))
         await self.commit(said(tea, "x"))
-        self.assertEqual(await self.news(alice), {tea.id: (1, 1)})
+        self.assertEqual(await self.news(alice), {tea.id: (2, 1)})
 
 
 class FaultTests(SqlCase):
