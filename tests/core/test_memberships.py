@@ -808,14 +808,14 @@ class LoginOrderTests(ChatTestCase):
                 "History lobby",
                 "Topic",
                 "Back",
-                "History tea",
                 "History @bob",
                 "Unread",
                 "History @",
                 "Omitted",
+                "History tea",
             ],
         )
-        self.assertEqual(alice.outbox.replayed(), ["tea 1", "yes?", "late", "0", "1", "2"])
+        self.assertEqual(alice.outbox.replayed(), ["yes?", "late", "0", "1", "2", "tea 1"])
         self.assertEqual(alice.outbox.of(Unread), [Unread(NOW, 3, more=True, alone=True)])
         self.assertEqual(alice.outbox.of(Omitted), [Omitted(NOW, "@", later=True)])
         (topic,) = alice.outbox.of(Topic)

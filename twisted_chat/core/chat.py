@@ -169,10 +169,10 @@ class Chat:
                 if len(self._directory.rooms_of(account.id)) < self._limits.max_joined:
                     await self._become_member(session, account, each)
             await self._past.wake(self._lobby)
-            points, rooms = dict(session.resume or {}), self._directory.rooms_of(account.id)
-            question = self._past.question(points, rooms, account, is_news=True)
+            points = dict(session.resume or {})
+            question = self._past.question(points, (self._lobby,), account, is_news=True)
             findings = await self._store.ask(question)
-            # No await from here on: what is delivered after the question goes to the session.
+            # No await between this and telling the session: it hears what is delivered from now on.
             if session.has_ended:
                 return
             if self._accounts.changes(account.name) != changes:
@@ -182,10 +182,10 @@ class Chat:
             person = self._directory.here(account.name)
             if person is None or person.account is None:
                 person = Person(account)
-            rooms = self._directory.rooms_of(account.id)  # it may have left one meanwhile
-            resumed = self._past.resumed(points, rooms, findings, person)
+            resumed = self._past.resumed(points, (self._lobby,), findings, person)
             session.resumed(*resumed)
             guest = session.person
+            were_in: Sequence[Room] = (self._lobby,)
             if guest is None:
                 self._here.come(session, person)
                 lobby = resumed.pop(LOBBY, None)
@@ -201,9 +201,41 @@ class Chat:
                 self._come_back(session, person, (self._welcome(person, room),), findings, were_in)
                 if was_here:
                     self._here.bid_farewell(session, guest.name, were_in)
+            apart = [r for r in person.rooms if r.name in points and r not in were_in]
+            for each in apart:
+                each.remove(session)
             for place, history in resumed.items():
                 self._show(session, place, history, points[place])
             self._show_unread(session, account, findings.unread)
+            await self._resume_apart(session, apart, points)
+
+    async def _resume_apart(
+        self, session: Session, rooms: Sequence[Room], points: Mapping[str, int]
+    ) -> None:
+        """Show a session that has just come in what came after its resume points in rooms. It hears
+        each of the rooms from then on.
+
+        The log is asked for one room after the other, as the posts of others wait meanwhile.
+        """
+        try:
+            for room in rooms:
+                question = self._past.question(points, (room,), None)
+                findings = await self._store.ask(question)
+                person = session.person
+                if person is not None and room in person.rooms:
+                    room.add(session)
+                    session.resumed(room.name)
+                    resumed = self._past.resumed_room(
+                        room, findings.rooms.get(room.record.id, ()), points[room.name], person
+                    )
+                    self._show(session, room.name, resumed, points[room.name])
+        except Refusal:
+            pass  # it has been logged; the session is in, and may ask again
+        finally:
+            person = session.person
+            for room in rooms:
+                if person is not None and room in person.rooms:
+                    room.add(session)
 
     async def come_as_guest(self, session: Session, hold: Hold) -> None:
         """Let a session in as a guest.

@@ -128,7 +128,7 @@ class BackTests(RoomsTestCase):
         self.assertEqual(
             " ".join(kinds),
             "hello welcome history rooms"
-            " members message topic history members message history unread dm history",
+            " unread dm history members message topic history members message history",
         )
         self.tell(desk, "/leave ops\n")
         read, left = phone.take_events()

@@ -45,7 +45,7 @@ class ComingBackTests(ServerTestCase):
             for event in events
             if event["event"] in ("message", "dm", "topic", "history")
         ]
-        at_login = ["b", "c", "lobby", "d", "cake", "tea", "y", "@bot"]
+        at_login = ["b", "c", "lobby", "y", "@bot", "d", "cake", "tea"]
         self.assertEqual(told, [*at_login, "c", "lobby", "cake", "tea"])
         ends = [
             (event["room"], event["count"], event["after"], event["seq"])
@@ -56,8 +56,8 @@ class ComingBackTests(ServerTestCase):
             ends,
             [
                 ("lobby", 2, 1, 3),
-                ("tea", 2, 1, 3),
                 ("@bot", 1, 1, 2),
+                ("tea", 2, 1, 3),
                 ("lobby", 1, 2, 3),
                 ("tea", 1, 2, 3),
             ],
