@@ -9,15 +9,11 @@ from .accounts import Accounts
 from .directory import Directory, Whois
 from .errors import Refusal, Way
 from .events import (
-    Back,
     Event,
     History,
-    Joined,
     Motd,
-    Omitted,
     Place,
     Rooms,
-    Told,
     Topic,
     Users,
     Welcome,
@@ -35,7 +31,6 @@ from .model import (
     TOPIC,
     Account,
     Aside,
-    Entry,
     Findings,
     Post,
     RoomRecord,
@@ -43,12 +38,13 @@ from .model import (
     Stored,
     conversation,
 )
-from .past import DIRECT, LISTED, Past
-from .people import Hold, Person, Session, View
+from .past import DIRECT, Past
+from .people import Hold, Person, Session
 from .policy import Action
 from .ports import FanOut, Store, Turn
 from .posting import Posting
 from .room import LOBBY, Room, Shared
+from .showing import Showing, has_no_hole
 from .text import clean
 
 __all__ = ["DIRECT", "LOBBY", "Chat", "Session"]
@@ -102,6 +98,7 @@ class Chat:
         self._here = Here(self._shared, self._directory)
         self._past = Past(store, limits, now)
         self._marks = Marks(store, self._shared)
+        self._showing = Showing(store, self._shared, self._past, self._marks)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
         self._feed = Feed(self._shared, self._directory, self._labels, self._here.over, failed)
@@ -189,53 +186,27 @@ class Chat:
             if guest is None:
                 self._here.come(session, person)
                 lobby = resumed.pop(LOBBY, None)
-                self._come_back(session, person, self._entrance(person, lobby), findings)
+                self._showing.come_back(session, person, self._entrance(person, lobby), findings)
                 if lobby is not None:
                     view = session.views[self._lobby]
-                    view.is_whole = _has_no_hole(view, lobby, points[LOBBY])
+                    view.is_whole = has_no_hole(view, lobby, points[LOBBY])
             else:
                 self._leave_others(session, guest, account)
                 were_in = guest.rooms
                 room = room if self._shared.rooms[room] in were_in else LOBBY
                 was_here = self._here.become(session, person)
-                self._come_back(session, person, (self._welcome(person, room),), findings, were_in)
+                self._showing.come_back(
+                    session, person, (self._welcome(person, room),), findings, were_in
+                )
                 if was_here:
                     self._here.bid_farewell(session, guest.name, were_in)
             apart = [r for r in person.rooms if r.name in points and r not in were_in]
             for each in apart:
                 each.remove(session)
             for place, history in resumed.items():
-                self._show(session, place, history, points[place])
-            self._show_unread(session, account, findings.unread)
-            await self._resume_apart(session, apart, points)
-
-    async def _resume_apart(
-        self, session: Session, rooms: Sequence[Room], points: Mapping[str, int]
-    ) -> None:
-        """Show a session that has just come in what came after its resume points in rooms. It hears
-        each of the rooms from then on.
-
-        The log is asked for one room after the other, as the posts of others wait meanwhile.
-        """
-        try:
-            for room in rooms:
-                question = self._past.question(points, (room,), None)
-                findings = await self._store.ask(question)
-                person = session.person
-                if person is not None and room in person.rooms:
-                    room.add(session)
-                    session.resumed(room.name)
-                    resumed = self._past.resumed_room(
-                        room, findings.rooms.get(room.record.id, ()), points[room.name], person
-                    )
-                    self._show(session, room.name, resumed, points[room.name])
-        except Refusal:
-            pass  # it has been logged; the session is in, and may ask again
-        finally:
-            person = session.person
-            for room in rooms:
-                if person is not None and room in person.rooms:
-                    room.add(session)
+                self._showing.show(session, place, history, points[place])
+            self._showing.show_unread(session, account, findings.unread)
+            await self._showing.resume_apart(session, apart, points)
 
     async def come_as_guest(self, session: Session, hold: Hold) -> None:
         """Let a session in as a guest.
@@ -329,37 +300,7 @@ class Chat:
                 session.resume = {**known, **later}
             if not due:
                 return 0
-            person, had_gap = _person(session), session.misses_messages
-            shown = 0
-            for points in _in_turn(due, person, at_once=had_gap):
-                is_news = had_gap and all(place.startswith(DIRECT) for place in points)
-                shown += await self._resume(session, points, is_news=is_news)
-            return shown
-
-    async def _resume(self, session: Session, points: Mapping[str, int], *, is_news: bool) -> int:
-        """Show what came after some resume points.
-
-        @param is_news: show also the unread messages of all other private conversations.
-        @return: the number of entries that were shown.
-        @raise Refusal: C{internal}, C{closed}.
-        """
-        person = session.person
-        if person is None:
-            return 0
-        account = person.account
-        question = self._past.question(points, person.rooms, account, is_news=is_news)
-        findings = await self._store.ask(question)
-        if session.has_ended:
-            return 0
-        self._marks.look_for_gaps(session)  # before it is shown what fell into them
-        if is_news:
-            session.forget_gaps()  # what it was not shown is among the findings
-        resumed = self._past.resumed(points, person.rooms, findings, person)
-        for place, history in resumed.items():
-            self._show(session, place, history, points[place])
-        if is_news and account is not None:
-            self._show_unread(session, account, findings.unread)
-        return sum(len(history.shown) for history in resumed.values()) + len(findings.unread)
+            return await self._showing.resume(session, due)
 
     # Reading
 
@@ -413,7 +354,7 @@ class Chat:
             room = self._directory.get(name)
             if room is not None:
                 policy.may(person, "join", room)
-                if room in person.rooms and self._has_entered(session, room):
+                if room in person.rooms and self._showing.has_entered(session, room):
                     return 0
             most = self._limits.max_joined
             if room not in person.rooms and len(person.rooms) >= most:
@@ -424,7 +365,7 @@ class Chat:
                 room = await self._make_room(session, name)
             if person.account is not None:
                 await self._become_member(session, person.account, room)
-            return await self._show_room(session, room)
+            return await self._showing.show_room(session, room)
 
     async def leave(self, session: Session, raw: str) -> None:
         """Leave a room. An account ceases to be a member, with all of its sessions.
@@ -680,67 +621,7 @@ class Chat:
 
     # Coming back
 
-    def _come_back(
-        self,
-        session: Session,
-        person: Person,
-        shown: Sequence[Event],
-        findings: Findings,
-        were_in: Sequence[Room] = (),
-    ) -> None:
-        """Show a session that has just become somebody's the rooms of the account.
-
-        @param shown: what it is shown first.
-        @param were_in: the rooms that it was in as a guest.
-        """
-        places = self._past.places(person, findings.news)
-        entered = {LOBBY, *(room.name for room in were_in)}
-        session.views = {
-            self._shared.rooms[place.room]: View(
-                place.read, not place.new or place.room in entered, place.room in entered
-            )
-            for place in places
-        }
-        session.skips = session.outbox.skips
-        session.answer(*shown, Back(self._now(), places))
-
-    def _show_unread(self, session: Session, account: Account, messages: Sequence[Entry]) -> None:
-        """Show a session the unread private messages of its account."""
-        alone = _person(session).sessions == (session,)
-        unread = self._past.unread(account, messages, alone=alone)
-        if unread:
-            self._show_private(session, unread)
-            session.has_gap |= any(isinstance(event, Omitted) for event in unread)
-
-    def _show(self, session: Session, place: str, history: History, after: int) -> None:
-        """Show a session what came after one of its resume points."""
-        if place.startswith(DIRECT):
-            for event in history.shown[:1]:
-                if isinstance(event, Told) and isinstance(event.message, Entry):
-                    is_cut = history.after != after
-                    session.note_resumed(event.message.room, after, is_cut=is_cut)
-            self._show_private(session, (history,))
-            return
-        view = session.views.get(self._shared.rooms[place])
-        if session.answer(history) and view is not None:
-            view.is_whole |= _has_no_hole(view, history, after)
-
-    def _show_private(self, session: Session, events: Sequence[Event]) -> None:
-        """Show a session private messages from the log."""
-        whole = session.answer(*events)
-        shown = [each for e in events if isinstance(e, History) for each in e.shown]
-        session.note_shown(shown, whole=whole)
-        for event in shown:
-            if isinstance(event, Told) and not event.outgoing:
-                session.wrote = event.message.author
-
     # Rooms
-
-    def _has_entered(self, session: Session, room: Room) -> bool:
-        """Whether a session was shown a room that its person is in."""
-        self._marks.look_for_gaps(session)
-        view = session.views.get(room)
-        return view is None or view.is_entered
 
     async def _become_member(self, session: Session, account: Account, room: Room) -> None:
         """Make the account of a session a member of a room, if it is none.
@@ -751,43 +632,6 @@ class Chat:
             await self._past.wake(room)  # first, as it can be refused
         if not (room.has_member(account.id) or session.has_ended):
             await self._posting.stand(session, account, room, "member")
-
-    async def _show_room(self, session: Session, room: Room) -> int:
-        """Show a session a room that it joins.
-
-        @return: as L{join}.
-        @raise Refusal: C{not-in-room}, C{internal}, C{closed}.
-        """
-        person = session.person
-        try:
-            missed = await self._past.missed(session, room)
-        except Refusal:
-            if session.person is not None and room in session.person.rooms:
-                self._listen(session, room)  # it is in the room, though it cannot be shown
-            raise
-        if session.has_ended or person is None:
-            return 0
-        if person.account is None:
-            if room not in person.rooms:
-                room.enter(person)
-        else:
-            policy.may(person, "go to", room)  # it may have ceased to be a member
-        self._marks.look_for_gaps(session)  # before it is shown what fell into them
-        is_new = room not in session.views  # else it was told that its person joined
-        self._listen(session, room)
-        joined = (Joined(self._now(), room.name, ((person.name, person.is_account),)),)
-        session.answer(*(joined if is_new else ()), *self._past.entrance(person, room, missed))
-        shown = len(missed.shown) if missed is not None else len(room.recent or ())
-        view = session.views.get(room)
-        if view is not None:
-            view.is_whole = view.is_entered = True
-        return max(shown + min(len(room.people), LISTED), 1)
-
-    def _listen(self, session: Session, room: Room) -> None:
-        """Have a session hear a room that its person is in."""
-        room.add(session)
-        if _person(session).account is not None and room not in session.views:
-            session.views = {**session.views, room: View(room.last_seq)}
 
     async def _make_room(self, session: Session, name: str) -> Room:
         """Make a room, which belongs to the account of the session, or find that somebody else has
@@ -849,30 +693,6 @@ def _is_due(session: Session, place: str) -> bool:
             raise _not_kept("register")
         return True
     return any(room.name == place for room in person.rooms)
-
-
-def _in_turn(
-    due: Mapping[str, int], person: Person, *, at_once: bool
-) -> Iterator[Mapping[str, int]]:
-    """Divide resume points into those that the log is asked for in turn, so that the posts of
-    others wait for one of them at most: the rooms, and then the private conversations.
-
-    @param at_once: ask for all private conversations together, even if there are none.
-    """
-    for room in person.rooms:
-        if room.name in due:
-            yield {room.name: due[room.name]}
-    private = {place: at for place, at in due.items() if place.startswith(DIRECT)}
-    if at_once:
-        yield private
-    else:
-        for place, at in private.items():
-            yield {place: at}
-
-
-def _has_no_hole(view: View, history: History, after: int) -> bool:
-    """Whether a history shows everything after a resume point, or after what was read."""
-    return history.after is not None and history.after <= max(after, view.read)
 
 
 def _not_kept(way: Way | None = None) -> Refusal:
