@@ -61,7 +61,7 @@ class InstallTest(SynchronousTestCase):
         run(programs / "pip", "install", "--quiet", wheel, cwd=self.directory)
         self.assertHasChat(programs)
         files = run(programs / "pip", "show", "--files", "twisted-chat", cwd=self.directory)
-        self.assertIn("migrations/versions/0001", files)
+        self.assertIn("migrations/versions/0005", files)
         self.assertIn("twisted/plugins/twisted_chat_plugin.py", files)
         self.assertNotIn("twisted/__init__.py", files)
         self.assertNotIn("tests/", files)
