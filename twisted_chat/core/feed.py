@@ -116,8 +116,10 @@ class Feed:
                     self._apply(telling, flight, stored, now)
                 except Exception:  # noqa: BLE001 - one entry must not stop the others
                     self._failed()
-                if flight is not None:
+                if flight is not None and (flight.label or flight.awaited):
                     self._answer(telling, flight, stored, landed, now)
+                elif flight is not None:
+                    landed.add(flight.session)
                 elif isinstance(stored, Entry) and stored.label:
                     self._labels.keep(stored)
             telling.end()

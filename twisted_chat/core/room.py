@@ -54,8 +54,10 @@ class Room:
     __slots__ = (
         "_presence",
         "_shared",
+        "is_lobby",
         "last_seq",
         "members",
+        "name",
         "people",
         "recent",
         "record",
@@ -67,6 +69,8 @@ class Room:
 
     def __init__(self, record: RoomRecord, shared: Shared) -> None:
         self.record = record
+        self.name = record.name
+        self.is_lobby = record.name == LOBBY
         self.topic = ""
         self.topic_by = ""
         self.last_seq = 0
@@ -79,17 +83,9 @@ class Room:
         self._shared = shared
 
     @property
-    def name(self) -> str:
-        return self.record.name
-
-    @property
     def shown(self) -> str:
         """The name as it is put into sentences."""
         return f"the {LOBBY}" if self.name == LOBBY else f"#{self.name}"
-
-    @property
-    def is_lobby(self) -> bool:
-        return self.name == LOBBY
 
     @property
     def state(self) -> RoomState:
@@ -99,7 +95,9 @@ class Room:
     def has(self, person: Person) -> bool:
         """Whether somebody is in it: an account as a member, a guest by being here."""
         account = person.account
-        return person in self.people if account is None else self.has_member(account.id)
+        if account is None:
+            return person in self.people
+        return self.is_lobby or account.id in self.members
 
     def has_member(self, account_id: int) -> bool:
         """Whether an account is a member."""
