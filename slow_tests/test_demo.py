@@ -8,9 +8,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .tmux import Tmux
+from tests.end_to_end.tmux import Tmux
 
-_DEMO = Path(__file__).parent.parent.parent / "docs" / "demo.py"
+_DEMO = Path(__file__).parent.parent / "docs" / "demo.py"
 
 
 class DemoTest(SynchronousTestCase):
