@@ -50,7 +50,7 @@ _SAMPLES: Sequence[e.Event] = (
     e.Where(NOW, "lobby", _PLACES),
     e.History(NOW, "lobby", (_SAID,)),
     e.Unread(NOW, 3, False, True),
-    e.Omitted(NOW, "@", True),
+    e.Omitted(NOW),
     e.Away(NOW, "bob", True),
     e.NotKept(NOW),
     e.Talking(NOW, "tea"),

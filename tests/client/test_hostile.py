@@ -43,7 +43,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "away": {"name": "bob", "kept": True},
     "not-kept": {},
     "unread": {"count": 1, "more": False},
-    "omitted": {"of": "@", "later": True},
+    "omitted": {},
     "crowd": {**_ROOM, "count": 60},
     "talking": _ROOM,
     "ping": {},

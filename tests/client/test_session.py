@@ -1018,7 +1018,7 @@ class MessageTests(SynchronousTestCase):
         server.history()
         server.dm(4, "unread", replay=True)
         server.history("@", 1)
-        server.tell("omitted", of="@", later=True, label=server.label("login"))
+        server.tell("omitted", label=server.label("login"))
         server.done("login")
         self.assertEqual([event["new"] for event in server.of("dm")], [True])
         self.assertEqual(server.read()[-1], {"do": "since", "places": {"@bob": 4}})

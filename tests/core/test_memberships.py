@@ -817,7 +817,7 @@ class LoginOrderTests(ChatTestCase):
         )
         self.assertEqual(alice.outbox.replayed(), ["yes?", "late", "0", "1", "2", "tea 1"])
         self.assertEqual(alice.outbox.of(Unread), [Unread(NOW, 3, more=True, alone=True)])
-        self.assertEqual(alice.outbox.of(Omitted), [Omitted(NOW, "@", later=True)])
+        self.assertEqual(alice.outbox.of(Omitted), [Omitted(NOW)])
         (topic,) = alice.outbox.of(Topic)
         self.assertEqual(topic, Topic(NOW, "lobby", "Welcome", "bob"))
 

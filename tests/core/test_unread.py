@@ -262,7 +262,7 @@ class CutTests(UnreadTestCase):
         bob = self.bob()
         self.assertEqual(bob.outbox.replayed(), first)
         self.assertEqual(bob.outbox.of(Unread), [Unread(NOW, count, more, alone=True)])
-        self.assertEqual(bob.outbox.of(Omitted), [Omitted(NOW, "@", later=True)])
+        self.assertEqual(bob.outbox.of(Omitted), [Omitted(NOW)])
         self.tell("7")
         self.chat.seen(bob)
         self.chat.end_session(bob)

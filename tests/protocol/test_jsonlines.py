@@ -486,7 +486,7 @@ _events: dict[type, st.SearchStrategy[Any]] = {
         st.none() | _ids,
     ),
     e.Unread: st.builds(e.Unread, _times, _ids, st.booleans(), st.booleans()),
-    e.Omitted: st.builds(e.Omitted, _times, _names, st.booleans()),
+    e.Omitted: st.builds(e.Omitted, _times),
     e.Away: st.builds(e.Away, _times, _names, st.booleans()),
     e.NotKept: st.builds(e.NotKept, _times),
     e.Talking: st.builds(e.Talking, _times, _names),

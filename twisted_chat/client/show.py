@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 
-from .lines import LOBBY, UNREAD, Event
+from .lines import LOBBY, Event
 
 Line = list[tuple[str, str]]
 """Pieces of text, each behind its style."""
@@ -341,10 +341,7 @@ def _unread(event: Event, reader: Reader) -> list[Line]:
 
 
 def _omitted(event: Event, reader: Reader) -> list[Line]:
-    if event["of"] == UNREAD:
-        text = "there were more private messages than these; /history @NAME shows them"
-    else:
-        text = "there were more messages than these"
+    text = "there were more private messages than these; /history @NAME shows them"
     return [_notice(("notice", text))]
 
 

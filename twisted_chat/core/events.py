@@ -256,15 +256,10 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Omitted:
-    """A L{History} does not have all the messages that it is about.
-
-    @ivar of: as in the history.
-    @ivar later: the newest are missing, and are shown at the next login; otherwise the oldest are.
-    """
+    """There are more unread private messages than the L{History} of them has. They are shown at the
+    next login."""
 
     time: int
-    of: str
-    later: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,7 +309,7 @@ class Past:
         history = self._direct_history(DIRECT, account, shown)
         if len(shown) == len(messages):
             return count, history
-        return count, history, Omitted(now, DIRECT, later=True)
+        return count, history, Omitted(now)
 
     def _direct_history(self, of: str, account: Account, messages: Sequence[Entry]) -> History:
         now = self._now()

@@ -262,7 +262,7 @@ FIELDS: dict[str, Fields] = {
     "not-kept": {},
     "unread": {"count": int, "more": bool},
     "history": {"room": str, "count": int, "after": (int, None), "seq": (int, None)},
-    "omitted": {"of": str, "later": bool},
+    "omitted": {},
     "joined": {
         "name": (str, None),
         "account": (bool, None),
@@ -533,7 +533,7 @@ _OBJECTS: dict[type, _Make] = {
     e.Where: _one("where", "room", _places),
     e.History: _history,
     e.Unread: _one("unread", "count", "more"),
-    e.Omitted: _one("omitted", "of", "later"),
+    e.Omitted: _one("omitted"),
     e.Away: _one("away", "name", "kept"),
     e.NotKept: _one("not-kept"),
     e.Talking: _one("talking", "room"),

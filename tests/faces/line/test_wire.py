@@ -107,7 +107,7 @@ EVERY_KIND: tuple[e.Event, ...] = (
     e.Where(NOW, "tea", (place("lobby"), place("tea"))),
     e.History(NOW, "lobby", (said(replay=True),)),
     e.Unread(NOW, 3, False, True),
-    e.Omitted(NOW, "@", True),
+    e.Omitted(NOW),
     e.Away(NOW, "bob", True),
     e.NotKept(NOW),
     e.Talking(NOW, "tea"),
@@ -378,12 +378,8 @@ class TextFormatTests(InUTC):
     def test_omitted(self) -> None:
         """Omitted messages are told of, with the way to see them."""
         self.check(
-            e.Omitted(NOW, "@", later=True),
+            e.Omitted(NOW),
             "* the rest is shown at your next login; /history @NAME shows it now",
-        )
-        self.check(
-            e.Omitted(NOW, "@", later=False),
-            "* there were more private messages than these; /history @NAME shows them",
         )
 
     def test_away(self) -> None:
@@ -680,7 +676,7 @@ class JsonFormatTests(InUTC):
         for event, fields in (
             (e.Motd(NOW, ("a", "b")), {"event": "motd", "lines": ["a", "b"]}),
             (e.Unread(NOW, 3, True, False), {"event": "unread", "count": 3, "more": True}),
-            (e.Omitted(NOW, "@", True), {"event": "omitted", "of": "@", "later": True}),
+            (e.Omitted(NOW), {"event": "omitted"}),
             (e.Away(NOW, "bob", False), {"event": "away", "name": "bob", "kept": False}),
             (e.NotKept(NOW), {"event": "not-kept"}),
             (e.Crowd(NOW, "tea", 51), {"event": "crowd", "room": "tea", "count": 51}),

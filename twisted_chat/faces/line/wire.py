@@ -174,13 +174,6 @@ def _unread_text(event: e.Unread) -> Iterator[str]:
         yield f"* {messages} {'is' if one else 'are'} unread:"
 
 
-def _omitted_text(event: e.Omitted) -> Iterator[str]:
-    if event.later:
-        yield "* the rest is shown at your next login; /history @NAME shows it now"
-    else:
-        yield "* there were more private messages than these; /history @NAME shows them"
-
-
 def _away_text(event: e.Away) -> Iterator[str]:
     if event.kept:
         yield f"* {event.name} is away and will see that at the next login"
@@ -281,7 +274,9 @@ _TEXT: dict[type, Callable[[Any], Iterator[str]]] = {
     e.Where: _where_text,
     e.History: _history_text,
     e.Unread: _unread_text,
-    e.Omitted: _omitted_text,
+    e.Omitted: lambda event: iter(
+        ["* the rest is shown at your next login; /history @NAME shows it now"]
+    ),
     e.Away: _away_text,
     e.NotKept: lambda event: iter(["* private messages to or from a guest are not kept"]),
     e.Talking: lambda event: iter([f"* now talking in {_place(event.room)}"]),
