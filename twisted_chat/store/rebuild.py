@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from twisted.logger import Logger
 
 from .copying import PROGRESS, copy
+from .files import size, sync
 from .migrate import BASE, migrate
 from .trouble import StoreError
 
@@ -59,9 +60,9 @@ def rebuild(path: str) -> None:
             old.execute("DETACH fresh")
             # Nobody else can open the old file before the new one has its name.
             _keep(path, kept)
-            _sync(os.path.dirname(path))
+            sync(os.path.dirname(path))
             os.replace(fresh, path)
-            _sync(os.path.dirname(path))
+            sync(os.path.dirname(path))
     except OSError as error:
         raise StoreError(f"it cannot be upgraded: {error}") from error
     _log.info(
@@ -126,14 +127,14 @@ def _prepare(old: sqlite3.Connection, path: str, fresh: str) -> None:
     found = os.stat(path)
     origin = f"{BASE} {found.st_size} {found.st_mtime_ns}"
     is_resumed = _origin(fresh) == origin
-    _check_space(old, path, _size(fresh) if is_resumed else 0)
+    _check_space(old, path, size(fresh) if is_resumed else 0)
     if is_resumed:
         _log.info("the upgrade of the database goes on where it was interrupted")
         return
     # The journal last: an unfinished file without it might look like a good one.
     for each in fresh, f"{fresh}-journal":
         _remove(each)
-    _sync(os.path.dirname(path))
+    sync(os.path.dirname(path))
     _create(fresh, found)
     engine = create_engine(URL.create("sqlite", database=fresh), poolclass=NullPool)
     with engine.begin() as connection:
@@ -197,18 +198,3 @@ def _create(fresh: str, old: os.stat_result) -> None:
 def _remove(path: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

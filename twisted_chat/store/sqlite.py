@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from .files import size, sync
 from .migrate import OLD, identify, upgrade
 from .rebuild import rebuild
 from .trouble import FULL, Misplaced, StoreError, Unknown, trouble, words
@@ -95,7 +96,7 @@ class Database:
         """
         if self._path is not None:
             self._path = os.path.realpath(self._path)  # as SQLite does, in unixFullPathname()
-            if _size(self._path) == 0 < _size(self._wal):  # SQLite would delete the log
+            if size(self._path) == 0 < size(self._wal):  # SQLite would delete the log
                 raise StoreError(
                     "it is missing, but its -wal file is not; put it back, or delete the -wal file"
                     " too"
@@ -300,7 +301,7 @@ class Database:
         # finds the commit in doubt.
         self.close()
         if self._path is not None:
-            _sync(os.path.dirname(self._path))  # else the log might be back after a power cut
+            sync(os.path.dirname(self._path))  # else the log might be back after a power cut
         try:
             self._connect()
             before = self._commits
@@ -347,13 +348,6 @@ def _create(path: str) -> None:
             os.close(descriptor)
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
 def _warn_if_readable(path: str) -> None:
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & 0o077:
@@ -371,11 +365,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _sync(directory: str) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
