@@ -43,15 +43,13 @@ from .room import Room, Shared
 class Awaited:
     """What an operation awaits that has posted something and goes on when it is applied.
 
-    @ivar stored: what the store made of the post.
     @ivar is_lost: the store could not keep it.
     """
 
-    __slots__ = ("is_lost", "stored", "turn")
+    __slots__ = ("is_lost", "turn")
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.stored: Stored = None
         self.is_lost = False
 
 
@@ -152,8 +150,6 @@ class Feed:
         self, telling: "_Telling", flight: Flight, stored: Stored, landed: "_Landed", now: int
     ) -> None:
         """Tell those who wait for it what became of a post."""
-        if flight.awaited is not None:
-            flight.awaited.stored = stored
         if not flight.label or stored is None:
             landed.note(flight)
             return
@@ -176,7 +172,7 @@ class Feed:
         return [each for each in (flight.session, *waiting) if not each.has_ended]
 
     def _finish(self, landed: "_Landed") -> None:
-        """Let go on what waited for posts that have landed."""
+        """Continue what waited for posts that have landed."""
         for session, count in landed.sessions.items():
             session.in_flight -= count
         # What goes on now may end sessions; those of which nothing is in flight are over at once.

@@ -6,7 +6,7 @@ from itertools import count
 from .errors import Refusal
 from .feed import Awaited, Feed, Flight
 from .labels import Labels, author
-from .model import MEMBER, Account, Aside, Post, Role, Standing, Stored
+from .model import MEMBER, Account, Aside, Post, Role, Standing
 from .people import Session
 from .ports import Store, Turn
 from .room import Room
@@ -52,10 +52,9 @@ class Posting:
         session.in_flight += 1
         self._store.append(post, number)
 
-    async def commit(self, session: Session, post: Post) -> Stored:
-        """Hand over a post, and wait until it is applied.
+    async def commit(self, session: Session, post: Post) -> None:
+        """Hand over a post, and wait until it is applied, or turns out to be impossible.
 
-        @return: what is stored for it.
         @raise Refusal: C{internal} if it could not be kept.
         """
         awaited = Awaited(self._turn())
@@ -64,7 +63,6 @@ class Posting:
         if awaited.is_lost:
             sentence = "the server can't write to its database right now, so nothing was changed"
             raise Refusal("internal", f"{sentence}; try again later")
-        return awaited.stored
 
     async def stand(
         self, session: Session, account: Account, room: Room, role: Role | None

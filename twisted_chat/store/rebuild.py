@@ -161,11 +161,11 @@ def _origin(fresh: str) -> str | None:
 def _check_space(old: sqlite3.Connection, path: str, there: int) -> None:
     """@param there: the size of what has been copied already.
     @raise StoreError: if the rest does not fit beside the old file."""
-    (pages,), (unused,), (size,) = (
+    (pages,), (unused,), (page_size,) = (
         old.execute(f"PRAGMA {what}").fetchone()
         for what in ("page_count", "freelist_count", "page_size")
     )
-    needed = int((pages - unused) * size * _GROWTH) - there
+    needed = int((pages - unused) * page_size * _GROWTH) - there
     free = shutil.disk_usage(os.path.dirname(path)).free
     if needed > free:
         raise StoreError(
