@@ -204,7 +204,7 @@ class LineTests(SynchronousTestCase):
         """That something is read is shown to who said so, not to what another session has read."""
         read = {"event": "read", "room": "dev", "seq": 4}
         self.assertEqual(self.read(read), [])
-        self.assertEqual(self.one({**read, "label": "x"}), "* #dev is read")
+        self.assertEqual(self.one({**read, "label": "x"}), "* #dev is marked as read")
 
     def test_who_one_is(self) -> None:
         """One's own name is shown at the login, and when it changes."""

@@ -281,7 +281,11 @@ def _where(event: Event, reader: Reader) -> list[Line]:
 
 def _read(event: Event, reader: Reader) -> list[Line]:
     # Without a label another session has read it.
-    return [_notice(("notice", f"{place(event['room'])} is read"))] if "label" in event else []
+    return (
+        [_notice(("notice", f"{place(event['room'])} is marked as read"))]
+        if "label" in event
+        else []
+    )
 
 
 def _rooms(event: Event, reader: Reader) -> list[Line]:

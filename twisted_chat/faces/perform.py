@@ -306,7 +306,7 @@ async def _read(seat: Seat, of: str = "", seq: int | None = None) -> None:
     await seat.chat.read(seat.session, place, seq)
     if not seat.session.echo:  # a program knows from the answer
         shown = place if place.startswith(DIRECT) else f"#{place}"
-        remark(seat, f"{'the lobby' if place == LOBBY else shown} is read")
+        remark(seat, f"{'the lobby' if place == LOBBY else shown} is marked as read")
 
 
 async def _since(seat: Seat, places: Mapping[str, int], session: str = "") -> None:

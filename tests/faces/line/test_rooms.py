@@ -258,9 +258,9 @@ class ReadTests(RoomsTestCase):
         alice = self.person("alice")
         self.tell(alice, "/join dev\n")
         for line, remark in (
-            ("/read", "#dev is read"),
-            ("/read #Lobby", "the lobby is read"),
-            ("/read @Bob:", "@bob is read"),
+            ("/read", "#dev is marked as read"),
+            ("/read #Lobby", "the lobby is marked as read"),
+            ("/read @Bob:", "@bob is marked as read"),
         ):
             self.assertEqual(self.say(alice, f"{line}\n"), f"* {remark}\n")
         self.assertIn("you are not in", self.say(self.person("bob"), "/read dev\n"))
