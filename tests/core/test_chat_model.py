@@ -170,6 +170,11 @@ class Someone:
                     if event.seq is not None:
                         each = heard.setdefault(event.of, Heard(event.seq, ""))
                         each.start = event.seq if each.start is None else each.start
+                        if event.after is not None and event.after <= each.start and not each.live:
+                            # It hears a room that is resumed at login only from here on.
+                            each.start = max(each.start, event.seq)
+                            changes = [e.topic for e in event.shown if isinstance(e, Topic)]
+                            each.topic = changes[-1] if changes else each.topic
                         each.last = max(each.last, event.seq)
                 elif isinstance(event, Said):
                     heard[event.message.room.name].hear(event.message.seq)
