@@ -170,7 +170,7 @@ class Someone:
                     if event.seq is not None:
                         each = heard.setdefault(event.of, Heard(event.seq, ""))
                         each.start = event.seq if each.start is None else each.start
-                        if event.after is not None and event.after <= each.start and not each.live:
+                        if event.after is not None and not each.live:
                             # It hears a room that is resumed at login only from here on.
                             each.start = max(each.start, event.seq)
                             changes = [e.topic for e in event.shown if isinstance(e, Topic)]
