@@ -8,7 +8,7 @@ ARGS ?=
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test test-trial test-all check soak demo screenshots bench bench-short clean
+.PHONY: run run_server run_client test test-trial test-all explore check soak demo screenshots bench bench-short clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -24,10 +24,14 @@ test: $(VENV)/test
 test-trial: $(VENV)/test
 	$(VENV)/bin/python -m twisted.trial tests
 
-# Everything. Examples with which Hypothesis has a test fail are kept in .hypothesis.
+# Everything, the same in every run.
 test-all: test-trial
-	HYPOTHESIS_PROFILE=random $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests
+	HYPOTHESIS_PROFILE=thorough $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests
 	$(VENV)/bin/python -m pytest -q slow_tests
+
+# New examples for what Hypothesis tests, in every run; those that fail are kept in .hypothesis.
+explore: $(VENV)/test
+	HYPOTHESIS_PROFILE=random $(VENV)/bin/python -m pytest -q -n 2 --dist worksteal tests
 
 check: $(VENV)/check
 	$(VENV)/bin/ruff format --check .

@@ -1,5 +1,6 @@
-"""The suite. Hypothesis tries the same 30 examples in every run; with C{HYPOTHESIS_PROFILE=random},
-which C{make test-all} sets, it tries those that failed before, and then 500 new ones."""
+"""The suite. Hypothesis tries the same 30 examples in every run; the same 500 with
+C{HYPOTHESIS_PROFILE=thorough}, which C{make test-all} sets; and with C{HYPOTHESIS_PROFILE=random},
+which C{make explore} sets, those that failed before and 500 new ones."""
 
 import os
 import signal
@@ -8,6 +9,7 @@ from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 settings.register_profile("steady", max_examples=30, derandomize=True, deadline=None, database=None)
+settings.register_profile("thorough", settings.get_profile("steady"), max_examples=500)
 settings.register_profile(
     "random",
     max_examples=500,

@@ -707,6 +707,22 @@ class RoomsTests(SynchronousTestCase):
         self.log_in(dev=(3, 3, 0), ops=(1, 1, 0))
         self.assertEqual(self.server.session.rooms, ("lobby", "dev", "ops"))
 
+    def test_joined_elsewhere_during_the_login(self) -> None:
+        """What is said in a room that another session has joined after the login's list of rooms
+        was made is told, though the login is not done yet."""
+        self.server.connect()
+        self.server.hello()
+        self.server.read()
+        self.server.welcome()
+        self.server.history(after=None, seq=0)
+        self.server.rooms(lobby=(0, 0, 0))
+        self.server.tell("joined", name="bot", account=True, room="dev")
+        self.server.members(1, "bot", room="dev")
+        self.server.message(2, "hi", room="dev")
+        self.server.done("login")
+        self.assertEqual(self.server.texts(), ["hi"])
+        self.assertEqual([event["seq"] for event in self.server.of("members")], [1])
+
     def test_asked_for(self) -> None:
         """A room that was asked for is joined, once, which shows what is new there."""
         self.server = Bare(BOT, "dev")

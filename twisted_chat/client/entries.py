@@ -110,9 +110,10 @@ class Entries:
 
     def _is_joining(self, place: str) -> bool:
         """Whether a replay of a room of which nothing was told is to come."""
-        is_room = not place.startswith("@")
-        state = self._state
-        return is_room and (not state.is_welcome or place in state.requests.joining())
+        if place.startswith("@"):
+            return False
+        is_login = not self._state.is_welcome and place not in self._seen.unshown
+        return is_login or place in self._state.requests.joining()
 
     def _hear(self, event: Event) -> None:
         if event["event"] == "dm" and event["from"] != self._state.name:
