@@ -55,7 +55,7 @@ class Accounts:
     async def is_registered(self, name: str) -> bool:
         """Whether this canonical name is an account's.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         return await self._store.find_account(name) is not None
 
@@ -68,7 +68,7 @@ class Accounts:
 
         An unknown name takes as long and gets the same answer as a wrong password.
 
-        @raise Refusal: C{wrong-password}, C{throttled}, C{busy}, C{internal}, C{closed}.
+        @raise Refusal: C{wrong-password}, C{throttled}, C{busy}, C{unavailable}, C{closed}.
         """
         try:
             name = names.canonical(raw)
@@ -97,7 +97,7 @@ class Accounts:
         @param mine: the hold on the guest name of the person who asks, or on the name itself: it
             does not stand in the way.
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{bad-password},
-            C{throttled}, C{busy}, C{internal}, C{closed}.
+            C{throttled}, C{busy}, C{unavailable}, C{closed}.
         """
         name = names.chosen(raw, self._off_limits)
         password = self._new_password(password)
@@ -124,7 +124,7 @@ class Accounts:
     async def change_password(self, name: str, old: str, new: str, source: Source) -> None:
         """Replace an account's password.
 
-        @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}, C{internal},
+        @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}, C{unavailable},
             C{closed}.
         """
         new = self._new_password(new)
@@ -166,7 +166,7 @@ class Accounts:
         """Hold a name, for a guest or while its password is chosen.
 
         @param mine: the hold on the guest name of the person who asks.
-        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{internal}, C{closed}.
+        @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{unavailable}, C{closed}.
         """
         name = names.chosen(raw, self._off_limits)
         if mine is not None and mine.keeps(name):

@@ -61,8 +61,8 @@ class Chat:
     operation or query of the session is refused with C{busy}. A session that is nobody may call
     L{log_in}, L{come_as_guest} and L{since}, and nothing else.
 
-    Where an operation may raise C{internal}, the store cannot be used at the moment; after it was
-    closed, the code is C{closed} instead.
+    Where an operation may raise C{unavailable}, the store cannot be used at the moment; after it
+    was closed, the code is C{closed} instead.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Chat:
         """Take up the labels that were used lately from the log. Called at the start, so that the
         first login need not wait; while that has not worked, each login tries it again.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         if self._knows_labels:
             return
@@ -155,8 +155,8 @@ class Chat:
 
         @param room: the room that a guest who becomes the account is welcomed in, unless the guest
             leaves it.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}, and C{wrong-password}
-            if the password was changed meanwhile.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{unavailable}, C{closed}, and
+            C{wrong-password} if the password was changed meanwhile.
         """
         with self._operation(session, "log in"):
             refuse_account(session)
@@ -212,7 +212,7 @@ class Chat:
         """Let a session in as a guest.
 
         @param hold: on the guest's name. It is released if the session does not get in.
-        @raise Refusal: C{already-logged-in}, C{busy}, C{internal}, C{closed}.
+        @raise Refusal: C{already-logged-in}, C{busy}, C{unavailable}, C{closed}.
         """
         with hold, self._operation(session, "come as guest"):
             if session.person is not None:
@@ -285,8 +285,8 @@ class Chat:
         @param places: the last C{seq} that the client has of rooms, and of private conversations:
             C{@name}.
         @return: the number of entries that were shown.
-        @raise Refusal: C{busy}, C{full}, C{internal}, C{closed}, and C{forbidden} for the private
-            messages of a guest.
+        @raise Refusal: C{busy}, C{full}, C{unavailable}, C{closed}, and C{forbidden} for the
+            private messages of a guest.
         """
         with self._operation(session, "resume"):
             due = {place: at for place, at in places.items() if _is_due(session, place)}
@@ -315,8 +315,8 @@ class Chat:
         @param of: the name of a room, or that of a person behind an C{@}.
         @param seq: up to this entry; L{None}: up to the newest.
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room},
-            C{no-such-person}, C{internal}, C{closed}, and C{forbidden} for a private conversation
-            with or of a guest.
+            C{no-such-person}, C{unavailable}, C{closed}, and C{forbidden} for a private
+            conversation with or of a guest.
         """
         is_private = of.startswith(DIRECT)
         with self._operation(session, "read privately" if is_private else "read room"):
@@ -345,8 +345,9 @@ class Chat:
 
         @return: the number of messages and people that this showed, which is at least one; 0 if
             the session was shown the room before.
-        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled}, C{internal},
-            C{closed}, and C{not-in-room} if the account ceases to be a member meanwhile.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{bad-name}, C{full}, C{throttled},
+            C{unavailable}, C{closed}, and C{not-in-room} if the account ceases to be a member
+            meanwhile.
         """
         with self._operation(session, "join"):
             name = names.room(raw)
@@ -370,7 +371,7 @@ class Chat:
     async def leave(self, session: Session, raw: str) -> None:
         """Leave a room. An account ceases to be a member, with all of its sessions.
 
-        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{internal},
+        @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{unavailable},
             C{closed}, and C{forbidden} for the lobby.
         """
         with self._operation(session, "leave"):
@@ -394,7 +395,7 @@ class Chat:
     async def where(self, session: Session) -> tuple[Place, ...]:
         """The rooms that the session's person is in, with what is new there.
 
-        @raise Refusal: C{not-logged-in}, C{busy}, C{internal}, C{closed}.
+        @raise Refusal: C{not-logged-in}, C{busy}, C{unavailable}, C{closed}.
         """
         with self._operation(session, "see rooms"):
             account = _person(session).account
@@ -406,7 +407,7 @@ class Chat:
         """Set the topic of a room; empty for none.
 
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-room}, C{not-in-room}, C{too-long},
-            C{bad-encoding}, C{internal}, C{closed}.
+            C{bad-encoding}, C{unavailable}, C{closed}.
         """
         with self._operation(session, "set topic"):
             room = self._room(session, "set topic", raw)
@@ -447,7 +448,7 @@ class Chat:
 
         @param label: as in L{say}.
         @raise Refusal: C{not-logged-in}, C{busy}, C{no-such-person}, C{bad-encoding}, C{too-long},
-            C{bad-arguments} if there is nothing in it to say, C{internal}, C{closed}.
+            C{bad-arguments} if there is nothing in it to say, C{unavailable}, C{closed}.
         """
         with self._operation(session, "write privately"):
             await self._direct(session, raw, text, label)
@@ -517,7 +518,7 @@ class Chat:
         @param of: the name of a room, or that of a person behind an C{@}.
         @param count: how many at most; L{None} for the default.
         @raise Refusal: C{not-logged-in}, C{busy}, C{bad-arguments}, C{no-such-room},
-            C{not-in-room}, C{no-such-person}, C{internal}, C{closed}, and C{forbidden} if either
+            C{not-in-room}, C{no-such-person}, C{unavailable}, C{closed}, and C{forbidden} if either
             person is a guest.
         """
         is_private = of.startswith(DIRECT)
@@ -626,7 +627,7 @@ class Chat:
     async def _become_member(self, session: Session, account: Account, room: Room) -> None:
         """Make the account of a session a member of a room, if it is none.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         if not room.has_member(account.id):
             await self._past.wake(room)  # first, as it can be refused
@@ -637,7 +638,7 @@ class Chat:
         """Make a room, which belongs to the account of the session, or find that somebody else has
         just made it.
 
-        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{internal}, C{closed}.
+        @raise Refusal: C{bad-name}, C{full}, C{throttled}, C{unavailable}, C{closed}.
         """
         skeleton = names.skeleton(name)
         self._directory.refuse_look_alike(name, skeleton)

@@ -120,7 +120,7 @@ class Directory:
         """The person of a name as it was typed: somebody who is here, or an account that is not,
         with no sessions.
 
-        @raise Refusal: C{no-such-person}, C{internal}, C{closed}.
+        @raise Refusal: C{no-such-person}, C{unavailable}, C{closed}.
         """
         try:
             name = names.canonical(raw)

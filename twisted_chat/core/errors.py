@@ -22,6 +22,7 @@ Code = Literal[
     "full",
     "closed",
     "forbidden",
+    "unavailable",
     "internal",
 ]
 

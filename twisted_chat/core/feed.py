@@ -140,7 +140,7 @@ class Feed:
             for label, sessions in answers:
                 sentence = "that could not be stored, so it was not sent; try again later"
                 for session in sessions:
-                    session.tell(Refused(now, "internal", sentence, "", label))
+                    session.tell(Refused(now, "unavailable", sentence, "", label))
         finally:
             self._finish(landed)
 

@@ -88,7 +88,7 @@ class Past:
     async def room(self, room: Room, count: int, reader: Person) -> History:
         """The last messages of a room.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         messages = await self._store.history(room.record.id, count)
         return History(self._now(), room.name, self._replayed(self._newest(messages), reader))
@@ -96,7 +96,7 @@ class Past:
     async def conversation(self, account: Account, other: Account, count: int) -> History:
         """The last private messages between two accounts, for the first of them.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         found = await self._store.find_conversation(account.id, other.id)
         messages = await self._store.history(found.id, count) if found is not None else ()
@@ -107,7 +107,7 @@ class Past:
     async def wake(self, room: Room) -> None:
         """Have the last messages of a room at hand. The room keeps them while it has sessions.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         if room.recent is None:
             recent = await self._store.history(room.record.id, self._limits.replay)
@@ -120,7 +120,7 @@ class Past:
 
         @return: what came after the session's resume point, or what is new to its account; L{None}
             if it has no resume point and nothing is new.
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         while True:
             await self.wake(room)
@@ -269,7 +269,7 @@ class Past:
     async def news(self, account: Account) -> Sequence[News]:
         """What is new to an account in its rooms.
 
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         question = Question(0, account.id, self._most_new + 1)
         return (await self._store.ask(question)).news

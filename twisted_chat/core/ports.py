@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Container, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
+from .announcements import Announcement
 from .events import Event
 from .model import Account, Aside, Credential, Entry, Findings, Post, Question, RoomRecord
 
@@ -47,17 +48,23 @@ class FanOut(Protocol):
 
 
 class Store(Protocol):
-    """Stores accounts, rooms and the log durably.
+    """Stores accounts, rooms and the log durably. Several nodes may share it.
 
     Everything happens in the order in which it was asked for, marks included: a question is
     answered as if all that was appended and marked before it were done, and nothing that was
-    appended or marked later. Answers arrive in that order too, and in order with the feed.
+    appended or marked later. Answers arrive in that order too, and in order with the feed: what
+    other nodes have stored counts in an answer if, and only if, the feed has handed it over before.
     """
 
     def append(self, post: Post | Aside, number: int, /) -> None:
         """Commit a post; the feed hands it over once it is stored. Never blocks.
 
         @param number: comes back with what is stored for the post; not 0.
+        """
+
+    def announce(self, what: Announcement, /) -> None:
+        """Tell the other nodes something, in order with what is appended. Never blocks. It is not
+        kept, and not told while the store cannot be used. Does nothing if there is one node only.
         """
 
     def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
@@ -67,19 +74,19 @@ class Store(Protocol):
     def find_account(self, name: str, /) -> Awaitable[Account | None]:
         """Look up the account that has this canonical name.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def find_password(self, name: str, /) -> Awaitable[Credential | None]:
         """Look up the password of the account that has this canonical name.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def find_look_alike(self, skeleton: str, /) -> Awaitable[str | None]:
         """Look up the name of the account that has this skeleton.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def add_account(
@@ -89,33 +96,57 @@ class Store(Protocol):
 
         @param time: in UTC milliseconds.
         @return: L{None} if an account has this name or skeleton already.
-        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be written, C{closed} after the store was
+            closed.
         """
 
     def set_password(self, before: Credential, password_hash: bytes, /) -> Awaitable[bool]:
         """Replace the hash of an account's password, if it still is that of C{before}.
 
         @return: whether it was.
-        @raise Refusal: C{internal} if nothing can be written, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be written, C{closed} after the store was
+            closed.
+        """
+
+    def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Awaitable[str | None]:
+        """Claim a name for a guest, or while it is being registered, over all nodes.
+
+        @param token: of the session that wants the name; empty if it has none.
+        @param former: the token of a session whose place it takes, and whose claim it may take
+            over; empty for none.
+        @return: L{None} if the name is claimed now; else the name that looks like it, or is the
+            same, and that another node has claimed.
+        @raise Refusal: C{unavailable} if nothing can be written, C{closed} after the store was
+            closed.
+        """
+
+    def let_go(self, skeleton: str, /) -> None:
+        """Give up the claim on a name, in order with what is appended, unless another node has
+        taken it over."""
+
+    def guest_number(self) -> Awaitable[int]:
+        """Take the next number for the name of a guest, which no other guest has had.
+
+        @raise Refusal: C{unavailable} if there is none, C{closed} after the store was closed.
         """
 
     def history(self, room_id: int, limit: int, /) -> Awaitable[Sequence[Entry]]:
         """Read the last messages of a room, oldest first.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def find_conversation(self, one: int, other: int, /) -> Awaitable[RoomRecord | None]:
         """Look up the private conversation of two accounts, by their ids; L{None} if nobody has
         begun it.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def ask(self, question: Question, /) -> Awaitable[Findings]:
         """Answer a question about the log.
 
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
     def labels(self, since: int, /) -> Awaitable[Sequence[Entry]]:
@@ -123,7 +154,7 @@ class Store(Protocol):
         the log.
 
         @param since: in UTC milliseconds.
-        @raise Refusal: C{internal} if nothing can be read, C{closed} after the store was closed.
+        @raise Refusal: C{unavailable} if nothing can be read, C{closed} after the store was closed.
         """
 
 

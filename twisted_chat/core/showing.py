@@ -81,7 +81,7 @@ class Showing:
         session, also the unread ones of all other private conversations.
 
         @return: the number of entries that were shown.
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         person, had_gap = session.person, session.misses_messages
         shown = 0
@@ -95,7 +95,7 @@ class Showing:
 
         @param is_news: show also the unread messages of all other private conversations.
         @return: the number of entries that were shown.
-        @raise Refusal: C{internal}, C{closed}.
+        @raise Refusal: C{unavailable}, C{closed}.
         """
         person = session.person
         if person is None:
@@ -153,7 +153,7 @@ class Showing:
         """Show a session a room that it joins.
 
         @return: as L{twisted_chat.core.chat.Chat.join}.
-        @raise Refusal: C{not-in-room}, C{internal}, C{closed}.
+        @raise Refusal: C{not-in-room}, C{unavailable}, C{closed}.
         """
         person = session.person
         try:

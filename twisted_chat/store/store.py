@@ -8,9 +8,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from twisted_chat.core.announcements import Announcement
 from twisted_chat.core.model import (
     Account,
     Aside,
@@ -63,6 +64,7 @@ class SqlStore:
             self._append, reactor.callLater, self._worker.writing, self._worker.is_damaged
         )
         self.password_hashes: Sequence[bytes] = ()
+        self._guests = 0
 
     def open(self) -> Sequence[RoomState]:
         """Open or create the database and bring its schema up to date. Blocks.
@@ -119,6 +121,19 @@ class SqlStore:
     def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
         self._committer.mark(Mark(account_id, room_id, seq))
 
+    def announce(self, what: Announcement, /) -> None:
+        pass  # there is no other node
+
+    def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Deferred[str | None]:
+        return succeed(None)
+
+    def let_go(self, skeleton: str, /) -> None:
+        pass
+
+    def guest_number(self) -> Deferred[int]:
+        self._guests += 1
+        return succeed(self._guests)
+
     def history(self, room_id: int, limit: int, /) -> Deferred[Sequence[Entry]]:
         return self._read(sql.history, room_id, limit)
 
@@ -142,7 +157,7 @@ class SqlStore:
 
         @param before: the time, in UTC milliseconds since 1970.
         @return: how many entries were deleted.
-        @raise Refusal: C{internal} if the database cannot be written, C{closed} after L{close}.
+        @raise Refusal: C{unavailable} if the database cannot be written, C{closed} after L{close}.
         """
         deleted = 0
         while count := await self._write(sql.prune, before, _PRUNE):
@@ -153,7 +168,7 @@ class SqlStore:
         """Return the time of the newest entry of the log.
 
         @return: UTC milliseconds since 1970; None if the log is empty. Fails with a L{Refusal}:
-            C{internal} if the database cannot be read, C{closed} after L{close}.
+            C{unavailable} if the database cannot be read, C{closed} after L{close}.
         """
         return self._read(sql.newest_time)
 

@@ -78,7 +78,7 @@ class Worker:
     def write(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that writes.
 
-        @return: fails as L{commit}, but with a L{Refusal} C{internal} if the database cannot be
+        @return: fails as L{commit}, but with a L{Refusal} C{unavailable} if the database cannot be
             written.
         """
         # Success does not end an outage: a full disk may still have room for something small.
@@ -87,7 +87,7 @@ class Worker:
     def read(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that reads.
 
-        @return: fails as L{commit}, but with a L{Refusal} C{internal} if the database cannot be
+        @return: fails as L{commit}, but with a L{Refusal} C{unavailable} if the database cannot be
             read.
         """
 
@@ -130,7 +130,7 @@ class Worker:
         reason = trouble(failure.value)
         if reason is not None:
             outage.refuse(reason, count)
-            raise Refusal("internal", sentence)
+            raise Refusal("unavailable", sentence)
         if self.is_damaged():
             raise Refusal("internal", _UNKNOWN if failure.check(Unknown) else _DAMAGED)
         return failure
