@@ -335,7 +335,7 @@ class Feed:
             telling.tell(session, Told(now, message, label=message.label) if is_own else told)
         parties = (*(() if origin is None else (origin,)), *got)
         is_kept = isinstance(message, Entry)
-        if recipient is None:
+        if not got and (recipient is None or not recipient.nodes):
             remark: Event = Away(now, message.recipient, is_kept)
         elif not is_kept:
             parties = tuple(session for session in parties if not session.told_not_kept)
