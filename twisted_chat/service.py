@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import RoomState
 from twisted_chat.core.text import clean
 from twisted_chat.faces.face import Face
 from twisted_chat.passwords import BcryptHasher
@@ -353,7 +354,7 @@ class ChatService(MultiService):
             self._chat.open(self._store.open())
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
-        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
+        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up, self._go_back)
         self._chat.nodes.evicted = self._claim_again
         Deferred.fromCoroutine(self._chat.recall_labels()).addErrback(
             lambda failure: _log.failure("reading the labels of the last minutes", failure)
@@ -370,6 +371,11 @@ class ChatService(MultiService):
         ready = [str(listener) for listener in self._listeners if listener.is_ready]
         if ready:
             _log.info("ready on {ports}", ports=", ".join(ready))
+
+    def _go_back(self, count: int, states: Sequence[RoomState]) -> None:
+        """End all sessions, as the database has lost what was in the log already."""
+        messages = "its last message" if count == 1 else f"its last {count:,} messages"
+        self._chat.go_back(states, f"the database has lost {messages}; connect again")
 
     def _claim_again(self) -> None:
         Deferred.fromCoroutine(self._chat.nodes.claim_again()).addErrback(

@@ -83,7 +83,13 @@ class SqlStore:
         self._worker.start()
         return states
 
-    def subscribe(self, feed: Feed, lost: Lost, damaged: Callable[[str], None]) -> None:
+    def subscribe(
+        self,
+        feed: Feed,
+        lost: Lost,
+        damaged: Callable[[str], None],
+        forked: Callable[[int, Sequence[RoomState]], object] = lambda count, states: None,
+    ) -> None:
         """Set who is told what became of posts. Must be called before the first post.
 
         @param feed: called after each commit with the numbers of its posts and what was stored for
@@ -93,6 +99,8 @@ class SqlStore:
         @param damaged: called once, with a sentence, when the file turns out to be damaged or it
             cannot be found out whether a commit was kept. Every later request is refused, and
             the caller closes the store.
+        @param forked: called when the database turns out to have lost entries that were handed
+            over, with their number, and with the rooms as the rest of the log has made them.
         """
         self._committer.subscribe(feed, lost)
         database = self._url.render_as_string()
