@@ -9,7 +9,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.support import NOW, MemoryStore
+from tests.support import NOW, MemoryLog, MemoryStore
+from twisted_chat.core.announcements import Announced, Delivered
+from twisted_chat.core.errors import Code
 from twisted_chat.core.model import (
     CREATED,
     MEMBER,
@@ -64,6 +66,29 @@ def texts(entries: Sequence[Stored]) -> list[str]:
     return [entry.text for entry in entries if entry is not None]
 
 
+class Other:
+    """The store of another node on the same database.
+
+    @ivar batches: what its feed handed over.
+    @ivar lost: the numbers of the posts that could not be kept.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.batches: list[list[tuple[int, Delivered]]] = []
+        self.lost: list[int] = []
+
+    @property
+    def announced(self) -> list[Announced]:
+        """What its feed has handed over that other nodes have said."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if isinstance(stored, Announced)]
+
+    async def catch_up(self) -> None:
+        """Have it hand over all that is in the log: it does so before it answers."""
+        await self.store.find_account("nobody")
+
+
 class StoreCase:
     """An open store, mixed into a test case.
 
@@ -75,7 +100,7 @@ class StoreCase:
     store: Any
 
     def setUp(self) -> None:
-        self.batches: list[list[tuple[int, Stored]]] = []
+        self.batches: list[list[tuple[int, Delivered]]] = []
         self.lost: list[int] = []
         self._number = 0
         self.open()
@@ -97,14 +122,41 @@ class StoreCase:
     def release(self) -> None:
         """Have them answered."""
 
+    def other(self) -> Other:
+        """Open the store of another node, if there can be one."""
+        raise NotImplementedError
+
+    async def die(self, other: Other) -> None:
+        """Have another node die, and wait until that is known."""
+        raise NotImplementedError
+
+    async def mistake(self, other: Other) -> None:
+        """Have another node that lives be taken for dead."""
+        raise NotImplementedError
+
+    def lose(self, numbers: Sequence[int], code: Code) -> None:
+        """Take note of posts that were not kept."""
+        self.lost += numbers
+
     def take(self, states: Sequence[RoomState]) -> None:
         """Take what opening the store gave."""
         self.states = {state.record.name: state for state in states}
 
     @property
     def fed(self) -> list[Stored]:
-        """All that the feed has handed over."""
-        return [stored for batch in self.batches for _, stored in batch]
+        """All that the feed has handed over, without announcements."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if not isinstance(stored, Announced)]
+
+    @property
+    def announced(self) -> list[Announced]:
+        """What the feed has handed over that other nodes have said."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if isinstance(stored, Announced)]
+
+    async def catch_up(self) -> None:
+        """Have the store hand over all that is in the log: it does so before it answers."""
+        await self.store.find_account("nobody")
 
     def append(self, *posts: Post | Aside) -> list[int]:
         """Append posts; return their numbers."""
@@ -118,8 +170,8 @@ class StoreCase:
         """Append posts at once; return what was stored for those that were."""
         numbers = self.append(*posts)
         await self.settle()
-        fed = [each for batch in self.batches for each in batch]
-        return [stored for number, stored in fed if number in numbers]
+        fed = [each for batch in self.batches for each in batch if each[0] in numbers]
+        return [stored for _, stored in fed if not isinstance(stored, Announced)]
 
     async def entry(self, post: Post) -> Entry:
         """Append a post; return its entry."""
@@ -168,12 +220,16 @@ class MemoryCase(StoreCase, TestCase):
     """A store in memory."""
 
     def setUp(self) -> None:
-        self.store = MemoryStore()
+        self.store = self.new_store()
         super().setUp()
+
+    def new_store(self) -> MemoryStore:
+        """Make the store."""
+        return MemoryStore()
 
     def open(self) -> None:
         self.take(self.store.open())
-        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lose)
 
     async def reopen(self) -> None:
         self.open()
@@ -183,6 +239,30 @@ class MemoryCase(StoreCase, TestCase):
 
     def release(self) -> None:
         self.store.release()
+
+
+class MemoryNodeCase(MemoryCase):
+    """A store in memory that shares its log with others."""
+
+    def new_store(self) -> MemoryStore:
+        self.log = MemoryLog()
+        return self.log.join()
+
+    def other(self) -> Other:
+        """Open the store of another node."""
+        other = Other(self.log.join())
+        other.store.open()
+        other.store.subscribe(lambda batch: other.batches.append(list(batch)), other.lost.extend)
+        return other
+
+    async def die(self, other: Other) -> None:
+        """Have another node die, and wait until that is known."""
+        other.store.die()
+        self.log.bury(other.store.node)
+
+    async def mistake(self, other: Other) -> None:
+        """Have another node that lives be taken for dead."""
+        self.log.bury(other.store.node)
 
 
 class SqlCase(StoreCase, TestCase):
@@ -202,7 +282,7 @@ class SqlCase(StoreCase, TestCase):
         self.store = SqlStore(f"sqlite:///{self.path}", reactor)
         self.take(self.store.open())
         self.store.subscribe(
-            lambda batch: self.batches.append(list(batch)), self.lost.extend, self.damages.append
+            lambda batch: self.batches.append(list(batch)), self.lose, self.damages.append
         )
 
     async def reopen(self) -> None:

@@ -399,12 +399,11 @@ class FailureTests(FeedTestCase):
     def test_others_are_applied_and_told(self) -> None:
         """If an entry cannot be applied, that is logged, and the rest of the batch and the next
         batches are applied and told."""
-        bad = self.entry(MEMBER, "no standing")
         self.elsewhere(
             self.entry(CREATED),
             self.member(self.me),
             self.entry(SAID, "1"),
-            bad,
+            self.entry(MEMBER, "no standing"),
             self.entry(TOPIC, "pagers"),
             self.entry(SAID, "2"),
         )
@@ -424,8 +423,11 @@ class FailureTests(FeedTestCase):
         self.say(self.alice, "1", label=LABEL)
         setting = self.begin(self.chat.set_topic(bob, "lobby", "Welcome"))
         self.store.commit()
-        bad = self.entry(MEMBER, "no standing", room=RoomRecord(1, "public", "lobby"))
-        self.chat.deliver([delivered[0], (0, bad), delivered[1]])
+        (first, said), (second, topic) = delivered
+        assert isinstance(said, Entry) and isinstance(topic, Entry)
+        bad = said._replace(id=said.id + 1, kind=MEMBER, text="no standing", label="")
+        topic = topic._replace(id=said.id + 2)
+        self.chat.deliver([(first, said), (0, bad), (second, topic)])
         self.assertEqual(len(self.failures), 1)
         self.failures.clear()
         self.assertEqual(len(self.alice.outbox.of(Done)), 1)

@@ -104,6 +104,7 @@ class Feed:
         self._labels = labels
         self._over = over
         self._announced = announced
+        self._newest = 0  # id of the newest entry that was handed over
         self._failed = failed
 
     def deliver(self, batch: Sequence[tuple[int, Delivered]]) -> None:
@@ -210,6 +211,10 @@ class Feed:
     # What an entry changes, and who is told
 
     def _apply(self, telling: "_Telling", flight: Flight | None, stored: Stored, now: int) -> None:
+        if isinstance(stored, Entry):
+            if stored.id <= self._newest:
+                return  # another node has posted the same, and it was handed over for that
+            self._newest = stored.id
         if isinstance(stored, Entry) and stored.room.kind != "direct":
             room = self._shared.rooms.get(stored.room.name) or self._directory.add(stored.room)
             room.last_seq = stored.seq
