@@ -822,7 +822,7 @@ class SkippedTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
-        self.server.refuse("since", "internal")
+        self.server.refuse("since", "unavailable")
         self.assertEqual(self.server.drop, Drop("no"))
 
 
