@@ -145,6 +145,37 @@ class LoginTests(SynchronousTestCase):
         self.assertLessEqual(waits[0], 0.8)
         self.assertTrue(all(15 <= wait <= 45 for wait in waits[-5:]), waits)
 
+    def test_posts_that_are_kept(self) -> None:
+        """A post that the server has refused for now is sent again after a while, on this
+        connection or on the next one; a bot that waits for its receipt gets it."""
+        server = Server(self, BOT)
+        server.let_in()
+        said = server.say("a")
+        server.refuse("say", "unavailable")
+        self.assertEqual(server.read(), [])
+        server.reactor.advance(1.5)
+        self.assertEqual(server.read(), [{"do": "say", "room": "lobby", "message": "a"}])
+        server.refuse("say", "unavailable")
+        server.lose()
+        server.come_back()
+        server.let_in()
+        self.assertEqual(server.read()[-1], {"do": "say", "room": "lobby", "message": "a"})
+        server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.successResultOf(said)["seq"], 1)
+        self.assertEqual([event["event"] for event in server.events].count("paused"), 1)
+
+    def test_closed_while_posts_are_kept(self) -> None:
+        """A client that is closed sends nothing again, and leaves no timer."""
+        server = Server(self, BOT)
+        server.let_in()
+        said = server.say("a")
+        server.refuse("say", "unavailable")
+        closed = server.run(server.client.close())
+        server.lose()
+        self.successResultOf(closed)
+        self.assertEqual(self.failureResultOf(said, Refused).value.code, "closed")
+        self.assertEqual(server.reactor.getDelayedCalls(), [])
+
     def test_silence(self) -> None:
         """A server that has said how often it sends a sign of life counts as lost once two are
         overdue."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .announcements import Announced, Delivered
 from .directory import Directory
-from .errors import Code
+from .errors import NOT_SENT, Code
 from .events import (
     Answer,
     Away,
@@ -40,12 +40,6 @@ from .model import (
 from .people import Person, Session, View
 from .ports import Outbox, Turn
 from .room import Room, Shared
-
-_LOST: Mapping[Code, str] = {
-    "unavailable": "the server can't store messages now, so that was not sent; try again later",
-    "internal": "that could not be stored, so it was not sent; the server has a defect",
-}
-"""What the authors of lost posts are told."""
 
 
 class Awaited:
@@ -164,7 +158,7 @@ class Feed:
         try:
             for label, sessions in answers:
                 for session in sessions:
-                    session.tell(Refused(now, code, _LOST[code], "", label))
+                    session.tell(Refused(now, code, NOT_SENT[code], "", label))
         finally:
             self._finish(landed)
 

@@ -10,7 +10,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from twisted_chat.core.errors import Refusal
+from twisted_chat.core.errors import NOT_CHANGED, NOT_READ, Refusal
 
 from .sqlite import Database
 from .trouble import Outage, StoreError, Unknown, damage, trouble
@@ -19,10 +19,6 @@ T = TypeVar("T")
 
 Transaction = Callable[[Connection], T]
 
-_CANNOT_READ = "the server can't read its database right now; try again later"
-_CANNOT_WRITE = (
-    "the server can't write to its database right now, so nothing was changed; try again later"
-)
 _UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
 _DAMAGED = "the database is damaged, and the server is going down"
 
@@ -82,7 +78,9 @@ class Worker:
             written.
         """
         # Success does not end an outage: a full disk may still have room for something small.
-        return self.commit(work).addErrback(self._cannot, self.writing, 0, _CANNOT_WRITE)
+        return self.commit(work).addErrback(
+            self._cannot, self.writing, 0, NOT_CHANGED["unavailable"]
+        )
 
     def read(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that reads.
@@ -96,7 +94,7 @@ class Worker:
             return result
 
         return self._carry_out(self._database.read, work).addCallbacks(
-            done, self._cannot, errbackArgs=(self._reading, 1, _CANNOT_READ)
+            done, self._cannot, errbackArgs=(self._reading, 1, NOT_READ)
         )
 
     def is_damaged(self) -> bool:
