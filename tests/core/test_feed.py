@@ -424,7 +424,8 @@ class FailureTests(FeedTestCase):
         setting = self.begin(self.chat.set_topic(bob, "lobby", "Welcome"))
         self.store.commit()
         (first, said), (second, topic) = delivered
-        assert isinstance(said, Entry) and isinstance(topic, Entry)
+        assert isinstance(said, Entry)
+        assert isinstance(topic, Entry)
         bad = said._replace(id=said.id + 1, kind=MEMBER, text="no standing", label="")
         topic = topic._replace(id=said.id + 2)
         self.chat.deliver([(first, said), (0, bad), (second, topic)])
