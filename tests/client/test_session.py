@@ -823,7 +823,7 @@ class SkippedTests(SynchronousTestCase):
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
         self.server.refuse("since", "unavailable")
-        self.assertEqual(self.server.drop, Drop("no"))
+        self.assertEqual(self.server.drop, Drop("no", "unavailable"))
 
 
 class RoomsTests(SynchronousTestCase):
