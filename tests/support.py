@@ -15,6 +15,7 @@ from twisted_chat.core.announcements import (
     Announced,
     Announcement,
     Asked,
+    Delivered,
     Gone,
     decode,
     encode,
@@ -57,7 +58,11 @@ def now() -> int:
     return NOW
 
 
-def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
+def guard(
+    limits: Limits | None = None,
+    clock: Clock | None = None,
+    announce: Callable[[Announcement], object] = lambda what: None,
+) -> Guard:
     """Make a guard whose clock stands still unless the test advances it."""
     still = clock or Clock()
     return Guard(
@@ -66,6 +71,7 @@ def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
         lambda seconds: deferLater(still, seconds),
         lambda line: None,
         Deferred,
+        announce,
     )
 
 
@@ -185,12 +191,11 @@ class MemoryLog:
                 store.pull()
 
     def bury(self, node: int) -> None:
-        """Say that a node has died: its claims are free. One that lives after all is told so too,
-        and claims its names again where they are free."""
-        store = self.nodes[node]
-        claims = [shape for shape, claim in self.claims.items() if claim.node == node]
-        store.fence({shape: self.claims.pop(shape) for shape in claims})
-        if store.is_dead:
+        """Say that a node has died: its claims are free. One that lives after all is told too."""
+        for shape in [shape for shape, claim in self.claims.items() if claim.node == node]:
+            del self.claims[shape]
+        self.nodes[node].fence()
+        if self.nodes[node].is_dead:
             del self.nodes[node]
         by = min(self.nodes, default=0)
         self._lines.append(_Line(None, Announced(by, Gone(node))))
@@ -402,8 +407,8 @@ class MemoryStore:
         self._log = log or MemoryLog()
         self.node = node
         self.is_dead = False
-        self._claimed: Mapping[str, _Claim] | None = None  # not L{None} while it is fenced
-        self._feed: Callable[[Sequence[tuple[int, Any]]], None] | None = None
+        self._is_fenced = False
+        self._feed: Callable[[Sequence[tuple[int, Delivered]]], None] | None = None
         self._held = False
         self._queue: deque[_Item | Callable[[], None]] = deque()
         self._busy = False
@@ -418,7 +423,7 @@ class MemoryStore:
 
     def subscribe(
         self,
-        feed: Callable[[Sequence[tuple[int, Any]]], None],
+        feed: Callable[[Sequence[tuple[int, Delivered]]], None],
         lost: Callable[[Sequence[int], Code], None],
     ) -> None:
         self._feed = feed
@@ -440,6 +445,11 @@ class MemoryStore:
         """(Account id, room id) of each membership, private conversations included -> the C{seq} up
         to which the account has seen the room."""
         return self._log.marks
+
+    @property
+    def accounts(self) -> Sequence[Account]:
+        """All accounts."""
+        return [each.account for each in self._log.accounts.values()]
 
     @property
     def registered(self) -> Sequence[str]:
@@ -488,9 +498,8 @@ class MemoryStore:
         self._append(items)
 
     def _append(self, items: Sequence[_Item]) -> None:
-        if self._claimed is not None:
-            lost = [item.number for item in items if isinstance(item, _Queued)]
-            self._lost(lost, "unavailable")
+        if self._is_fenced:
+            self._lost([item.number for item in items if isinstance(item, _Queued)], "unavailable")
             self.pull()
             return
         others = self._others()
@@ -518,13 +527,10 @@ class MemoryStore:
         self._hand_over(others, doubles, own)
 
     def _others(self) -> Sequence[Entry | Aside | Announced]:
-        """Take what other nodes have written and is not handed over yet. A store that was said to
-        be dead is no longer fenced, and claims its names again."""
+        """Take what other nodes have written and is not handed over yet."""
         others = self._log.after(self._end, self.node)
         self._end = self._log.end
-        for shape, claim in (self._claimed or {}).items():
-            self._log.claim(shape, claim)
-        self._claimed = None
+        self._is_fenced = False
         return others
 
     def _hand_over(
@@ -551,12 +557,9 @@ class MemoryStore:
         self.is_dead = self._held = True
         self._queue.clear()
 
-    def fence(self, claimed: Mapping[str, _Claim]) -> None:
-        """Commit nothing until it has handed over that it was said to be dead.
-
-        @param claimed: the claims that it has lost.
-        """
-        self._claimed = claimed
+    def fence(self) -> None:
+        """Commit nothing until it has handed over that it was said to be dead."""
+        self._is_fenced = True
 
     def _next_question(self) -> Callable[[], None]:
         question = self._queue.popleft()
@@ -671,7 +674,7 @@ class MemoryStore:
         self._enqueue(_LetGo(skeleton))
 
     def guest_number(self) -> Deferred[int]:
-        return succeed(self._log.guest_number())  # a store takes them ahead
+        return succeed(self._log.guest_number())  # a node has some ahead
 
     def history(self, room_id: int, limit: int, /) -> Deferred[Sequence[Entry]]:
         def messages() -> Sequence[Entry]:

@@ -252,7 +252,10 @@ class MemoryNodeCase(MemoryCase):
         """Open the store of another node."""
         other = Other(self.log.join())
         other.store.open()
-        other.store.subscribe(lambda batch: other.batches.append(list(batch)), other.lost.extend)
+        other.store.subscribe(
+            lambda batch: other.batches.append(list(batch)),
+            lambda numbers, code: other.lost.extend(numbers),
+        )
         return other
 
     async def die(self, other: Other) -> None:
