@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_chat.core.errors import Code
 from twisted_chat.core.model import Aside, Post, Stored
 
 from .trouble import Outage, Unknown, trouble
@@ -34,7 +35,7 @@ class Mark(NamedTuple):
 Item = Post | Aside | Mark
 
 Feed = Callable[[Sequence[tuple[int, Stored]]], None]
-Lost = Callable[[Sequence[int]], None]
+Lost = Callable[[Sequence[int], Code], None]
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Committer:
         self._outage = outage
         self._is_damaged = is_damaged
         self._feed: Feed = lambda batch: None
-        self._lost: Lost = lambda numbers: None
+        self._lost: Lost = lambda numbers, code: None
         self._waiting = deque([_Batch()])  # only the last has room for more
         self._under_way = 0
         self._timer: IDelayedCall | None = None
@@ -189,7 +190,7 @@ class Committer:
         try:
             # If the posts may have been kept, either answer could turn out to be wrong.
             if batch.numbers and not failure.check(Unknown):
-                self._lost(batch.numbers)
+                self._lost(batch.numbers, "internal" if reason is None else "unavailable")
         finally:
             self._settle()
 

@@ -64,6 +64,7 @@ class SqlStore:
             self._append, reactor.callLater, self._worker.writing, self._worker.is_damaged
         )
         self.password_hashes: Sequence[bytes] = ()
+        self.node = 0
         self._guests = 0
 
     def open(self) -> Sequence[RoomState]:
