@@ -4,7 +4,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -65,7 +64,7 @@ class SqlStore:
         self._database = _ENGINES[self._url.drivername](self._url, reactor)
         self._worker = Worker(self._database, reactor)
         self._committer = Committer(
-            partial(self._worker.run, self._database.append),
+            lambda items, numbers: self._worker.run(self._database.append, items, numbers),
             reactor.callLater,
             self._worker.writing,
             self._database.trouble,
@@ -265,7 +264,7 @@ def _sqlite(url: URL, reactor: Any) -> Engine:
 
 def _postgres(url: URL, reactor: Any) -> Engine:
     try:
-        from .postgres import PostgresDatabase
+        from .postgres import PostgresDatabase  # noqa: PLC0415 - psycopg may be missing
     except ImportError as error:
         raise StoreError(
             f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
