@@ -9,9 +9,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests import postgres
 from tests.support import NOW, MemoryLog, MemoryStore
 from twisted_chat.core.announcements import Announced, Delivered
-from twisted_chat.core.errors import Code
 from twisted_chat.core.model import (
     CREATED,
     MEMBER,
@@ -134,9 +134,13 @@ class StoreCase:
         """Have another node that lives be taken for dead."""
         raise NotImplementedError
 
-    def lose(self, numbers: Sequence[int], code: Code) -> None:
-        """Take note of posts that were not kept."""
-        self.lost += numbers
+    def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
+        """Take what the store hands over."""
+        self.batches.append(list(batch))
+
+    def lose(self, numbers: Sequence[int], code: str) -> None:
+        """Take the numbers of posts that could not be kept."""
+        self.lost.extend(numbers)
 
     def take(self, states: Sequence[RoomState]) -> None:
         """Take what opening the store gave."""
@@ -229,7 +233,7 @@ class MemoryCase(StoreCase, TestCase):
 
     def open(self) -> None:
         self.take(self.store.open())
-        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lose)
+        self.store.subscribe(self.feed, self.lose)
 
     async def reopen(self) -> None:
         self.open()
@@ -268,25 +272,25 @@ class MemoryNodeCase(MemoryCase):
         self.log.bury(other.store.node)
 
 
-class SqlCase(StoreCase, TestCase):
-    """A store in an SQLite file.
+class _DatabaseCase(StoreCase, TestCase):
+    """A store in a database.
 
-    @ivar path: the file.
-    @ivar damages: why the file cannot be used any more.
+    @ivar damages: why the database cannot be used any more.
     """
 
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
     def setUp(self) -> None:
-        self.path = Path(self.mktemp())
         self.damages: list[str] = []
         super().setUp()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
 
     def open(self) -> None:
-        self.store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.store = SqlStore(self.url, reactor)
         self.take(self.store.open())
-        self.store.subscribe(
-            lambda batch: self.batches.append(list(batch)), self.lose, self.damages.append
-        )
+        self.store.subscribe(self.feed, self.lose, self.damages.append)
 
     async def reopen(self) -> None:
         await self.store.close()
@@ -294,3 +298,30 @@ class SqlCase(StoreCase, TestCase):
 
     async def settle(self) -> None:
         await self.store.settle()
+
+
+class SqlCase(_DatabaseCase):
+    """A store in an SQLite file.
+
+    @ivar path: the file.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+
+class PostgresCase(_DatabaseCase):
+    """A store in PostgreSQL."""
+
+    def setUp(self) -> None:
+        self._url = postgres.database(self)
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return self._url
