@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import RecordingOutbox
+from twisted_chat import endpoints
 from twisted_chat import service as service_module
 from twisted_chat.core.chat import Session
 from twisted_chat.core.events import Done
@@ -156,7 +157,7 @@ class ServiceTests(TestCase):
         service: Any = self.make("--port", "tcp:0:interface=127.0.0.1")
         slow, other = _Face(), _Face()
         for face in slow, other:
-            service.add_face(face, Factory(), ())
+            service.add_face(face, Factory(), (), lambda factory: factory)
         service.startService()
         ended = service.stopService()
 
@@ -273,7 +274,7 @@ class ServiceTests(TestCase):
         def server_from_string(reactor: Any, description: str) -> Any:
             return endpoint if description == "late:1" else serverFromString(reactor, description)
 
-        self.patch(service_module, "serverFromString", server_from_string)
+        self.patch(endpoints, "serverFromString", server_from_string)
         return self.start("--port", _ANYWHERE, "--port", "late:1"), endpoint.listening, log
 
     async def test_endpoint_that_listens_later(self) -> None:
@@ -445,13 +446,19 @@ class ClockTests(TestCase):
             self.assertEqual(len(warned), not changed)
 
 
+def _listening(reactor: Any) -> Listening:
+    """A port for which nobody is behind a proxy."""
+    factory = Factory.forProtocol(Protocol)
+    return Listening(reactor, "5000", factory, lambda inner: inner, lambda why: None)
+
+
 class AcceptingTests(SynchronousTestCase):
     """How a port accepts connections."""
 
     def test_few_are_accepted_in_a_turn(self) -> None:
         """Twisted takes 20 more than in the last turn each time it is not enough."""
         memory: Any = MemoryReactorClock()
-        listening = Listening(memory, "5000", Factory.forProtocol(Protocol), lambda why: None)
+        listening = _listening(memory)
         listening.privilegedStartService()
         port = Port(0, Factory())
         port.numberAccepts = 21
@@ -463,7 +470,7 @@ class AcceptingTests(SynchronousTestCase):
     def test_name_in_the_log(self) -> None:
         """Twisted's log line about a port names the chat, and no class of ours."""
         memory: Any = MemoryReactorClock()
-        listening = Listening(memory, "5000", Factory.forProtocol(Protocol), lambda why: None)
+        listening = _listening(memory)
         listening.privilegedStartService()
         [(_, factory, *_)] = memory.tcpServers
         self.assertEqual(Port(0, factory)._getLogPrefix(factory), "chat")
