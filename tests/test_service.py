@@ -16,6 +16,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
@@ -28,9 +29,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.support import RecordingOutbox
 from twisted_chat import endpoints
 from twisted_chat import service as service_module
+from twisted_chat.core.addresses import AddressList, Networks
 from twisted_chat.core.chat import Session
 from twisted_chat.core.events import Done
+from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import SAID, Post
+from twisted_chat.faces.admission import Admission
+from twisted_chat.faces.proxied import BehindProxies
 from twisted_chat.service import CannotStart, HangUp, Listening
 from twisted_chat.store import SqlStore
 from twisted_chat.tap import Options, makeService
@@ -465,6 +470,24 @@ class AcceptingTests(SynchronousTestCase):
         [(_, factory, *_)] = memory.tcpServers
         factory.port = port
         self.assertIsInstance(factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)), Protocol)
+        self.assertEqual(port.numberAccepts, 1)
+
+    def test_few_of_a_proxy(self) -> None:
+        """Connections of a proxy are counted when they are accepted, not when their headers have
+        come."""
+        memory: Any = MemoryReactorClock()
+        chats = Factory.forProtocol(Protocol)
+
+        def behind(factory: IProtocolFactory) -> IProtocolFactory:
+            admission = Admission(Limits(), Networks(), memory)
+            return BehindProxies(factory, AddressList(["192.0.2.1"]), admission, memory)
+
+        listening = Listening(memory, "5000", chats, behind, lambda why: None)
+        listening.privilegedStartService()
+        [(_, factory, *_)] = memory.tcpServers
+        factory.port = port = Port(0, Factory())
+        port.numberAccepts = 21
+        factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
         self.assertEqual(port.numberAccepts, 1)
 
     def test_name_in_the_log(self) -> None:
