@@ -70,7 +70,7 @@ class HAProxyTestCase(SynchronousTestCase):
         """Start HAProxy on these sockets, with the documented configuration."""
         text = _documented()
         for words, others in (
-            ("maxconn 20000", "maxconn 100"),
+            ("maxconn 20000", "maxconn 1000"),
             ("send-proxy-v2", self.sends),
             *self.faster,
         ):
