@@ -28,6 +28,12 @@ SELECT pg_is_in_recovery(),
 _FLUSH = "SELECT pg_logical_emit_message(true, 'chat', '')"
 """The smallest transaction that is flushed to the disk."""
 
+# On a Unix socket they do nothing.
+_KEEP_ALIVE = """
+SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 6000
+"""
+
 _SLOW = 0.01
 """Seconds that a flush may take before the log warns of it."""
 
@@ -42,7 +48,7 @@ def connect(url: URL, name: str) -> Connection:
     """Connect to the database, on a connection that commits each statement by itself. Blocks for up
     to L{TIMEOUT} seconds for each address.
 
-    When the other end vanishes, either end finds out within about six seconds.
+    When the server vanishes, statements fail within about six seconds.
 
     @param name: what PostgreSQL shows for the connection in C{pg_stat_activity}.
     @raise psycopg.Error: if that does not work.
@@ -50,19 +56,18 @@ def connect(url: URL, name: str) -> Connection:
     args, options = url.get_dialect()().create_connect_args(url)
     alive = {"keepalives_idle": 3, "keepalives_interval": 1, "keepalives_count": 3}
     defaults = {"connect_timeout": TIMEOUT, "tcp_user_timeout": 6000, **alive}
-    connection = psycopg.connect(
+    return psycopg.connect(
         *args,
         autocommit=True,
         client_encoding="utf8",
         application_name=name,
         **{**defaults, **options},
     )
-    # What belongs to TCP does nothing on a Unix socket.
-    connection.execute("SET tcp_keepalives_idle = 3")
-    connection.execute("SET tcp_keepalives_interval = 1")
-    connection.execute("SET tcp_keepalives_count = 3")
-    connection.execute("SET tcp_user_timeout = 6000")
-    return connection
+
+
+def keep_alive(connection: Connection) -> None:
+    """Have the server notice within about six seconds that this end has vanished."""
+    connection.execute(_KEEP_ALIVE)
 
 
 def check(url: URL) -> None:
