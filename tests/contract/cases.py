@@ -3,13 +3,14 @@ one."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests.support import NOW, MemoryStore
+from twisted_chat.core.announcements import Announced, Delivered
 from twisted_chat.core.model import (
     CREATED,
     MEMBER,
@@ -97,6 +98,15 @@ class StoreCase:
     def release(self) -> None:
         """Have them answered."""
 
+    def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
+        """Take what the store hands over."""
+        said = [each for each in batch if not isinstance(each[1], Announced)]
+        self.batches.append(cast(list[tuple[int, Stored]], said))
+
+    def lose(self, numbers: Sequence[int], code: str) -> None:
+        """Take the numbers of posts that could not be kept."""
+        self.lost.extend(numbers)
+
     def take(self, states: Sequence[RoomState]) -> None:
         """Take what opening the store gave."""
         self.states = {state.record.name: state for state in states}
@@ -173,7 +183,7 @@ class MemoryCase(StoreCase, TestCase):
 
     def open(self) -> None:
         self.take(self.store.open())
-        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+        self.store.subscribe(self.feed, self.lose)
 
     async def reopen(self) -> None:
         self.open()
@@ -201,9 +211,7 @@ class SqlCase(StoreCase, TestCase):
     def open(self) -> None:
         self.store = SqlStore(f"sqlite:///{self.path}", reactor)
         self.take(self.store.open())
-        self.store.subscribe(
-            lambda batch: self.batches.append(list(batch)), self.lost.extend, self.damages.append
-        )
+        self.store.subscribe(self.feed, self.lose, self.damages.append)
 
     async def reopen(self) -> None:
         await self.store.close()

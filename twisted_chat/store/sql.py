@@ -38,7 +38,8 @@ from twisted_chat.core.model import (
     RoomState,
 )
 
-from .schema import accounts, credentials, entries, members, rooms
+from .schema import accounts, commits, credentials, entries, members, news, rooms
+from .seqs import newest_seq
 
 K = TypeVar("K")
 
@@ -97,7 +98,7 @@ def add_account(
             account_id=id, kind=_PASSWORD, secret=password_hash, created=time
         )
     )
-    lobby = select(rooms.c.id, literal(id), rooms.c.last_seq).where(rooms.c.name == _LOBBY)
+    lobby = select(rooms.c.id, literal(id), newest_seq).where(rooms.c.name == _LOBBY)
     connection.execute(insert(members).from_select(["room_id", "account_id", "read_seq"], lobby))
     return Account(id, name)
 
@@ -163,8 +164,8 @@ def states(connection: Connection) -> list[RoomState]:
     )
     for id, account, role in connection.execute(shown):
         roles.setdefault(id, {})[account] = role
-    columns = rooms.c["id", "kind", "name", "topic", "topic_by", "last_seq"]
-    found = connection.execute(select(*columns).where(has_name).order_by(rooms.c.name))
+    columns = rooms.c["id", "kind", "name", "topic", "topic_by"]
+    found = connection.execute(select(*columns, newest_seq).where(has_name).order_by(rooms.c.name))
     return [
         RoomState(RoomRecord(id, kind, name), topic, by, seq, roles.get(id, {}))
         for id, kind, name, topic, by, seq in found
@@ -316,7 +317,7 @@ def _news(reader: int, most: int) -> Select[Any]:
         .where(
             members.c.account_id == reader,
             rooms.c.kind != "direct",
-            rooms.c.last_seq > members.c.read_seq,
+            newest_seq > members.c.read_seq,
         )
         .subquery()
     )
@@ -397,7 +398,7 @@ def _is_unread(
 ) -> Sequence[ColumnElement[bool]]:
     """Give the conditions on C{members} and C{rooms} that the account has not seen all of a private
     conversation."""
-    return members.c.account_id == reader, rooms.c.kind == "direct", rooms.c.last_seq > after
+    return members.c.account_id == reader, rooms.c.kind == "direct", newest_seq > after
 
 
 def _to(reader: int) -> ColumnElement[bool]:
