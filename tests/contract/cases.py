@@ -9,6 +9,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests import postgres
 from tests.support import NOW, MemoryStore
 from twisted_chat.core.announcements import Announced, Delivered
 from twisted_chat.core.model import (
@@ -195,21 +196,23 @@ class MemoryCase(StoreCase, TestCase):
         self.store.release()
 
 
-class SqlCase(StoreCase, TestCase):
-    """A store in an SQLite file.
+class _DatabaseCase(StoreCase, TestCase):
+    """A store in a database.
 
-    @ivar path: the file.
-    @ivar damages: why the file cannot be used any more.
+    @ivar damages: why the database cannot be used any more.
     """
 
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
     def setUp(self) -> None:
-        self.path = Path(self.mktemp())
         self.damages: list[str] = []
         super().setUp()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
 
     def open(self) -> None:
-        self.store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.store = SqlStore(self.url, reactor)
         self.take(self.store.open())
         self.store.subscribe(self.feed, self.lose, self.damages.append)
 
@@ -219,3 +222,30 @@ class SqlCase(StoreCase, TestCase):
 
     async def settle(self) -> None:
         await self.store.settle()
+
+
+class SqlCase(_DatabaseCase):
+    """A store in an SQLite file.
+
+    @ivar path: the file.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+
+class PostgresCase(_DatabaseCase):
+    """A store in PostgreSQL."""
+
+    def setUp(self) -> None:
+        self._url = postgres.database(self)
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return self._url

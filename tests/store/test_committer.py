@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.contract.cases import LOBBY, said
-from twisted_chat.core.model import Aside, Post, Stored
+from twisted_chat.core.model import Post
 from twisted_chat.store.committer import Committer
 from twisted_chat.store.engine import Item, Pairs
 from twisted_chat.store.items import Mark
@@ -47,7 +47,7 @@ class CommitterTests(SynchronousTestCase):
     def taken(self) -> list[list[object]]:
         """What was given to be committed, since the last time: texts of posts, and marks."""
         return [
-            [item.seq if isinstance(item, Mark) else item.text for item in items]
+            [item.text if isinstance(item, Post) else getattr(item, "seq", item) for item in items]
             for items, _, _ in self.commits
         ]
 

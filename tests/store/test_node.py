@@ -84,6 +84,7 @@ class Peer:
         self.numbers: list[int] = []
         self.lost: list[tuple[int, str]] = []
         self.store = SqlStore(url, self._paced)
+        self._is_closed = False
 
     def open(self) -> None:
         """Start the node."""
@@ -109,13 +110,45 @@ class Peer:
         """Have it ask the database what it missed, and who has died."""
         await self.look(times * node._TICK)
 
+    async def close(self) -> None:
+        """End the node in good order. Does nothing if it has ended already."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.store.hasten()
+            await self.store.settle()
+            await self.store.close()
+
+    async def until_back(self) -> None:
+        """Have it look until it has noticed that its connections are lost, and has new ones."""
+        await self.until_deaf()
+        while self.is_away or self._node._ears is None:
+            await self.look()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection of its store is lost."""
+        return bool(self._database.is_away)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its store waits for the database."""
+        return self._database.busy_since is not None
+
+    @property
+    def _database(self) -> Any:
+        return self.store._database
+
+    @property
+    def _node(self) -> Any:
+        return self.store._node
+
     async def idle(self) -> None:
         """Wait until the store's thread has nothing to do."""
         await self.store._worker.run(lambda: None)
 
     async def until_deaf(self) -> None:
         """Wait until it has noticed that the connection that listens is lost."""
-        while self.store._node._ears is not None:  # type: ignore[union-attr]
+        while self._node._ears is not None:
             await self.idle()
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -168,7 +201,7 @@ class Peer:
 class NodeCase(TestCase):
     """Two nodes, which are closed after the test."""
 
-    timeout = 60
+    timeout = 15
 
     def setUp(self) -> None:
         self.url = postgres.database(self)
@@ -178,12 +211,8 @@ class NodeCase(TestCase):
         """Start a node."""
         peer = Peer(self.url, name, answers)
         peer.open()
-        self.addCleanup(self.close, peer)
+        self.addCleanup(peer.close)
         return peer
-
-    async def close(self, peer: Peer) -> None:
-        peer.store.hasten()
-        await peer.store.close()
 
     async def two(self) -> tuple[Peer, Peer]:
         """Start two nodes, and wait until they know of each other."""
@@ -244,6 +273,7 @@ class OrderTests(NodeCase):
 
     async def test_lost_notification(self) -> None:
         """What a notification was lost of is found at the next tick."""
+        self.patch(node, "_ANSWERS", 0.0)
         self.patch(node.Node, "_heard", lambda self, what: None)
         ann, bob = await self.two()
         await bob.tick()
@@ -259,7 +289,7 @@ class OrderTests(NodeCase):
         ann = self.peer("ann")
         await ann.idle()
         pulled: list[None] = []
-        self.patch(ann.store._node, "_pull", lambda: pulled.append(None))
+        self.patch(ann._node, "_pull", lambda: pulled.append(None))
         ann.say("hello")
         await ann.hears("hello")
         listener = self.server.connect(self.url)
@@ -268,11 +298,12 @@ class OrderTests(NodeCase):
         for _ in listener.notifies(stop_after=1):
             pass
         listener.close()
-        ann.store._node._ears.doRead()  # type: ignore[union-attr]
+        ann._node._ears.doRead()
         self.assertEqual(pulled, [])
 
     async def test_answered_after_reading_on(self) -> None:
         """A question is answered after what other nodes had stored before is handed over."""
+        self.patch(node, "_ANSWERS", 0.0)
         self.patch(node.Node, "_heard", lambda self, what: None)
         ann, bob = await self.two()
         ann.say("hello")
@@ -324,10 +355,8 @@ class StartTests(NodeCase):
         """A node that ends tells the others at once, and leaves nothing in the database."""
         ann, bob = await self.two()
         self.assertIsNone(await bob.store.claim("dora", "dora", "", ""))
-        bob.store.hasten()
-        await bob.store.settle()
         number = bob.store.node
-        await bob.store.close()
+        await bob.close()
         await ann.until(lambda: bool(ann.announced))
         self.assertEqual([each.what for each in ann.announced], [Gone(number)])
         self.assertEqual((self.rows("nodes"), self.rows("held")), (1, 0))
@@ -410,9 +439,8 @@ class AwayTests(NodeCase):
         with capturedLogs() as logged:
             self.assertEqual(self.server.terminate(self.url), 4)
             for peer in (ann, bob):
-                while peer.store._database.is_away or peer.store._node._ears is None:  # type: ignore
-                    await peer.look()
-                    await self.turn(peer)
+                await self.turn(peer)
+                await peer.until_back()
         self.assertEqual(self.away(logged), ["the database is away:", "the database is back;"] * 2)
         bob.say("after")
         await ann.hears("after")
@@ -435,12 +463,12 @@ class AwayTests(NodeCase):
         self.server.terminate(self.url, "application_name = 'twisted-chat'")
         self.said_before = len(ann.said), len(bob.said)
         await self.turn(ann)
-        while ann.store._database.is_away:
+        while ann.is_away:
             await ann.look()
         own = Announced(ann.store.node, Asked())
         await ann.until(lambda: own in ann.said)
         await self.turn(bob)
-        while bob.store._database.is_away:
+        while bob.is_away:
             await bob.look()
         here = Announced(ann.store.node, Present((Visitor("ann"),), True, True))
         await bob.until(lambda: here in bob.said[self.said_before[1] :])
@@ -449,9 +477,7 @@ class AwayTests(NodeCase):
         """A node whose listening connection alone is lost listens again, and locks again."""
         ann, bob = await self.two()
         self.assertEqual(self.server.terminate(self.url, _LISTENING), 2)
-        await bob.until_deaf()
-        while bob.store._node._ears is None:  # type: ignore[union-attr]
-            await bob.look()
+        await bob.until_back()
         ann.say("hello")
         await bob.hears("hello")
         locks = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES}"
@@ -476,14 +502,13 @@ class AwayTests(NodeCase):
                 await ann.look(30)
             finally:
                 self.server.start()
-            while ann.store._database.is_away:
+            while ann.is_away:
                 await ann.look()
             ann.say("after", 3)
             await ann.hears("after")
         self.assertEqual(self.away(logged), ["the database is away:", "the database is back;"])
-        while bob.store._database.is_away:
-            await bob.look()
-            await self.turn(bob)
+        await self.turn(bob)
+        await bob.until_back()
         await bob.hears("after")
         for peer in (ann, bob):
             self.assertEqual(peer.texts, ["before", "after"])
@@ -502,11 +527,11 @@ class AwayTests(NodeCase):
         os.kill(pid, signal.SIGSTOP)
         self.addCleanup(os.kill, pid, signal.SIGCONT)
         ann.say("hello")
-        while ann.store._database.busy_since is None:  # type: ignore[attr-defined]
+        while not ann.is_busy:
             await self.pause()
         ann.look_only(node._PATIENCE + 1)
         await ann.idle()
-        while ann.store._database.is_away:
+        while ann.is_away:
             await ann.look()
         await ann.until(lambda: bool(ann.lost))
         self.assertEqual(ann.lost, [(1, "unavailable")])
@@ -528,9 +553,7 @@ class AwayTests(NodeCase):
         former = self.server.connect(self.url, "chat")
         self.addCleanup(former.close)
         former.execute("SELECT pg_advisory_lock(%s, %s)", [NODES, ann.store.node])
-        await ann.until_deaf()
-        while ann.store._node._ears is None:  # type: ignore[union-attr]
-            await ann.look()
+        await ann.until_back()
         lock = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES} AND granted"
         self.assertEqual(self.rows(f"{lock} AND objid = {ann.store.node}"), 1)
 
@@ -567,9 +590,7 @@ class DeathTests(NodeCase):
         for _ in range(2):
             self.server.terminate(self.url, f"pid = {self.listener(bob)}")
             await ann.tick(node._ABSENCES - 1)
-            await bob.until_deaf()
-            while bob.store._node._ears is None:  # type: ignore[union-attr]
-                await bob.look()
+            await bob.until_back()
             await ann.tick()
         self.assertEqual(self.rows("nodes"), 2)
 
@@ -594,10 +615,9 @@ class DeathTests(NodeCase):
         self.assertEqual((self.rows("nodes"), self.rows("held")), (1, 0))
         self.assertIsNone(await ann.store.claim("dora", "dora", "", ""))
         bob.say("too late")
+        await bob.until_back()
         await bob.until(lambda: bool(bob.lost))
         self.assertEqual(bob.lost, [(1, "unavailable")])
-        while bob.store._database.is_away:
-            await bob.look()
         await bob.until(lambda: Announced(bob.store.node, Gone(bob.store.node)) in bob.said)
         self.assertEqual(await bob.store.claim("dora", "dora", "", ""), "dora")
         bob.say("now", 2)
@@ -670,9 +690,7 @@ class StopTests(NodeCase):
             ann.say("hello")
             await ann.idle()
             with capturedLogs() as logged:
-                ann.store.hasten()
-                await ann.store.settle()
-                await ann.store.close()
+                await ann.close()
         finally:
             self.server.start()
         lines = [formatEvent(line) for line in logged]
@@ -687,9 +705,8 @@ class StopTests(NodeCase):
         self.addCleanup(os.kill, pid, signal.SIGCONT)
         with capturedLogs() as logged:
             ann.say("hello")
-            ann.store.hasten()
-            ended = Deferred.fromCoroutine(ann.store.close())
-            while ann.store._database.busy_since is None:  # type: ignore[attr-defined]
+            ended = Deferred.fromCoroutine(ann.close())
+            while not ann.is_busy:
                 paused: Deferred[None] = Deferred()
                 reactor.callLater(0.001, paused.callback, None)
                 await paused

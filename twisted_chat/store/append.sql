@@ -32,7 +32,7 @@ CREATE FUNCTION chat_append_1(
     p_news_bodies text[],
     p_let_go text[],            -- skeletons of names
     OUT base bigint,            -- the last id before the batch
-    OUT found bigint[],         -- the rooms of the posts; null for a post that is not in the log
+    OUT landed bigint[],        -- the rooms of the posts; null for a post that is not in the log
     OUT doubled int[],          -- numbers of posts that are in the log already,
     OUT originals bigint[],     -- and their ids there
     OUT heads bigint[],         -- the rooms of the batch,
@@ -94,7 +94,7 @@ BEGIN
         p_rooms[make.n] := made;
     END LOOP;
     IF p_makes IS NOT NULL OR doubled IS NOT NULL THEN
-        found := p_rooms;
+        landed := p_rooms;
     END IF;
 
     SELECT array_agg(room.id), array_agg(greatest(room.last_seq, newest.seq)),

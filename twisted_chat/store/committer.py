@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_chat.core.announcements import Announcement, Delivered
+from twisted_chat.core.announcements import Announcement
 from twisted_chat.core.errors import Code
 from twisted_chat.core.model import Aside, Post
 
@@ -51,10 +51,10 @@ class Committer:
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Item], Sequence[int]], Deferred[list[tuple[int, Delivered]]]],
+        commit: Callable[[Sequence[Item], Sequence[int]], Deferred[Pairs]],
         later: Callable[[float, Callable[[], object]], IDelayedCall],
         outage: Outage,
-        trouble: Callable[[BaseException], str | None],
+        trouble: Callable[[BaseException | None], str | None],
         is_damaged: Callable[[], bool],
     ) -> None:
         """

@@ -76,16 +76,14 @@ class Engine(Protocol):
         @raise Exception: whatever else the database or C{work} raises; nothing is kept then.
         """
 
-    def append(
-        self, items: Sequence[Item], numbers: Sequence[int], /
-    ) -> list[tuple[int, Delivered]]:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> Pairs:
         """Carry out a commit.
 
         @param numbers: those of the posts among the items, L{Post} and L{Aside}.
         @return: what is to be handed over: what was stored for each post, and what other nodes have
             stored before.
-        @raise InDoubt: if it is not known yet whether the commit was kept. When it is, L{subscribe}'s
-            callables are told what became of its posts.
+        @raise InDoubt: if it is not known yet whether the commit was kept. When it is known, the
+            callables of L{subscribe} are told what became of its posts.
         @raise Unknown: if that cannot be found out.
         @raise Exception: whatever else the database raises; nothing is kept then.
         """

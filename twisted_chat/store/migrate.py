@@ -45,7 +45,7 @@ def identify(connection: Connection) -> str | None:
     if not tables:
         return None
     if not tables >= _OURS or not tables & _LOGS or len(heads := tables & _HEADS) != 1:
-        raise StoreError("it is the database of another program; choose another one")
+        raise StoreError("it is the database of another program; choose another database")
     if "copying" in tables:
         raise StoreError("it is an unfinished copy; put back the database that it is a copy of")
     for what, found in (

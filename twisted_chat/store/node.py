@@ -9,6 +9,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -143,19 +144,18 @@ class Node:
         self._others: frozenset[int] = frozenset()
         self._absent: dict[int, int] = {}
 
-    def check(self) -> None:
-        """Check that nodes can share the database. Blocks.
+    def open(self, work: Callable[[Connection], T]) -> T:
+        """Check that nodes can share the database, and open it. Blocks.
 
-        @raise StoreError: if they cannot; the text says why.
+        @param work: as for L{PostgresDatabase.open}.
+        @raise StoreError: if the database cannot be used; the text says why.
+        @raise DatabaseTooNew: if a newer version of this program has upgraded it.
         """
         try:
             server.check(self._url)
-        except psycopg.Error as error:
-            raise StoreError(self.reason(error)) from error
-
-    def reason(self, error: BaseException) -> str:
-        """Say in a sentence why the database cannot be used."""
-        return server.reason(error, self._url)
+            return self._database.open(work)
+        except (psycopg.Error, SQLAlchemyError) as error:
+            raise StoreError(server.reason(error, self._url)) from error
 
     def start(self, run: Callable[[Callable[[], Any]], Deferred[Any]], hand_over: HandOver) -> None:
         """Begin. The database is open.
@@ -388,6 +388,7 @@ class Node:
         missing = [node for node, lives in others.items() if not lives]
         self._absent = {node: self._absent.get(node, 0) + 1 for node in missing}
         dead = [node for node, ticks in self._absent.items() if ticks >= _ABSENCES]
+        self._database.prune()
         return self._database.evict(dead) if dead else []
 
     def _examined(self, dead: list[int]) -> None:
@@ -398,7 +399,7 @@ class Node:
 
     def _find_others(self, connection: Connection) -> dict[int, bool]:
         found = connection.execute(_OTHERS, {"node": self._database.node})
-        return {id: lives for id, lives in found.tuples()}  # noqa: C416 - mypy knows its type
+        return dict(tuple(row) for row in found)
 
     def _count_silent(self, connection: Connection) -> int:
         return int(connection.scalar(_SILENT, {"node": self._database.node}) or 0)

@@ -147,8 +147,8 @@ commits = Table(
     Column("batch", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
 )
-"""The last commits of the log, in place of C{log_head}: the last id of each, which of the nodes made
-it, and that node's own number for it. Never empty."""
+"""The last commits of the log, in place of C{log_head}: the last id of each, the node that made it,
+and that node's own number for it. Never empty."""
 
 nodes = Table(
     "nodes",

@@ -38,7 +38,7 @@ from twisted_chat.core.model import (
     RoomState,
 )
 
-from .schema import accounts, commits, credentials, entries, members, news, rooms
+from .schema import accounts, credentials, entries, members, rooms
 from .seqs import newest_seq
 
 K = TypeVar("K")
@@ -151,6 +151,14 @@ def _record(row: _Row) -> RoomRecord:
     return RoomRecord(id, kind, "", (Account(first, first_name), Account(second, second_name)))
 
 
+def records(connection: Connection, ids: Collection[int]) -> Mapping[int, RoomRecord]:
+    """Look up rooms by their ids."""
+    if not ids:
+        return {}
+    found = connection.execute(_RECORD.where(rooms.c.id.in_(ids)))
+    return {row[0]: _record(row) for row in found}
+
+
 def states(connection: Connection) -> list[RoomState]:
     """Read all rooms but private conversations, in the order of their names."""
     has_name = rooms.c.name >= ""  # for which there is an index
@@ -164,8 +172,8 @@ def states(connection: Connection) -> list[RoomState]:
     )
     for id, account, role in connection.execute(shown):
         roles.setdefault(id, {})[account] = role
-    columns = rooms.c["id", "kind", "name", "topic", "topic_by"]
-    found = connection.execute(select(*columns, newest_seq).where(has_name).order_by(rooms.c.name))
+    columns = [*rooms.c["id", "kind", "name", "topic", "topic_by"], newest_seq]
+    found = connection.execute(select(*columns).where(has_name).order_by(rooms.c.name))
     return [
         RoomState(RoomRecord(id, kind, name), topic, by, seq, roles.get(id, {}))
         for id, kind, name, topic, by, seq in found
@@ -222,13 +230,9 @@ def _entries(
     connection: Connection, found: Mapping[K, Sequence[_Row]]
 ) -> dict[K, tuple[Entry, ...]]:
     """Make entries of rows that have the columns of C{_ENTRY}, the oldest first."""
-    ids = {row[1] for rows in found.values() for row in rows}
-    records = {}
-    if ids:
-        rows = connection.execute(_RECORD.where(rooms.c.id.in_(ids)))
-        records = {row[0]: _record(row) for row in rows}
+    shown = records(connection, {row[1] for rows in found.values() for row in rows})
     return {
-        key: tuple(sorted(Entry(row[0], records[row[1]], *row[2:]) for row in rows))
+        key: tuple(sorted(Entry(row[0], shown[row[1]], *row[2:]) for row in rows))
         for key, rows in found.items()
     }
 

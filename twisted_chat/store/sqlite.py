@@ -13,10 +13,8 @@ from sqlalchemy.pool import NullPool
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from twisted_chat.core.announcements import Delivered
-
 from .append import append
-from .engine import HandOver, Item, Lost
+from .engine import HandOver, Item, Lost, Pairs
 from .files import size, sync
 from .migrate import OLD, identify, upgrade
 from .rebuild import rebuild
@@ -177,7 +175,7 @@ class Database:
         self._commits += 1
         return done
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> list[tuple[int, Delivered]]:
+    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
         """Carry out a commit, which has no announcements. See L{write}."""
         stored = self.write(lambda connection: append(connection, items))
         return list(zip(numbers, stored, strict=True))

@@ -4,7 +4,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -70,7 +69,7 @@ class SqlStore:
         outage = None if self._node is None else self._node.outage
         self._worker = Worker(self._database, reactor, outage)
         self._committer = Committer(
-            partial(self._worker.run, self._database.append),
+            lambda items, numbers: self._worker.run(self._database.append, items, numbers),
             reactor.callLater,
             self._worker.writing,
             self._database.trouble,
@@ -87,10 +86,9 @@ class SqlStore:
         @raise StoreError: if the database cannot be opened or upgraded.
         @raise DatabaseTooNew: if a newer version of this program has upgraded the database.
         """
+        open = self._database.open if self._node is None else self._node.open
         try:
-            if self._node is not None:
-                self._node.check()
-            states, self.password_hashes = self._database.open(
+            states, self.password_hashes = open(
                 lambda connection: (sql.states(connection), sql.password_hashes(connection))
             )
         except (SQLAlchemyError, sqlite3.Error, StoreError, ValueError, TypeError) as error:
@@ -286,8 +284,9 @@ def _sqlite(url: URL, reactor: Any) -> "tuple[Engine, Node | None]":
 
 def _postgres(url: URL, reactor: Any) -> "tuple[Engine, Node | None]":
     try:
-        from .node import Node
-        from .postgres import PostgresDatabase
+        # psycopg may be missing.
+        from .node import Node  # noqa: PLC0415
+        from .postgres import PostgresDatabase  # noqa: PLC0415
     except ImportError as error:
         raise StoreError(
             f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
@@ -310,7 +309,9 @@ def _none_if_taken(failure: Failure) -> None:
 
 def _reason(url: URL, error: Exception) -> str:
     cause = words(error)
-    if "locked" in cause:
+    if url.get_backend_name() != "sqlite":
+        pass
+    elif "locked" in cause:
         cause = "another process has it open"
     elif url.database and os.path.exists(url.database) and not os.access(url.database, os.W_OK):
         cause = "the file cannot be written"

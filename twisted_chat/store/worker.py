@@ -1,6 +1,7 @@
 """L{Worker}: transactions on a thread of its own, and what their failures mean."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -60,8 +61,8 @@ class Worker:
 
     def subscribe(self, damaged: Callable[[str], None]) -> None:
         """
-        @param damaged: called once, with the reason, when the database turns out to be damaged or it
-            cannot be found out whether a commit was kept.
+        @param damaged: called once, with the reason, when the database turns out to be damaged or
+            it cannot be found out whether a commit was kept.
         """
         self._damaged = damaged
 
@@ -80,7 +81,9 @@ class Worker:
         @return: fails with whatever it raises; with a L{StoreError} if the database is damaged;
             with a L{Refusal} C{closed} after L{stop}.
         """
-        return deferToThreadPool(self._reactor, self._pool, self._attempt, call, *args, **kwargs)
+        return deferToThreadPool(
+            self._reactor, self._pool, self._attempt, partial(call, *args, **kwargs)
+        )
 
     def write(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that writes.
@@ -115,7 +118,7 @@ class Worker:
             damaged(self._damage)
         return self._damage is not None
 
-    def _attempt(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _attempt(self, call: Callable[[], T]) -> T:
         """Call a method of the database, unless it is known to be damaged. Runs on the thread.
 
         @raise StoreError: if the database is known to be damaged.
@@ -127,7 +130,7 @@ class Worker:
         if not self._database.is_open:
             raise Refusal("closed", "the server is going down")
         try:
-            return call(*args, **kwargs)
+            return call()
         except Exception as error:
             unknown = isinstance(error, Unknown)
             self._damage = str(error) if unknown else self._database.damage(error)
