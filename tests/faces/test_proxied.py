@@ -183,11 +183,16 @@ class HeaderTests(ProxiedTestCase):
         self.check_nothing_is_left()
 
     def test_without_an_address(self) -> None:
-        """A connection whose header tells no address, such as a health check, is accepted as one
-        of an address that many people share."""
-        for header in LOCAL, b"PROXY UNKNOWN\r\n":
+        """A connection whose header tells no address, or the proxy's own, such as a health check,
+        is accepted as one of an address that many people share."""
+        mapped = IPv6Address("TCP", "::ffff:10.0.0.5", 40000)
+        own = b"PROXY TCP4 10.0.0.5 10.0.0.11 40000 5000\r\n"
+        for address, header in (
+            *((PROXY, LOCAL), (PROXY, b"PROXY UNKNOWN\r\n"), (PROXY, own), (mapped, own)),
+            (PROXY, b"PROXY TCP6 ::ffff:10.0.0.5 ::ffff:10.0.0.11 40000 5000\r\n"),
+        ):
             self.serve()
-            self.connect().read(header)
+            self.connect(address).read(header)
             [chat] = self.chats.made
             self.assertEqual(self.admission.source(chat.address).network, "")
             self.assertEqual(chat.was, ["made"])

@@ -46,7 +46,7 @@ class AddressList:
 
         @raise ValueError: if it is not an address.
         """
-        address = _numeric(host)
+        address = numeric(host)
         return any(address in network for network in self._networks)
 
 
@@ -70,15 +70,18 @@ class Networks:
         trusted = host in self._trusted
         if not trusted and host in self._shared:
             return SHARED
-        address = _numeric(host)
+        address = numeric(host)
         if isinstance(address, IPv6Address):
             return Source(str(IPv6Network((address, 64), strict=False)), trusted)
         return Source(str(address), trusted)
 
 
-def _numeric(host: str) -> IPv4Address | IPv6Address:
+def numeric(host: str) -> IPv4Address | IPv6Address:
     """Parse an address, without the interface behind it. An IPv4 address that is mapped into IPv6
-    (RFC 4291, section 2.5.5.2) counts as IPv4."""
+    (RFC 4291, section 2.5.5.2) becomes IPv4.
+
+    @raise ValueError: if it is not an address.
+    """
     address = ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_chat.core.addresses import SHARED, AddressList
+from twisted_chat.core.addresses import SHARED, AddressList, numeric
 from twisted_chat.protocol import proxy
 
 from .admission import Admission
@@ -153,7 +153,7 @@ class _HeaderFirst(Protocol):
 
     def _hand_over(self, header: proxy.Header) -> None:
         self._end()
-        protocol = self._behind.factory.buildProtocol(_client(header))
+        protocol = self._behind.factory.buildProtocol(_client(header, self._host))
         if protocol is None:
             self.transport.abortConnection()
             return
@@ -164,9 +164,12 @@ class _HeaderFirst(Protocol):
             protocol.dataReceived(rest)
 
 
-def _client(header: proxy.Header) -> IAddress:
-    """Give the client's address as Twisted's ports do."""
-    if header.client is None:
+def _client(header: proxy.Header, host: str) -> IAddress:
+    """Give the client's address as Twisted's ports do.
+
+    @param host: the proxy's address. In version 1, health checks name it (section 2.1).
+    """
+    if header.client is None or numeric(str(header.client)) == numeric(host):
         return _NOWHERE
     kind = address.IPv6Address if isinstance(header.client, IPv6Address) else address.IPv4Address
     return kind("TCP", str(header.client), header.port)
