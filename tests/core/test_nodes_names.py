@@ -101,6 +101,15 @@ class GuestNameTests(NodesTestCase):
                 names.append(hold.name)
         self.assertEqual(len(set(names)), 6)
 
+    def test_numbers_are_not_claimed(self) -> None:
+        """A name with a number is claimed by nobody, also after its node was taken for dead."""
+        session = Someone()
+        hold = self.one.run_now(self.one.accounts.hold_guest_number())
+        self.one.run_now(self.one.chat.come_as_guest(session, hold))
+        self.log.bury(self.one.number)
+        self.log.pull()
+        self.assertEqual((self.log.claims, session.face.farewells), ({}, []))
+
     def test_free_after_death(self) -> None:
         """The names of the guests of a node that died can be had again once that is known."""
         self.one.guest("gil")
@@ -213,6 +222,7 @@ class TakenOverTests(NodesTestCase):
         again = self.two.guest_with("gil", "second", "first")
         self.two.join("tea", again, self.other)
         self.one.join("bar", self.watcher)
+        self.log.pull()
         self.one.end(self.gil)
         self.assertEqual(self.news(self.watcher), [["-gil#bar"]])
         for node, session in ((self.one, self.watcher), (self.two, self.other)):
@@ -249,6 +259,19 @@ class TakenOverTests(NodesTestCase):
         three.run_now(three.chat.direct(friend, "gil", "psst"))
         self.log.pull()
         self.assertEqual(again.outbox.heard(), ["psst"])
+
+    def test_after_a_registration_that_failed(self) -> None:
+        """A guest who tried in vain to register can be taken over still."""
+        self.one.hasher.refusal = Refusal("busy", "too many")
+        mine = self.one.hold(self.gil)
+        self.one.refusal(self.one.accounts.register("gil", PASSWORD, SHARED, mine=mine))
+        self.two.guest_with("gil", "second", "first")
+
+    def test_after_it_was_taken_for_dead(self) -> None:
+        """A guest whose node was taken for dead and lives can be taken over still."""
+        self.log.bury(self.one.number)
+        self.log.pull()
+        self.two.guest_with("gil", "second", "first")
 
     def test_by_renaming(self) -> None:
         """A session that came with a generated name may take over the name of the session whose
