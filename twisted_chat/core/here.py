@@ -96,13 +96,13 @@ class Here:
         assert guest is not None
         rooms = guest.rooms
         was_here = self._take_name(person)
-        self._settle(guest, person)
+        self._settle(guest.name, person.name)
         self._pass_on(session, guest, person)
         if was_here:
             session.answer(Renamed(self._shared.now(), guest.name, person.name, person.is_account))
             self.bid_farewell(session, guest.name, rooms)
         else:
-            self._tell_renamed(guest, person)
+            self._tell_renamed(guest.name, person)
         self._announce(Became(guest.name, person.visitor))
 
     def _take_name(self, person: Person) -> bool:
@@ -123,16 +123,20 @@ class Here:
             room.pass_on(before, person)
         return True
 
-    def _settle(self, guest: Person, person: Person) -> None:
+    def _settle(self, name: str, to: str) -> None:
         """Have told what is not told yet, before a guest goes by another name."""
-        if person.name != guest.name:
+        if name != to:
             for room in self._directory:
-                room.settle(guest.name, person.name)
+                room.settle(name, to)
 
-    def _tell_renamed(self, guest: Person, person: Person) -> None:
+    def _tell_renamed(self, name: str, person: Person) -> None:
+        """Tell that a guest is somebody from now on.
+
+        @param name: the guest's.
+        """
         self._shared.people[person.name] = person
         now = self._shared.now()
-        self._lobby.tell(Renamed(now, guest.name, person.name, person.is_account))
+        self._lobby.tell(Renamed(now, name, person.name, person.is_account))
 
     def _put_into_rooms(self, person: Person) -> None:
         """Put somebody into the rooms that they are members of, and tell the others there."""
@@ -294,12 +298,10 @@ class Here:
         guest = self._shared.people.get(became.name)
         is_free = visitor.name == became.name or visitor.name not in self._shared.people
         if guest is not None and guest.is_guest_of(node) and is_free:
-            person = Person(visitor)
-            self._settle(guest, person)
-            for room in guest.rooms:
-                room.pass_on(guest, person)
-            self._forget(guest)
-            self._tell_renamed(guest, person)
+            self._settle(guest.name, visitor.name)
+            del self._shared.people[guest.name]
+            guest.be(visitor)
+            self._tell_renamed(became.name, guest)
         elif visitor.name != became.name:
             self._went(node, Went(became.name))
         self._came(node, Came(visitor))

@@ -123,8 +123,12 @@ class Person:
         if isinstance(owner, Hold):
             self.keep(owner)
         elif isinstance(owner, Visitor):
-            self.account = Account(owner.id, owner.name) if owner.id is not None else None
-            self.key = owner.key
+            self.be(owner)
+
+    def be(self, visitor: Visitor) -> None:
+        """Be somebody who is with another node."""
+        self.name, self.key = visitor.name, visitor.key
+        self.account = Account(visitor.id, visitor.name) if visitor.id is not None else None
 
     def keep(self, hold: Hold) -> None:
         """Keep the hold on a guest's name."""
