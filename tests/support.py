@@ -397,7 +397,7 @@ class MemoryStore:
     L{commit}, L{answer} or L{fail}.
 
     One that L{MemoryLog.join} has made shares its log with others. It hands over what they have
-    written when it commits something itself, before it answers a question, and at L{pull}.
+    written when it commits posts itself, before it answers a question, and at L{pull}.
 
     @ivar node: the number of the node; 0 for a store alone.
     @ivar is_dead: whether it has died.
@@ -500,9 +500,9 @@ class MemoryStore:
     def _append(self, items: Sequence[_Item]) -> None:
         if self._is_fenced:
             self._lost([item.number for item in items if isinstance(item, _Queued)], "unavailable")
-            self.pull()
             return
-        others = self._others()
+        posts = any(isinstance(item, _Queued) for item in items)
+        others = self._others() if posts else ()
         doubles: dict[Entry, int] = {}
         own: list[tuple[int, Stored]] = []
         new = len(self.entries)
@@ -523,7 +523,6 @@ class MemoryStore:
                 case _:
                     self._log.announce(self.node, item)
         self._log.mark_own(self.entries[new:])
-        self._end = self._log.end
         self._hand_over(others, doubles, own)
 
     def _others(self) -> Sequence[Entry | Aside | Announced]:

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import MemoryLog, PlainHasher, guard, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.events import Event, Joined, Left, Renamed
+from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 
 from .test_chat import Chatting, Someone
@@ -34,6 +35,9 @@ class Node(Chatting):
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.chat.nodes.takers.append(self.taken.append)
         self.chat.nodes.evicted = lambda: self.run_now(self.chat.nodes.claim_again())
+
+    def new_guard(self) -> Guard:
+        return self.guard
 
     @property
     def number(self) -> int:

@@ -37,6 +37,7 @@ from twisted_chat.core.events import (
     Users,
     Welcome,
 )
+from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import (
     ACTION,
@@ -132,7 +133,7 @@ class Chatting:
         chat = Chat(
             self.store,
             self.accounts,
-            guard(self.limits),
+            self.new_guard(),
             self.limits,
             now,
             self.clock.callLater,
@@ -143,6 +144,10 @@ class Chatting:
         )
         chat.open(self.store.open())
         return chat
+
+    def new_guard(self) -> Guard:
+        """Make the guard of the chat."""
+        return guard(self.limits)
 
     def failed(self) -> None:
         """Note the exception that is being handled."""
