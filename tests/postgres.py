@@ -123,6 +123,15 @@ class Server:
         self.start()
         self.execute("CREATE ROLE chat LOGIN")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def url(self, database: str, user: str = "chat", host: str = "") -> str:
         """Return the URL of a database of this server.
 
@@ -238,7 +247,7 @@ class Server:
             self._process.wait()
 
     def _end(self, signum: int) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(signum)
             self._process.wait()
 
