@@ -8,7 +8,7 @@ ARGS ?=
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test test-trial test-all explore check soak demo cluster screenshots bench bench-short clean
+.PHONY: run run_server run_client test test-trial test-all explore check soak demo cluster screenshots bench bench-short bench-cluster clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -57,6 +57,10 @@ bench: $(VENV)/bench
 # Only to see that it works.
 bench-short: $(VENV)/run
 	$(VENV)/bin/python -m benchmarks --short
+
+# One, two and four nodes on a PostgreSQL of their own, and one on SQLite. About ten minutes.
+bench-cluster: $(VENV)/bench $(VENV)/postgresql
+	$(VENV)/bin/python -m benchmarks.cluster --plot docs/cluster.png
 
 # 200 people talk for a minute; everyone must get everything, once and in order.
 soak: $(VENV)/run
