@@ -23,7 +23,7 @@ from unittest import SkipTest
 from tests.postgres import Server as Postgres
 
 from .__main__ import Figures, machine, table
-from .load import PATIENCE, Crowd, cpu_seconds, own_cpu
+from .load import PATIENCE, cpu_seconds, own_cpu
 from .plot import plot_nodes
 from .servers import TwistedChat
 
@@ -240,18 +240,18 @@ def measure(
     used = [Processor(lambda node=node: [node.pid]) for node in nodes]  # type: ignore[misc]
     postgres = Processor(lambda: family(database.pid) if database is not None else [])
 
-    crowd = Crowd(first)
+    talk = Talk([first], 1, json=False)
     try:
-        crowd.grow(2)
+        talk.pipe(size.lines // 10)  # fills what is empty after the start
         for each in (*used, postgres):
             each.seconds()
-        reading = crowd.pipe(size.lines)
+        wall = talk.pipe(size.lines)
         time.sleep(0.5)  # what the others still have to do belongs to it
         at_each = [1e6 * each.seconds() / size.lines for each in used]
         in_postgres = 1e6 * postgres.seconds() / size.lines
     finally:
-        crowd.close()
-    yield f"N3 {PIPED}", size.lines / reading.wall
+        talk.close()
+    yield f"N3 {PIPED}", size.lines / wall
     yield "CPU µs a line at the node it was said on, and heard", at_each[0]
     if others:
         yield "CPU µs a line at a node where nobody hears it", statistics.mean(at_each[1:])

@@ -19,8 +19,13 @@ _SETTLED = 10.0
 """Seconds until all nodes have to agree about who is here."""
 
 _FROM = "FROM entries JOIN rooms ON rooms.id = room_id"
-_HEADS = f"SELECT name, max(seq) {_FROM} GROUP BY name"
-_ENTRIES = f"SELECT entries.kind, name, seq, entries.id, author, text {_FROM} ORDER BY entries.id"
+_ROOM = (
+    "coalesce(name, '@' || author)"  # a private conversation, in which only one of the two talks
+)
+_HEADS = f"SELECT {_ROOM}, max(seq) {_FROM} GROUP BY {_ROOM}"
+_ENTRIES = (
+    f"SELECT entries.kind, {_ROOM}, seq, entries.id, author, text {_FROM} ORDER BY entries.id"
+)
 
 
 class Cast:
@@ -44,20 +49,29 @@ class Cast:
         self._ask = ask
         self._outcome = outcome
         self._may_lose = may_lose
+        readers = [f"reader{n}" for n in range(2 * len(ports))]
         self._writers = [
             Writer(
                 f"writer{n}",
                 ("lobby", ROOMS[1 + n % (len(ROOMS) - 1)]),
-                self._ports,
+                ports,
                 account=bool(n & 1),
                 patient=bool(n & 2),
                 repeats=bool(n & 4),
+                friend=readers[n % len(readers)] if n & 1 else None,
             )
             for n in range(writers)
         ]
         self._readers = [
-            Reader(f"reader{n}", ROOMS, self._ports, account=bool(n & 1), patient=bool(n & 2))
-            for n in range(2 * len(ports))
+            Reader(
+                name,
+                ROOMS,
+                ports,
+                account=bool(n & 1),
+                patient=bool(n & 2),
+                friends=[writer.name for writer in self._writers if writer.friend == name],
+            )
+            for n, name in enumerate(readers)
         ]
         for reader in self._readers:
             reader.may_skip = may_lose
@@ -98,7 +112,9 @@ class Cast:
                     thread.join()
 
     def _is_complete(self, reader: Reader) -> bool:
-        return all(reader.last.get(room, -1) >= self._heads.get(room, 0) for room in ROOMS)
+        return reader.first.keys() >= set(ROOMS) and all(
+            seq >= self._heads.get(room, 0) for room, seq in reader.last.items()
+        )
 
     def _compare_presence(self) -> None:
         """Check that all nodes agree about who is here."""
@@ -173,7 +189,7 @@ class Cast:
 
         self._compare_writers(promise, log, by_text)
         for reader in self._readers:
-            for room in ROOMS:
+            for room in {*ROOMS, *reader.first}:
                 self._compare_reader(promise, reader, room, log, lost)
 
         return self._summary(log, by_text)

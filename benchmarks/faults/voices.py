@@ -227,6 +227,7 @@ class Person:
 class Writer(Person):
     """Somebody who says one line after the other, and the next one when the last is answered.
 
+    @ivar friend: to whom every fourth line is said in private; None for nobody.
     @ivar said: the number of lines begun.
     @ivar receipts: text -> its place, for each line that was answered with C{done}.
     @ivar refused: the texts that were refused, and not repeated.
@@ -236,11 +237,14 @@ class Writer(Person):
     @ivar waits: seconds from the first attempt to each receipt.
     """
 
-    def __init__(self, *arguments: Any, repeats: bool, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, repeats: bool, friend: str | None = None, **options: Any
+    ) -> None:
         """
         @param repeats: whether they repeat what was refused for now or not answered.
         """
         super().__init__(*arguments, **options)
+        self.friend = friend
         self.said = self.refusals = self.repeated = 0
         self.receipts: dict[str, Said] = {}
         self.refused: set[str] = set()
@@ -257,18 +261,28 @@ class Writer(Person):
         """
         while not is_over():
             self.said += 1
-            room = self.rooms[self.said % len(self.rooms)]
-            self._say(f"{self.name} {self.said:06}", room, is_late)
+            text = f"{self.name} {self.said:06}"
+            if self.friend is not None and self.said % 4 == 0:
+                post = {"do": "dm", "name": self.friend, "message": text}
+                self._post(post, Said(f"@{self.name}", 0, 0, self.name, text), is_late)
+            else:
+                room = self.rooms[self.said % len(self.rooms)]
+                post = {"do": "say", "room": room, "message": text}
+                self._post(post, Said(room, 0, 0, self.name, text), is_late)
         self.leave()
 
-    def _say(self, text: str, room: str, is_late: Callable[[], bool]) -> None:
-        label = f"{self._run}-{self.said}"
+    def _post(self, post: Event, said: Said, is_late: Callable[[], bool]) -> None:
+        """Say something, and wait for the answer.
+
+        @param said: what it is, without its numbers.
+        """
+        text, label = said.text, f"{self._run}-{self.said}"
         began = time.monotonic()
         while True:
             try:
                 if not self.is_in:
                     self.come_in(is_late)
-                answer = self.ask(do="say", room=room, message=text, label=label)
+                answer = self.ask(**post, label=label)
             except Lost:
                 was_sent = self.is_in
                 self.leave()
@@ -282,7 +296,7 @@ class Writer(Person):
                 continue
             if answer["event"] == "done":
                 self.waits.append(time.monotonic() - began)
-                self.receipts[text] = Said(room, answer["seq"], answer["id"], self.name, text)
+                self.receipts[text] = said._replace(seq=answer["seq"], id=answer["id"])
                 return
             if answer["code"] != "unavailable":
                 self.troubles.append(f"{text!r} was refused: {answer['code']}, {answer['text']}")
@@ -295,7 +309,8 @@ class Writer(Person):
 
 
 class Reader(Person):
-    """Somebody who hears everything in some rooms, wherever they are connected.
+    """Somebody who hears everything in some rooms, wherever they are connected, and what some
+    people say to them in private. Such a conversation has C{@} and the other's name for a room.
 
     @ivar first: room -> the C{seq} behind which they began to listen.
     @ivar last: room -> the last C{seq} that they have.
@@ -304,10 +319,13 @@ class Reader(Person):
         longer than 1,000: the number before the first, and the last.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, friends: Sequence[str] = (), **options: Any) -> None:
+        """
+        @param friends: who writes to them in private.
+        """
         super().__init__(*arguments, **options)
-        self.first: dict[str, int] = {}
-        self.last: dict[str, int] = {}
+        self.first = {f"@{name}": 0 for name in friends}
+        self.last = dict(self.first)
         self.heard: dict[str, list[Said]] = defaultdict(list)
         self.omitted: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self.may_skip = False
@@ -334,11 +352,16 @@ class Reader(Person):
     def take(self, line: bytes) -> None:
         event: Event = json.loads(line)
         kind, room = event["event"], event.get("room")
+        if kind == "dm":
+            room = f"@{event['from']}"
+            event |= {"room": room}
         if kind == "history":
             self._end_replay(event)
         elif kind == "skipped":
             raise Lost("too slow")
-        elif kind in ("message", "topic", "members") and "seq" in event and room in self.first:
+        elif (
+            kind in ("message", "dm", "topic", "members") and "seq" in event and room in self.first
+        ):
             self._take(event, event["seq"] - event.get("count", 1) + 1)
 
     def _take(self, event: Event, begins: int) -> None:
@@ -351,12 +374,12 @@ class Reader(Person):
         if begins > last + 1 and not event["replay"] and not self.may_skip:
             self.troubles.append(f"{self.name}: #{room} {begins} came after {last}")
         self.last[room] = seq
-        if event["event"] == "message":
+        if "text" in event:
             self.heard[room].append(Said(room, seq, event["id"], event["from"], event["text"]))
 
     def _end_replay(self, event: Event) -> None:
         room, seq = event["room"], event["seq"]
-        if seq is None or room not in self.rooms:
+        if seq is None or room not in (*self.rooms, *self.first):
             return
         if room not in self.first:
             self.first[room] = self.last[room] = seq
