@@ -293,6 +293,8 @@ def run(size: Size, only: Sequence[str]) -> Figures:
     with ExitStack() as stack:
         postgres = Postgres(on_disk=True)
         stack.callback(postgres.close)
+        ((running,),) = postgres.execute("SHOW server_version")
+        print(f"{machine()}, PostgreSQL {running}")
         for number in range(size.rounds):
             print(f"round {number + 1} of {size.rounds}", flush=True)
             for name, count in SETUPS.items():
@@ -331,7 +333,7 @@ def main() -> None:
         figures = run(size, chosen.only)
     except SkipTest as missing:
         sys.exit(str(missing))
-    print(f"{machine()}\n{size}\n{table(figures, MEASURES)}")
+    print(f"{size}\n{table(figures, MEASURES)}")
     if chosen.plot:
         plot_nodes(figures, chosen.plot)
 
