@@ -151,21 +151,23 @@ class Committer:
 
     async def settle(self) -> None:
         """Wait until every post is handed over, to C{feed} or to C{lost}, and every mark is stored,
-        unless an outage lasts. Posts in doubt are waited for until L{hasten}."""
+        unless an outage lasts. Posts in doubt are waited for until L{hasten}; after that the log
+        says how many there are."""
         while self._under_way or (self._in_doubt and self._may_wait) or self._submit_marks():
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
-
-    def hasten(self) -> None:
-        """Do not wait for posts that are in doubt: what becomes of them is not told any more."""
-        self._may_wait = False
         if self._in_doubt:
             _log.error(
                 "it is not known whether the last {count} posts were stored: the connection to the"
                 " database was lost meanwhile, and is not back",
                 count=len(self._in_doubt),
             )
+            self._in_doubt.clear()
+
+    def hasten(self) -> None:
+        """Do not wait for posts that are in doubt: what becomes of them is not told any more."""
+        self._may_wait = False
         self._settle()
 
     def _add(self, item: Item) -> _Batch:
