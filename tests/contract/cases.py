@@ -102,7 +102,8 @@ class StoreCase:
     def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
         """Take what the store hands over."""
         said = [each for each in batch if not isinstance(each[1], Announced)]
-        self.batches.append(cast(list[tuple[int, Stored]], said))
+        if said:
+            self.batches.append(cast(list[tuple[int, Stored]], said))
 
     def lose(self, numbers: Sequence[int], code: str) -> None:
         """Take the numbers of posts that could not be kept."""
@@ -111,6 +112,11 @@ class StoreCase:
     def take(self, states: Sequence[RoomState]) -> None:
         """Take what opening the store gave."""
         self.states = {state.record.name: state for state in states}
+
+    @property
+    def fed_with_numbers(self) -> list[tuple[int, Stored]]:
+        """All that the feed has handed over, with the numbers of the posts."""
+        return [each for batch in self.batches for each in batch]
 
     @property
     def fed(self) -> list[Stored]:

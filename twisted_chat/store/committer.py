@@ -134,7 +134,8 @@ class Committer:
         """Hand over what other nodes have stored, and what was stored for posts in doubt."""
         self._in_doubt.difference_update(number for number, _ in batch)
         try:
-            self._feed(batch)
+            if batch:
+                self._feed(batch)
         finally:
             self._settle()
 
@@ -151,8 +152,7 @@ class Committer:
 
     async def settle(self) -> None:
         """Wait until every post is handed over, to C{feed} or to C{lost}, and every mark is stored,
-        unless an outage lasts. Posts in doubt are waited for until L{hasten}; after that the log
-        says how many there are."""
+        unless an outage lasts. Posts in doubt are waited for until L{hasten}."""
         while self._under_way or (self._in_doubt and self._may_wait) or self._submit_marks():
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
@@ -166,7 +166,7 @@ class Committer:
             self._in_doubt.clear()
 
     def hasten(self) -> None:
-        """Do not wait for posts that are in doubt: what becomes of them is not told any more."""
+        """Have L{settle} not wait for posts that are in doubt."""
         self._may_wait = False
         self._settle()
 
