@@ -147,6 +147,13 @@ class StoreCase:
         self.states = {state.record.name: state for state in states}
 
     @property
+    def fed_with_numbers(self) -> list[tuple[int, Delivered]]:
+        """All that the feed has handed over, with the numbers of the posts, without
+        announcements."""
+        all = (each for batch in self.batches for each in batch)
+        return [each for each in all if not isinstance(each[1], Announced)]
+
+    @property
     def fed(self) -> list[Stored]:
         """All that the feed has handed over, without announcements."""
         all = (stored for batch in self.batches for _, stored in batch)
