@@ -40,9 +40,7 @@ class Engine(Protocol):
     def is_open(self) -> bool:
         """Whether the database was opened, and not closed. It may be away nevertheless."""
 
-    def subscribe(
-        self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /
-    ) -> None:
+    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /) -> None:
         """Set who is told what no call returns. They are called on the reactor's thread, and before
         the result of the call during which it was found out arrives there.
 
@@ -82,7 +80,9 @@ class Engine(Protocol):
         @raise Exception: whatever else the database or C{work} raises; nothing is kept then.
         """
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> list[tuple[int, Delivered]]:
+    def append(
+        self, items: Sequence[Item], numbers: Sequence[int], /
+    ) -> list[tuple[int, Delivered]]:
         """Carry out a commit.
 
         @param numbers: those of the posts among the items, L{Post} and L{Aside}.

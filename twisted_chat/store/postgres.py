@@ -113,7 +113,9 @@ class PostgresDatabase:
         @raise Away: also if this node was evicted: nothing is kept then.
         """
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> list[tuple[int, Delivered]]: ...
+    def append(
+        self, items: Sequence[Item], numbers: Sequence[int], /
+    ) -> list[tuple[int, Delivered]]: ...
 
     def trouble(self, error: BaseException | None, /) -> str | None: ...
 
