@@ -1,14 +1,16 @@
 """Stand-ins in memory for the ports of the core."""
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 
+from twisted_chat.core.announcements import Announcement
+from twisted_chat.core.errors import Code
 from twisted_chat.core.events import Event, History, Said, Told
 from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
@@ -32,6 +34,7 @@ from twisted_chat.core.model import (
     Stored,
 )
 from twisted_chat.core.names import skeleton
+from twisted_chat.core.people import Hold
 
 NOW = 1_700_000_000_000
 
@@ -55,6 +58,14 @@ def guard(limits: Limits | None = None, clock: Clock | None = None) -> Guard:
         lambda line: None,
         Deferred,
     )
+
+
+def held(holding: Coroutine[Any, Any, Hold]) -> Hold:
+    """Take the hold that a store answers at once with."""
+    taken: list[Hold] = []
+    Deferred.fromCoroutine(holding).addCallback(taken.append)
+    (hold,) = taken
+    return hold
 
 
 class _Queued(NamedTuple):
@@ -115,6 +126,7 @@ class MemoryStore:
         self._rooms = {1: _Room(RoomRecord(1, "public", _LOBBY), _LOBBY)}
         self._queue: deque[_Queued | _Mark | Callable[[], None]] = deque()
         self._busy = False
+        self._guests = 0
 
     def open(self) -> Sequence[RoomState]:
         """Give all rooms that are not private conversations."""
@@ -123,7 +135,7 @@ class MemoryStore:
     def subscribe(
         self,
         feed: Callable[[Sequence[tuple[int, Stored]]], None],
-        lost: Callable[[Sequence[int]], None],
+        lost: Callable[[Sequence[int], Code], None],
     ) -> None:
         self._feed = feed
         self._lost = lost
@@ -219,7 +231,7 @@ class MemoryStore:
         """Lose the queued posts."""
         lost = [item.number for item in self._queue if isinstance(item, _Queued)]
         self._queue = deque(item for item in self._queue if not isinstance(item, _Queued))
-        self._lost(lost)
+        self._lost(lost, "unavailable")
 
     def _stored(self, post: Post | Aside) -> Stored:
         if isinstance(post, Aside):
@@ -312,6 +324,21 @@ class MemoryStore:
 
     def mark_read(self, account_id: int, room_id: int, seq: int, /) -> None:
         self._enqueue(_Mark(account_id, room_id, seq))
+
+    node = 0
+
+    def announce(self, what: Announcement, /) -> None:
+        pass
+
+    def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Deferred[str | None]:
+        return self._answer(lambda: None)
+
+    def let_go(self, skeleton: str, /) -> None:
+        pass
+
+    def guest_number(self) -> Deferred[int]:
+        self._guests += 1
+        return succeed(self._guests)
 
     def find_account(self, name: str, /) -> Deferred[Account | None]:
         return self._answer(lambda: self._find(name))

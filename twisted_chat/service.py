@@ -354,6 +354,7 @@ class ChatService(MultiService):
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
         self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
+        self._chat.nodes.evicted = self._claim_again
         Deferred.fromCoroutine(self._chat.recall_labels()).addErrback(
             lambda failure: _log.failure("reading the labels of the last minutes", failure)
         )
@@ -369,6 +370,11 @@ class ChatService(MultiService):
         ready = [str(listener) for listener in self._listeners if listener.is_ready]
         if ready:
             _log.info("ready on {ports}", ports=", ".join(ready))
+
+    def _claim_again(self) -> None:
+        Deferred.fromCoroutine(self._chat.nodes.claim_again()).addErrback(
+            lambda failure: _log.failure("claiming the names of guests again", failure)
+        )
 
     def _give_up(self, why: str) -> None:
         """Stop, and have the process exit with 1, as it would be wrong to go on."""

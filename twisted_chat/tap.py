@@ -327,6 +327,7 @@ def makeService(options: Options) -> IService:
         lambda seconds: deferLater(reactor, seconds),
         lambda line: _log.info("{line}", line=line),
         Deferred,
+        store.announce,
     )
     accounts = Accounts(
         store,

@@ -3,13 +3,15 @@ one."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests import postgres
 from tests.support import NOW, MemoryStore
+from twisted_chat.core.announcements import Announced, Delivered
 from twisted_chat.core.model import (
     CREATED,
     MEMBER,
@@ -97,6 +99,15 @@ class StoreCase:
     def release(self) -> None:
         """Have them answered."""
 
+    def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
+        """Take what the store hands over."""
+        said = [each for each in batch if not isinstance(each[1], Announced)]
+        self.batches.append(cast(list[tuple[int, Stored]], said))
+
+    def lose(self, numbers: Sequence[int], code: str) -> None:
+        """Take the numbers of posts that could not be kept."""
+        self.lost.extend(numbers)
+
     def take(self, states: Sequence[RoomState]) -> None:
         """Take what opening the store gave."""
         self.states = {state.record.name: state for state in states}
@@ -173,7 +184,7 @@ class MemoryCase(StoreCase, TestCase):
 
     def open(self) -> None:
         self.take(self.store.open())
-        self.store.subscribe(lambda batch: self.batches.append(list(batch)), self.lost.extend)
+        self.store.subscribe(self.feed, self.lose)
 
     async def reopen(self) -> None:
         self.open()
@@ -185,25 +196,25 @@ class MemoryCase(StoreCase, TestCase):
         self.store.release()
 
 
-class SqlCase(StoreCase, TestCase):
-    """A store in an SQLite file.
+class _DatabaseCase(StoreCase, TestCase):
+    """A store in a database.
 
-    @ivar path: the file.
-    @ivar damages: why the file cannot be used any more.
+    @ivar damages: why the database cannot be used any more.
     """
 
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
     def setUp(self) -> None:
-        self.path = Path(self.mktemp())
         self.damages: list[str] = []
         super().setUp()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.store.close()))
 
     def open(self) -> None:
-        self.store = SqlStore(f"sqlite:///{self.path}", reactor)
+        self.store = SqlStore(self.url, reactor)
         self.take(self.store.open())
-        self.store.subscribe(
-            lambda batch: self.batches.append(list(batch)), self.lost.extend, self.damages.append
-        )
+        self.store.subscribe(self.feed, self.lose, self.damages.append)
 
     async def reopen(self) -> None:
         await self.store.close()
@@ -211,3 +222,30 @@ class SqlCase(StoreCase, TestCase):
 
     async def settle(self) -> None:
         await self.store.settle()
+
+
+class SqlCase(_DatabaseCase):
+    """A store in an SQLite file.
+
+    @ivar path: the file.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+
+class PostgresCase(_DatabaseCase):
+    """A store in PostgreSQL."""
+
+    def setUp(self) -> None:
+        self._url = postgres.database(self)
+        super().setUp()
+
+    @property
+    def url(self) -> str:
+        return self._url

@@ -3,7 +3,7 @@
 from tests.support import NOW
 from twisted_chat.core.model import Account, Credential
 
-from .cases import MemoryCase, SqlCase, StoreCase
+from .cases import MemoryCase, PostgresCase, SqlCase, StoreCase
 
 
 class Accounts(StoreCase):
@@ -62,6 +62,10 @@ class Accounts(StoreCase):
 
 class SqlAccountTests(SqlCase, Accounts):
     """Accounts in SQLite."""
+
+
+class PostgresAccountTests(PostgresCase, Accounts):
+    """Accounts in PostgreSQL."""
 
 
 class MemoryAccountTests(MemoryCase, Accounts):

@@ -15,7 +15,7 @@ from twisted_chat.core.model import (
     Question,
 )
 
-from .cases import LOBBY, MemoryCase, SqlCase, StoreCase, said, stands, texts, told
+from .cases import LOBBY, MemoryCase, PostgresCase, SqlCase, StoreCase, said, stands, texts, told
 
 
 class Log(StoreCase):
@@ -213,6 +213,10 @@ class SqlLogTests(SqlCase, Log):
     """The log in SQLite."""
 
 
+class PostgresLogTests(PostgresCase, Log):
+    """The log in PostgreSQL."""
+
+
 class MemoryLogTests(MemoryCase, Log):
     """The log in memory."""
 
@@ -221,12 +225,20 @@ class SqlOrderTests(SqlCase, Order):
     """Order in SQLite."""
 
 
+class PostgresOrderTests(PostgresCase, Order):
+    """Order in PostgreSQL."""
+
+
 class MemoryOrderTests(MemoryCase, Order):
     """Order in memory."""
 
 
 class SqlLabelTests(SqlCase, Labels):
     """Labels in SQLite."""
+
+
+class PostgresLabelTests(PostgresCase, Labels):
+    """Labels in PostgreSQL."""
 
 
 class MemoryLabelTests(MemoryCase, Labels):

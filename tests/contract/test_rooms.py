@@ -2,7 +2,7 @@
 
 from twisted_chat.core.model import CREATED, TOPIC, Entry, Role, RoomRecord, RoomState
 
-from .cases import LOBBY, MemoryCase, SqlCase, StoreCase, said, stands, texts, told
+from .cases import LOBBY, MemoryCase, PostgresCase, SqlCase, StoreCase, said, stands, texts, told
 
 
 def _made(name: str, kind: str = "public") -> RoomRecord:
@@ -293,12 +293,20 @@ class SqlRoomTests(SqlCase, Rooms):
     """Rooms in SQLite."""
 
 
+class PostgresRoomTests(PostgresCase, Rooms):
+    """Rooms in PostgreSQL."""
+
+
 class MemoryRoomTests(MemoryCase, Rooms):
     """Rooms in memory."""
 
 
 class SqlMemberTests(SqlCase, Members):
     """Memberships in SQLite."""
+
+
+class PostgresMemberTests(PostgresCase, Members):
+    """Memberships in PostgreSQL."""
 
 
 class MemoryMemberTests(MemoryCase, Members):
@@ -309,12 +317,20 @@ class SqlMarkTests(SqlCase, Marks):
     """Read marks in SQLite."""
 
 
+class PostgresMarkTests(PostgresCase, Marks):
+    """Read marks in PostgreSQL."""
+
+
 class MemoryMarkTests(MemoryCase, Marks):
     """Read marks in memory."""
 
 
 class SqlConversationTests(SqlCase, Conversations):
     """Private conversations in SQLite."""
+
+
+class PostgresConversationTests(PostgresCase, Conversations):
+    """Private conversations in PostgreSQL."""
 
 
 class MemoryConversationTests(MemoryCase, Conversations):

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, guard, now
+from tests.support import MemoryStore, PlainHasher, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
@@ -435,6 +435,6 @@ class GuestTests(AccountsTestCase):
 
     def test_generated_names_differ_and_cannot_be_chosen(self) -> None:
         """No two guests get one name, and nobody else can take it."""
-        names = [self.accounts.hold_guest_number().name for _ in range(100)]
+        names = [held(self.accounts.hold_guest_number()).name for _ in range(100)]
         self.assertEqual(len(set(names)), 100)
         self.assertEqual(self.code(self.accounts.hold(names[0])), "bad-name")

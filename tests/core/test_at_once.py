@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
@@ -71,7 +71,7 @@ class AtOnceTests(ChatTestCase):
             lambda: self.chat.where(bob),
             lambda: self.chat.read(bob, "lobby"),
             lambda: self.chat.log_in(bob, Account(1, "alice")),
-            lambda: self.chat.come_as_guest(bob, self.accounts.hold_guest_number()),
+            lambda: self.chat.come_as_guest(bob, held(self.accounts.hold_guest_number())),
         ):
             self.assertEqual(self.refusal(operation()).code, "busy")
         for query in (
@@ -299,7 +299,7 @@ class AtOnceMachine(RuleBasedStateMachine):
         """A session comes as a guest, whatever else it is doing."""
 
         async def come(session: Session) -> None:
-            held = await self.accounts.hold(name) if name else self.accounts.hold_guest_number()
+            held = await (self.accounts.hold(name) if name else self.accounts.hold_guest_number())
             await self.chat.come_as_guest(session, held)
 
         self.begin(come(self.somebody(who)))

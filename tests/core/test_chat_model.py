@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
@@ -279,7 +279,7 @@ class ChatMachine(RuleBasedStateMachine):
             someone = Someone(account.name, echo)
             coming = self.chat.log_in(someone.session, account)
         else:
-            hold = self.accounts.hold_guest_number()
+            hold = held(self.accounts.hold_guest_number())
             someone = Someone(hold.name, echo)
             coming = self.chat.come_as_guest(someone.session, hold)
         self.everyone.append(someone)
@@ -573,7 +573,7 @@ def _not_done(failure: Failure) -> None:
     """Take a refusal of what was lost, or was done by another session before."""
     failure.trap(Refusal)
     code = failure.value.code  # type: ignore[union-attr]
-    assert code in {"internal", "not-in-room", "no-such-room"}, failure
+    assert code in {"unavailable", "not-in-room", "no-such-room"}, failure
 
 
 def _is_private(event: Event) -> bool:

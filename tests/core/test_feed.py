@@ -1,6 +1,6 @@
 """What the feed hands over: entries of this process and of others, and what fails with them."""
 
-from tests.support import NOW
+from tests.support import NOW, held
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
@@ -350,7 +350,7 @@ class ElsewhereTests(FeedTestCase):
             self.entry(SAID, "2", room=RoomRecord(1, "public", "lobby")),
         )
         gus = Someone()
-        coming = self.begin(self.chat.come_as_guest(gus, self.accounts.hold_guest_number()))
+        coming = self.begin(self.chat.come_as_guest(gus, held(self.accounts.hold_guest_number())))
         self.store.release()
         self.successResultOf(coming)
         self.assertEqual(gus.outbox.replayed(), ["1", "2"])

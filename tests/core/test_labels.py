@@ -4,7 +4,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import NOW, PlainHasher, guard, now
+from tests.support import NOW, PlainHasher, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.errors import Refusal
@@ -166,7 +166,7 @@ class AnswerTests(LabelTestCase):
         self.store.fail()
         (refused,) = self.alice.outbox.take()
         assert isinstance(refused, Refused)
-        self.assertEqual((refused.code, refused.label), ("internal", "7"))
+        self.assertEqual((refused.code, refused.label), ("unavailable", "7"))
 
 
 class RepeatTests(LabelTestCase):
@@ -331,7 +331,7 @@ class RepeatTests(LabelTestCase):
             for operation in (
                 self.chat.recall_labels(),
                 self.chat.log_in(Someone(), account),
-                self.chat.come_as_guest(Someone(), self.accounts.hold_guest_number()),
+                self.chat.come_as_guest(Someone(), held(self.accounts.hold_guest_number())),
             ):
                 self.assertEqual(self.refusal(operation).code, "internal")
         alice = self.account("alice")

@@ -104,7 +104,7 @@ class NamesMachine(RuleBasedStateMachine):
         """Somebody joins as a guest, under a name of their own or a generated one."""
 
         async def come(session: Session) -> None:
-            hold = await self.accounts.hold(raw) if raw else self.accounts.hold_guest_number()
+            hold = await (self.accounts.hold(raw) if raw else self.accounts.hold_guest_number())
             await self.chat.come_as_guest(session, hold)
 
         session = self._new()

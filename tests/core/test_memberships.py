@@ -684,7 +684,7 @@ class InFlightTests(MembershipTestCase):
         self.store.answer()
         self.store.fail()
         refusal = self.failureResultOf(joining, Refusal).value
-        self.assertEqual(refusal.code, "internal")
+        self.assertEqual(refusal.code, "unavailable")
         self.assertEqual((self.phone.told(), self.desk.told(), self.bob.told()), ([], [], []))
         self.assertEqual(self.phone.in_flight, 0)
         self.store.release()
@@ -700,7 +700,7 @@ class InFlightTests(MembershipTestCase):
         leaving = self.begin(self.chat.leave(self.phone, "tea"))
         self.store.fail()
         refusal = self.failureResultOf(leaving, Refusal).value
-        self.assertEqual(refusal.code, "internal")
+        self.assertEqual(refusal.code, "unavailable")
         self.assertEqual((self.phone.told(), self.bob.told(), self.desk.face.rooms), ([], [], []))
         self.store.release()
         self.assertFalse(self.refused(self.phone, "tea"))

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
 from twisted_chat.core.chat import Chat, Session
@@ -121,7 +121,7 @@ class Evening(RuleBasedStateMachine):
         if who < len(self.known):
             self.begin(self.chat.log_in(session, self.known[who]))
         else:
-            self.begin(self.chat.come_as_guest(session, self.accounts.hold_guest_number()))
+            self.begin(self.chat.come_as_guest(session, held(self.accounts.hold_guest_number())))
 
     @precondition(lambda self: self.sessions)
     @rule(who=_pick, account=st.integers(0, 2))

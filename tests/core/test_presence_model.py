@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
+from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, held, now
 from twisted_chat.core import presence
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
@@ -128,7 +128,7 @@ class PresenceMachine(RuleBasedStateMachine):
         elif who == 2:
             coming = self._come_as(reader, "carol")
         else:
-            coming = self.chat.come_as_guest(reader, self.accounts.hold_guest_number())
+            coming = self.chat.come_as_guest(reader, held(self.accounts.hold_guest_number()))
         done = Deferred.fromCoroutine(coming)
         if done.addErrback(lambda failure: failure.trap(Refusal)).result is None:
             self.here.append(reader)

@@ -97,7 +97,7 @@ class MakingTests(ChatTestCase):
         making = self.begin(self.chat.join(self.alice, "tea"))
         self.store.fail()
         refusal = self.failureResultOf(making, Refusal).value
-        self.assertEqual(refusal.code, "internal")
+        self.assertEqual(refusal.code, "unavailable")
         self.assertEqual(self.alice.told(), [])
         self.assertEqual(
             self.assertRaises(Refusal, self.users, self.bob, "tea").code, "no-such-room"
@@ -265,7 +265,7 @@ class TopicTests(ChatTestCase):
         setting = self.begin(self.chat.set_topic(self.alice, "tea", "Darjeeling"))
         self.store.fail()
         refusal = self.failureResultOf(setting, Refusal).value
-        self.assertEqual(refusal.code, "internal")
+        self.assertEqual(refusal.code, "unavailable")
         self.assertEqual(self.bob.told(), [])
         self.assertEqual(self.chat.topic(self.bob, "tea").topic, "Assam")
         self.assertEqual((self.alice.in_flight, self.alice.is_busy), (0, False))

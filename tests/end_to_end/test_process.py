@@ -136,7 +136,7 @@ class RefusalTest(SynchronousTestCase):
         self.assertEqual(
             self.refuse("--port", "0"),
             "cannot use the database sqlite:///chat.db:"
-            " it is the database of another program; choose another file",
+            " it is the database of another program; choose another database",
         )
         self.assert_no_process_stays()
 

@@ -68,7 +68,7 @@ class EchoConnection(Connection):
         chat = self.face.chat
         try:
             if self.session.person is None:
-                await chat.come_as_guest(self.session, self.face.accounts.hold_guest_number())
+                await chat.come_as_guest(self.session, await self.face.accounts.hold_guest_number())
                 self.face.admission.is_in(self)
             await self.intake.until_landed(self.face.limits.max_in_flight)
             chat.say(self.session, LOBBY, datagram.decode("utf-8", "replace"))

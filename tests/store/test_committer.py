@@ -7,9 +7,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.contract.cases import LOBBY, said
-from twisted_chat.core.model import Aside, Post, Stored
-from twisted_chat.store.committer import Committer, Item, Mark
-from twisted_chat.store.trouble import Outage, Unknown
+from twisted_chat.core.model import Post
+from twisted_chat.store.committer import Committer
+from twisted_chat.store.engine import Item, Pairs
+from twisted_chat.store.items import Mark
+from twisted_chat.store.trouble import Outage, Unknown, trouble
 
 
 def _post(text: str) -> Post:
@@ -21,19 +23,21 @@ class CommitterTests(SynchronousTestCase):
     done."""
 
     def setUp(self) -> None:
-        self.commits: list[tuple[Sequence[Item], Deferred[list[Stored]]]] = []
+        self.commits: list[tuple[Sequence[Item], Sequence[int], Deferred[Pairs]]] = []
         self.told: list[object] = []
         self.clock = Clock()
         self.outage = Outage("{reason}", "{count}")
-        self.committer = Committer(self.begin, self.clock.callLater, self.outage, lambda: False)
+        self.committer = Committer(
+            self.begin, self.clock.callLater, self.outage, trouble, lambda: False
+        )
         self.committer.subscribe(
             lambda batch: self.told.append([number for number, _ in batch]),
-            lambda numbers: self.told.append(("lost", *numbers)),
+            lambda numbers, code: self.told.append((code, *numbers)),
         )
 
-    def begin(self, items: Sequence[Item]) -> Deferred[list[Stored]]:
-        done: Deferred[list[Stored]] = Deferred()
-        self.commits.append((items, done))
+    def begin(self, items: Sequence[Item], numbers: Sequence[int]) -> Deferred[Pairs]:
+        done: Deferred[Pairs] = Deferred()
+        self.commits.append((items, numbers, done))
         return done
 
     def append(self, *numbers: int) -> None:
@@ -43,16 +47,15 @@ class CommitterTests(SynchronousTestCase):
     def taken(self) -> list[list[object]]:
         """What was given to be committed, since the last time: texts of posts, and marks."""
         return [
-            [item.seq if isinstance(item, Mark) else item.text for item in items]
-            for items, _ in self.commits
+            [item.text if isinstance(item, Post) else getattr(item, "seq", item) for item in items]
+            for items, _, _ in self.commits
         ]
 
     def end(self, failure: Exception | None = None) -> None:
         """End the oldest commit."""
-        items, done = self.commits.pop(0)
+        _, numbers, done = self.commits.pop(0)
         if failure is None:
-            asides = [item for item in items if isinstance(item, Post | Aside)]
-            done.callback([None for _ in asides])
+            done.callback([(number, None) for number in numbers])
         else:
             done.errback(failure)
 
@@ -141,12 +144,12 @@ class CommitterTests(SynchronousTestCase):
         of posts that may have been kept."""
         self.append(1, 2, 3)
         self.end(ValueError())
-        self.assertEqual(self.told, [("lost", 1)])
+        self.assertEqual(self.told, [("internal", 1)])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.append(4)
         self.end(Unknown("the disk is gone"))
         self.flushLoggedErrors(Unknown)
-        self.assertEqual((self.told, self.taken()), ([("lost", 1)], [["4"]]))
+        self.assertEqual((self.told, self.taken()), ([("internal", 1)], [["4"]]))
         self.end()
         self.assertEqual(self.told[1:], [[4]])
 
@@ -167,7 +170,7 @@ class CommitterTests(SynchronousTestCase):
         self.append(2)
         self.assertEqual(self.taken(), [[12, 5, 6, "2"]])
         self.end()
-        self.assertEqual((self.told, self.outage.lasts), ([("lost", 1), [2]], False))
+        self.assertEqual((self.told, self.outage.lasts), ([("unavailable", 1), [2]], False))
 
     def test_settling_in_an_outage(self) -> None:
         """Settling does not wait for marks that cannot be written, and nothing is tried later."""
@@ -183,7 +186,7 @@ class CommitterTests(SynchronousTestCase):
         def fail(batch: object) -> None:
             raise KeyError(batch)
 
-        self.committer.subscribe(fail, self.told.append)
+        self.committer.subscribe(fail, lambda numbers, code: None)
         self.append(1, 2)
         settled = Deferred.fromCoroutine(self.committer.settle())
         self.end()

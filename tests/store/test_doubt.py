@@ -163,14 +163,13 @@ class DoubtTests(DoubtTestCase):
         alice = await self.account("alice")
         for name, kept in (("tea", True), ("bar", False)):
             self.fail_commit(kept=kept)
-            done = self.store._append(
-                [
-                    said(RoomRecord(0, "public", name), "", kind=CREATED),
-                    said(LOBBY, name, kind=TOPIC),
-                    stands(LOBBY, alice, "owner" if kept else None),
-                    told(alice, alice, name),
-                ]
-            )
+            items = [
+                said(RoomRecord(0, "public", name), "", kind=CREATED),
+                said(LOBBY, name, kind=TOPIC),
+                stands(LOBBY, alice, "owner" if kept else None),
+                told(alice, alice, name),
+            ]
+            done = self.store._worker.run(self.store._database.append, items, range(4))
             done.addCallbacks(len, lambda failure: failure.value)
             self.assertEqual(await done, 4 if kept else _FAILS)
             await self.reopen()
@@ -205,7 +204,7 @@ class DoubtTests(DoubtTestCase):
             answers: list[object] = []
             self.store.subscribe(
                 lambda batch, to=answers: to.extend(texts([stored for _, stored in batch])),
-                lambda numbers, to=answers: to.extend(numbers),
+                lambda numbers, code, to=answers: to.extend(numbers),
                 self.damages.append,
             )
             (first,) = self.append(said(LOBBY, "1"))
@@ -250,13 +249,14 @@ class DoubtTests(DoubtTestCase):
         self.fail_commit(kept=True)
         tried, _ = self.keep_closed()
         asked = Deferred.fromCoroutine(
-            self.refused(self.store.add_account("alice", "alice", b"", NOW))
+            self.refused(self.store.add_account("alice", "alice", b"", NOW), "internal")
         )
         await tried
         self.store.hasten()
         self.assertIn("the server can't tell whether that was done", await asked)
         self.assertEqual(len(self.damages), 1)
-        self.assertIn("going down", await self.refused(self.store.find_account("alice")))
+        sentence = await self.refused(self.store.find_account("alice"), "internal")
+        self.assertIn("going down", sentence)
 
     async def test_damage_is_found_on_opening(self) -> None:
         """If the file is found damaged when it is opened again, the store gives up."""

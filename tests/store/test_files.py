@@ -99,7 +99,7 @@ class ForeignTests(SynchronousTestCase):
     def test_database_of_another_program(self) -> None:
         """The database of another program is refused, also with Alembic's table, and in WAL
         mode."""
-        other = "it is the database of another program; choose another file"
+        other = "it is the database of another program; choose another database"
         self.write("CREATE TABLE recipes (name)")
         self.assertEqual(self.refuse(), other)
         self.write("CREATE TABLE alembic_version (version_num)")

@@ -358,7 +358,9 @@ class SqliteToSqliteTests(Moves):
         """A database that a server has open is refused, on either side."""
         connect = sqlite3.dbapi2.connect
         self.patch(
-            sqlite3.dbapi2, "connect", lambda *args, **given: connect(*args, **{**given, "timeout": 0})
+            sqlite3.dbapi2,
+            "connect",
+            lambda *args, **given: connect(*args, **{**given, "timeout": 0}),
         )
         store = SqlStore(self.origin, reactor)
         store.open()

@@ -272,7 +272,7 @@ class FaultTests(SqlCase):
                     self.store.mark_read(bob.id, stored.room.id, stored.seq)
                     unread.append(self.store.ask(Question(10, bob.id, 10)))
 
-        self.store.subscribe(feed, self.lost.extend, self.damages.append)
+        self.store.subscribe(feed, self.lose, self.damages.append)
         self.append(told(alice, bob, "psst"))
         self.append(said(LOBBY, "keeps the thread busy"))
         await self.store.settle()

@@ -7,14 +7,18 @@ from precis_i18n import get_profile
 
 from . import names
 from .addresses import Source
+from .announcements import PasswordChanged
 from .errors import Refusal
 from .guard import Guard
 from .model import Account, Credential
-from .people import Hold
+from .people import Hold, Session
 from .ports import PasswordHasher, Store
 
 MAX_PASSWORD_BYTES = 72
 """bcrypt looks at no more than this."""
+
+_NODE = 40
+"""The bit at which the number of the node begins in the key of a hold."""
 
 _opaque = get_profile("OpaqueString")
 
@@ -49,7 +53,6 @@ class Accounts:
         self._off_limits = names.skeletons(reserved)
         self._holds: dict[str, Hold] = {}  # by skeleton, the newest
         self._hold_number = 0
-        self._guest_number = 0
         self._changes: Counter[str] = Counter()  # of passwords, by account
 
     async def is_registered(self, name: str) -> bool:
@@ -103,8 +106,9 @@ class Accounts:
         password = self._new_password(password)
         if mine is None or not mine.keeps(name):
             self._refuse_held(name)
-        with self._hold(name):  # also a name of theirs: they may leave before it is registered
+        with self._hold(name) as hold:  # also one of theirs: they may leave before the end of this
             await self._refuse_look_alike(name)
+            await self._claim(hold, None)
             with self._guard.registration(source):
                 password_hash = await self._hasher.hash(password, source.network)
                 account = await self._store.add_account(
@@ -121,9 +125,13 @@ class Accounts:
         """
         self._new_password(password)
 
-    async def change_password(self, name: str, old: str, new: str, source: Source) -> None:
+    async def change_password(
+        self, name: str, old: str, new: str, source: Source, *, farewell: str = ""
+    ) -> None:
         """Replace an account's password.
 
+        @param farewell: with which the account's sessions with other nodes are ended; empty: they
+            stay.
         @raise Refusal: C{wrong-password}, C{bad-password}, C{throttled}, C{busy}, C{unavailable},
             C{closed}.
         """
@@ -140,6 +148,11 @@ class Accounts:
             if password_hash is None:
                 password_hash = await self._hasher.hash(new, source.network)
             changed = await self._store.set_password(before, password_hash)
+        self.note_change(name)
+        self._store.announce(PasswordChanged(name, farewell))
+
+    def note_change(self, name: str) -> None:
+        """Take note that the password of an account was changed, here or with another node."""
         self._changes[name] += 1
 
     def changes(self, name: str) -> int:
@@ -162,10 +175,13 @@ class Accounts:
         except Refusal:
             pass
 
-    async def hold(self, raw: str, *, mine: Hold | None = None) -> Hold:
+    async def hold(
+        self, raw: str, *, mine: Hold | None = None, session: Session | None = None
+    ) -> Hold:
         """Hold a name, for a guest or while its password is chosen.
 
         @param mine: the hold on the guest name of the person who asks.
+        @param session: the one that asks, which may take the place of one with another node.
         @raise Refusal: C{bad-name}, C{name-taken}, C{name-registered}, C{unavailable}, C{closed}.
         """
         name = names.chosen(raw, self._off_limits)
@@ -175,28 +191,49 @@ class Accounts:
         hold = self._hold(name)
         try:
             await self._refuse_look_alike(name)
+            await self._claim(hold, session)
         except BaseException:
             hold.release()
             raise
         return hold
 
-    def hold_guest_number(self) -> Hold:
-        """Hold a new name with a number, which nobody can have chosen."""
-        self._guest_number += 1
-        return self._hold(f"{names.GUEST}{self._guest_number}")
+    async def hold_guest_number(self) -> Hold:
+        """Hold a new name with a number, which nobody can have chosen.
+
+        @raise Refusal: C{unavailable}, C{closed}.
+        """
+        number = await self._store.guest_number()
+        return Hold(f"{names.GUEST}{number}", self._next_key(), self._holds, _nothing)
+
+    async def is_lost(self, hold: Hold) -> bool:
+        """Whether another node has the name of a guest who is with this one; if not, nobody else
+        gets it.
+
+        @raise Refusal: C{unavailable}, C{closed}.
+        """
+        return await self._store.claim(hold.name, hold.shape, "", "") is not None
 
     def _hold(self, name: str) -> Hold:
+        return Hold(name, self._next_key(), self._holds, self._store.let_go)
+
+    def _next_key(self) -> int:
         self._hold_number += 1
-        return Hold(name, self._hold_number, self._holds)
+        return (self._store.node << _NODE) + self._hold_number
+
+    async def _claim(self, hold: Hold, session: Session | None) -> None:
+        """Claim a name that is held here over all nodes.
+
+        @raise Refusal: C{name-taken}, C{unavailable}, C{closed}.
+        """
+        token, former = (session.token, session.former) if session is not None else ("", "")
+        holder = await self._store.claim(hold.name, hold.shape, token, former)
+        if holder is not None:
+            raise _taken(hold.name, holder)
 
     def _refuse_held(self, name: str) -> None:
         holder = self._holds.get(names.skeleton(name))
-        if holder is None:
-            return
-        if holder.name == name:
-            raise Refusal("name-taken", f'"{name}" is in use; choose another', name=name)
-        sentence = f'"{name}" looks too much like "{holder.name}", a name in use; choose another'
-        raise Refusal("name-taken", sentence, name=name, nearest=holder.name)
+        if holder is not None:
+            raise _taken(name, holder.name)
 
     async def _refuse_look_alike(self, name: str) -> None:
         other = await self._store.find_look_alike(names.skeleton(name))
@@ -212,6 +249,17 @@ class Accounts:
             sentence = f"a password needs at least {self._min_password} characters"
             raise Refusal("bad-password", sentence, limit=self._min_password)
         return password
+
+
+def _nothing(skeleton: str) -> None:
+    pass
+
+
+def _taken(name: str, holder: str) -> Refusal:
+    if holder == name:
+        return Refusal("name-taken", f'"{name}" is in use; choose another', name=name)
+    sentence = f'"{name}" looks too much like "{holder}", a name in use; choose another'
+    return Refusal("name-taken", sentence, name=name, nearest=holder)
 
 
 def _registered(name: str) -> Refusal:

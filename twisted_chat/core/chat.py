@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from . import names, policy
 from .accounts import Accounts
+from .announcements import Delivered, TakenOver
 from .directory import Directory, Whois
-from .errors import Refusal, Way
+from .errors import Code, Refusal, Way
 from .events import (
     Event,
     History,
@@ -20,7 +21,7 @@ from .events import (
 )
 from .feed import Feed
 from .guard import Guard
-from .here import Here
+from .here import Here, hang_up
 from .labels import WINDOW, Labels
 from .limits import Limits
 from .marks import Marks
@@ -35,9 +36,9 @@ from .model import (
     Post,
     RoomRecord,
     RoomState,
-    Stored,
     conversation,
 )
+from .nodes import Nodes
 from .past import DIRECT, Past
 from .people import Hold, Person, Session
 from .policy import Action
@@ -95,18 +96,22 @@ class Chat:
         self._now = now
         self._shared = Shared(now, later, fan_out, {}, {})
         self._directory = Directory(store, self._shared)
-        self._here = Here(self._shared, self._directory)
+        self._here = Here(self._shared, self._directory, store.announce)
         self._past = Past(store, limits, now)
         self._marks = Marks(store, self._shared)
-        self._showing = Showing(store, self._shared, self._past, self._marks)
+        self._showing = Showing(store, self._shared, self._past, self._marks, self._here)
         self._labels = Labels(now)
         self._knows_labels = False  # those from before the start
-        self._feed = Feed(self._shared, self._directory, self._labels, self._here.over, failed)
+        self.nodes = Nodes(store, accounts, guard, self._here, self._marks, self._end_sessions)
+        self._feed = Feed(
+            self._shared, self._directory, self._labels, self._here.over, self.nodes.take, failed
+        )
         self._posting = Posting(store, self._feed, self._labels, now, turn)
         self._rooms_in_making = 0
 
     def open(self, states: Iterable[RoomState]) -> None:
-        """Take up the rooms as the log has made them. The lobby is one of them."""
+        """Take up the rooms as the log has made them. The lobby is one of them. May be called
+        again, when the log has gone back to an earlier entry."""
         for state in states:
             self._directory.open(state)
         self._lobby = self._directory.lobby
@@ -127,13 +132,13 @@ class Chat:
             self._labels.keep(entry)
         self._knows_labels = True
 
-    def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
+    def deliver(self, batch: Sequence[tuple[int, Delivered]]) -> None:
         """Apply and tell what was just committed; see L{Feed.deliver}."""
         self._feed.deliver(batch)
 
-    def lose(self, numbers: Sequence[int]) -> None:
+    def lose(self, numbers: Sequence[int], code: Code) -> None:
         """Tell the authors of posts that could not be kept; see L{Feed.lose}."""
-        self._feed.lose(numbers)
+        self._feed.lose(numbers, code)
 
     def forget(self, before: int) -> None:
         """Drop messages older than this time, which the log does not have any more."""
@@ -226,7 +231,8 @@ class Chat:
                 findings = await self._store.ask(question)
             if session.has_ended:
                 return
-            person = Person(hold)
+            person = self._directory.here(hold.name) or Person(hold)
+            person.keep(hold)  # it may be with the node of the session whose place this one takes
             resumed = self._past.resumed(points, (self._lobby,), findings, person)
             session.resumed(*resumed)
             self._here.come(session, person)
@@ -247,7 +253,7 @@ class Chat:
                     f"you have used {session.renamed} names, and no more are allowed; keep this one"
                 )
                 raise Refusal("forbidden", sentence, limit=self._limits.max_names)
-            with await self._accounts.hold(raw, mine=guest.hold) as hold:
+            with await self._accounts.hold(raw, mine=guest.hold, session=session) as hold:
                 if session.has_ended:
                     return
                 session.renamed += 1
@@ -274,6 +280,18 @@ class Chat:
             if other.face is not None:
                 other.face.hang_up(farewell)
         return len(others)
+
+    def _end_sessions(self, name: str, farewell: str) -> None:
+        person = self._directory.here(name)
+        if person is not None and person.is_account:
+            hang_up(person, farewell)
+
+    def take_over(self, digest: str) -> None:
+        """Have another node end the session that has a token.
+
+        @param digest: of the token; see L{TakenOver}.
+        """
+        self._store.announce(TakenOver(digest))
 
     async def since(self, session: Session, places: Mapping[str, int]) -> int:
         """Resume after what the client has from an earlier session: show what came after it.
@@ -466,6 +484,8 @@ class Chat:
             wrote = session.wrote
             if isinstance(wrote, Session):
                 wrote = wrote.person.name if wrote.person is not None else ""
+            elif isinstance(wrote, Person):
+                wrote = wrote.name if self._directory.here(wrote.name) is wrote else ""
             if not wrote:
                 sentence = (
                     "nobody has written to you in private yet"

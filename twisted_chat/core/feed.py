@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from .announcements import Announced, Delivered
 from .directory import Directory
+from .errors import Code
 from .events import (
     Answer,
     Away,
@@ -39,18 +41,24 @@ from .people import Person, Session, View
 from .ports import Outbox, Turn
 from .room import Room, Shared
 
+_LOST: Mapping[Code, str] = {
+    "unavailable": "the server can't store messages now, so that was not sent; try again later",
+    "internal": "that could not be stored, so it was not sent; the server has a defect",
+}
+"""What the authors of lost posts are told."""
+
 
 class Awaited:
     """What an operation awaits that has posted something and goes on when it is applied.
 
-    @ivar is_lost: the store could not keep it.
+    @ivar lost: the store could not keep it, for this reason; L{None}: it could.
     """
 
-    __slots__ = ("is_lost", "turn")
+    __slots__ = ("lost", "turn")
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
-        self.is_lost = False
+        self.lost: Code | None = None
 
 
 class Flight(NamedTuple):
@@ -80,11 +88,13 @@ class Feed:
         directory: Directory,
         labels: Labels,
         over: Callable[[Session], None],
+        announced: Callable[[Announced], None],
         failed: Callable[[], None],
     ) -> None:
         """
         @param over: called once for each session that had ended before the last of its posts
             landed.
+        @param announced: takes what other nodes have announced.
         @param failed: called for each entry that could not be applied or told, while the exception
             is being handled.
         """
@@ -93,22 +103,26 @@ class Feed:
         self._directory = directory
         self._labels = labels
         self._over = over
+        self._announced = announced
         self._failed = failed
 
-    def deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
-        """Apply and tell what was just committed.
+    def deliver(self, batch: Sequence[tuple[int, Delivered]]) -> None:
+        """Apply and tell what was just committed, here or with other nodes.
 
         What goes wrong with one entry, or with telling it, stops none of the others, and all posts
         of the batch have landed in the end.
 
-        @param batch: the number of each post and what is stored for it; 0 for the entry of another
-            process.
+        @param batch: the number of each post and what is stored for it; 0 for what is of another
+            node.
         """
         now = self._shared.now()
         telling = _Telling(self._try_to_tell)
         landed = _Landed()
         try:
             for number, stored in batch:
+                if isinstance(stored, Announced):
+                    self._take(telling, stored)
+                    continue
                 flight = self.flights.pop(number, None)
                 try:
                     self._apply(telling, flight, stored, now)
@@ -124,10 +138,20 @@ class Feed:
         finally:
             self._finish(landed)
 
-    def lose(self, numbers: Sequence[int]) -> None:
+    def _take(self, telling: "_Telling", announced: Announced) -> None:
+        """Take what another node has announced, after all that was before it in the log is told."""
+        telling.end()
+        try:
+            self._announced(announced)
+        except Exception:  # noqa: BLE001 - one announcement must not stop the others
+            self._failed()
+
+    def lose(self, numbers: Sequence[int], code: Code) -> None:
         """Tell the authors of posts that the store could not keep them. Nobody else is told.
 
         Whatever goes wrong meanwhile, all of these posts have landed.
+
+        @param code: C{unavailable} if the same post may be kept later, else C{internal}.
         """
         now = self._shared.now()
         landed = _Landed()
@@ -135,12 +159,11 @@ class Feed:
         answers = [(flight.label, self._end(flight, None, landed)) for flight in flights]
         for flight in flights:
             if flight.awaited is not None:
-                flight.awaited.is_lost = True
+                flight.awaited.lost = code
         try:
             for label, sessions in answers:
-                sentence = "that could not be stored, so it was not sent; try again later"
                 for session in sessions:
-                    session.tell(Refused(now, "unavailable", sentence, "", label))
+                    session.tell(Refused(now, code, _LOST[code], "", label))
         finally:
             self._finish(landed)
 
@@ -303,16 +326,16 @@ class Feed:
         got = recipient.sessions if recipient is not None else ()
         if message.author != message.recipient:
             self._tell_author(telling, origin, message, now)
-            guest = flight.session if flight is not None and message.author_id is None else None
+            wrote = self._writer(flight, message)
             for session in got:
-                session.wrote = guest or message.author
+                session.wrote = wrote
         told = Told(now, message)
         for session in got:
             is_own = session is origin and message.label
             telling.tell(session, Told(now, message, label=message.label) if is_own else told)
         parties = (*(() if origin is None else (origin,)), *got)
         is_kept = isinstance(message, Entry)
-        if not got:
+        if not got and (recipient is None or not recipient.nodes):
             remark: Event = Away(now, message.recipient, is_kept)
         elif not is_kept:
             parties = tuple(session for session in parties if not session.told_not_kept)
@@ -324,6 +347,14 @@ class Feed:
         for session in parties:
             is_answer = session is origin and message.label
             telling.tell(session, Answer(remark, message.label) if is_answer else remark)
+
+    def _writer(self, flight: Flight | None, message: Entry | Aside) -> str | Session | Person:
+        """Whom the recipient of a private message may answer; see L{Session.wrote}."""
+        if message.author_id is not None:
+            return message.author
+        if flight is not None:
+            return flight.session
+        return self._shared.people.get(message.author, message.author)
 
     def _tell_author(
         self, telling: "_Telling", origin: Session | None, message: Entry | Aside, now: int
@@ -499,7 +530,7 @@ def _audiences(rooms: Sequence[Room]) -> Iterable[tuple[_Audience, Iterable[Outb
 
 
 def _origin(flight: Flight | None) -> Session | None:
-    """The session that a post came from; L{None} if it came from another process, or the session
+    """The session that a post came from; L{None} if it came from another node, or the session
     has ended."""
     return None if flight is None or flight.session.has_ended else flight.session
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from .addresses import Source
+from .announcements import Announcement, Counted, Guessed
 from .errors import Refusal
 from .limits import Limits
 from .ports import Turn
@@ -19,6 +20,10 @@ _FIRST_DELAY = 0.05
 doubles each time."""
 
 _EVERYBODY = ""
+
+REGISTRATION = "registration"
+ROOM = "room"
+"""What is counted over all nodes."""
 
 
 class Guard:
@@ -35,17 +40,20 @@ class Guard:
         sleep: Callable[[float], Awaitable[object]],
         log: Callable[[str], None],
         turn: Callable[[], Turn],
+        announce: Callable[[Announcement], object] = lambda what: None,
     ) -> None:
         """
         @param seconds: a clock that never goes back.
         @param sleep: waits for some seconds.
         @param log: logs a line for the operator.
         @param turn: makes a turn to wait for.
+        @param announce: tells the other nodes what was counted.
         """
         self._seconds = seconds
         self._sleep = sleep
         self._log = log
         self._turn = turn
+        self._announce = announce
         self._guessers = Penalties(
             free=limits.wrong_passwords, first=_FIRST_PENALTY, longest=limits.max_penalty
         )
@@ -136,16 +144,23 @@ class Guard:
 
     def wrong_password(self, source: Source, name: str) -> None:
         """Count a wrong password."""
-        now = self._seconds()
-        self._targets.add(name, now)
-        if not _is_counted(source):
-            return
-        wait = self._guessers.add(source.network, now)
+        network = source.network if _is_counted(source) else ""
+        wait = self.note_wrong_password(network, name)
         if wait:
             self._log(
-                f"wrong passwords from {source.network}:"
-                f" logins from there are refused for {spoken(wait)}"
+                f"wrong passwords from {network}: logins from there are refused for {spoken(wait)}"
             )
+        self._announce(Guessed(network, name))
+
+    def note_wrong_password(self, network: str, name: str) -> float:
+        """Count a wrong password that was tried here or with another node.
+
+        @param network: empty if it is not counted.
+        @return: the seconds for which the network has to wait.
+        """
+        now = self._seconds()
+        self._targets.add(name, now)
+        return self._guessers.add(network, now) if network else 0.0
 
     @contextmanager
     def registration(self, source: Source) -> Iterator[None]:
@@ -164,6 +179,7 @@ class Guard:
             self._unless_it_fails(self._all_registrations, _EVERYBODY, everybodys),
         ):
             yield
+        self._announce(Counted(REGISTRATION, source.network))
 
     def before_room(self, source: Source) -> None:
         """Count a room that is about to be made.
@@ -172,6 +188,19 @@ class Guard:
         """
         if _is_counted(source):
             self._take(self._rooms, source.network, "your address has made too many rooms")
+            self._announce(Counted(ROOM, source.network))
+
+    def note(self, what: str, network: str) -> None:
+        """Count what was done with another node.
+
+        @param network: empty if it is not counted.
+        """
+        now = self._seconds()
+        if what == REGISTRATION and self._all_registrations is not None:
+            self._all_registrations.take(_EVERYBODY, now)
+        rates = {REGISTRATION: self._registrations, ROOM: self._rooms}.get(what)
+        if rates is not None and network:
+            rates.take(network, now)
 
     @contextmanager
     def _unless_it_fails(self, rates: Rates | None, key: str, sentence: str) -> Iterator[None]:

@@ -1,23 +1,42 @@
-"""Who is here: sessions come in, become somebody else, and end."""
+"""Who is here: sessions come in, become somebody else, and end, with this node and with others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
+from .announcements import Announcement, Became, Came, Entered, Exited, Present, Went
 from .directory import Directory
+from .elsewhere import Change, Elsewhere
 from .events import Left, Renamed
 from .people import Person, Session
 from .room import LOBBY, Room, Shared
+
+NAME_IS_GONE = "somebody else has your name by now; connect again"
+"""What a guest is told whose node was taken for dead."""
+
+_PIECE = 500
+"""People in one announcement, at most."""
 
 
 class Here:
     """Puts people and their sessions into rooms, and takes them out.
 
+    Somebody is here while they are with this node, or with another one that has said so. Those who
+    are in a room are told when that changes: of people who are with this node at once, of the
+    others in the order of the log.
+
     @ivar is_closing: nobody is told any more who leaves.
     """
 
-    def __init__(self, shared: Shared, directory: Directory) -> None:
+    def __init__(
+        self, shared: Shared, directory: Directory, announce: Callable[[Announcement], object]
+    ) -> None:
+        """@param announce: tells the other nodes who is with this one."""
         self.is_closing = False
         self._shared = shared
         self._directory = directory
+        self._announce = announce
+        self._elsewhere = Elsewhere()
         self._leaving: dict[Session, Person] = {}  # sessions that ended with posts in flight
 
     @property
@@ -28,12 +47,15 @@ class Here:
 
     def come(self, session: Session, person: Person) -> None:
         """Give a session to somebody, and put both into the rooms that are theirs."""
+        was_with_us = person.is_with_us
         self._shared.people[person.name] = person
         session.person = person
         person.sessions += (session,)
         self._put_into_rooms(person)
-        for room in person.rooms:
+        for room in person.rooms if person.is_account else (self._lobby,):
             room.add(session)
+        if not was_with_us:
+            self._announce(Came(person.visitor))
 
     def become(self, session: Session, account: Person) -> bool:
         """Make a guest an account, which is a member of the guest's rooms.
@@ -51,6 +73,8 @@ class Here:
         self._put_into_rooms(account)
         for room in account.rooms:
             room.add(session)
+        if was_here:
+            self._announce(Became(guest.name, account.visitor))
         return was_here
 
     def bid_farewell(self, session: Session, guest: str, rooms: Sequence[Room]) -> None:
@@ -70,10 +94,18 @@ class Here:
         """Make a guest somebody who was not here."""
         guest = session.person
         assert guest is not None
+        self._settle(guest, person)
+        self._pass_on(session, guest, person)
+        self._tell_renamed(guest, person)
+        self._announce(Became(guest.name, person.visitor))
+
+    def _settle(self, guest: Person, person: Person) -> None:
+        """Have told what is not told yet, before a guest goes by another name."""
         if person.name != guest.name:
             for room in self._directory:
                 room.settle(guest.name, person.name)
-        self._pass_on(session, guest, person)
+
+    def _tell_renamed(self, guest: Person, person: Person) -> None:
         self._shared.people[person.name] = person
         now = self._shared.now()
         self._lobby.tell(Renamed(now, guest.name, person.name, person.is_account))
@@ -96,6 +128,12 @@ class Here:
         session.person = person
         self._forget(guest)
 
+    def join(self, guest: Person, room: Room) -> None:
+        """Put a guest into a room, and tell those who are there."""
+        if room not in guest.rooms:
+            room.enter(guest)
+        self._announce(Entered(guest.name, room.name))
+
     # Going
 
     def leave(self, session: Session, room: Room) -> None:
@@ -105,6 +143,7 @@ class Here:
         room.exit(guest)
         room.went(guest.name)
         session.answer(Left(self._shared.now(), room.name, (guest.name,)))
+        self._announce(Exited(guest.name, room.name))
 
     def end(self, session: Session) -> None:
         """End a session. Its person stays until what the session has in flight has landed."""
@@ -125,17 +164,38 @@ class Here:
         person = self._leaving.pop(session, None)
         if person is not None:
             person.leaving -= 1
-            if not (person.sessions or person.leaving):
+            if not person.is_with_us:
+                if not self.is_closing:  # the node says for all together that they are gone
+                    self._announce(Went(person.name))
+                person.release()
                 self._leave(person)
         session.over()
 
     def _leave(self, person: Person) -> None:
+        """Take somebody out of the rooms that they are in no longer, and tell those who are there;
+        out of all if they are here no longer."""
+        if person.nodes:
+            self._leave_rooms(person)
+            for visitor in self._elsewhere.visitors(person.name):
+                person.hold, person.key = None, visitor.key
+            return
         rooms = person.rooms
         for room in rooms:
             room.exit(person)
         self._forget(person)
         if not self.is_closing:
             self._gone(person.name, rooms)
+
+    def _leave_rooms(self, guest: Person) -> None:
+        """Take a guest who is still here out of the rooms that they are in no longer."""
+        if guest.is_account:
+            return
+        elsewhere = (visitor.rooms for visitor in self._elsewhere.visitors(guest.name))
+        there = {LOBBY, *guest.visitor.rooms, *chain.from_iterable(elsewhere)}
+        for room in guest.rooms:
+            if room.name not in there:
+                room.exit(guest)
+                room.went(guest.name)
 
     def _gone(self, name: str, rooms: Sequence[Room]) -> bool:
         """Tell that somebody is here no longer. If the lobby is told at once, the other rooms are
@@ -154,3 +214,106 @@ class Here:
         if self._shared.people.get(person.name) is person:
             del self._shared.people[person.name]
         person.release()
+
+    # With other nodes
+
+    def present(self) -> Iterator[Present]:
+        """Say who is with this node."""
+        people = [person.visitor for person in self._shared.people.values() if person.is_with_us]
+        for start in range(0, max(len(people), 1), _PIECE):
+            piece = tuple(people[start : start + _PIECE])
+            yield Present(piece, begins=not start, ends=start + _PIECE >= len(people))
+
+    def guests(self) -> Sequence[Person]:
+        """The guests who are with this node."""
+        people = self._shared.people.values()
+        return [person for person in people if person.is_with_us and not person.is_account]
+
+    def take(self, node: int, what: Announcement) -> None:
+        """Take what another node has said of the people who are with it."""
+        for where, change in self._elsewhere.take(node, what):
+            _CHANGE[type(change)](self, where, change)
+
+    def _came(self, node: int, came: Came) -> None:
+        visitor = came.visitor
+        person = self._shared.people.get(visitor.name)
+        if person is None or person.id != visitor.id:
+            if person is not None:
+                self._give_way(person)
+            person = self._shared.people[visitor.name] = Person(visitor)
+        person.nodes |= {node}
+        self._put_into_rooms(person)
+        self._put_guest_into(person, visitor.rooms)
+
+    def _went(self, node: int, went: Went) -> None:
+        person = self._shared.people.get(went.name)
+        if person is None or node not in person.nodes:
+            return
+        person.nodes -= {node}
+        if person.is_with_us:
+            self._leave_rooms(person)
+        else:
+            self._leave(person)
+
+    def _became(self, node: int, became: Became) -> None:
+        """A guest who is with another node has another name, or is an account."""
+        visitor = became.visitor
+        guest = self._shared.people.get(became.name)
+        if guest is None or guest.nodes != {node} or guest.is_with_us:
+            self._came(node, Came(visitor))
+            self._went(node, Went(became.name))
+            return
+        person = self._shared.people.get(visitor.name)
+        if person is None or person is guest:
+            person = Person(visitor)
+            self._settle(guest, person)
+            for room in guest.rooms:
+                room.pass_on(guest, person)
+            self._forget(guest)
+            self._tell_renamed(guest, person)
+        else:
+            guest.nodes = frozenset()
+            self._leave(guest)
+        person.nodes |= {node}
+        self._put_into_rooms(person)
+        self._put_guest_into(person, visitor.rooms)
+
+    def _entered(self, node: int, entered: Entered) -> None:
+        person = self._shared.people.get(entered.name)
+        if person is not None:
+            self._put_guest_into(person, (entered.room,))
+
+    def _exited(self, node: int, exited: Exited) -> None:
+        person = self._shared.people.get(exited.name)
+        if person is not None:
+            self._leave_rooms(person)
+
+    def _put_guest_into(self, guest: Person, rooms: Iterable[str]) -> None:
+        for room in map(self._shared.rooms.get, rooms):
+            if room is not None and room not in guest.rooms:
+                room.enter(guest)
+
+    def _give_way(self, person: Person) -> None:
+        """Have somebody leave whose name is another's by now: a node was taken for dead, and gave
+        it away."""
+        hang_up(person, NAME_IS_GONE)
+        if self._shared.people.get(person.name) is person and not person.is_with_us:
+            person.nodes = frozenset()
+            self._leave(person)
+
+
+def hang_up(person: Person, farewell: str) -> None:
+    """End all sessions of somebody, with a farewell."""
+    for session in person.sessions:
+        if session.face is not None:
+            session.face.hang_up(farewell)
+
+
+_CHANGE: Mapping[type[Change], Callable[[Here, int, Any], None]] = {
+    Came: Here._came,
+    Went: Here._went,
+    Became: Here._became,
+    Entered: Here._entered,
+    Exited: Here._exited,
+}
+"""What each change with another node does."""

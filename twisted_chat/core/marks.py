@@ -1,9 +1,10 @@
 """What has been read: how far an account has seen its rooms and private conversations."""
 
+from . import announcements
 from .events import Read
 from .model import RoomRecord
 from .past import DIRECT
-from .people import Session, View
+from .people import Person, Session, View
 from .ports import Store
 from .room import Room, Shared
 
@@ -45,11 +46,8 @@ class Marks:
         mine = session.views.get(room)
         if mine is not None and mine.read < seq:
             self._mark(session, room.record.id, room.name, seq)
-        for each in session.person.sessions if session.person is not None else ():
-            view = each.views.get(room)
-            if view is not None:
-                view.read = max(view.read, seq)
-                view.is_whole |= seq >= room.last_seq
+        if session.person is not None:
+            _note_room(session.person, room, seq)
 
     def mark_conversation(self, session: Session, record: RoomRecord, seq: int) -> None:
         """Mark a private conversation as read up to an entry."""
@@ -57,20 +55,51 @@ class Marks:
         if person is None:
             return
         self._mark(session, record.id, f"{DIRECT}{record.other(person.id).name}", seq)
-        for each in person.sessions:
-            if each.shown.get(record, seq + 1) <= seq:  # the others have nothing left to mark
-                del each.shown[record]
+        _note_conversation(person, record, seq)
 
     def _mark(self, session: Session, room_id: int, of: str, seq: int) -> None:
         person = session.person
         if person is None or person.account is None:
             return  # it is a guest, or has ended
         self._store.mark_read(person.account.id, room_id, seq)
+        if person.nodes:
+            self._store.announce(announcements.Read(person.name, of, seq))
         if len(person.sessions) > 1:
             told = Read(self._shared.now(), of, seq)
             for each in person.sessions:
                 if each is not session:
                     each.tell(told)
+
+    def take(self, read: announcements.Read) -> None:
+        """Take note that an account has read a place with another node, and tell its sessions."""
+        person = self._shared.people.get(read.name)
+        if person is None or not person.is_account:
+            return
+        room = self._shared.rooms.get(read.of)
+        if room is not None:
+            _note_room(person, room, read.seq)
+        else:
+            for each in person.sessions:
+                for record in [
+                    r for r in each.shown if f"{DIRECT}{r.other(person.id).name}" == read.of
+                ]:
+                    _note_conversation(person, record, read.seq)
+        for each in person.sessions:
+            each.tell(Read(self._shared.now(), read.of, read.seq))
+
+
+def _note_room(person: Person, room: Room, seq: int) -> None:
+    for each in person.sessions:
+        view = each.views.get(room)
+        if view is not None:
+            view.read = max(view.read, seq)
+            view.is_whole |= seq >= room.last_seq
+
+
+def _note_conversation(person: Person, record: RoomRecord, seq: int) -> None:
+    for each in person.sessions:
+        if each.shown.get(record, seq + 1) <= seq:  # it has nothing left to mark
+            del each.shown[record]
 
 
 def _is_due(room: Room, view: View) -> bool:

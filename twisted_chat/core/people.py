@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import names
 from .addresses import SHARED, Source
+from .announcements import Visitor
 from .errors import Refusal
 from .events import Answer, Event, Told
 from .model import Account, Entry, RoomRecord
@@ -25,37 +26,46 @@ class Hold:
     of the guest that goes by it: the new hold lies over the old one, and each is released on its
     own.
 
-    @ivar key: a number that no other hold has.
+    @ivar key: a number that no other hold has, over all nodes.
     @ivar is_kept: a person goes by the name, so the end of a C{with} block does not release it.
     """
 
-    __slots__ = ("_holds", "_is_released", "_shape", "_under", "is_kept", "key", "name")
+    __slots__ = ("_holds", "_is_released", "_let_go", "_under", "is_kept", "key", "name", "shape")
 
-    def __init__(self, name: str, key: int, holds: "dict[str, Hold]") -> None:
-        """@param holds: the newest hold of each skeleton of a name; this one is added."""
+    def __init__(
+        self, name: str, key: int, holds: "dict[str, Hold]", let_go: Callable[[str], object]
+    ) -> None:
+        """
+        @param holds: the newest hold of each skeleton of a name; this one is added.
+        @param let_go: called with the skeleton when no hold keeps it any more.
+        """
         self.name = name
         self.key = key
         self.is_kept = False
+        self.shape = names.skeleton(name)
         self._is_released = False
-        self._shape = names.skeleton(name)
+        self._let_go = let_go
         self._holds = holds
-        self._under = holds.get(self._shape)
-        holds[self._shape] = self
+        self._under = holds.get(self.shape)
+        holds[self.shape] = self
 
     def keeps(self, name: str) -> bool:
         """Whether nobody else can have this name as long as this is not released."""
-        return not self._is_released and names.skeleton(name) == self._shape
+        return not self._is_released and names.skeleton(name) == self.shape
 
     def release(self) -> None:
         """Let others have the name. Does nothing the second time."""
+        if self._is_released:
+            return
         self._is_released = True
-        top = self._holds.get(self._shape)
+        top = self._holds.get(self.shape)
         while top is not None and top._is_released:
             top = top._under
         if top is not None:
-            self._holds[self._shape] = top
+            self._holds[self.shape] = top
         else:
-            self._holds.pop(self._shape, None)
+            self._holds.pop(self.shape, None)
+            self._let_go(self.shape)
 
     def __enter__(self) -> "Hold":
         return self
@@ -74,24 +84,41 @@ class Person:
     """An account or a guest that is here, with its sessions.
 
     @ivar account: L{None} for a guest.
-    @ivar hold: what keeps the name of a guest; L{None} for an account.
+    @ivar hold: what keeps the name of a guest; L{None} for an account, and for a guest who is with
+        other nodes only.
+    @ivar key: of the hold on a guest's name, which tells the guest from later ones of the same
+        name; L{None} for an account.
     @ivar sessions: those that are told things, oldest first.
     @ivar leaving: the number of its sessions that have ended and that have posts in flight.
+    @ivar nodes: the other nodes that it is with.
     @ivar rooms: the rooms that it is in, in the order in which it came to be in them.
     """
 
-    __slots__ = ("account", "hold", "leaving", "name", "rooms", "sessions")
+    __slots__ = ("account", "hold", "key", "leaving", "name", "nodes", "rooms", "sessions")
 
-    def __init__(self, owner: Account | Hold) -> None:
-        """@param owner: the account, or the hold on a guest's name, which the person keeps."""
+    def __init__(self, owner: Account | Hold | Visitor) -> None:
+        """
+        @param owner: the account; the hold on a guest's name, which the person keeps; or somebody
+            who is with another node.
+        """
         self.name = owner.name
         self.account = owner if isinstance(owner, Account) else None
-        self.hold = owner if isinstance(owner, Hold) else None
+        self.hold: Hold | None = None
+        self.key: int | None = None
         self.sessions: tuple[Session, ...] = ()
         self.leaving = 0
+        self.nodes: frozenset[int] = frozenset()
         self.rooms: tuple[Room, ...] = ()
-        if self.hold is not None:
-            self.hold.is_kept = True
+        if isinstance(owner, Hold):
+            self.keep(owner)
+        elif isinstance(owner, Visitor):
+            self.account = Account(owner.id, owner.name) if owner.id is not None else None
+            self.key = owner.key
+
+    def keep(self, hold: Hold) -> None:
+        """Keep the hold on a guest's name."""
+        hold.is_kept = True
+        self.hold, self.key = hold, hold.key
 
     @property
     def is_account(self) -> bool:
@@ -103,10 +130,18 @@ class Person:
         return self.account.id if self.account is not None else None
 
     @property
-    def key(self) -> int | None:
-        """The number of a guest's hold, which tells it from later guests of the same name; L{None}
-        for an account."""
-        return self.hold.key if self.hold is not None else None
+    def is_with_us(self) -> bool:
+        """Whether it has a session with this node, or had one whose posts are in flight."""
+        return bool(self.sessions or self.leaving)
+
+    @property
+    def visitor(self) -> Visitor:
+        """What other nodes are told of it."""
+        if self.account is not None:
+            return Visitor(self.name, self.id)
+        heard = [room for room in self.rooms if any(s in room.sessions for s in self.sessions)]
+        rooms = tuple(room.name for room in heard if not room.is_lobby)
+        return Visitor(self.name, None, self.key, rooms)
 
     def release(self) -> None:
         """Let go of a guest's name."""
@@ -160,8 +195,11 @@ class Session:
     @ivar resume: the points to resume from: room name, or C{@name} for the private conversation
         with somebody, to the last C{seq} that the client has. Removed when used. L{None}: no resume
         was asked for.
-    @ivar wrote: who wrote to it last in private: the name of an account, or the session of a guest,
-        whose name may have changed since; L{None}: nobody.
+    @ivar token: what tells this session from all others, to the session that takes its place;
+        empty if it has none.
+    @ivar former: the token of the session whose place it has taken; empty for none.
+    @ivar wrote: who wrote to it last in private: the name of an account; the session of a guest,
+        whose name may have changed since, or the guest, with another node; L{None}: nobody.
     @ivar views: what it was shown of the rooms of its account. Empty for guests.
     @ivar shown: up to which C{seq} it was shown its private conversations, without a hole. Empty
         when all is marked as read.
@@ -175,6 +213,7 @@ class Session:
     __slots__ = (
         "echo",
         "face",
+        "former",
         "gaps",
         "has_ended",
         "has_gap",
@@ -191,6 +230,7 @@ class Session:
         "shown",
         "skips",
         "source",
+        "token",
         "told_not_kept",
         "views",
         "wrote",
@@ -215,7 +255,9 @@ class Session:
         self.in_flight = 0
         self.renamed = 0
         self.resume: dict[str, int] | None = None
-        self.wrote: str | Session | None = None
+        self.token = ""
+        self.former = ""
+        self.wrote: str | Session | Person | None = None
         self.views: dict[Room, View] = _NO_VIEWS
         self.shown: dict[RoomRecord, int] = _NONE_SHOWN
         self.gaps: dict[RoomRecord, bool] = _NO_GAPS

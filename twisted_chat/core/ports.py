@@ -56,6 +56,10 @@ class Store(Protocol):
     other nodes have stored counts in an answer if, and only if, the feed has handed it over before.
     """
 
+    @property
+    def node(self) -> int:
+        """The number of this node, which no other has or had; 0 if there can be no other."""
+
     def append(self, post: Post | Aside, number: int, /) -> None:
         """Commit a post; the feed hands it over once it is stored. Never blocks.
 

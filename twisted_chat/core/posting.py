@@ -55,14 +55,16 @@ class Posting:
     async def commit(self, session: Session, post: Post) -> None:
         """Hand over a post, and wait until it is applied, or turns out to be impossible.
 
-        @raise Refusal: C{unavailable} if it could not be kept.
+        @raise Refusal: C{unavailable} or C{internal} if it could not be kept.
         """
         awaited = Awaited(self._turn())
         self.append(session, post, awaited)
         await awaited.turn
-        if awaited.is_lost:
+        if awaited.lost == "unavailable":
             sentence = "the server can't write to its database right now, so nothing was changed"
             raise Refusal("unavailable", f"{sentence}; try again later")
+        if awaited.lost is not None:
+            raise Refusal(awaited.lost, "the server has a defect, so nothing was changed")
 
     async def stand(
         self, session: Session, account: Account, room: Room, role: Role | None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from . import policy
 from .errors import Refusal
 from .events import Back, Event, History, Joined, Omitted, Told
+from .here import Here
 from .marks import Marks
 from .model import Account, Entry, Findings
 from .past import DIRECT, LISTED, Past
@@ -16,9 +17,10 @@ from .room import LOBBY, Room, Shared
 class Showing:
     """Shows sessions what the log has, and notes what they have been shown."""
 
-    def __init__(self, store: Store, shared: Shared, past: Past, marks: Marks) -> None:
+    def __init__(self, store: Store, shared: Shared, past: Past, marks: Marks, here: Here) -> None:
         self._store = store
         self._shared = shared
+        self._here = here
         self._past = past
         self._marks = marks
 
@@ -48,7 +50,8 @@ class Showing:
 
     def show_unread(self, session: Session, account: Account, messages: Sequence[Entry]) -> None:
         """Show a session the unread private messages of its account."""
-        alone = session.person is not None and session.person.sessions == (session,)
+        person = session.person
+        alone = person is not None and person.sessions == (session,) and not person.nodes
         unread = self._past.unread(account, messages, alone=alone)
         if unread:
             self._show_private(session, unread)
@@ -147,7 +150,7 @@ class Showing:
         """Whether a session was shown a room that its person is in."""
         self._marks.look_for_gaps(session)
         view = session.views.get(room)
-        return view is None or view.is_entered
+        return session in room.sessions if view is None else view.is_entered
 
     async def show_room(self, session: Session, room: Room) -> int:
         """Show a session a room that it joins.
@@ -165,8 +168,7 @@ class Showing:
         if session.has_ended or person is None:
             return 0
         if person.account is None:
-            if room not in person.rooms:
-                room.enter(person)
+            self._here.join(person, room)
         else:
             policy.may(person, "go to", room)  # it may have ceased to be a member
         self._marks.look_for_gaps(session)  # before it is shown what fell into them

@@ -178,12 +178,8 @@ class Connection:
 
     def forget_token(self) -> None:
         """Have the token end nothing any more."""
-        self.face.tokens.pop(self.token, None)
+        self.face.tokens.pop(self.session.token, None)
 
     def take_over(self, token: str) -> None:
-        """End the session that was given this token, if it is still there, with all that it has
-        sent and that was not carried out yet."""
-        other = self.face.tokens.get(token)
-        if other is not None and other is not self:
-            other.close()  # a guest's name is free once the posts in flight have landed
-            other.abort()
+        """End the session that was given this token; see L{Face.take_over}."""
+        self.face.take_over(self, token)

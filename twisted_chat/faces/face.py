@@ -1,6 +1,7 @@
 """What all connections of a face share, and what happens to all of them at once."""
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from secrets import token_urlsafe
 
 from twisted.internet.defer import Deferred
@@ -39,7 +40,8 @@ class Face:
     """The connections of one way to reach the server: counted, kept alive, watched, and ended.
 
     @ivar rate: at which the requests of each session are taken; L{None} for no limit.
-    @ivar tokens: the connections whose sessions another connection may take over.
+    @ivar tokens: the connections whose sessions another connection may take over, by the digests of
+        their tokens.
     @ivar is_closing: the server is going down.
     """
 
@@ -65,6 +67,7 @@ class Face:
         )
         self.tokens: dict[str, Connection] = {}
         self.is_closing = False
+        chat.nodes.takers.append(self._taken_over)
         self._connections: dict[Connection, None] = {}
         self._refused: set[_Refuser] = set()
         self._empty: Deferred[None] | None = None
@@ -119,8 +122,31 @@ class Face:
     def new_token(self, connection: Connection) -> str:
         """Make a token for a connection."""
         token = token_urlsafe(12)
-        self.tokens[token] = connection
+        connection.session.token = digest(token)
+        self.tokens[connection.session.token] = connection
         return token
+
+    def take_over(self, by: Connection, token: str) -> None:
+        """End the session that was given a token, here or with another node, with all that it has
+        sent and that was not carried out yet.
+
+        @param by: the connection that takes its place.
+        """
+        by.session.former = digest(token)
+        other = self.tokens.get(by.session.former)
+        if other is None:
+            self.chat.take_over(by.session.former)
+        elif other is not by:
+            self._end_taken_over(other)
+
+    def _taken_over(self, former: str) -> None:
+        other = self.tokens.get(former)
+        if other is not None:
+            self._end_taken_over(other)
+
+    def _end_taken_over(self, connection: Connection) -> None:
+        connection.close()  # a guest's name is free once the posts in flight have landed
+        connection.abort()
 
     # Signs of life
 
@@ -201,6 +227,11 @@ class Face:
     def _abort(self) -> None:
         for connection in list(self._connections):
             connection.abort()
+
+
+def digest(token: str) -> str:
+    """Give what stands for a token where others may read it."""
+    return sha256(token.encode()).hexdigest()
 
 
 class _Refuser(Protocol):

@@ -190,7 +190,10 @@ async def _guest(seat: Seat, name: str = "") -> None:
         raise Refusal("already-logged-in", sentence, "change-name", name=mine)
     if not seat.allow_guests:
         raise Refusal("forbidden", "this server admits no guests; register a name")
-    hold = await seat.accounts.hold(name) if name else seat.accounts.hold_guest_number()
+    accounts = seat.accounts
+    hold = await (
+        accounts.hold(name, session=seat.session) if name else accounts.hold_guest_number()
+    )
     await seat.chat.come_as_guest(seat.session, hold)
 
 
@@ -201,8 +204,9 @@ async def change_password(seat: Seat, old: str, new: str, keep: bool = False) ->
     @raise Refusal: C{forbidden} for a guest, or as L{Accounts.change_password}.
     """
     name = account_of(seat).name
-    await seat.accounts.change_password(name, old, new, seat.session.source)
-    ended = 0 if keep else seat.chat.end_others(seat.session, name, _PASSWORD_CHANGED)
+    farewell = "" if keep else _PASSWORD_CHANGED
+    await seat.accounts.change_password(name, old, new, seat.session.source, farewell=farewell)
+    ended = 0 if keep else seat.chat.end_others(seat.session, name, farewell)
     told = f"; {ended} other session{' has' if ended == 1 else 's have'} ended" if ended else ""
     remark(seat, f"your password was changed{told}")
 

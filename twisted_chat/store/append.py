@@ -27,7 +27,8 @@ from twisted_chat.core.model import (
 )
 from twisted_chat.core.names import skeleton
 
-from .committer import Item, Mark
+from .engine import Item
+from .items import Mark
 from .schema import entries, log_head, members, rooms
 
 
@@ -135,7 +136,7 @@ class _Commit:
                 stored.append(self._entry(id, item))
             elif isinstance(item, Aside):
                 stored.append(item)
-            else:
+            elif isinstance(item, Mark):
                 self._mark(item)
         if self._marks:
             # Also of those who have joined since: a new member has seen more than the mark says.

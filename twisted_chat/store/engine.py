@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from twisted_chat.core.announcements import Announcement, Delivered
+from twisted_chat.core.errors import Code
 from twisted_chat.core.model import Aside, Post
 
 from .items import LetGo, Mark
@@ -20,12 +21,7 @@ Pairs = Sequence[tuple[int, Delivered]]
 for; with 0 if it comes from another node."""
 
 HandOver = Callable[[Pairs], None]
-Lost = Callable[[Sequence[int], str], None]
-
-
-class InDoubt(Exception):
-    """The connection was lost during a commit. Later the engine finds out whether the commit was
-    kept, and tells what became of its posts by L{Engine.subscribe}'s callables."""
+Lost = Callable[[Sequence[int], Code], None]
 
 
 class Engine(Protocol):
@@ -80,15 +76,14 @@ class Engine(Protocol):
         @raise Exception: whatever else the database or C{work} raises; nothing is kept then.
         """
 
-    def append(
-        self, items: Sequence[Item], numbers: Sequence[int], /
-    ) -> list[tuple[int, Delivered]]:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> Pairs:
         """Carry out a commit.
 
         @param numbers: those of the posts among the items, L{Post} and L{Aside}.
         @return: what is to be handed over: what was stored for each post, and what other nodes have
             stored before.
-        @raise InDoubt: if it is not known yet whether the commit was kept.
+        @raise InDoubt: if it is not known yet whether the commit was kept. When it is known, the
+            callables of L{subscribe} are told what became of its posts.
         @raise Unknown: if that cannot be found out.
         @raise Exception: whatever else the database raises; nothing is kept then.
         """

@@ -1,4 +1,4 @@
-"""Checks whose database a file is, and brings its schema up to that of this version."""
+"""Checks whose database it is, and brings its schema up to that of this version."""
 
 import time
 from pathlib import Path
@@ -17,8 +17,12 @@ OLD = frozenset({"0001", "0002", "0003", "0004"})
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
-_OURS = {"alembic_version", "accounts", "rooms", "log_head"}
+_OURS = {"alembic_version", "accounts", "rooms"}
 """Tables that every version of this program creates, besides its log."""
+
+_HEADS = {"log_head", "commits"}
+"""The tables of which one has the end of the log: the first with SQLite, the other with PostgreSQL.
+"""
 
 _LOGS = {"messages", "entries"}
 """Tables of the log, of which every version creates one."""
@@ -40,15 +44,15 @@ def identify(connection: Connection) -> str | None:
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return None
-    if not tables >= _OURS or not tables & _LOGS:
-        raise StoreError("it is the database of another program; choose another file")
+    if not tables >= _OURS or not tables & _LOGS or len(heads := tables & _HEADS) != 1:
+        raise StoreError("it is the database of another program; choose another database")
     if "copying" in tables:
         raise StoreError("it is an unfinished copy; put back the database that it is a copy of")
     if "moving" in tables:
         raise StoreError("it is an unfinished copy; let twisted-chat-move finish it")
     for what, found in (
         ("lobby", "SELECT 1 FROM rooms WHERE name = 'lobby'"),
-        ("head of the log", "SELECT 1 FROM log_head"),
+        ("head of the log", f"SELECT 1 FROM {heads.pop()} LIMIT 1"),
     ):
         if connection.execute(text(found)).first() is None:
             raise StoreError(f"it has no {what}; restore it from a backup")

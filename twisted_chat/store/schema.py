@@ -1,4 +1,5 @@
-"""The tables, in a schema that both SQLite and PostgreSQL accept.
+"""The tables, in a schema that both SQLite and PostgreSQL accept: most for both, C{log_head} for
+SQLite, and those of L{shared} for PostgreSQL.
 
 Times are in UTC milliseconds since 1970. A new database gets these tables; one of an older schema
 gets them by migrations. A test compares the two.
@@ -9,11 +10,13 @@ from sqlalchemy import (
     Column,
     Connection,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Sequence,
     String,
     Table,
     Text,
@@ -24,14 +27,14 @@ from sqlalchemy import (
 HEAD = "0005"
 """The newest migration."""
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=_NAMES)
 
 # In SQLite only a primary key of type INTEGER is the row's own key. It has 64 bits, too.
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -74,7 +77,8 @@ rooms = Table(
 )
 """A room of the kind C{direct} has C{first_id} and C{second_id}, of which the first is not the
 bigger one; any other has C{name} and C{skeleton}. C{last_seq} and C{last_time} are those of its
-newest entry, also if that was deleted because it was old."""
+newest entry, also if that was deleted because it was old; on PostgreSQL only the least that they
+can be: there, each commit would leave a dead row behind."""
 
 members = Table(
     "members",
@@ -104,7 +108,7 @@ entries = Table(
     "entries",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=False),
-    Column("room_id", _Id, ForeignKey(rooms.c.id), nullable=False),
+    Column("room_id", _Id, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("author_id", BigInteger),
@@ -114,6 +118,8 @@ entries = Table(
     Column("about", BigInteger),
     Column("label", String(64)),
     UniqueConstraint("room_id", "seq"),
+    # On PostgreSQL it would take more than half of the time of storing an entry.
+    ForeignKeyConstraint(["room_id"], [rooms.c.id]).ddl_if(dialect="sqlite"),
 )
 """The log. C{label} is null for most entries."""
 
@@ -130,10 +136,63 @@ alembic_version = Table(
 """One row: the newest migration that the database has. As Alembic makes it."""
 
 
+shared = MetaData(naming_convention=_NAMES)
+"""The tables of a database that several nodes share."""
+
+commits = Table(
+    "commits",
+    shared,
+    Column("last_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", BigInteger, nullable=False),
+    Column("batch", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+)
+"""The last commits of the log, in place of C{log_head}: the last id of each, the node that made it,
+and that node's own number for it. Never empty."""
+
+nodes = Table(
+    "nodes",
+    shared,
+    Column("id", BigInteger, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+)
+"""The nodes that live, or of which nobody knows better. C{epoch} is another one whenever a node
+comes back; a commit of an earlier one is refused."""
+
+news = Table(
+    "news",
+    shared,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""What nodes have told each other lately. The ids are from the same row as those of entries."""
+
+held = Table(
+    "held",
+    shared,
+    Column("skeleton", Text, primary_key=True),
+    Column("name", String(32), nullable=False),
+    Column("node", BigInteger, nullable=False, index=True),
+    Column("token", Text, nullable=False),
+)
+"""Names that a node has claimed. C{token} is the SHA-256 of the token of the session that has the
+name, in hexadecimal digits; empty if it has none."""
+
+guest_numbers = Sequence("guest_numbers", metadata=shared)
+
+
 def create(connection: Connection) -> None:
     """Make the tables in an empty database, with the lobby and the head of the log."""
-    metadata.create_all(connection, checkfirst=False)
     lobby = {"kind": "public", "name": "lobby", "skeleton": "lobby", "created": 0}
+    if connection.dialect.name == "sqlite":
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(insert(log_head).values(id=1, last_id=0))
+    else:
+        both = [table for table in metadata.sorted_tables if table is not log_head]
+        metadata.create_all(connection, both, checkfirst=False)
+        shared.create_all(connection, checkfirst=False)
+        connection.execute(insert(commits).values(last_id=0, node=0, batch=0, time=0))
     connection.execute(insert(rooms).values(lobby))
-    connection.execute(insert(log_head).values(id=1, last_id=0))
     connection.execute(insert(alembic_version).values(version_num=HEAD))

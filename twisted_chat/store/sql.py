@@ -39,6 +39,7 @@ from twisted_chat.core.model import (
 )
 
 from .schema import accounts, credentials, entries, members, rooms
+from .seqs import newest_seq
 
 K = TypeVar("K")
 
@@ -97,7 +98,7 @@ def add_account(
             account_id=id, kind=_PASSWORD, secret=password_hash, created=time
         )
     )
-    lobby = select(rooms.c.id, literal(id), rooms.c.last_seq).where(rooms.c.name == _LOBBY)
+    lobby = select(rooms.c.id, literal(id), newest_seq).where(rooms.c.name == _LOBBY)
     connection.execute(insert(members).from_select(["room_id", "account_id", "read_seq"], lobby))
     return Account(id, name)
 
@@ -150,6 +151,14 @@ def _record(row: _Row) -> RoomRecord:
     return RoomRecord(id, kind, "", (Account(first, first_name), Account(second, second_name)))
 
 
+def records(connection: Connection, ids: Collection[int]) -> Mapping[int, RoomRecord]:
+    """Look up rooms by their ids."""
+    if not ids:
+        return {}
+    found = connection.execute(_RECORD.where(rooms.c.id.in_(ids)))
+    return {row[0]: _record(row) for row in found}
+
+
 def states(connection: Connection) -> list[RoomState]:
     """Read all rooms but private conversations, in the order of their names."""
     has_name = rooms.c.name >= ""  # for which there is an index
@@ -163,7 +172,7 @@ def states(connection: Connection) -> list[RoomState]:
     )
     for id, account, role in connection.execute(shown):
         roles.setdefault(id, {})[account] = role
-    columns = rooms.c["id", "kind", "name", "topic", "topic_by", "last_seq"]
+    columns = [*rooms.c["id", "kind", "name", "topic", "topic_by"], newest_seq]
     found = connection.execute(select(*columns).where(has_name).order_by(rooms.c.name))
     return [
         RoomState(RoomRecord(id, kind, name), topic, by, seq, roles.get(id, {}))
@@ -221,13 +230,9 @@ def _entries(
     connection: Connection, found: Mapping[K, Sequence[_Row]]
 ) -> dict[K, tuple[Entry, ...]]:
     """Make entries of rows that have the columns of C{_ENTRY}, the oldest first."""
-    ids = {row[1] for rows in found.values() for row in rows}
-    records = {}
-    if ids:
-        rows = connection.execute(_RECORD.where(rooms.c.id.in_(ids)))
-        records = {row[0]: _record(row) for row in rows}
+    shown = records(connection, {row[1] for rows in found.values() for row in rows})
     return {
-        key: tuple(sorted(Entry(row[0], records[row[1]], *row[2:]) for row in rows))
+        key: tuple(sorted(Entry(row[0], shown[row[1]], *row[2:]) for row in rows))
         for key, rows in found.items()
     }
 
@@ -316,7 +321,7 @@ def _news(reader: int, most: int) -> Select[Any]:
         .where(
             members.c.account_id == reader,
             rooms.c.kind != "direct",
-            rooms.c.last_seq > members.c.read_seq,
+            newest_seq > members.c.read_seq,
         )
         .subquery()
     )
@@ -397,7 +402,7 @@ def _is_unread(
 ) -> Sequence[ColumnElement[bool]]:
     """Give the conditions on C{members} and C{rooms} that the account has not seen all of a private
     conversation."""
-    return members.c.account_id == reader, rooms.c.kind == "direct", rooms.c.last_seq > after
+    return members.c.account_id == reader, rooms.c.kind == "direct", newest_seq > after
 
 
 def _to(reader: int) -> ColumnElement[bool]:

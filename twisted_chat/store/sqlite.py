@@ -8,20 +8,19 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
+from .append import append
+from .engine import HandOver, Item, Lost, Pairs
 from .files import size, sync
 from .migrate import OLD, identify, upgrade
 from .rebuild import rebuild
-from .trouble import FULL, Misplaced, StoreError, Unknown, trouble, words
+from .trouble import FULL, Misplaced, StoreError, Unknown, damage, trouble, words
 
 T = TypeVar("T")
-
-_EXAMPLE = "sqlite:///chat.db"
 
 _BEGIN = "BEGIN IMMEDIATE"
 
@@ -41,25 +40,10 @@ _WAITING = (
 _log = Logger()
 
 
-def sqlite_url(text: str) -> URL:
-    """Parse the URL of an SQLite database.
-
-    @raise StoreError: if the text is not such a URL, or has a host or a query.
-    """
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise StoreError(f'"{text}" is not a database URL; one looks like {_EXAMPLE}') from None
-    if url.get_backend_name() == "sqlite" and (url.host or url.query):
-        raise StoreError(f'"{text}" has too few slashes or options; one looks like {_EXAMPLE}')
-    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise StoreError(f"{url.drivername} databases are not supported; use a URL like {_EXAMPLE}")
-    return url
-
-
 class Database:
-    """An SQLite file that no other process may open, on one connection. All methods but
-    L{hasten} are called from the same thread.
+    """An SQLite file that no other process may open, on one connection; an
+    L{Engine<twisted_chat.store.engine.Engine>}. So there are no other nodes, and there is nobody to
+    announce anything to.
 
     When the disk fails at a commit, SQLite reports an error, but the commit may still be in the
     write-ahead log and come back after a crash. So each writing transaction adds 1 to
@@ -82,6 +66,10 @@ class Database:
         self._commits = 0
         self._file: tuple[int, int] | None = None
         self._ending = threading.Event()
+        self.node = 0
+
+    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /) -> None:
+        """Do nothing: all that happens is the result of a call."""
 
     def open(self, start: Callable[[Connection], T]) -> T:
         """Open or create the file and bring its schema up to date. Rebuild one of version 0.1.
@@ -186,6 +174,17 @@ class Database:
                 raise
         self._commits += 1
         return done
+
+    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
+        """Carry out a commit, which has no announcements. See L{write}."""
+        stored = self.write(lambda connection: append(connection, items))
+        return list(zip(numbers, stored, strict=True))
+
+    def trouble(self, error: BaseException | None) -> str | None:
+        return trouble(error)
+
+    def damage(self, error: BaseException | None) -> str | None:
+        return damage(error)
 
     @property
     def _wal(self) -> str:

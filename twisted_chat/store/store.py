@@ -1,13 +1,14 @@
 """L{SqlStore}: the store in a database."""
 
 import os
+import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
@@ -22,18 +23,20 @@ from twisted_chat.core.model import (
     Question,
     RoomRecord,
     RoomState,
-    Stored,
 )
 
 from . import sql
-from .append import append
-from .committer import Committer, Feed, Item, Lost, Mark
-from .sqlite import Database, sqlite_url
+from .committer import Committer
+from .engine import Engine, HandOver, Lost
+from .items import LetGo, Mark
+from .sqlite import Database
 from .trouble import StoreError, words
 from .worker import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_EXAMPLES = "sqlite:///chat.db or postgresql+psycopg://chat@host/chat"
 
 _PRUNE = 1000
 """Entries deleted in one transaction, at most, so that posts do not wait long behind it."""
@@ -54,14 +57,18 @@ class SqlStore:
 
     def __init__(self, url: str, reactor: Any) -> None:
         """
-        @param url: an SQLAlchemy URL of an SQLite database.
+        @param url: an SQLAlchemy URL of an SQLite or a PostgreSQL database.
         @raise StoreError: if the URL is another one.
         """
-        self._url = sqlite_url(url)
-        self._database = Database(self._url, reactor)
+        self._url = database_url(url)
+        self._database = _ENGINES[self._url.drivername](self._url, reactor)
         self._worker = Worker(self._database, reactor)
         self._committer = Committer(
-            self._append, reactor.callLater, self._worker.writing, self._worker.is_damaged
+            lambda items, numbers: self._worker.run(self._database.append, items, numbers),
+            reactor.callLater,
+            self._worker.writing,
+            self._database.trouble,
+            self._worker.is_damaged,
         )
         self.password_hashes: Sequence[bytes] = ()
         self._guests = 0
@@ -82,18 +89,34 @@ class SqlStore:
         self._worker.start()
         return states
 
-    def subscribe(self, feed: Feed, lost: Lost, damaged: Callable[[str], None]) -> None:
+    @property
+    def node(self) -> int:
+        """Which of the nodes that share the database this one is; 0 if no other can."""
+        return self._database.node
+
+    def subscribe(
+        self,
+        feed: HandOver,
+        lost: Lost,
+        damaged: Callable[[str], None],
+        forked: Callable[[int], None] = lambda count: None,
+    ) -> None:
         """Set who is told what became of posts. Must be called before the first post.
 
         @param feed: called after each commit with the numbers of its posts and what was stored for
-            them, in order.
-        @param lost: called with the numbers of posts that were not kept. Posts of which that is not
-            known are passed to neither.
+            them, in order; and with what other nodes have stored and said, whose number is 0.
+        @param lost: called with the numbers of posts that were not kept, and the code of the
+            refusal: C{unavailable} if the same may work later, else C{internal}. Posts of which
+            that is not known are passed to neither.
+        @param forked: called with the number of messages that were handed over and that the
+            database has lost. All sessions must end, and L{states} be read anew.
         @param damaged: called once, with a sentence, when the file turns out to be damaged or it
             cannot be found out whether a commit was kept. Every later request is refused, and
             the caller closes the store.
         """
         self._committer.subscribe(feed, lost)
+        committer = self._committer
+        self._database.subscribe(committer.hand_over, committer.lose, forked)
         database = self._url.render_as_string()
         self._worker.subscribe(
             lambda why: damaged(f"cannot continue with the database {database}: {why}")
@@ -111,6 +134,7 @@ class SqlStore:
     def hasten(self) -> None:
         """Stop waiting for a disk that fails: a commit in doubt then stays in doubt. Call this
         before L{close}, which may otherwise wait for as long as the disk fails."""
+        self._committer.hasten()
         self._database.hasten()
 
     # The log
@@ -122,13 +146,15 @@ class SqlStore:
         self._committer.mark(Mark(account_id, room_id, seq))
 
     def announce(self, what: Announcement, /) -> None:
-        pass  # there is no other node
+        if self.node:
+            self._committer.add(what)
 
     def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Deferred[str | None]:
         return succeed(None)
 
     def let_go(self, skeleton: str, /) -> None:
-        pass
+        if self.node:
+            self._committer.add(LetGo(skeleton))
 
     def guest_number(self) -> Deferred[int]:
         self._guests += 1
@@ -194,9 +220,6 @@ class SqlStore:
 
     # Transactions
 
-    def _append(self, items: Sequence[Item]) -> Deferred[list[Stored]]:
-        return self._worker.commit(lambda connection: append(connection, items))
-
     def _read(
         self,
         transaction: Callable[Concatenate[Connection, P], T],
@@ -214,6 +237,47 @@ class SqlStore:
     ) -> Deferred[T]:
         self._committer.submit()
         return self._worker.write(lambda connection: transaction(connection, *args, **kwargs))
+
+
+def database_url(text: str) -> URL:
+    """Parse the URL of a database that the store can use.
+
+    @raise StoreError: if the text is not such a URL.
+    """
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        shown = re.sub(":[^:@]*@", ":***@", text)
+        raise StoreError(f'"{shown}" is not a database URL; one looks like {_EXAMPLES}') from None
+    if url.get_backend_name() == "sqlite" and (url.host or url.query):
+        raise StoreError(f'"{text}" has too few slashes or options; one looks like {_EXAMPLES}')
+    if url.drivername not in _ENGINES:
+        raise StoreError(
+            f"{url.drivername} databases are not supported; use a URL like {_EXAMPLES}"
+        )
+    return url
+
+
+def _sqlite(url: URL, reactor: Any) -> Engine:
+    return Database(url, reactor)
+
+
+def _postgres(url: URL, reactor: Any) -> Engine:
+    try:
+        from .postgres import PostgresDatabase  # noqa: PLC0415 - psycopg may be missing
+    except ImportError as error:
+        raise StoreError(
+            f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
+        ) from error
+    return PostgresDatabase(url, reactor)
+
+
+_ENGINES: Mapping[str, Callable[[URL, Any], Engine]] = {
+    "sqlite": _sqlite,
+    "sqlite+pysqlite": _sqlite,
+    "postgresql+psycopg": _postgres,
+}
+"""By the driver's name in a URL."""
 
 
 def _none_if_taken(failure: Failure) -> None:

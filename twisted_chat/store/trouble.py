@@ -30,6 +30,14 @@ class Misplaced(StoreError):
     """The database was moved or deleted while it was open. The text names the file."""
 
 
+class Away(StoreError):
+    """There is no connection to the database at the moment. The text says why."""
+
+
+class InDoubt(StoreError):
+    """The connection was lost during a commit. Whether it was kept will be found out later."""
+
+
 class Unknown(StoreError):
     """Whether a transaction was kept is not known and cannot be found out. The text says why."""
 

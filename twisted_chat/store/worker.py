@@ -1,7 +1,8 @@
-"""L{Worker}: transactions on a thread of their own, and what their failures mean."""
+"""L{Worker}: transactions on a thread of its own, and what their failures mean."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -12,9 +13,10 @@ from twisted.python.threadpool import ThreadPool
 
 from twisted_chat.core.errors import Refusal
 
-from .sqlite import Database
-from .trouble import Outage, StoreError, Unknown, damage, trouble
+from .engine import Engine
+from .trouble import Outage, StoreError, Unknown
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 Transaction = Callable[[Connection], T]
@@ -30,15 +32,16 @@ _DAMAGED = "the database is damaged, and the server is going down"
 class Worker:
     """Carries out transactions one after the other, in the order of the calls, on one thread.
 
-    Results arrive in that order too. After damage to the file was found, nothing is carried out
+    Results arrive in that order too. After damage to the database was found, nothing is carried out
     any more.
 
     @ivar writing: the outage of writing. Only a commit of posts ends it.
     """
 
-    def __init__(self, database: Database, reactor: IReactorFromThreads) -> None:
+    def __init__(self, database: Engine, reactor: IReactorFromThreads) -> None:
         self._database = database
         self._reactor = reactor
+        self._trouble = database.trouble
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._damaged: Callable[[str], None] | None = None
         self._damage: str | None = None  # set on the thread
@@ -53,8 +56,8 @@ class Worker:
 
     def subscribe(self, damaged: Callable[[str], None]) -> None:
         """
-        @param damaged: called once, with the reason, when the file turns out to be damaged or it
-            cannot be found out whether a commit was kept.
+        @param damaged: called once, with the reason, when the database turns out to be damaged or
+            it cannot be found out whether a commit was kept.
         """
         self._damaged = damaged
 
@@ -67,27 +70,31 @@ class Worker:
         await deferToThreadPool(self._reactor, self._pool, self._database.close)
         self._pool.stop()
 
-    def commit(self, work: Transaction[T]) -> Deferred[T]:
-        """Carry out a transaction that writes.
+    def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call a method of the database, on the thread.
 
-        @return: fails with whatever the database or C{work} raises; with a L{StoreError} if the
-            file is damaged; with a L{Refusal} C{closed} after L{stop}.
+        @return: fails with whatever it raises; with a L{StoreError} if the database is damaged;
+            with a L{Refusal} C{closed} after L{stop}.
         """
-        return self._carry_out(self._database.write, work)
+        return deferToThreadPool(
+            self._reactor, self._pool, self._attempt, partial(call, *args, **kwargs)
+        )
 
     def write(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that writes.
 
-        @return: fails as L{commit}, but with a L{Refusal} C{unavailable} if the database cannot be
+        @return: fails as L{run}, but with a L{Refusal} C{unavailable} if the database cannot be
             written.
         """
         # Success does not end an outage: a full disk may still have room for something small.
-        return self.commit(work).addErrback(self._cannot, self.writing, 0, _CANNOT_WRITE)
+        return self.run(self._database.write, work).addErrback(
+            self._cannot, self.writing, 0, _CANNOT_WRITE
+        )
 
     def read(self, work: Transaction[T]) -> Deferred[T]:
         """Carry out a transaction that reads.
 
-        @return: fails as L{commit}, but with a L{Refusal} C{unavailable} if the database cannot be
+        @return: fails as L{run}, but with a L{Refusal} C{unavailable} if the database cannot be
             read.
         """
 
@@ -95,7 +102,7 @@ class Worker:
             self._reading.end()
             return result
 
-        return self._carry_out(self._database.read, work).addCallbacks(
+        return self.run(self._database.read, work).addCallbacks(
             done, self._cannot, errbackArgs=(self._reading, 1, _CANNOT_READ)
         )
 
@@ -106,28 +113,26 @@ class Worker:
             damaged(self._damage)
         return self._damage is not None
 
-    def _carry_out(self, do: Callable[[Transaction[T]], T], work: Transaction[T]) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._pool, self._attempt, do, work)
+    def _attempt(self, call: Callable[[], T]) -> T:
+        """Call a method of the database, unless it is known to be damaged. Runs on the thread.
 
-    def _attempt(self, do: Callable[[Transaction[T]], T], work: Transaction[T]) -> T:
-        """Carry out a transaction, unless the file is known to be damaged. Runs on the thread.
-
-        @raise StoreError: if the file is known to be damaged.
+        @raise StoreError: if the database is known to be damaged.
         @raise Refusal: C{closed} if the database is closed.
-        @raise Exception: whatever the database or C{work} raises.
+        @raise Exception: whatever the method raises.
         """
         if self._damage is not None:
             raise StoreError(self._damage)
         if not self._database.is_open:
             raise Refusal("closed", "the server is going down")
         try:
-            return do(work)
+            return call()
         except Exception as error:
-            self._damage = str(error) if isinstance(error, Unknown) else damage(error)
+            unknown = isinstance(error, Unknown)
+            self._damage = str(error) if unknown else self._database.damage(error)
             raise
 
     def _cannot(self, failure: Failure, outage: Outage, count: int, sentence: str) -> Failure:
-        reason = trouble(failure.value)
+        reason = self._trouble(failure.value)
         if reason is not None:
             outage.refuse(reason, count)
             raise Refusal("unavailable", sentence)

@@ -94,7 +94,7 @@ class SizeTests(ServerTestCase):
             dialogue = alice.protocol.dialogue
             parts = (alice.protocol, dialogue, dialogue.session, dialogue.outbox)
             self.assertFalse([part for part in parts if hasattr(part, "__dict__")])
-            self.assertLessEqual(sum(map(sys.getsizeof, parts)), 620)
+            self.assertLessEqual(sum(map(sys.getsizeof, parts)), 640)
             self.assertIsNone(dialogue.greeting)
             self.assertIsNone(dialogue._intake)
             self.assertIsNone(alice.protocol._telnet)

@@ -178,7 +178,7 @@ class AnswerTests(RequestTestCase):
         self.store.fail()
         (error,) = self.alice.take_events()
         self.assertEqual(
-            (error["event"], error["code"], error["label"]), ("error", "internal", LABEL)
+            (error["event"], error["code"], error["label"]), ("error", "unavailable", LABEL)
         )
         self.store.release()
         self.assertEqual(len(self.do(do="say", message="hi", label=LABEL)), 2)

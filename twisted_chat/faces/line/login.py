@@ -20,7 +20,7 @@ async def enter(at: Terminal, typed: str) -> None:
     if not typed:
         if not at.allow_guests:
             raise Refusal("forbidden", "this server admits no guests; type a name to register it")
-        await at.chat.come_as_guest(at.session, at.accounts.hold_guest_number())
+        await at.chat.come_as_guest(at.session, await at.accounts.hold_guest_number())
         return
     name = names.canonical(typed)
     if await at.accounts.is_registered(name):
@@ -60,12 +60,12 @@ async def register(at: Terminal, name: str, mine: Hold | None) -> bool:
     if mine is not None and names.canonical(name) == mine.name:
         return await _enter_registered(at, mine)
     # The name is held from here on, so that nobody else takes it while a password is chosen.
-    with await at.accounts.hold(name, mine=mine) as hold:
+    with await at.accounts.hold(name, mine=mine, session=at.session) as hold:
         return await _enter_registered(at, hold)
 
 
 async def _new(at: Terminal, name: str) -> None:
-    with await at.accounts.hold(name) as hold:
+    with await at.accounts.hold(name, session=at.session) as hold:
         if at.allow_registration:
             otherwise = "be a guest" if at.allow_guests else "go back"
             remark(
