@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from twisted.internet import reactor as _reactor
 from twisted.trial.unittest import TestCase
 
+from tests import postgres
 from tests.store.databases import directory, restore
 from twisted_chat.core.model import CREATED, SAID, Account, Post, RoomRecord, conversation
 from twisted_chat.move import main
@@ -431,6 +432,29 @@ class SqliteToSqliteTests(Moves):
         """Where no file can be made, there is a sentence."""
         self.to = f"sqlite:///{directory(self)}/missing/chat.db"
         self.assertIn("No such file or directory", self.refuse())
+
+
+class SqliteToPostgresTests(Moves):
+    """From a file to a server."""
+
+    def make_other(self) -> str:
+        return postgres.database(self)
+
+
+class PostgresToSqliteTests(Moves):
+    """From a server to a file."""
+
+    def make(self) -> str:
+        return postgres.database(self)
+
+
+class PostgresToPostgresTests(Moves):
+    """From a server to a server."""
+
+    def make(self) -> str:
+        return postgres.database(self)
+
+    make_other = make
 
 
 class CommandTests(MoveCase):

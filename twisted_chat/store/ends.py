@@ -33,10 +33,9 @@ from sqlalchemy.pool import NullPool
 
 from .files import size, sync
 from .migrate import OLD, check_known, identify
-from .postgres import NODES
-from .schema import HEAD, accounts, create, credentials, entries, log_head, rooms
-from .sqlite import sqlite_url
-from .trouble import StoreError, words
+from .schema import HEAD, accounts, commits, create, credentials, entries, log_head, rooms
+from .store import database_url
+from .trouble import StoreError, no_driver, words
 
 MOVING = "moving"
 """A table that only an unfinished copy has. Its row tells what it is a copy of."""
@@ -72,8 +71,11 @@ def open_ends(origin: str, to: str) -> Iterator[tuple["End", "End"]]:
 
 
 def _end(text: str, *, must_exist: bool) -> "End":
-    url = sqlite_url(text)
-    return _ENDS[url.get_backend_name()](url, must_exist=must_exist)
+    url = database_url(text)
+    try:
+        return _ENDS[url.get_backend_name()](url, must_exist=must_exist)
+    except ImportError as error:
+        raise StoreError(no_driver(error)) from error
 
 
 class Head(NamedTuple):
@@ -315,6 +317,9 @@ class PostgresEnd(End):
     def __init__(self, url: URL, *, must_exist: bool) -> None:
         super().__init__(url, must_exist=must_exist)
         self._engine.update_execution_options(isolation_level="REPEATABLE READ")
+        from .postgres import NODES  # noqa: PLC0415 - psycopg may be missing
+
+        self._key = NODES
 
     def columns(self, table: Table) -> Sequence[ColumnElement[Any]]:
         newest = {
@@ -335,7 +340,7 @@ class PostgresEnd(End):
 
     def prepare(self, origin: str, state: str) -> bool:
         end = time.monotonic() + _PATIENCE
-        while not self.connection.scalar(select(func.pg_try_advisory_lock(NODES, 0))):
+        while not self.connection.scalar(select(func.pg_try_advisory_lock(self._key, 0))):
             if time.monotonic() > end:
                 raise StoreError("another twisted-chat-move copies to it")
             time.sleep(0.1)
@@ -346,14 +351,14 @@ class PostgresEnd(End):
         return self._engine.connect()
 
     def _refuse_users(self) -> None:
-        if self.connection.scalar(text(_NODES), {"nodes": NODES}):
+        if self.connection.scalar(text(_NODES), {"nodes": self._key}):
             raise StoreError("a server has it open; stop every node")
 
     def _head(self) -> Head:
-        return Head(self.connection.scalar(text("SELECT max(last_id) FROM commits")), 0)
+        return Head(self.connection.scalar(select(func.max(commits.c.last_id))) or 0, 0)
 
     def _set_head(self, head: Head) -> None:
-        self.connection.execute(text("UPDATE commits SET last_id = :id"), {"id": head.last_id})
+        self.connection.execute(update(commits).values(last_id=head.last_id))
         for table in accounts, credentials, rooms:
             self.connection.execute(
                 text(

@@ -30,7 +30,7 @@ from .committer import Committer
 from .engine import Engine, HandOver, Lost
 from .items import LetGo, Mark
 from .sqlite import Database
-from .trouble import StoreError, words
+from .trouble import StoreError, no_driver, words
 from .worker import Worker
 
 P = ParamSpec("P")
@@ -266,9 +266,7 @@ def _postgres(url: URL, reactor: Any) -> Engine:
     try:
         from .postgres import PostgresDatabase  # noqa: PLC0415 - psycopg may be missing
     except ImportError as error:
-        raise StoreError(
-            f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
-        ) from error
+        raise StoreError(no_driver(error)) from error
     return PostgresDatabase(url, reactor)
 
 
