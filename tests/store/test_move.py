@@ -5,10 +5,12 @@ import os
 import shutil
 import sqlite3
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from sqlalchemy import Connection, Table, create_engine, insert, select, text
 from sqlalchemy.engine import make_url
@@ -21,6 +23,7 @@ from tests.store.databases import directory, restore
 from twisted_chat.core.model import CREATED, SAID, Account, Post, RoomRecord, conversation
 from twisted_chat.move import main
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, ends, move, schema
+from twisted_chat.store.postgres import NODES
 from twisted_chat.store.schema import accounts, credentials, entries, members, rooms
 
 reactor: Any = _reactor
@@ -440,12 +443,96 @@ class SqliteToPostgresTests(Moves):
     def make_other(self) -> str:
         return postgres.database(self)
 
+    def test_nul(self) -> None:
+        """A text with a NUL character, which no server stores, is named; without it the move goes
+        on."""
+        run(self.origin, "UPDATE entries SET text = 'a' || char(0) || 'b' WHERE id = 40")
+        self.assertIn(
+            "there is a NUL character in the text of entries 40, which PostgreSQL cannot store;",
+            self.refuse(),
+        )
+        run(self.origin, "UPDATE entries SET text = replace(text, char(0), '') WHERE id = 40")
+        self.move()
+        self.assertIn("ab", [row[7] for row in content(self.to)["entries"]])
+
+    def test_too_long(self) -> None:
+        """What is too long for PostgreSQL is refused with the name of the table, and not shown."""
+        run(self.origin, f"UPDATE rooms SET topic_by = '{'x' * 33}' WHERE id = 2")
+        self.assertIn("value too long for type character varying(32) in rooms", self.refuse())
+
+    def test_no_rights(self) -> None:
+        """A role that may not make tables is told what to do."""
+        server = postgres.shared()
+        server.execute("DROP ROLE IF EXISTS stranger")
+        server.execute("CREATE ROLE stranger LOGIN")
+        server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", self.to)
+        self.to = self.to.replace("chat@", "stranger@")
+        self.assertIn("permission denied for schema public", self.refuse())
+
+    def test_no_server(self) -> None:
+        """Without a server, or a database on it, there is a sentence."""
+        self.to = "postgresql+psycopg://chat@127.0.0.1:1/chat"
+        self.assertIn("Connection refused", self.refuse())
+        self.to = postgres.shared().url("missing")
+        self.assertIn('database "missing" does not exist', self.refuse())
+
+    def test_no_driver(self) -> None:
+        """Without psycopg, the sentence says what to install."""
+        with mock.patch.dict(sys.modules, {"psycopg": None}):
+            refused = self.refuse()
+        self.assertIn("run pip install 'twisted-chat[postgresql]'", refused)
+
+    def test_two_at_once(self) -> None:
+        """A second move to the same database is refused, and harms nothing."""
+        self.patch(ends, "_PATIENCE", 0)
+        refused = []
+
+        def tell(_: str) -> None:
+            refused.append(
+                str(self.assertRaises(StoreError, move.move, self.origin, self.to, print))
+            )
+
+        first = self.origin
+        self.origin = self.make()
+        work(self.origin, fill)
+        move.move(first, self.to, tell)
+        self.assertEqual(len(refused), 5)
+        for sentence in refused:
+            self.assertIn("another twisted-chat-move copies to it", sentence)
+        self.assertEqual(content(self.to), _EXPECTED)
+
 
 class PostgresToSqliteTests(Moves):
     """From a server to a file."""
 
     def make(self) -> str:
         return postgres.database(self)
+
+    def test_rooms_that_are_behind(self) -> None:
+        """On a server a room's row is not changed by what is said there; in a file it says how far
+        the room has come."""
+        run(self.origin, "UPDATE rooms SET last_seq = 0, last_time = 0 WHERE id IN (1, 5)")
+        self.move()
+        self.assertEqual(content(self.to), _EXPECTED)
+
+    def test_in_use(self) -> None:
+        """A database that a node lives on is refused; one whose nodes have died is not."""
+        run(self.origin, "INSERT INTO nodes (epoch) VALUES (7)")
+        with postgres.shared().connect(self.origin) as node:
+            node.execute(f"SELECT pg_advisory_lock({NODES}, 1)".encode())
+            self.assertIn("a server has it open; stop every node", self.refuse())
+        self.move()
+        self.assertEqual(content(self.to), _EXPECTED)
+
+    def test_used_meanwhile(self) -> None:
+        """A copy of a database that was used meanwhile is refused, and stays unfinished."""
+
+        def tell(_: str) -> None:
+            run(self.origin, "UPDATE commits SET last_id = last_id + 1")
+
+        error = self.assertRaises(StoreError, move.move, self.origin, self.to, tell)
+        self.assertIn("it was used while it was copied; begin again: delete the file", str(error))
+        self.assertIn("which was used since; delete the file", self.refuse())
 
 
 class PostgresToPostgresTests(Moves):

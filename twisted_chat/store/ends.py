@@ -334,9 +334,13 @@ class PostgresEnd(End):
     def insert(self, table: Table, found: Sequence[Row[Any]]) -> None:
         driver: Any = self.connection.connection.dbapi_connection
         statement = f"COPY {table.name} ({', '.join(table.columns.keys())}) FROM STDIN"
-        with closing(driver.cursor()) as cursor, cursor.copy(statement) as copy:
-            for row in found:
-                copy.write_row(row)
+        try:
+            with closing(driver.cursor()) as cursor, cursor.copy(statement) as copy:
+                for row in found:
+                    copy.write_row(row)
+        except self._engine.dialect.loaded_dbapi.DataError as error:
+            _refuse_nul(table, found)
+            raise StoreError(f"{words(error)} in {table.name}") from error
 
     def prepare(self, origin: str, state: str) -> bool:
         end = time.monotonic() + _PATIENCE
@@ -376,6 +380,18 @@ _NODES = """
 """Counts the nodes that live."""
 
 _ENDS: dict[str, type[End]] = {"sqlite": SqliteEnd, "postgresql": PostgresEnd}
+
+
+def _refuse_nul(table: Table, found: Sequence[Row[Any]]) -> None:
+    """@raise StoreError: if there is a NUL character, which only SQLite accepts, in one of these
+    rows. The text names the first."""
+    for row in found:
+        for name, value in row._mapping.items():
+            if isinstance(value, str) and "\0" in value:
+                raise StoreError(
+                    f"there is a NUL character in the {name} of {table.name} {row[0]}, which"
+                    " PostgreSQL cannot store; remove it from the original"
+                )
 
 
 def _newest(column: Column[int]) -> ScalarSelect[int]:
