@@ -223,9 +223,8 @@ class Server:
     def _run(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
         path = programs()
         assert path is not None, "the server was made"
-        return run_as_other(
-            (str(path / program), *arguments), self.directory, self.directory / "log"
-        )
+        log = self.directory / "log"
+        return run_as_other((str(path / program), *arguments), self.directory, log)
 
 
 def run_as_other(command: Sequence[str], directory: Path, log: Path) -> "subprocess.Popen[bytes]":
@@ -247,6 +246,11 @@ def run_as_other(command: Sequence[str], directory: Path, log: Path) -> "subproc
             start_new_session=True,
             **options,
         )
+
+
+def program(name: str) -> str | None:
+    """Find a server's program, which may be where only root looks; L{None} if it is missing."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
 def _user() -> str:

@@ -32,7 +32,10 @@ the log."""
 NODES = 0x63686174
 """The first key of the advisory lock that a node holds while it lives. The second is its number."""
 
-_LOCK_LOG = "SELECT pg_advisory_xact_lock(7163380401923912052)"
+LOG = 7163380401923912052
+"""The key of the log's advisory lock; also in C{append.sql}."""
+
+_LOCK_LOG = f"SELECT pg_advisory_xact_lock({LOG})"
 """All that changes C{commits}, C{nodes} or the log does this first; see C{append.sql}."""
 
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(7163380401923912053)"

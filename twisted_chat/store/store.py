@@ -4,7 +4,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
@@ -26,12 +26,16 @@ from twisted_chat.core.model import (
 )
 
 from . import sql
+from .claims import GuestNumbers, claim, take_numbers
 from .committer import Committer
 from .engine import Engine, HandOver, Lost
 from .items import LetGo, Mark
 from .sqlite import Database
 from .trouble import StoreError, no_driver, words
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .node import Node
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,8 +65,9 @@ class SqlStore:
         @raise StoreError: if the URL is another one.
         """
         self._url = database_url(url)
-        self._database = _ENGINES[self._url.drivername](self._url, reactor)
-        self._worker = Worker(self._database, reactor)
+        self._database, self._node = _ENGINES[self._url.drivername](self._url, reactor)
+        outage = None if self._node is None else self._node.outage
+        self._worker = Worker(self._database, reactor, outage)
         self._committer = Committer(
             lambda items, numbers: self._worker.run(self._database.append, items, numbers),
             reactor.callLater,
@@ -72,6 +77,7 @@ class SqlStore:
         )
         self.password_hashes: Sequence[bytes] = ()
         self._guests = 0
+        self._numbers = GuestNumbers(lambda: self._write(take_numbers))
 
     def open(self) -> Sequence[RoomState]:
         """Open or create the database and bring its schema up to date. Blocks.
@@ -80,13 +86,16 @@ class SqlStore:
         @raise StoreError: if the database cannot be opened or upgraded.
         @raise DatabaseTooNew: if a newer version of this program has upgraded the database.
         """
+        open = self._database.open if self._node is None else self._node.open
         try:
-            states, self.password_hashes = self._database.open(
+            states, self.password_hashes = open(
                 lambda connection: (sql.states(connection), sql.password_hashes(connection))
             )
         except (SQLAlchemyError, sqlite3.Error, StoreError, ValueError, TypeError) as error:
             raise StoreError(_reason(self._url, error)) from error
         self._worker.start()
+        if self._node is not None:
+            self._node.start(self._worker.run, self._committer.hand_over)
         return states
 
     @property
@@ -129,7 +138,11 @@ class SqlStore:
     async def close(self) -> None:
         """Commit what was accepted, then close the database."""
         await self.settle()
+        if self._node is not None:
+            self._node.close()
         await self._worker.stop()
+        if self._node is not None:
+            self._node.stop()
 
     def hasten(self) -> None:
         """Stop waiting for a disk that fails: a commit in doubt then stays in doubt. Call this
@@ -150,13 +163,20 @@ class SqlStore:
             self._committer.add(what)
 
     def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Deferred[str | None]:
-        return succeed(None)
+        if self._node is None:
+            return succeed(None)
+        return self._write(
+            # The node may have another number by the time that its turn comes.
+            lambda connection: claim(connection, self.node, name, skeleton, token, former)
+        )
 
     def let_go(self, skeleton: str, /) -> None:
         if self.node:
             self._committer.add(LetGo(skeleton))
 
     def guest_number(self) -> Deferred[int]:
+        if self._node is not None:
+            return self._numbers.take()
         self._guests += 1
         return succeed(self._guests)
 
@@ -258,19 +278,22 @@ def database_url(text: str) -> URL:
     return url
 
 
-def _sqlite(url: URL, reactor: Any) -> Engine:
-    return Database(url, reactor)
+def _sqlite(url: URL, reactor: Any) -> "tuple[Engine, Node | None]":
+    return Database(url, reactor), None
 
 
-def _postgres(url: URL, reactor: Any) -> Engine:
+def _postgres(url: URL, reactor: Any) -> "tuple[Engine, Node | None]":
     try:
-        from .postgres import PostgresDatabase  # noqa: PLC0415 - psycopg may be missing
+        # psycopg may be missing.
+        from .node import Node  # noqa: PLC0415
+        from .postgres import PostgresDatabase  # noqa: PLC0415
     except ImportError as error:
         raise StoreError(no_driver(error)) from error
-    return PostgresDatabase(url, reactor)
+    database = PostgresDatabase(url, reactor)
+    return database, Node(database, url, reactor)
 
 
-_ENGINES: Mapping[str, Callable[[URL, Any], Engine]] = {
+_ENGINES: Mapping[str, Callable[[URL, Any], "tuple[Engine, Node | None]"]] = {
     "sqlite": _sqlite,
     "sqlite+pysqlite": _sqlite,
     "postgresql+psycopg": _postgres,
@@ -284,7 +307,9 @@ def _none_if_taken(failure: Failure) -> None:
 
 def _reason(url: URL, error: Exception) -> str:
     cause = words(error)
-    if "locked" in cause:
+    if url.get_backend_name() != "sqlite":
+        pass
+    elif "locked" in cause:
         cause = "another process has it open"
     elif url.database and os.path.exists(url.database) and not os.access(url.database, os.W_OK):
         cause = "the file cannot be written"

@@ -38,18 +38,23 @@ class Worker:
     @ivar writing: the outage of writing. Only a commit of posts ends it.
     """
 
-    def __init__(self, database: Engine, reactor: IReactorFromThreads) -> None:
+    def __init__(
+        self, database: Engine, reactor: IReactorFromThreads, outage: Outage | None = None
+    ) -> None:
+        """
+        @param outage: of reading and of writing, if neither fails alone.
+        """
         self._database = database
         self._reactor = reactor
         self._trouble = database.trouble
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
         self._damaged: Callable[[str], None] | None = None
         self._damage: str | None = None  # set on the thread
-        self._reading = Outage(
+        self._reading = outage or Outage(
             "the database cannot be read: {reason}",
             "the database can be read again; {count} requests were refused meanwhile",
         )
-        self.writing = Outage(
+        self.writing = outage or Outage(
             "the database cannot store messages: {reason}",
             "the database stores messages again; {count} were refused meanwhile",
         )
