@@ -22,7 +22,15 @@ from tests import postgres
 from tests.store.databases import directory, restore
 from twisted_chat.core.model import CREATED, SAID, Account, Post, RoomRecord, conversation
 from twisted_chat.move import main
-from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, ends, move, schema
+from twisted_chat.store import (
+    DatabaseTooNew,
+    SqlStore,
+    StoreError,
+    ends,
+    move,
+    postgres_end,
+    schema,
+)
 from twisted_chat.store.postgres import NODES
 from twisted_chat.store.schema import accounts, credentials, entries, members, rooms
 
@@ -451,7 +459,7 @@ class SqliteToPostgresTests(Moves):
             "there is a NUL character in the text of entries 40, which PostgreSQL cannot store;",
             self.refuse(),
         )
-        run(self.origin, "UPDATE entries SET text = replace(text, char(0), '') WHERE id = 40")
+        run(self.origin, "UPDATE entries SET text = 'ab' WHERE id = 40")
         self.move()
         self.assertIn("ab", [row[7] for row in content(self.to)["entries"]])
 
@@ -478,13 +486,13 @@ class SqliteToPostgresTests(Moves):
 
     def test_no_driver(self) -> None:
         """Without psycopg, the sentence says what to install."""
-        with mock.patch.dict(sys.modules, {"psycopg": None}):
+        with mock.patch.dict(sys.modules, {"twisted_chat.store.postgres_end": None}):
             refused = self.refuse()
         self.assertIn("run pip install 'twisted-chat[postgresql]'", refused)
 
     def test_two_at_once(self) -> None:
         """A second move to the same database is refused, and harms nothing."""
-        self.patch(ends, "_PATIENCE", 0)
+        self.patch(postgres_end, "_PATIENCE", 0)
         refused = []
 
         def tell(_: str) -> None:

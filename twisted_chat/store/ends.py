@@ -1,9 +1,8 @@
 """L{End}: one of the two databases of a move, on SQLite or on PostgreSQL."""
 
 import os
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -12,7 +11,6 @@ from sqlalchemy import (
     Connection,
     MetaData,
     Row,
-    ScalarSelect,
     Table,
     Text,
     create_engine,
@@ -23,7 +21,6 @@ from sqlalchemy import (
     inspect,
     literal,
     select,
-    text,
     tuple_,
     update,
 )
@@ -33,7 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from .files import size, sync
 from .migrate import OLD, check_known, identify
-from .schema import HEAD, accounts, commits, create, credentials, entries, log_head, rooms
+from .schema import HEAD, create, log_head, rooms
 from .store import database_url
 from .trouble import StoreError, no_driver, words
 
@@ -48,9 +45,6 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "cache_size = -32768",  # KiB, for the ends of many rooms in an index
 )
-
-_PATIENCE = 5.0
-"""Seconds to wait until PostgreSQL notices that an earlier move was killed."""
 
 _UPGRADE = "start twistd chat with it once, which upgrades it, and stop it again"
 
@@ -72,10 +66,13 @@ def open_ends(origin: str, to: str) -> Iterator[tuple["End", "End"]]:
 
 def _end(text: str, *, must_exist: bool) -> "End":
     url = database_url(text)
+    if url.get_backend_name() == "sqlite":
+        return SqliteEnd(url, must_exist=must_exist)
     try:
-        return _ENDS[url.get_backend_name()](url, must_exist=must_exist)
+        from .postgres_end import PostgresEnd  # noqa: PLC0415 - psycopg may be missing
     except ImportError as error:
         raise StoreError(no_driver(error)) from error
+    return PostgresEnd(url, must_exist=must_exist)
 
 
 class Head(NamedTuple):
@@ -307,99 +304,3 @@ class SqliteEnd(End):
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver is told not to begin any
-
-
-class PostgresEnd(End):
-    """A PostgreSQL database that no node uses."""
-
-    anew = "drop the database and create it anew, or choose another one"
-
-    def __init__(self, url: URL, *, must_exist: bool) -> None:
-        super().__init__(url, must_exist=must_exist)
-        self._engine.update_execution_options(isolation_level="REPEATABLE READ")
-        from .postgres import NODES  # noqa: PLC0415 - psycopg may be missing
-
-        self._key = NODES
-
-    def columns(self, table: Table) -> Sequence[ColumnElement[Any]]:
-        newest = {
-            rooms.c.last_seq: _newest(entries.c.seq),
-            rooms.c.last_time: _newest(entries.c.time),
-        }
-        return [
-            func.greatest(column, newest[column]).label(column.name) if column in newest else column
-            for column in table.c
-        ]
-
-    def insert(self, table: Table, found: Sequence[Row[Any]]) -> None:
-        driver: Any = self.connection.connection.dbapi_connection
-        statement = f"COPY {table.name} ({', '.join(table.columns.keys())}) FROM STDIN"
-        try:
-            with closing(driver.cursor()) as cursor, cursor.copy(statement) as copy:
-                for row in found:
-                    copy.write_row(row)
-        except self._engine.dialect.loaded_dbapi.DataError as error:
-            _refuse_nul(table, found)
-            raise StoreError(f"{words(error)} in {table.name}") from error
-
-    def prepare(self, origin: str, state: str) -> bool:
-        end = time.monotonic() + _PATIENCE
-        while not self.connection.scalar(select(func.pg_try_advisory_lock(self._key, 0))):
-            if time.monotonic() > end:
-                raise StoreError("another twisted-chat-move copies to it")
-            time.sleep(0.1)
-        self._refuse_users()
-        return super().prepare(origin, state)
-
-    def _connect(self) -> Connection:
-        return self._engine.connect()
-
-    def _refuse_users(self) -> None:
-        if self.connection.scalar(text(_NODES), {"nodes": self._key}):
-            raise StoreError("a server has it open; stop every node")
-
-    def _head(self) -> Head:
-        return Head(self.connection.scalar(select(func.max(commits.c.last_id))) or 0, 0)
-
-    def _set_head(self, head: Head) -> None:
-        self.connection.execute(update(commits).values(last_id=head.last_id))
-        for table in accounts, credentials, rooms:
-            self.connection.execute(
-                text(
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), max(id))"
-                    f" FROM {table.name}"
-                )
-            )
-
-
-_NODES = """
-    SELECT count(*) FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = :nodes AND objid <> 0 AND objsubid = 2
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-"""Counts the nodes that live."""
-
-_ENDS: dict[str, type[End]] = {"sqlite": SqliteEnd, "postgresql": PostgresEnd}
-
-
-def _refuse_nul(table: Table, found: Sequence[Row[Any]]) -> None:
-    """@raise StoreError: if there is a NUL character, which only SQLite accepts, in one of these
-    rows. The text names the first."""
-    for row in found:
-        for name, value in row._mapping.items():
-            if isinstance(value, str) and "\0" in value:
-                raise StoreError(
-                    f"there is a NUL character in the {name} of {table.name} {row[0]}, which"
-                    " PostgreSQL cannot store; remove it from the original"
-                )
-
-
-def _newest(column: Column[int]) -> ScalarSelect[int]:
-    """Return a column of the newest entry of a room."""
-    return (
-        select(column)
-        .where(entries.c.room_id == rooms.c.id)
-        .order_by(entries.c.seq.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
