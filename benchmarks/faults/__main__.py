@@ -36,6 +36,7 @@ FAULTS = {
     "nearest": "R24",
     "ghosts": "R26",
     "upgrade": "R21",
+    "move": "R28",
 }
 """Module -> the rows of docs/reliability.md that it measures."""
 

@@ -207,10 +207,10 @@ class Moves(MoveCase):
             checksums,
             [
                 "e99eeee29311e868",
-                "d8143782563562ec",
+                "ddd02e297fe23832",
                 "22208df654d5b437",
                 "eafd67acd181b6e8",
-                "81bcb8b85315beb5",
+                "4059bcc4891b742b",
             ],
         )
 
@@ -313,6 +313,12 @@ class Moves(MoveCase):
             "the move went wrong: in rooms there are 4 rows with the checksum", self.refuse()
         )
         self.assertIn("the move went wrong", self.refuse())
+
+    def test_long_texts_are_compared(self) -> None:
+        """Each character of a long text counts."""
+        self.assertRaises(Killed, self.stop_at, 8)
+        run(self.to, f"UPDATE entries SET text = '{'x' * 2000}y{'x' * 2095}' WHERE id = 39")
+        self.assertIn("the move went wrong: in entries there are 20 rows", self.refuse())
 
     def test_of_another_version(self) -> None:
         """A database of a newer version is refused."""

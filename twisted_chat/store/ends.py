@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
-    Row,
     Table,
     Text,
     create_engine,
@@ -73,6 +72,10 @@ def _end(text: str, *, must_exist: bool) -> "End":
     except ImportError as error:
         raise StoreError(no_driver(error)) from error
     return PostgresEnd(url, must_exist=must_exist)
+
+
+Values = tuple[Any, ...]
+"""What a row has, in the order of the table's columns."""
 
 
 class Head(NamedTuple):
@@ -163,7 +166,7 @@ class End:
         """Return what to read of a table, in the order of its columns."""
         return list(table.c)
 
-    def rows(self, table: Table, after: Sequence[int], most: int) -> Sequence[Row[Any]]:
+    def rows(self, table: Table, after: Sequence[int], most: int) -> list[Values]:
         """Read the rows with the keys that come after one.
 
         @param after: a key; empty to begin.
@@ -173,7 +176,7 @@ class End:
         statement = select(*self.columns(table)).order_by(*key).limit(most)
         if after:
             statement = statement.where(tuple_(*key) > tuple_(*map(literal, after)))
-        return self.connection.execute(statement).all()
+        return list(map(tuple, self.connection.execute(statement).all()))
 
     def count(self, table: Table) -> int:
         """Count the rows of a table."""
@@ -226,7 +229,7 @@ class End:
     anew: str
     """What to do to have an empty database."""
 
-    def insert(self, table: Table, found: Sequence[Row[Any]]) -> None:
+    def insert(self, table: Table, found: Sequence[Values]) -> None:
         """Insert rows."""
         raise NotImplementedError
 
@@ -272,9 +275,9 @@ class SqliteEnd(End):
     def place(self) -> str:
         return f"sqlite:///{self._path}"
 
-    def insert(self, table: Table, found: Sequence[Row[Any]]) -> None:
+    def insert(self, table: Table, found: Sequence[Values]) -> None:
         statement = str(insert(table).compile(dialect=self._engine.dialect))
-        self.connection.exec_driver_sql(statement, list(map(tuple, found)))
+        self.connection.exec_driver_sql(statement, list(found))
 
     def _connect(self) -> Connection:
         log = f"{self._path}-wal"

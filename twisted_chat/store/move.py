@@ -8,11 +8,11 @@ is complete and was compared with the original, it has a table that no server ac
 import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Row, Table
+from sqlalchemy import Table
 
-from .ends import End, open_ends
+from .ends import End, Values, open_ends
 from .schema import accounts, credentials, entries, members, rooms
 from .trouble import StoreError
 
@@ -102,21 +102,22 @@ def _copy(source: End, target: End, meter: _Meter) -> None:
 def _content(end: End, table: Table, meter: _Meter) -> Content:
     count, checksum = 0, sha256()
     for rows in _pieces(end, table):
-        checksum.update("".join(f"{row}\n" for row in rows).encode())
+        checksum.update("".join(map("{!r}\n".format, rows)).encode())
         count += len(rows)
         meter.add(len(rows))
     return Content(count, checksum.hexdigest())
 
 
-def _pieces(end: End, table: Table, after: Sequence[int] = ()) -> Iterator[Sequence[Row[Any]]]:
+def _pieces(end: End, table: Table, after: Sequence[int] = ()) -> Iterator[Sequence[Values]]:
     """Read the rows of a table in the order of their keys, beginning after one."""
+    key = [list(table.c).index(column) for column in table.primary_key]
     while True:
         with end.blamed():
             rows = end.rows(table, after, PIECE)
         if not rows:
             return
         yield rows
-        after = [getattr(rows[-1], column.name) for column in table.primary_key]
+        after = [rows[-1][place] for place in key]
 
 
 def _described(content: Content) -> str:

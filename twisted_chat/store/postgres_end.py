@@ -10,7 +10,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Row,
     ScalarSelect,
     Table,
     func,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
-from .ends import End, Head
+from .ends import End, Head, Values
 from .postgres import NODES
 from .schema import accounts, commits, credentials, entries, rooms
 from .server import check, reason
@@ -57,7 +56,7 @@ class PostgresEnd(End):
             for column in table.c
         ]
 
-    def insert(self, table: Table, found: Sequence[Row[Any]]) -> None:
+    def insert(self, table: Table, found: Sequence[Values]) -> None:
         driver: Any = self.connection.connection.dbapi_connection
         statement = f"COPY {table.name} ({', '.join(table.columns.keys())}) FROM STDIN"
         try:
@@ -103,11 +102,11 @@ class PostgresEnd(End):
             )
 
 
-def _refuse_nul(table: Table, found: Sequence[Row[Any]]) -> None:
+def _refuse_nul(table: Table, found: Sequence[Values]) -> None:
     """@raise StoreError: if there is a NUL character, which only SQLite accepts, in one of these
     rows. The text names the first."""
     for row in found:
-        for name, value in row._mapping.items():
+        for name, value in zip(table.columns.keys(), row, strict=True):
             if isinstance(value, str) and "\0" in value:
                 raise StoreError(
                     f"there is a NUL character in the {name} of {table.name} {row[0]}, which"
