@@ -111,6 +111,8 @@ def _allowed(module: str) -> tuple[str, ...]:
     if module == "twisted_chat.service":
         runs = ("endpoints", "faces", "passwords", "store", "tls")
         return (core, *(f"twisted_chat.{each}" for each in runs))
+    if module == "twisted_chat.move":
+        return (core, "twisted_chat.__version__", "twisted_chat.store")
     if module == "twisted_chat.tap":
         joins = ("__version__", "faces", "passwords", "service", "store")
         return (core, *(f"twisted_chat.{each}" for each in joins))

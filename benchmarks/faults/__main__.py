@@ -37,6 +37,7 @@ FAULTS = {
     "ghosts": "R26",
     "upgrade": "R21",
     "cluster": "R20",
+    "move": "R28",
 }
 """Module -> the rows of docs/reliability.md that it measures."""
 

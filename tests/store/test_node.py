@@ -343,11 +343,7 @@ class StartTests(NodeCase):
         self.patch(node, "_ANSWERS", 3600.0)
         ann = self.peer("ann")
         await ann.idle()
-<<<<<<< HEAD
-        self.server.execute("INSERT INTO nodes (id, epoch, timeline) VALUES (77, 1, 1)", self.url)
-=======
         self.server.execute("INSERT INTO nodes SELECT 77, 1, timeline FROM nodes LIMIT 1", self.url)
->>>>>>> a9aea468746a3ea30370a7049286a502118cefd8
         bob = self.peer("bob")
         await bob.store.newest()
 
