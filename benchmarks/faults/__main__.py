@@ -36,6 +36,7 @@ FAULTS = {
     "nearest": "R24",
     "ghosts": "R26",
     "upgrade": "R21",
+    "cluster": "R20",
 }
 """Module -> the rows of docs/reliability.md that it measures."""
 

@@ -147,11 +147,6 @@ class Peer:
         for _ in range(2):
             await self.store._worker.run(lambda: None)
 
-    async def begin(self) -> None:
-        """Wait until its connections are made, and it has read what there is."""
-        await self.idle()
-        await self.idle()
-
     async def until_deaf(self) -> None:
         """Wait until it has noticed that the connection that listens is lost."""
         while self._node._ears is not None:
@@ -343,11 +338,7 @@ class StartTests(NodeCase):
         self.patch(node, "_ANSWERS", 3600.0)
         ann = self.peer("ann")
         await ann.idle()
-<<<<<<< HEAD
-        self.server.execute("INSERT INTO nodes (id, epoch, timeline) VALUES (77, 1, 1)", self.url)
-=======
         self.server.execute("INSERT INTO nodes SELECT 77, 1, timeline FROM nodes LIMIT 1", self.url)
->>>>>>> a9aea468746a3ea30370a7049286a502118cefd8
         bob = self.peer("bob")
         await bob.store.newest()
 
@@ -694,7 +685,7 @@ class StopTests(NodeCase):
     async def test_away(self) -> None:
         """A node ends while the database is away."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         self.server.stop()
         try:
             ann.say("hello")
@@ -709,7 +700,7 @@ class StopTests(NodeCase):
     async def test_no_answer(self) -> None:
         """A node ends while the database does not answer, and says what it does not know."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         pid = self.backend(ann, "twisted-chat")
         os.kill(pid, signal.SIGSTOP)
         self.addCleanup(os.kill, pid, signal.SIGCONT)
