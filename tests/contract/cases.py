@@ -148,7 +148,7 @@ class StoreCase:
 
     @property
     def fed_with_numbers(self) -> list[tuple[int, Stored]]:
-        """All that the feed has handed over, with the numbers of the posts, without announcements."""
+        """What the feed has handed over with the numbers of the posts, without announcements."""
         all = (each for batch in self.batches for each in batch)
         return [(number, each) for number, each in all if not isinstance(each, Announced)]
 
