@@ -93,7 +93,7 @@ class Worker:
         """
         # Success does not end an outage: a full disk may still have room for something small.
         return self.run(self._database.write, work).addErrback(
-            self._cannot, self.writing, 0, _CANNOT_WRITE
+            self._cannot, self.writing, 0, NOT_CHANGED["unavailable"]
         )
 
     def read(self, work: Transaction[T]) -> Deferred[T]:
@@ -108,7 +108,7 @@ class Worker:
             return result
 
         return self.run(self._database.read, work).addCallbacks(
-            done, self._cannot, errbackArgs=(self._reading, 1, _CANNOT_READ)
+            done, self._cannot, errbackArgs=(self._reading, 1, NOT_READ)
         )
 
     def is_damaged(self) -> bool:
