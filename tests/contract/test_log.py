@@ -27,8 +27,9 @@ class Log(StoreCase):
         post = Post(LOBBY, ACTION, alice.id, "alice", NOW + 1, "“wave” 👋\u200d", 7, "label")
         (number,) = self.append(post)
         await self.settle()
-        stored = Entry(1, LOBBY, 1, *post[1:])
-        assert self.batches == [[(number, stored)]]
+        ((_, stored),) = self.fed_with_numbers
+        assert isinstance(stored, Entry)
+        assert self.fed_with_numbers == [(number, Entry(stored.id, LOBBY, 1, *post[1:]))]
         assert await self.store.history(LOBBY.id, 1) == (stored,)
         assert await self.after(LOBBY) == (stored,)
 

@@ -143,8 +143,9 @@ class Peer:
         return self.store._node
 
     async def idle(self) -> None:
-        """Wait until the store's thread has nothing to do."""
-        await self.store._worker.run(lambda: None)
+        """Wait until the store's thread has done what it has to do, and what follows from that."""
+        for _ in range(2):
+            await self.store._worker.run(lambda: None)
 
     async def until_deaf(self) -> None:
         """Wait until it has noticed that the connection that listens is lost."""
@@ -337,7 +338,7 @@ class StartTests(NodeCase):
         self.patch(node, "_ANSWERS", 3600.0)
         ann = self.peer("ann")
         await ann.idle()
-        self.server.execute("INSERT INTO nodes VALUES (77, 1)", self.url)
+        self.server.execute("INSERT INTO nodes SELECT 77, 1, timeline FROM nodes LIMIT 1", self.url)
         bob = self.peer("bob")
         await bob.store.newest()
 

@@ -5,6 +5,7 @@
 CREATE FUNCTION chat_append_1(
     p_node bigint,
     p_epoch bigint,             -- of the node's registration: after a newer one, this is refused
+    p_timeline bigint,          -- of PostgreSQL, when the node connected
     p_batch bigint,
     p_cursor bigint,            -- the node knows the log up to here
     p_places int,               -- how many ids the batch takes: one for each post and announcement
@@ -46,9 +47,11 @@ DECLARE
     seen bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(7163380401923912052);
-    PERFORM FROM nodes WHERE id = p_node AND epoch = p_epoch;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the node % was registered anew', p_node USING ERRCODE = 'CHFEN';
+    IF NOT EXISTS (SELECT FROM nodes WHERE id = p_node AND epoch = p_epoch) THEN
+        RAISE EXCEPTION 'the node was evicted, or has another connection' USING ERRCODE = 'CHFEN';
+    ELSIF EXISTS (SELECT FROM nodes WHERE timeline <> p_timeline) THEN
+        -- One of them may have shown what this database has lost; its numbers must stay unused.
+        RAISE EXCEPTION 'not all nodes are back after a failover' USING ERRCODE = 'CHWAI';
     END IF;
     SELECT last_id INTO base FROM commits ORDER BY last_id DESC LIMIT 1;
 

@@ -19,7 +19,7 @@ FUNCTION = "chat_append_1"
 SCRIPT = Path(__file__).with_name("append.sql")
 """Makes the function."""
 
-_PARAMETERS = 25
+_PARAMETERS = 26
 
 CALL = f"SELECT * FROM {FUNCTION}({', '.join(['%s'] * _PARAMETERS)})"
 
@@ -92,10 +92,10 @@ class Commit:
                 {"n": n, "account": standing.account.id, "role": standing.role, "joins": joins}
             )
 
-    def parameters(self, node: int, epoch: int, batch: int, cursor: int) -> Sequence[object]:
+    def parameters(self, *numbers: int) -> Sequence[object]:
         """Return the parameters of L{CALL}.
 
-        @param cursor: the id up to which the node knows the log.
+        @param numbers: node, epoch, timeline, batch, cursor; see C{append.sql}.
         """
         at, rooms, kinds, ids, authors, times, texts, abouts, labels = _columns(
             9,
@@ -107,7 +107,7 @@ class Commit:
         mark_at, accounts, mark_rooms, seqs = _columns(4, self._marks)
         news_at, news_kinds, bodies = _columns(3, self._news)
         given = (
-            *(str(number) for number in (node, epoch, batch, cursor, self.places)),
+            *map(str, (*numbers, self.places)),
             any(len(post.label) >= SHORTEST for _, _, post in self._posts),
             *map(_numbers, (at, rooms)),
             _texts(kinds),

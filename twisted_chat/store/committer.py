@@ -134,7 +134,8 @@ class Committer:
         """Hand over what other nodes have stored, and what was stored for posts in doubt."""
         self._in_doubt.difference_update(number for number, _ in batch)
         try:
-            self._feed(batch)
+            if batch:
+                self._feed(batch)
         finally:
             self._settle()
 
@@ -156,16 +157,17 @@ class Committer:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
-
-    def hasten(self) -> None:
-        """Do not wait for posts that are in doubt: what becomes of them is not told any more."""
-        self._may_wait = False
         if self._in_doubt:
             _log.error(
                 "it is not known whether the last {count} posts were stored: the connection to the"
                 " database was lost meanwhile, and is not back",
                 count=len(self._in_doubt),
             )
+            self._in_doubt.clear()
+
+    def hasten(self) -> None:
+        """Have L{settle} not wait for posts that are in doubt."""
+        self._may_wait = False
         self._settle()
 
     def _add(self, item: Item) -> _Batch:

@@ -1,7 +1,7 @@
 """L{Engine}: what a database system does for the store."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,6 +22,7 @@ for; with 0 if it comes from another node."""
 
 HandOver = Callable[[Pairs], None]
 Lost = Callable[[Sequence[int], Code], None]
+Forked = Callable[[int, Any], None]
 
 
 class Engine(Protocol):
@@ -36,16 +37,17 @@ class Engine(Protocol):
     def is_open(self) -> bool:
         """Whether the database was opened, and not closed. It may be away nevertheless."""
 
-    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /) -> None:
+    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Forked, /) -> None:
         """Set who is told what no call returns. They are called on the reactor's thread, and before
         the result of the call during which it was found out arrives there.
 
         @param hand_over: called with what other nodes have stored and said, and with what was
             stored for posts that were in doubt.
         @param lost: called with the numbers of posts that were in doubt and are not kept, and
-            C{unavailable}.
+            C{unavailable}; or C{internal} if that cannot be found out.
         @param forked: called with the number of messages that were handed over and that the
-            database has lost. All sessions must end, and all rooms be read anew.
+            database has lost; 0 if this node was away for too long to find out. And with the result
+            of L{open}'s C{start}, now: what is handed over next comes after that.
         """
 
     def open(self, start: Callable[[Connection], T], /) -> T:

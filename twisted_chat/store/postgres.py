@@ -1,26 +1,26 @@
-"""L{PostgresDatabase}: a PostgreSQL database that several nodes share, on one connection."""
+"""L{PostgresDatabase}: a PostgreSQL database that several nodes share."""
 
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from secrets import randbits
 from typing import Any, NamedTuple, TypeVar
 
-import psycopg
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
-from sqlalchemy.pool import NullPool
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 
 from twisted_chat.core.announcements import Delivered, Gone, encode
+from twisted_chat.core.errors import Code
+from twisted_chat.core.model import Entry
 
 from .commit import CALL, FUNCTION, SCRIPT, Answer, Commit
-from .engine import HandOver, Item, Lost, Pairs
+from .engine import Forked, HandOver, Item, Lost, Pairs
+from .link import Link, damage, trouble
 from .migrate import identify, upgrade
 from .pull import Piece, Reader
+from .shown import Committed, Loss, Shown
 from .trouble import Away, InDoubt, words
 
 T = TypeVar("T")
@@ -36,43 +36,52 @@ LOG = 7163380401923912052
 """The key of the log's advisory lock; also in C{append.sql}."""
 
 _LOCK_LOG = f"SELECT pg_advisory_xact_lock({LOG})"
-"""All that changes C{commits}, C{nodes} or the log does this first; see C{append.sql}."""
+"""All that changes C{commits} or C{nodes} does this first; see C{append.sql}."""
 
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(7163380401923912053)"
 
-_CONNECTING = {
-    "connect_timeout": 2,  # seconds, for each host
-    "keepalives_idle": 3,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 6000,  # milliseconds
-    "application_name": "twisted-chat",
-}
-"""What the URL does not say otherwise."""
-
-_SETTINGS = """
-SET default_transaction_isolation = 'read committed';
-SET statement_timeout = 0;
-SET lock_timeout = 0;
-SET idle_in_transaction_session_timeout = 0;
-SET enable_seqscan = off; -- all that grows has an index; without statistics it might go unused
-SET jit = off;
-SELECT pg_is_in_recovery()
-"""
-
-_BEGIN_READING = """
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SELECT last_id FROM commits ORDER BY last_id DESC LIMIT 1
-"""
-
 _FENCE = "SELECT 1 FROM nodes WHERE id = %s AND epoch = %s FOR SHARE"
 
-_FENCED = "CHFEN"
-"""The SQLSTATE with which C{chat_append} refuses a node that was evicted."""
+_COMMITS_AMONG = "SELECT last_id, node, batch FROM commits WHERE last_id = ANY (%s)"
+_ENDS = "SELECT min(last_id), max(last_id) FROM commits"
 
-_READ_ONLY = "25006"
+_REGISTER_AGAIN = """
+UPDATE nodes SET epoch = %s, timeline = %s WHERE id = %s AND epoch = ANY (%s) RETURNING id
+"""
+_REGISTER_ANEW = """
+INSERT INTO nodes (id, epoch, timeline) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
+"""
+_NEW_NODE = """
+SELECT greatest(nextval(pg_get_serial_sequence('nodes', 'id')),
+    (SELECT max(id) + 1 FROM nodes))
+"""
+
+_RAISE = """
+UPDATE rooms
+SET last_seq = greatest(last_seq, shown.seq), last_time = greatest(last_time, shown.time)
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS shown (room, seq, time)
+WHERE id = shown.room
+"""
+
+_END = "INSERT INTO commits VALUES (%s, %s, 0, extract(epoch FROM clock_timestamp()) * 1000)"
+
+_KEPT = 3600_000
+"""Milliseconds for which commits and news are kept."""
+
+_PRUNE = 5000
+"""Commits that are deleted at a time, at most."""
+
+_OLD = f"""
+SELECT max(last_id) FROM (
+    SELECT last_id, time FROM commits WHERE last_id >= %s ORDER BY last_id LIMIT {_PRUNE}
+) AS first
+WHERE time < extract(epoch FROM clock_timestamp()) * 1000 - {_KEPT}
+    AND last_id < (SELECT max(last_id) FROM commits)
+"""
 
 _EVICTED = "the other nodes took this one for dead"
+
+_log = Logger()
 
 
 class Return(NamedTuple):
@@ -94,29 +103,20 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: URL, reactor: IReactorFromThreads) -> None:
-        given = url.query
-        self._engine = create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",  # transactions begin where this module begins them
-            connect_args={name: value for name, value in _CONNECTING.items() if name not in given},
-            hide_parameters=True,  # errors are logged, and messages must not be
-        )
+        self._link = Link(url, reactor)
         self._reactor = reactor
-        self._connection: Connection | None = None
-        self._driver: psycopg.Connection[Any] | None = None
-        self._socket: socket.socket | None = None
-        self._cutting = threading.Lock()
-        self._why = "it is not open"
         self._hand_over: HandOver = lambda batch: None
         self._lost: Lost = lambda numbers, code: None
-        self._forked: Callable[[int], None] = lambda count: None
+        self._forked: Forked = lambda count, started: None
+        self._start: Callable[[Connection], Any] = lambda connection: None
         self._node = 0
-        self._epoch = 0
+        self._epochs = [0]  # of which one is in the database
         self._batch = 0
         self._cursor = 0
-        self._doubt: tuple[int, Commit, Sequence[int]] | None = None
+        self._doubt: tuple[int, Commit, Sequence[int]] | None = None  # batch, commit, numbers
         self._reader = Reader()
+        self._shown = Shown()
+        self._pruned = 0
         self._is_open = False
         self._busy_since: float | None = None
 
@@ -131,7 +131,7 @@ class PostgresDatabase:
     @property
     def is_away(self) -> bool:
         """Whether there is no connection. Any thread may ask."""
-        return self._driver is None
+        return not self._link.is_up
 
     @property
     def busy_since(self) -> float | None:
@@ -142,14 +142,12 @@ class PostgresDatabase:
     def cut(self) -> None:
         """Shut the connection's socket down, so that the call under way fails as if the connection
         were lost. Any thread may call this."""
-        with self._cutting, suppress(OSError):
-            if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)
+        self._link.cut()
 
     def hasten(self) -> None:
         """Do nothing: no call waits for long."""
 
-    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /) -> None:
+    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Forked, /) -> None:
         self._hand_over, self._lost, self._forked = hand_over, lost, forked
 
     def open(self, start: Callable[[Connection], T]) -> T:
@@ -157,19 +155,20 @@ class PostgresDatabase:
 
         @return: the result of C{start}.
         """
+        self._start = start
         try:
-            connection = self._connect()
-            with self._transaction():
-                self._execute(_LOCK_SCHEMA)
+            self._link.connect()
+            with self._link.transaction():
+                self._link.execute(_LOCK_SCHEMA)
+                connection = self._link.connection
                 upgrade(connection, identify(connection))
-                if self._execute("SELECT to_regproc(%s)", FUNCTION)[0][0] is None:
-                    self._execute(SCRIPT.read_text("utf-8"))
-            self._register()
-            with self._reading() as head:
-                self._cursor = head
-                started = start(connection)
+                if self._link.execute("SELECT to_regproc(%s)", FUNCTION) == [(None,)]:
+                    self._link.execute(SCRIPT.read_text("utf-8"))
+            with self._registering():
+                pass
+            started = self._begin(start)
         except BaseException:
-            self._go_away("it is not open")
+            self._link.drop("it is not open")
             raise
         self._is_open = True
         return started
@@ -178,15 +177,15 @@ class PostgresDatabase:
         """Take the node out of C{nodes}, tell the others that it is L{Gone}, and close the
         connection."""
         self._is_open = False
-        if self._driver is not None:
+        if self._link.is_up:
             with suppress(Exception):
                 self.evict([self._node])
-        self._go_away("it is closed")
+        self._link.drop("it is closed")
 
     # Transactions
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        with self._talking() as connection, self._reading() as head:
+        with self._talking() as connection, self._link.reading() as head:
             self._pull(head)
             return work(connection)
 
@@ -197,8 +196,8 @@ class PostgresDatabase:
         @raise InDoubt: if the connection was lost at the end, so that it is not known whether the
             transaction was kept.
         """
-        with self._talking() as connection, self._transaction():
-            if not self._execute(_FENCE, self._node, self._epoch):
+        with self._talking() as connection, self._link.transaction():
+            if not self._link.execute(_FENCE, self._node, self._epochs[-1]):
                 raise Away(_EVICTED)
             return work(connection)
 
@@ -206,18 +205,26 @@ class PostgresDatabase:
         with self._talking():
             commit = Commit(items, numbers)
             self._batch += 1
-            parameters = commit.parameters(self._node, self._epoch, self._batch, self._cursor)
+            node = self._node, self._epochs[-1], self._link.timeline
+            parameters = commit.parameters(*node, self._batch, self._cursor)
             try:
-                ((*fields,),) = self._execute(CALL, *parameters)
+                (fields,) = self._link.execute(CALL, *parameters)
                 answer = Answer(*fields)
-                others = self._others(answer.base)
+                pieces = [*self._pieces(answer.base)]
             except Exception as error:
-                if self._is_lost(error):
+                if self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
+            pairs = commit.pair(answer, [one for piece in pieces for one in piece.said])
+            for piece in pieces:
+                self._shown.note(piece.commits, piece.said)
             self._cursor = answer.base + commit.places
-            return commit.pair(answer, others)
+            if commit.places:
+                done = Committed(self._cursor, self._node, self._batch)
+                own = [(what.id, what) for _, what in pairs if isinstance(what, Entry)]
+                self._shown.note((done,), [one for one in own if one[0] > answer.base])
+            return pairs
 
     def pull(self) -> None:
         """Hand over what other nodes have stored since the last time.
@@ -232,7 +239,7 @@ class PostgresDatabase:
     def live(self) -> list[int]:
         """Return the nodes that are registered, without this one."""
         with self._talking():
-            rows = self._execute("SELECT id FROM nodes WHERE id <> %s", self._node)
+            rows = self._link.execute("SELECT id FROM nodes WHERE id <> %s", self._node)
             return [id for (id,) in rows]
 
     def evict(self, nodes: Collection[int]) -> list[int]:
@@ -241,35 +248,37 @@ class PostgresDatabase:
 
         @return: those that were still there.
         """
-        with self._talking(), self._transaction():
-            self._execute(_LOCK_LOG)
-            rows = self._execute("DELETE FROM nodes WHERE id = ANY (%s) RETURNING id", [*nodes])
+        execute = self._link.execute
+        with self._talking(), self._link.transaction():
+            execute(_LOCK_LOG)
+            rows = execute("DELETE FROM nodes WHERE id = ANY (%s) RETURNING id", [*nodes])
             evicted = sorted(id for (id,) in rows)
             if evicted:
-                self._execute("DELETE FROM held WHERE node = ANY (%s)", evicted)
-                self._tell_gone(evicted)
+                execute("DELETE FROM held WHERE node = ANY (%s)", evicted)
+                ((_, head),) = execute(_ENDS)
+                for id, node in enumerate(evicted, head + 1):
+                    gone = encode(Gone(node))
+                    execute("INSERT INTO news VALUES (%s, %s, %s, %s)", id, self._node, *gone)
+                self._end_log(head + len(evicted))
             return evicted
 
     def prune(self) -> None:
         """Delete some of the commits and the news that are older than an hour."""
-
-    def _tell_gone(self, nodes: Sequence[int]) -> None:
-        ((head,),) = self._execute("SELECT max(last_id) FROM commits")
-        for id, node in enumerate(nodes, head + 1):
-            kind, body = encode(Gone(node))
-            self._execute("INSERT INTO news VALUES (%s, %s, %s, %s)", id, self._node, kind, body)
-        self._end_log(head + len(nodes))
+        with self._talking():
+            ((upto,),) = self._link.execute(_OLD, self._pruned)
+            if upto is not None:
+                for table, id in ("commits", "last_id"), ("news", "id"):
+                    self._link.execute(
+                        f"DELETE FROM {table} WHERE {id} >= %s AND {id} <= %s", self._pruned, upto
+                    )
+                self._pruned = upto
 
     def _end_log(self, last_id: int) -> None:
         """Note a commit that no batch of this node has made, and tell the nodes."""
-        self._execute(
-            "INSERT INTO commits VALUES (%s, %s, 0, extract(epoch FROM clock_timestamp()) * 1000)",
-            last_id,
-            self._node,
-        )
-        self._execute("SELECT pg_notify(%s, %s)", CHANNEL, f"{self._node} {last_id}")
+        self._link.execute(_END, last_id, self._node)
+        self._link.execute("SELECT pg_notify(%s, %s)", CHANNEL, f"{self._node} {last_id}")
 
-    # Coming and going
+    # Coming back
 
     def come_back(self) -> Return:
         """Connect again, and find out what was missed: registers the node under the log's lock, so
@@ -280,201 +289,146 @@ class PostgresDatabase:
 
         @raise Exception: see L{trouble}.
         """
-        if self._driver is not None:
+        if self._link.is_up:
             return Return(False)
-        self._connect()
+        self._link.connect()
         with self._talking():
-            is_anew = self._register()
-            self._pull()
-            doubt, self._doubt = self._doubt, None
-            if doubt is not None:
-                self._lose(doubt[2])
+            with self._registering() as is_anew:
+                loss, is_stale = self._compare()
+                if loss is not None:
+                    self._scar(loss)
+            if loss is not None or is_stale:
+                self._begin_anew(loss)
+            else:
+                self._pull()
+                self._give_up_doubt("unavailable")
             return Return(is_anew)
 
-    def _register(self) -> bool:
-        """Take a new epoch, so that commits of earlier ones are refused from now on.
+    @contextmanager
+    def _registering(self) -> Iterator[bool]:
+        """Take a new epoch under the log's lock, so that commits of earlier ones are refused from
+        now on.
 
         @return: whether the node was not registered.
         """
-        before, self._epoch = self._epoch, randbits(62)
-        with self._transaction():
-            self._execute(_LOCK_LOG)
-            moved = self._execute(
-                "UPDATE nodes SET epoch = %s WHERE id = %s AND epoch = %s RETURNING id",
-                self._epoch,
-                self._node,
-                before,
-            )
-            if moved:
-                return False
-            ((self._node,),) = self._execute(
-                "INSERT INTO nodes (epoch) VALUES (%s) RETURNING id", self._epoch
-            )
-        return True
+        execute = self._link.execute
+        self._epochs.append(epoch := randbits(62))
+        given = epoch, self._link.timeline
+        node = self._node
+        with self._link.transaction():
+            execute(_LOCK_LOG)
+            is_anew = not execute(_REGISTER_AGAIN, *given, node, self._epochs)
+            if is_anew and not (node and execute(_REGISTER_ANEW, node, *given)):
+                ((node,),) = execute(_NEW_NODE)
+                execute(_REGISTER_ANEW, node, *given)
+            yield is_anew
+        self._epochs = [epoch]
+        self._node = node
 
-    def _connect(self) -> Connection:
-        connection = self._engine.connect()
-        driver: Any = connection.connection.dbapi_connection
-        try:
-            cursor = driver.execute(_SETTINGS)
-            while cursor.nextset():
-                pass
-            if cursor.fetchone()[0]:
-                raise Away("a standby answered")
-            with self._cutting:
-                self._socket = socket.socket(fileno=os.dup(driver.fileno()))
-        except BaseException:
-            connection.close()
-            raise
-        self._connection, self._driver = connection, driver
-        return connection
+    def _begin(self, start: Callable[[Connection], T]) -> T:
+        """Take the log as it is now to be handed over."""
+        with self._link.reading() as head:
+            (last,) = self._link.execute(_COMMITS_AMONG, [head])
+            self._shown.begin(Committed(*last))
+            self._cursor = self._pruned = head
+            return start(self._link.connection)
 
-    def _go_away(self, why: str) -> None:
-        connection, self._connection, self._driver = self._connection, None, None
-        self._why = why
-        with self._cutting:
-            if self._socket is not None:
-                self._socket.close()
-            self._socket = None
-        if connection is not None:
-            with suppress(Exception):
-                connection.connection.dbapi_connection.close()  # type: ignore[union-attr]
-            connection.invalidate()
-            connection.close()
+    def _compare(self) -> tuple[Loss | None, bool]:
+        """Find out whether what was handed over is still in the database.
 
-    def _is_lost(self, error: BaseException) -> bool:
-        """Whether an error means that the connection cannot be used any more."""
-        cause = getattr(error, "orig", None) or error
-        if self._driver is None or self._driver.closed:
-            return True
-        if not isinstance(cause, psycopg.Error):
-            return isinstance(cause, Away)
-        fatal = cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
-        return fatal or cause.sqlstate in (_FENCED, _READ_ONLY)
+        @return: what is not; and whether that cannot be found out, as the node was away for longer
+            than commits are kept.
+        """
+        rows = self._link.execute(_COMMITS_AMONG, self._shown.last_ids)
+        loss = self._shown.loss({Committed(*row) for row in rows})
+        ((oldest, _),) = self._link.execute(_ENDS)
+        is_stale = loss is not None and oldest > self._shown.newest.last_id
+        return (None, True) if is_stale else (loss, False)
 
-    def trouble(self, error: BaseException | None) -> str | None:
-        cause = getattr(error, "orig", None) or error
-        passes = isinstance(
-            cause, OSError | Away | InDoubt | psycopg.OperationalError | psycopg.InterfaceError
-        ) or (
-            isinstance(cause, psycopg.Error)
-            and (
-                cause.sqlstate in (_FENCED, _READ_ONLY)
-                or cause.diag.severity_nonlocalized in ("FATAL", "PANIC")
-            )
-        )
-        return words(error) if passes else None
+    def _scar(self, loss: Loss) -> None:
+        """See to it that no number is used again that was shown."""
+        rooms = [[room, *last] for room, last in loss.rooms.items()]
+        if rooms:
+            self._link.execute(_RAISE, *map(list, zip(*rooms, strict=True)))
+        ((_, head),) = self._link.execute(_ENDS)
+        self._end_log(max(head, loss.last_id) + 1)
 
-    def damage(self, error: BaseException | None) -> str | None:
-        return None
+    def _begin_anew(self, loss: Loss | None) -> None:
+        """Tell that all must begin anew."""
+        count = loss.messages if loss is not None else 0
+        if loss is not None:
+            text = "the database has lost its last {count} messages that this node has shown"
+        else:
+            text = "this node was away from the database for too long to go on"
+        self._reactor.callFromThread(_log.critical, f"{text}; all sessions end", count=count)
+        started = self._begin(self._start)
+        self._give_up_doubt("internal" if loss is None else "unavailable")
+        self._reactor.callFromThread(lambda: self._forked(count, started))
+
+    def _give_up_doubt(self, code: Code) -> None:
+        doubt, self._doubt = self._doubt, None
+        if doubt is not None:
+            self._lose(doubt[2], code)
 
     # Reading the log
 
-    def _pull(self, upto: int | None = None) -> None:
+    def _pull(self, head: int | None = None) -> None:
         """Hand over what is above the cursor.
 
-        @param upto: the end of the log, if it is known.
+        @param head: the end of the log, if it is known.
         """
-        while upto is None or upto > self._cursor:
-            piece = self._read_piece(None)
+        while head is None or head > self._cursor:
+            piece = self._reader.read(self._link.connection, self._cursor)
             self._take(piece)
-            self._cursor = piece.upto
-            if piece.upto >= piece.head:
-                break
+            self._shown.note(piece.commits, piece.said)
+            self._cursor, head = piece.upto, piece.head
 
-    def _others(self, upto: int) -> list[tuple[int, Delivered]]:
+    def _pieces(self, upto: int) -> Iterator[Piece]:
         """Read what is above the cursor, up to a commit of our own."""
-        said: list[tuple[int, Delivered]] = []
         after = self._cursor
         while after < upto:
-            piece = self._reader.read(self._connected, after, upto)
-            said.extend(piece.said)
+            piece = self._reader.read(self._link.connection, after, upto)
+            yield piece
             after = piece.upto
-        return said
-
-    def _read_piece(self, upto: int | None) -> Piece:
-        return self._reader.read(self._connected, self._cursor, upto)
 
     def _take(self, piece: Piece) -> None:
         """Hand over a piece of the log."""
-        pairs: list[tuple[int, Delivered]] = [(0, what) for _, what in piece.said]
+        pairs: list[tuple[int, Delivered]] | None = None
         if self._doubt is not None:
             batch, commit, _ = self._doubt
             for kept in piece.commits:
                 if kept[1:] == (self._node, batch):
                     self._doubt = None
                     pairs, lost = commit.recover(kept.last_id - commit.places, piece.said)
-                    self._lose(lost)
+                    self._lose(lost, "unavailable")
+        if pairs is None:
+            pairs = [(0, what) for _, what in piece.said]
         if pairs:
-            self._tell(pairs)
+            handed = pairs
+            self._reactor.callFromThread(lambda: self._hand_over(handed))
 
-    def _tell(self, pairs: Pairs) -> None:
-        self._reactor.callFromThread(lambda: self._hand_over(pairs))
-
-    def _lose(self, numbers: Sequence[int]) -> None:
+    def _lose(self, numbers: Sequence[int], code: Code) -> None:
         if numbers:
-            self._reactor.callFromThread(lambda: self._lost(numbers, "unavailable"))
+            self._reactor.callFromThread(lambda: self._lost(numbers, code))
 
-    # The connection
-
-    @property
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            raise Away(self._why)
-        return self._connection
-
-    def _execute(self, statement: str, *values: object) -> list[Any]:
-        """Carry out a statement, and return its rows."""
-        if self._driver is None:
-            raise Away(self._why)
-        cursor = self._driver.execute(statement.encode(), values or None)
-        return cursor.fetchall() if cursor.description else []
+    # Failures
 
     @contextmanager
     def _talking(self) -> Iterator[Connection]:
-        """Note how long a call takes, and that the connection is lost if it turns out to be."""
-        connection = self._connected
+        """Note how long a call takes, and whether the connection is lost."""
+        connection = self._link.connection
         self._busy_since = time.monotonic()
         try:
             yield connection
         except BaseException as error:
-            if self._is_lost(error):
-                self._go_away(words(error))
+            if self._link.is_useless(error):
+                self._link.drop(words(error))
             raise
         finally:
             self._busy_since = None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self._roll_back()
-            raise
-        try:
-            self._execute("COMMIT")
-        except psycopg.Error as error:
-            if self._is_lost(error):
-                raise InDoubt(words(error)) from error
-            raise
+    def trouble(self, error: BaseException | None) -> str | None:
+        return trouble(error)
 
-    @contextmanager
-    def _reading(self) -> Iterator[int]:
-        """Begin a transaction that reads, and give the end of the log as it sees it."""
-        assert self._driver is not None
-        cursor = self._driver.execute(_BEGIN_READING)
-        try:
-            cursor.nextset()
-            row = cursor.fetchone()
-            assert row is not None
-            yield row[0]
-        except BaseException:
-            self._roll_back()
-            raise
-        self._execute("COMMIT")
-
-    def _roll_back(self) -> None:
-        if self._driver is not None and not self._driver.closed:
-            with suppress(psycopg.Error):
-                self._driver.execute("ROLLBACK")
+    def damage(self, error: BaseException | None) -> str | None:
+        return damage(error)

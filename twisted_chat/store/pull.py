@@ -9,6 +9,7 @@ from twisted_chat.core.announcements import Delivered, decode
 from twisted_chat.core.model import Aside, Entry, RoomRecord
 
 from . import sql
+from .shown import Committed
 
 _MOST = 5000
 """Ids that are read at a time."""
@@ -31,18 +32,6 @@ UNION ALL
 SELECT 'n', id, node, 0, kind, NULL, NULL, NULL, body, NULL, NULL
     FROM news WHERE id > %(after)s AND id <= %(upto)s
 """
-
-
-class Committed(NamedTuple):
-    """A commit of some node.
-
-    @ivar last_id: the last id that it took.
-    @ivar batch: the node's number for it.
-    """
-
-    last_id: int
-    node: int
-    batch: int
 
 
 class Piece(NamedTuple):

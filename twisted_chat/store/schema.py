@@ -155,9 +155,12 @@ nodes = Table(
     shared,
     Column("id", BigInteger, primary_key=True),
     Column("epoch", BigInteger, nullable=False),
+    Column("timeline", BigInteger, nullable=False),
 )
-"""The nodes that live, or of which nobody knows better. C{epoch} is another one whenever a node
-comes back; a commit of an earlier one is refused."""
+"""The nodes that live, or are not known to be dead. C{epoch} is another one whenever a node comes
+back; a commit of an earlier one is refused. C{timeline}: that of PostgreSQL when it came back; a
+failover begins a new one, and nobody appends to it until all nodes have said how far they knew the
+old one."""
 
 news = Table(
     "news",

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
 from .append import append
-from .engine import HandOver, Item, Lost, Pairs
+from .engine import Forked, HandOver, Item, Lost, Pairs
 from .files import size, sync
 from .migrate import OLD, identify, upgrade
 from .rebuild import rebuild
@@ -68,7 +68,7 @@ class Database:
         self._ending = threading.Event()
         self.node = 0
 
-    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Callable[[int], None], /) -> None:
+    def subscribe(self, hand_over: HandOver, lost: Lost, forked: Forked, /) -> None:
         """Do nothing: all that happens is the result of a call."""
 
     def open(self, start: Callable[[Connection], T]) -> T:

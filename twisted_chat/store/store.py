@@ -108,7 +108,7 @@ class SqlStore:
         feed: HandOver,
         lost: Lost,
         damaged: Callable[[str], None],
-        forked: Callable[[int], None] = lambda count: None,
+        forked: Callable[[int, Sequence[RoomState]], None] = lambda count, states: None,
     ) -> None:
         """Set who is told what became of posts. Must be called before the first post.
 
@@ -118,14 +118,18 @@ class SqlStore:
             refusal: C{unavailable} if the same may work later, else C{internal}. Posts of which
             that is not known are passed to neither.
         @param forked: called with the number of messages that were handed over and that the
-            database has lost. All sessions must end, and L{states} be read anew.
+            database has lost; 0 if this node was away for so long that it cannot tell. And with all
+            rooms as they are now, as from L{open}: what is handed over next comes after that. All
+            sessions must end.
         @param damaged: called once, with a sentence, when the file turns out to be damaged or it
             cannot be found out whether a commit was kept. Every later request is refused, and
             the caller closes the store.
         """
         self._committer.subscribe(feed, lost)
         committer = self._committer
-        self._database.subscribe(committer.hand_over, committer.lose, forked)
+        self._database.subscribe(
+            committer.hand_over, committer.lose, lambda count, started: forked(count, started[0])
+        )
         database = self._url.render_as_string()
         self._worker.subscribe(
             lambda why: damaged(f"cannot continue with the database {database}: {why}")
@@ -165,6 +169,7 @@ class SqlStore:
     def claim(self, name: str, skeleton: str, token: str, former: str, /) -> Deferred[str | None]:
         if self._node is None:
             return succeed(None)
+        self._committer.submit_all()  # an earlier claim on the name may wait to be let go
         return self._write(
             # The node may have another number by the time that its turn comes.
             lambda connection: claim(connection, self.node, name, skeleton, token, former)

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from twisted_chat.core.errors import Refusal
+from twisted_chat.core.errors import NOT_CHANGED, NOT_READ, Refusal
 
 from .engine import Engine
 from .trouble import Outage, StoreError, Unknown
@@ -21,10 +21,6 @@ T = TypeVar("T")
 
 Transaction = Callable[[Connection], T]
 
-_CANNOT_READ = "the server can't read its database right now; try again later"
-_CANNOT_WRITE = (
-    "the server can't write to its database right now, so nothing was changed; try again later"
-)
 _UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
 _DAMAGED = "the database is damaged, and the server is going down"
 
