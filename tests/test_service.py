@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -179,6 +179,34 @@ class ServiceTests(TestCase):
         self.assertFalse(ended.called)
         slow.gone.callback(None)
         await ended
+
+    async def test_store_that_never_answers(self) -> None:
+        """The service ends within ten seconds, says bye, and logs how many messages are in
+        doubt."""
+        service: Any = self.start("--port", _ANYWHERE)
+        alice = await self.connect(self.port(service))
+        alice.send(b"/guest alice\n")
+        await alice.see(b"the commands.\n")
+        store, clock, log = service._store, Clock(), _lines(self)
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))  # when it answers again
+        posted: Deferred[None] = Deferred()
+
+        async def never() -> None:
+            await Deferred()
+
+        self.patch(store, "append", lambda post, number: posted.callback(None))
+        self.patch(store, "settle", never)
+        self.patch(store, "close", never)
+        service._reactor = clock
+        alice.send(b"lost\n")
+        await posted
+        ended = service.stopService()
+        while not ended.called:
+            clock.advance(1 if clock.getDelayedCalls() else 0)
+            await deferLater(reactor, 0)
+        self.assertLess(clock.seconds(), 10)
+        self.assertTrue(alice.received.endswith(b"* the server is going down; bye\n"))
+        self.assertIn("it is not known whether the last 1 posts were stored", "\n".join(log))
 
     def test_is_a_service(self) -> None:
         """Making it opens nothing."""

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import MultiService, Service
+from twisted.internet import defer
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.error import CannotListenError, ReactorNotRunning
@@ -37,8 +38,9 @@ from twisted_chat.passwords import BcryptHasher
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
 from twisted_chat.tls import TlsFactory
 
-_GRACE = 1.0
-"""Seconds in which everybody's last lines are written at the end."""
+_SETTLE, _GRACE, _CLOSE = 4.0, 1.0, 2.0
+"""Seconds at the end: in which the database may answer what was accepted, in which everybody's last
+lines are written, and in which the database may be closed."""
 
 _PRUNE_EVERY = 3600.0
 _DAY = 24 * 3600 * 1000
@@ -307,7 +309,7 @@ class ChatService(MultiService):
     """The running server.
 
     It starts the store, the hasher and the faces, and then listens; at the end it stops listening,
-    commits what was accepted, has each face say bye, and closes the rest.
+    commits what was accepted, has each face say bye, and closes the rest, within ten seconds.
     """
 
     def __init__(
@@ -418,14 +420,36 @@ class ChatService(MultiService):
             self._pruning.stop()
         for face in self._faces:
             face.pause()
-        self._store.hasten()
-        await self._store.settle()
+        await self._settle()
         self._chat.close()
         ends = [face.hang_up("the server is going down; bye", _GRACE) for face in self._faces]
         await gatherResults(map(Deferred.fromCoroutine, ends))
         await self._hasher.stop()
-        await self._store.close()
+        if not await self._in_time(Deferred.fromCoroutine(self._store.close()), _CLOSE):
+            _log.error("stopping before the database is closed, as it does not answer")
         self._hang_up.stop()
+
+    async def _settle(self) -> None:
+        """Have what was accepted committed and delivered, if the database answers in time."""
+        await self._in_time(Deferred.fromCoroutine(self._store.settle()), _SETTLE)
+        self._store.hasten()
+        if not await self._in_time(Deferred.fromCoroutine(self._store.settle()), _GRACE):
+            _log.error(
+                "it is not known whether the last {count} posts were stored: the database does not"
+                " answer",
+                count=self._chat.in_flight,
+            )
+
+    async def _in_time(self, done: "Deferred[Any]", seconds: float) -> bool:
+        """Wait until something is done, for so many seconds at most.
+
+        @return: whether it is done.
+        """
+        try:
+            await done.addTimeout(seconds, self._reactor)
+        except defer.TimeoutError:
+            return False
+        return True
 
     def _reread(self) -> None:
         """Take what has changed in the files that may change."""

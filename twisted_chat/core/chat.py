@@ -153,6 +153,11 @@ class Chat:
         for room in self._directory:
             room.forget(before)
 
+    @property
+    def in_flight(self) -> int:
+        """The number of posts that the store has neither kept nor lost yet."""
+        return len(self._feed.flights)
+
     def close(self) -> None:
         """Tell nobody from now on who leaves: the server is going down, and all sessions end."""
         self._here.is_closing = True

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -25,6 +26,13 @@ _UNKNOWN = "the disk is failing: the server can't tell whether that was done, an
 _DAMAGED = "the database is damaged, and the server is going down"
 
 
+class _Thread(Thread):
+    """A thread that does not keep the process from ending, as a database may never answer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, daemon=True)
+
+
 class Worker:
     """Carries out transactions one after the other, in the order of the calls, on one thread.
 
@@ -44,6 +52,7 @@ class Worker:
         self._reactor = reactor
         self._trouble = database.trouble
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
+        self._pool.threadFactory = _Thread
         self._damaged: Callable[[str], None] | None = None
         self._damage: str | None = None  # set on the thread
         self._reading = outage or Outage(
