@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import URL
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -29,7 +30,7 @@ from twisted_chat.core.announcements import (
 )
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import Entry
-from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, node
+from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, node, server
 from twisted_chat.store import postgres as postgres_store
 from twisted_chat.store.postgres import LOG, NODES
 
@@ -534,26 +535,29 @@ class AwayTests(NodeCase):
         self.assertEqual(self.away(logged), [])
 
     async def test_attempts(self) -> None:
-        """While the server is down, attempts to connect become fewer, but do not stop."""
-        ann = self.peer("ann")
+        """While the server is down, attempts to connect become fewer, but do not stop; the log has
+        one line when that begins and one when it ends, also if nobody asks the store anything."""
+        ann = self.peer("ann", answers=False)
         await ann.idle()
         tried: list[None] = []
-        come_back = ann._database.come_back
+        connect = server.connect
 
-        def count() -> Any:
+        def count(url: URL, name: str) -> Any:
             tried.append(None)
-            return come_back()
+            return connect(url, name)
 
-        self.patch(ann._database, "come_back", count)
-        self.patch(ann._node, "_listen", lambda: None)
-        self.server.stop()
-        try:
-            await self.turn(ann)
-            self.assertTrue(ann.is_away)
-            await ann.look(5 * node._LONGEST)
-            self.assertTrue(5 <= len(tried) <= 20, len(tried))
-        finally:
-            self.server.start()
+        self.patch(server, "connect", count)
+        with capturedLogs() as logged:
+            self.server.stop()
+            try:
+                await self.turn(ann)
+                await ann.until_deaf()
+                await ann.look(10 * node._LONGEST)
+                self.assertTrue(10 <= len(tried) <= 30, len(tried))
+            finally:
+                self.server.start()
+            await ann.until_back()
+        self.assertEqual(self.away(logged), ["the database is away:", "the database is back;"])
 
     async def test_restart(self) -> None:
         """Posts are refused while the server is down, and it goes on by itself afterwards, with one
