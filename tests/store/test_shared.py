@@ -55,15 +55,19 @@ class Engine(PostgresDatabase):
         )
         self.open(sql.states)
 
-    def commit(self, *items: Item) -> list[Delivered]:
-        """Carry out a commit; return what it handed over."""
+    def commit(self, *items: Item, seen: int = 10**9) -> list[Delivered]:
+        """Carry out a commit; return what it handed over.
+
+        @param seen: the newest entry that the core had been handed over before the posts came; by
+            default all that the node has read.
+        """
         before = len(self.handed)
         numbers = []
         for item in items:
             if hasattr(item, "time"):
                 self._next += 1
                 numbers.append(self._next)
-        self.handed.extend(self.append(items, numbers))
+        self.handed.extend(self.append(items, numbers, seen))
         return [what for _, what in self.handed[before:]]
 
     def entry(self, item: Item) -> Entry:
@@ -344,6 +348,18 @@ class LabelTests(SharedCase):
         self.assertEqual(bob.handed[-3], (2, first))
         self.assertEqual(bob.texts[-2:], [(1, "1"), (3, "2")])
         self.assertEqual(self.seqs(), [1, 2, 3])
+
+    def test_repeated_before_it_was_handed_over(self) -> None:
+        """A post that came before the node had handed over what it repeats is not stored again
+        either, though the node has read that by the time of the commit."""
+        ann, bob = self.nodes()
+        first = ann.entry(said(LOBBY, "hello", label=_LABEL))
+        ann.entry(said(LOBBY, "1"))
+        bob.pull()
+        stored = bob.commit(said(LOBBY, "hello", label=_LABEL), seen=first.id - 1)
+        self.assertEqual(stored, [first])
+        self.assertEqual(bob.handed[-1], (1, first))
+        self.assertEqual(self.seqs(), [1, 2])
 
     def test_repeated_room(self) -> None:
         """What a repeated post would change besides the log is not changed again."""

@@ -351,7 +351,7 @@ class Node:
     def _ask(self, ears: server.Connection | None) -> None:
         """Ask the other nodes who is with them, and wait for the answers unless there are no
         C{ears}. Runs on the store's thread."""
-        asked = self._database.append([Asked()], [])
+        asked = self._database.append([Asked()], [], 0)
         self._reactor.callFromThread(self._hand_over, asked)
         self._has_asked = True
         end = time.monotonic() + _ANSWERS

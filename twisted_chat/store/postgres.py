@@ -116,6 +116,7 @@ class PostgresDatabase:
         self._epochs = [0]  # of which one is in the database
         self._batch = 0
         self._cursor = 0
+        self._began = 0  # the core knows the labels of all entries up to this one
         self._doubt: tuple[int, Commit, Sequence[int]] | None = None  # batch, commit, numbers
         self._reader = Reader()
         self._shown = Shown()
@@ -204,22 +205,25 @@ class PostgresDatabase:
                 raise Away(_EVICTED)
             return work(connection)
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], seen: int) -> Pairs:
         with self._talking():
             commit = Commit(items, numbers)
             self._batch += 1
             node = self._node, self._epochs[-1], self._link.timeline
-            parameters = commit.parameters(*node, self._batch, self._cursor)
+            seen = min(max(seen, self._began), self._cursor)
+            parameters = commit.parameters(*node, self._batch, seen)
             try:
                 (fields,) = self._link.execute(CALL, *parameters)
                 answer = Answer(*fields)
+                known = [*self._known(answer)]
                 pieces = [*self._pieces(answer.base)]
             except Exception as error:
                 if self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
-            pairs = commit.pair(answer, [one for piece in pieces for one in piece.said])
+            others = [one for piece in pieces for one in piece.said]
+            pairs = commit.pair(answer, [*known, *others])
             for piece in pieces:
                 self._shown.note(piece.commits, piece.said)
             self._cursor = answer.base + commit.places
@@ -341,7 +345,7 @@ class PostgresDatabase:
         with self._link.reading() as head:
             (last,) = self._link.execute(_COMMITS_AMONG, [head])
             self._shown.begin(Committed(*last))
-            self._cursor = self._pruned = head
+            self._cursor = self._pruned = self._began = head
             return start(self._link.connection)
 
     def _compare(self) -> tuple[Loss | None, bool]:
@@ -401,6 +405,13 @@ class PostgresDatabase:
             piece = self._reader.read(self._link.connection, after, upto)
             yield piece
             after = piece.upto
+
+    def _known(self, answer: Answer) -> Iterator[tuple[int, Delivered]]:
+        """Read once more what was read before, and turned out to be what posts of a batch repeat
+        that had come before it was handed over."""
+        for id in sorted(set(answer.originals or ())):
+            if id <= self._cursor:
+                yield from self._reader.read(self._link.connection, id - 1, id).said
 
     def _take(self, piece: Piece) -> None:
         """Hand over a piece of the log."""
