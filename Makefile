@@ -8,7 +8,7 @@ ARGS ?=
 SERVER ?= localhost
 USERNAME ?=
 
-.PHONY: run run_server run_client test test-trial test-all explore check soak demo screenshots bench bench-short clean
+.PHONY: run run_server run_client test test-trial test-all explore check soak demo cluster screenshots bench bench-short bench-cluster clean
 
 run run_server: $(VENV)/run
 	$(VENV)/bin/twistd -n chat $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -42,6 +42,10 @@ check: $(VENV)/check
 demo: $(VENV)/run
 	@$(VENV)/bin/python docs/demo.py
 
+# Three nodes on a PostgreSQL of their own, behind HAProxy if it is installed; Ctrl-C ends it all.
+cluster: $(VENV)/postgresql
+	@$(VENV)/bin/python -m docs.cluster $(if $(PORT),--port $(PORT))
+
 # The pictures in the documentation, of the real programs.
 screenshots: $(VENV)/test
 	$(VENV)/bin/python -m docs.screenshots
@@ -53,6 +57,10 @@ bench: $(VENV)/bench
 # Only to see that it works.
 bench-short: $(VENV)/run
 	$(VENV)/bin/python -m benchmarks --short
+
+# One, two and four nodes on a PostgreSQL of their own, and one on SQLite. About ten minutes.
+bench-cluster: $(VENV)/bench $(VENV)/postgresql
+	$(VENV)/bin/python -m benchmarks.cluster --plot docs/cluster.png
 
 # 200 people talk for a minute; everyone must get everything, once and in order.
 soak: $(VENV)/run
@@ -70,6 +78,10 @@ $(VENV)/run: setup.cfg pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/test: setup.cfg pyproject.toml | $(VENV)/run
 	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/postgresql: setup.cfg pyproject.toml | $(VENV)/run
+	$(VENV)/bin/pip install --quiet --editable '.[postgresql]'
 	touch $@
 
 $(VENV)/bench: setup.cfg pyproject.toml | $(VENV)/run

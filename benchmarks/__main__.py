@@ -13,7 +13,7 @@ import resource
 import sqlite3
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -172,10 +172,13 @@ def run(size: Size, only: Sequence[str]) -> Figures:
     return figures
 
 
-def table(figures: Figures) -> str:
-    """Return the figures as text: the median of the rounds, and the lowest and the highest."""
+def table(figures: Figures, measures: Mapping[str, str] = MEASURES) -> str:
+    """Return the figures as text: the median of the rounds, and the lowest and the highest.
+
+    @param measures: measure -> format of its figures.
+    """
     lines = []
-    for name, form in MEASURES.items():
+    for name, form in measures.items():
         lines.append(name)
         for server, values in figures.get(name, {}).items():
             middle, least, most = (form.format(f(values)) for f in (statistics.median, min, max))

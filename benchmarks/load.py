@@ -196,10 +196,10 @@ class Crowd:
         return self._measure(speak, lines)
 
     def _measure(self, work: Callable[[], None], deliveries: int) -> Reading:
-        cpu, load_cpu, began = cpu_seconds(self.server.pid), _own_cpu(), time.perf_counter()
+        cpu, load_cpu, began = cpu_seconds(self.server.pid), own_cpu(), time.perf_counter()
         work()
         wall = time.perf_counter() - began
-        load_cpu = _own_cpu() - load_cpu
+        load_cpu = own_cpu() - load_cpu
         # The server's remaining work for the last message is part of its cost.
         cpu = settled_cpu_seconds(self.server.pid) - cpu
         return Reading(deliveries, cpu, load_cpu, wall)
@@ -237,6 +237,7 @@ def resident_bytes(pid: int) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
-def _own_cpu() -> float:
+def own_cpu() -> float:
+    """Return the processor time of this process so far, in seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime

@@ -104,3 +104,8 @@ class FaultTest(SynchronousTestCase):
     def test_upgrade(self) -> None:
         """After C{kill -9} at any moment of an upgrade, everything is there, once."""
         self.survive("upgrade")
+
+    def test_move(self) -> None:
+        """After C{kill -9} at any moment of a move from one engine to the other and back,
+        everything is there, once."""
+        self.survive("move")

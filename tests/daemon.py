@@ -53,7 +53,6 @@ class Daemon:
 
     @ivar host: the address where it listens.
     @ivar under: a command that runs it; has to become it in the end, under the same process id.
-    @ivar port: where it listens; the same after a restart.
     @ivar log: what it has logged so far, over all starts.
     """
 
@@ -68,7 +67,7 @@ class Daemon:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
         self.host = host
         self.under = under
-        self.port = 0
+        self._port = 0
         self.log: list[str] = []
         self._logged = threading.Condition()
         self._options = ("--trusted-networks", trusted, *options)
@@ -87,6 +86,11 @@ class Daemon:
         self.kill()
 
     @property
+    def port(self) -> int:
+        """Where it listens; the same after a restart."""
+        return self._port
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -100,13 +104,13 @@ class Daemon:
 
         @raise RuntimeError: if it ends instead.
         """
-        port = f"tcp:{self.port}:interface={self.host}:backlog=4096"
+        port = f"tcp:{self._port}:interface={self.host}:backlog=4096"
         self._process = self._run(twistd("--port", port, "--password-cost", "4", *self._options))
         listening = threading.Event()
         reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
         reader.start()
         listening.wait(30)
-        if not self.port or self._process.poll() is not None:
+        if not self._port or self._process.poll() is not None:
             raise RuntimeError("the daemon did not start:\n" + "".join(self.log))
 
     def _run(self, command: Sequence[str]) -> _Process:
@@ -149,7 +153,7 @@ class Daemon:
                 self._logged.notify_all()
             match = _STARTED.search(line)
             if match:
-                self.port = int(match[1])
+                self._port = int(match[1])
                 listening.set()
         listening.set()
 

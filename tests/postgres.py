@@ -95,18 +95,18 @@ class Server:
     @ivar directory: has the socket, the C{data} and the C{log}.
     """
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, on_disk: bool = False) -> None:
         """
         @param settings: such as C{"max_connections=200"}.
+        @param on_disk: do not put it into memory, where a flush costs nothing.
         @raise SkipTest: if there is no PostgreSQL.
         """
         reason = missing()
         if reason is not None:
             raise SkipTest(reason)
-        memory = Path("/dev/shm")  # where a flush costs nothing
-        self.directory = Path(
-            tempfile.mkdtemp(prefix="chat-pg-", dir=memory if os.access(memory, os.W_OK) else None)
-        )
+        memory = Path("/dev/shm")
+        where = memory if os.access(memory, os.W_OK) and not on_disk else None
+        self.directory = Path(tempfile.mkdtemp(prefix="chat-pg-", dir=where))
         self._keeper = subprocess.Popen(
             (sys.executable, "-IS", "-c", _KEEPER, str(self.directory)),
             stdin=subprocess.PIPE,
@@ -122,6 +122,15 @@ class Server:
         self._run(*initdb, "-E", "UTF8", "--locale=C").communicate()
         self.start()
         self.execute("CREATE ROLE chat LOGIN")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def url(self, database: str, user: str = "chat", host: str = "") -> str:
         """Return the URL of a database of this server.
@@ -208,6 +217,28 @@ class Server:
         self.stop()
         self.start()
 
+    def follow(self, primary: "Server", conninfo: str = "") -> None:
+        """Forget everything, and become a standby of another server.
+
+        @param conninfo: added to how it connects to the other server to follow it.
+        """
+        self._end(signal.SIGQUIT)
+        data = self.directory / "data"
+        shutil.rmtree(data)
+        source = f"host={primary.directory} port={PORT} user=postgres"
+        copy = ("pg_basebackup", "-D", "data", "-d", source, "-c", "fast", "-N")
+        if self._run(*copy).wait():
+            raise AssertionError((self.directory / "log").read_text())
+        (data / "standby.signal").touch()
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{source} {conninfo}'\n")
+            settings.write("synchronous_standby_names = ''\n")
+        self.start()
+
+    def promote(self) -> None:
+        """Make a primary of a standby."""
+        self.execute("SELECT pg_promote()")
+
     def close(self) -> None:
         """Stop the server for good, and delete its directory."""
         atexit.unregister(self.close)
@@ -216,7 +247,7 @@ class Server:
             self._process.wait()
 
     def _end(self, signum: int) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(signum)
             self._process.wait()
 

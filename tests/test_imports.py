@@ -106,9 +106,13 @@ def _allowed(module: str) -> tuple[str, ...]:
         return (protocol,)
     if module == "twisted_chat.tls":
         return (core, protocol, "twisted_chat.transport")
+    if module == "twisted_chat.endpoints":
+        return ("twisted_chat.tls",)
     if module == "twisted_chat.service":
-        runs = ("faces", "passwords", "store", "tls")
+        runs = ("endpoints", "faces", "passwords", "store", "tls")
         return (core, *(f"twisted_chat.{each}" for each in runs))
+    if module == "twisted_chat.move":
+        return (core, "twisted_chat.__version__", "twisted_chat.store")
     if module == "twisted_chat.tap":
         joins = ("__version__", "faces", "passwords", "service", "store")
         return (core, *(f"twisted_chat.{each}" for each in joins))

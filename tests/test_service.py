@@ -16,8 +16,9 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -26,10 +27,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support import RecordingOutbox
+from twisted_chat import endpoints
 from twisted_chat import service as service_module
+from twisted_chat.core.addresses import AddressList, Networks
 from twisted_chat.core.chat import Session
 from twisted_chat.core.events import Done
+from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import SAID, Post
+from twisted_chat.faces.admission import Admission
+from twisted_chat.faces.proxied import BehindProxies
 from twisted_chat.service import CannotStart, HangUp, Listening
 from twisted_chat.store import SqlStore
 from twisted_chat.tap import Options, makeService
@@ -156,7 +162,7 @@ class ServiceTests(TestCase):
         service: Any = self.make("--port", "tcp:0:interface=127.0.0.1")
         slow, other = _Face(), _Face()
         for face in slow, other:
-            service.add_face(face, Factory(), ())
+            service.add_face(face, Factory(), (), lambda factory: factory)
         service.startService()
         ended = service.stopService()
 
@@ -173,6 +179,34 @@ class ServiceTests(TestCase):
         self.assertFalse(ended.called)
         slow.gone.callback(None)
         await ended
+
+    async def test_store_that_never_answers(self) -> None:
+        """The service ends within ten seconds, says bye, and logs how many messages are in
+        doubt."""
+        service: Any = self.start("--port", _ANYWHERE)
+        alice = await self.connect(self.port(service))
+        alice.send(b"/guest alice\n")
+        await alice.see(b"the commands.\n")
+        store, clock, log = service._store, Clock(), _lines(self)
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))  # when it answers again
+        posted: Deferred[None] = Deferred()
+
+        async def never() -> None:
+            await Deferred()
+
+        self.patch(store, "append", lambda post, number: posted.callback(None))
+        self.patch(store, "settle", never)
+        self.patch(store, "close", never)
+        service._reactor = clock
+        alice.send(b"lost\n")
+        await posted
+        ended = service.stopService()
+        while not ended.called:
+            clock.advance(1 if clock.getDelayedCalls() else 0)
+            await deferLater(reactor, 0)
+        self.assertLess(clock.seconds(), 10)
+        self.assertTrue(alice.received.endswith(b"* the server is going down; bye\n"))
+        self.assertIn("it is not known whether the last 1 posts were stored", "\n".join(log))
 
     def test_is_a_service(self) -> None:
         """Making it opens nothing."""
@@ -273,7 +307,7 @@ class ServiceTests(TestCase):
         def server_from_string(reactor: Any, description: str) -> Any:
             return endpoint if description == "late:1" else serverFromString(reactor, description)
 
-        self.patch(service_module, "serverFromString", server_from_string)
+        self.patch(endpoints, "serverFromString", server_from_string)
         return self.start("--port", _ANYWHERE, "--port", "late:1"), endpoint.listening, log
 
     async def test_endpoint_that_listens_later(self) -> None:
@@ -317,7 +351,7 @@ class ServiceTests(TestCase):
 
     def test_database_that_is_not_supported(self) -> None:
         """Is one sentence."""
-        for url in "postgresql+psycopg://localhost/chat", "shopping list":
+        for url in "mysql://localhost/chat", "shopping list":
             options = _parsed("--database", url)
             error = self.assertRaises(CannotStart, makeService, options)
             self.assertTrue(str(error.code).startswith("twistd chat: "))
@@ -445,13 +479,19 @@ class ClockTests(TestCase):
             self.assertEqual(len(warned), not changed)
 
 
+def _listening(reactor: Any) -> Listening:
+    """A port for which nobody is behind a proxy."""
+    factory = Factory.forProtocol(Protocol)
+    return Listening(reactor, "5000", factory, lambda inner: inner, lambda why: None)
+
+
 class AcceptingTests(SynchronousTestCase):
     """How a port accepts connections."""
 
     def test_few_are_accepted_in_a_turn(self) -> None:
         """Twisted takes 20 more than in the last turn each time it is not enough."""
         memory: Any = MemoryReactorClock()
-        listening = Listening(memory, "5000", Factory.forProtocol(Protocol), lambda why: None)
+        listening = _listening(memory)
         listening.privilegedStartService()
         port = Port(0, Factory())
         port.numberAccepts = 21
@@ -460,10 +500,28 @@ class AcceptingTests(SynchronousTestCase):
         self.assertIsInstance(factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)), Protocol)
         self.assertEqual(port.numberAccepts, 1)
 
+    def test_few_of_a_proxy(self) -> None:
+        """Connections of a proxy are counted when they are accepted, not when their headers have
+        come."""
+        memory: Any = MemoryReactorClock()
+        chats = Factory.forProtocol(Protocol)
+
+        def behind(factory: IProtocolFactory) -> IProtocolFactory:
+            admission = Admission(Limits(), Networks(), memory)
+            return BehindProxies(factory, AddressList(["192.0.2.1"]), admission, memory)
+
+        listening = Listening(memory, "5000", chats, behind, lambda why: None)
+        listening.privilegedStartService()
+        [(_, factory, *_)] = memory.tcpServers
+        factory.port = port = Port(0, Factory())
+        port.numberAccepts = 21
+        factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        self.assertEqual(port.numberAccepts, 1)
+
     def test_name_in_the_log(self) -> None:
         """Twisted's log line about a port names the chat, and no class of ours."""
         memory: Any = MemoryReactorClock()
-        listening = Listening(memory, "5000", Factory.forProtocol(Protocol), lambda why: None)
+        listening = _listening(memory)
         listening.privilegedStartService()
         [(_, factory, *_)] = memory.tcpServers
         self.assertEqual(Port(0, factory)._getLogPrefix(factory), "chat")

@@ -154,9 +154,19 @@ class OptionsTests(SynchronousTestCase):
         self.assertTrue(chosen.source("2001:db8:0:7::1").trusted)
         self.assertEqual(chosen.source("127.0.0.1"), Source("127.0.0.1"))
 
+    def test_proxies(self) -> None:
+        """Addresses and networks; none unless told."""
+        self.assertFalse(_parsed().proxies)
+        chosen = _parsed("--proxies", "192.0.2.7, 2001:db8::/48").proxies
+        for host, is_proxy in (
+            *(("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("192.0.2.8", False)),
+            *(("2001:db8:0:7::1", True), ("2001:db9::1", False), ("127.0.0.1", False)),
+        ):
+            self.assertEqual(host in chosen, is_proxy, host)
+
     def test_wrong_networks(self) -> None:
         """A sentence that tells which entry it is."""
-        for option in "--trusted-networks", "--shared-networks":
+        for option in "--trusted-networks", "--shared-networks", "--proxies":
             for wrong in "192.0.2.1/24", "example.org", "192.0.2.0/33":
                 sentence = self.refuse(option, f"127.0.0.1,{wrong}")
                 self.assertIn(option, sentence)
@@ -230,10 +240,12 @@ class ConfigTests(SynchronousTestCase):
                 no-registration = false
                 max-connections = 500
                 trusted-networks = ["192.0.2.7", "2001:db8::/48"]
+                proxies = ["10.0.0.5"]
                 trusted-accounts = "deploybot, backup"
                 """
             ),
         )
+        self.assertIn("10.0.0.5", chosen.proxies)
         self.assertEqual(chosen.ports, ["5000", "tls:/etc/chat/certs:5001"])
         self.assertEqual(chosen["name"], "the lab")
         self.assertEqual(list(chosen.motd), ["Be kind."])

@@ -1,4 +1,4 @@
-"""Certificates, and the ports that serve them."""
+"""Certificates, and connections that are shown them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,6 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
-    TCP4ServerEndpoint,
     connectProtocol,
     wrapClientTLS,
 )
@@ -30,9 +29,8 @@ from twisted_chat.tls import (
     SILENCE,
     CertificateError,
     Certificates,
-    TlsEndpoint,
+    TlsFactory,
     load,
-    tls_endpoint,
 )
 
 reactor: Any = _reactor
@@ -342,83 +340,6 @@ def _shake_hands(client: SSL.Connection, server: SSL.Connection) -> None:
                 pass
 
 
-class DescriptionTests(SynchronousTestCase):
-    """What stands behind --port."""
-
-    def setUp(self) -> None:
-        self.directory = Path(self.mktemp()).absolute()
-        self.directory.mkdir()
-        self.file = self.directory / "a:b.pem"
-        self.file.write_bytes(pem("chat"))
-        self.quoted = str(self.file).replace(":", r"\:")
-
-    def bound(self, description: str) -> tuple[int, int, str]:
-        """What is listened on."""
-        memory = _MemoryReactor()
-        endpoint = tls_endpoint(memory, description, 4096)
-        assert endpoint is not None
-        self.successResultOf(endpoint.listen(Factory()))
-        [(port, backlog, interface)] = memory.bound
-        return port, backlog, interface
-
-    def test_directory(self) -> None:
-        """On IPv6 with the backlog of plain ports, if nothing else is said."""
-        where = f"tls:{self.directory}:5001"
-        self.assertEqual(self.bound(where), (5001, 4096, "::"))
-        self.assertEqual(self.bound(f"{where}:interface=127.0.0.1"), (5001, 4096, "127.0.0.1"))
-        self.assertEqual(self.bound(f"{where}:backlog=5"), (5001, 5, "::"))
-
-    def test_file(self) -> None:
-        """On IPv4 if nothing else is said."""
-        where = f"ssl:5001:privateKey={self.quoted}"
-        self.assertEqual(self.bound(where), (5001, 4096, ""))
-        self.assertEqual(self.bound(rf"{where}:interface=\:\:1"), (5001, 4096, "::1"))
-        self.assertEqual(self.bound(f"{where}:certKey={self.quoted}"), (5001, 4096, ""))
-
-    def test_other_ports(self) -> None:
-        """Are none of ours."""
-        for description in "tcp:5000", "unix:/run/tls:x", "", "systemd:domain=INET:index=0":
-            self.assertIsNone(tls_endpoint(_MemoryReactor(), description, 4096))
-
-    def test_wrong_description(self) -> None:
-        """Says what is wrong with it."""
-        for description, words in (
-            ("tls:", "needs a path"),
-            (f"tls:{self.directory}", "needs a port"),
-            (f"tls:{self.directory}:http", "there is no port http"),
-            (f"tls:{self.directory}:70000", "there is no port 70000"),
-            (f"tls:{self.directory}:5001:x", 'tls: has no "x"'),
-            (f"tls:{self.directory}:5001:dhParameters=x", 'tls: has no "dhParameters"'),
-            ("ssl:5001", "needs a privateKey"),
-            (f"haproxy:tls:{self.directory}:5001", "let the proxy do TLS"),
-            ("ssl:5001:privateKey=x:sslmethod=SSLv3_METHOD", 'ssl: has no "sslmethod"'),
-        ):
-            error = self.assertRaises(ValueError, tls_endpoint, reactor, description, 4096)
-            self.assertIn(words, str(error))
-
-    def test_wrong_certificate(self) -> None:
-        """Says what is wrong with it, before anything listens."""
-        for description, words in (
-            ("tls:/nonexistent:5001", "there is no directory /nonexistent"),
-            (f"tls:{self.quoted}:5001", "there is no directory "),
-            ("ssl:5001:privateKey=/nonexistent", "cannot read /nonexistent: No such file"),
-        ):
-            error = self.assertRaises(CertificateError, tls_endpoint, reactor, description, 4096)
-            self.assertIn(words, str(error))
-
-
-class _MemoryReactor(Clock):
-    """Notes what is listened on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bound: list[Any] = []
-
-    def listenTCP(self, port: int, factory: Any, backlog: int, interface: str) -> object:
-        self.bound.append((port, backlog, interface))
-        return object()
-
-
 class _End(Protocol):
     """One end of a connection.
 
@@ -454,10 +375,9 @@ class HandshakeTests(TestCase):
         path.write_bytes(pem("chat"))
         self.clock = Clock()
         server = _End(b"hello")
-        plain = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         certificates = Certificates(lambda: [path], self.clock)
-        endpoint = TlsEndpoint(plain, certificates, self.clock)
-        port: Any = await endpoint.listen(Factory.forProtocol(lambda: server))
+        factory = TlsFactory(certificates, Factory.forProtocol(lambda: server), self.clock)
+        port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         if over_tls:

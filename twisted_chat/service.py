@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import MultiService, Service
+from twisted.internet import defer
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import (
     IAddress,
@@ -30,17 +30,17 @@ from zope.interface import implementer
 
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
+from twisted_chat.core.model import RoomState
 from twisted_chat.core.text import clean
+from twisted_chat.endpoints import place
 from twisted_chat.faces.face import Face
 from twisted_chat.passwords import BcryptHasher
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError
-from twisted_chat.tls import TlsEndpoint, tls_endpoint
+from twisted_chat.tls import TlsFactory
 
-_GRACE = 1.0
-"""Seconds in which everybody's last lines are written at the end."""
-
-_BACKLOG = 4096
-"""Connections that may wait in the kernel to be accepted, if the system allows so many."""
+_SETTLE, _GRACE, _CLOSE = 4.0, 1.0, 2.0
+"""Seconds at the end: in which the database may answer what was accepted, in which everybody's last
+lines are written, and in which the database may be closed."""
 
 _PRUNE_EVERY = 3600.0
 _DAY = 24 * 3600 * 1000
@@ -130,25 +130,32 @@ class Listening(Service):
     """Accepts connections on one endpoint while it runs."""
 
     def __init__(
-        self, reactor: Any, port: str, factory: IProtocolFactory, give_up: Callable[[str], None]
+        self,
+        reactor: Any,
+        port: str,
+        factory: IProtocolFactory,
+        behind_proxies: Callable[[IProtocolFactory], IProtocolFactory],
+        give_up: Callable[[str], None],
     ) -> None:
         """
-        @param port: a port number or an endpoint string.
+        @param port: a port number or an endpoint string; see L{place}.
+        @param behind_proxies: makes a factory that reads the headers of proxies, which come before
+            TLS, and gives the connections to the factory that it is given.
         @param give_up: takes the reason if the endpoint fails after the start.
         @raise CannotStart: if there is no such endpoint.
         """
-        description = f"tcp:{port}:backlog={_BACKLOG}" if port.isdecimal() else port
         self._description = port
-        self._factory = _FewAtOnce(factory)
         self._give_up = give_up
         self._begun: Deferred[None] | None = None
         self._listening: IListeningPort | None = None
-        self._tls: TlsEndpoint | None = None
         try:
-            self._tls = tls_endpoint(reactor, description, _BACKLOG)
-            self._endpoint = self._tls or serverFromString(reactor, description)
+            self._place = place(reactor, port)
         except Exception as error:  # noqa: BLE001 - each endpoint's parser raises what it likes
             raise CannotStart(f"twistd chat: cannot use the port {port}: {error}") from None
+        self._certificates = self._place.certificates
+        if self._certificates is not None:
+            factory = TlsFactory(self._certificates, factory, reactor)
+        self._factory = _FewAtOnce(behind_proxies(factory))
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind a low port.
@@ -157,7 +164,8 @@ class Listening(Service):
         """
         failures: list[str] = []
         self._fail = failures.append
-        self._begun = self._endpoint.listen(self._factory).addCallbacks(self._listens, self._fails)
+        begun = self._place.endpoint.listen(self._factory)
+        self._begun = begun.addCallbacks(self._listens, self._fails)
         if failures:
             raise CannotStart(f"twistd chat: {failures[0]}")
         self._fail = self._give_up  # some endpoints only fail later
@@ -183,8 +191,8 @@ class Listening(Service):
         """Log what the operator should know about the port."""
         super().startService()
         host = self._host()
-        if self._tls is not None:
-            self._tls.certificates.describe()
+        if self._certificates is not None:
+            self._certificates.describe()
         elif host is not None and not ipaddress.ip_address(host.host).is_loopback:
             _log.warn(
                 "passwords cross the network unencrypted on {port}; --port tls: encrypts them",
@@ -207,8 +215,8 @@ class Listening(Service):
 
     def reread(self) -> None:
         """Take new certificates, if there are any."""
-        if self._tls is not None:
-            self._tls.certificates.reread()
+        if self._certificates is not None:
+            self._certificates.reread()
 
     def _host(self) -> IPv4Address | IPv6Address | None:
         where = self._listening and self._listening.getHost()
@@ -217,7 +225,7 @@ class Listening(Service):
     def __str__(self) -> str:
         host = self._host()
         where = self._description if host is None else f"port {host.port} of {host.host}"
-        return where if self._tls is None else f"{where} with TLS"
+        return where if self._certificates is None else f"{where} with TLS"
 
 
 async def _maybe(result: Any) -> None:
@@ -301,7 +309,7 @@ class ChatService(MultiService):
     """The running server.
 
     It starts the store, the hasher and the faces, and then listens; at the end it stops listening,
-    commits what was accepted, has each face say bye, and closes the rest.
+    commits what was accepted, has each face say bye, and closes the rest, within ten seconds.
     """
 
     def __init__(
@@ -331,16 +339,23 @@ class ChatService(MultiService):
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
 
-    def add_face(self, face: Face, factory: IProtocolFactory, ports: Sequence[str]) -> None:
+    def add_face(
+        self,
+        face: Face,
+        factory: IProtocolFactory,
+        ports: Sequence[str],
+        behind_proxies: Callable[[IProtocolFactory], IProtocolFactory],
+    ) -> None:
         """Have a face reached on some ports.
 
         @param factory: makes the protocols of the face's connections.
         @param ports: port numbers or endpoint strings.
+        @param behind_proxies: as for L{Listening}.
         @raise CannotStart: if there is no such endpoint.
         """
         self._faces.append(face)
         for port in ports:
-            listener = Listening(self._reactor, port, factory, self._give_up)
+            listener = Listening(self._reactor, port, factory, behind_proxies, self._give_up)
             listener.setServiceParent(self)
             self._listeners.append(listener)
 
@@ -353,7 +368,7 @@ class ChatService(MultiService):
             self._chat.open(self._store.open())
         except (StoreError, DatabaseTooNew) as error:
             raise CannotStart(f"twistd chat: {error}") from None
-        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up)
+        self._store.subscribe(self._chat.deliver, self._chat.lose, self._give_up, self._go_back)
         self._chat.nodes.evicted = self._claim_again
         Deferred.fromCoroutine(self._chat.recall_labels()).addErrback(
             lambda failure: _log.failure("reading the labels of the last minutes", failure)
@@ -370,6 +385,11 @@ class ChatService(MultiService):
         ready = [str(listener) for listener in self._listeners if listener.is_ready]
         if ready:
             _log.info("ready on {ports}", ports=", ".join(ready))
+
+    def _go_back(self, count: int, states: Sequence[RoomState]) -> None:
+        """End all sessions, as the database has lost what was in the log already."""
+        messages = "its last message" if count == 1 else f"its last {count:,} messages"
+        self._chat.go_back(states, f"the database has lost {messages}; connect again")
 
     def _claim_again(self) -> None:
         Deferred.fromCoroutine(self._chat.nodes.claim_again()).addErrback(
@@ -400,14 +420,36 @@ class ChatService(MultiService):
             self._pruning.stop()
         for face in self._faces:
             face.pause()
-        self._store.hasten()
-        await self._store.settle()
+        await self._settle()
         self._chat.close()
         ends = [face.hang_up("the server is going down; bye", _GRACE) for face in self._faces]
         await gatherResults(map(Deferred.fromCoroutine, ends))
         await self._hasher.stop()
-        await self._store.close()
+        if not await self._in_time(Deferred.fromCoroutine(self._store.close()), _CLOSE):
+            _log.error("stopping before the database is closed, as it does not answer")
         self._hang_up.stop()
+
+    async def _settle(self) -> None:
+        """Have what was accepted committed and delivered, if the database answers in time."""
+        await self._in_time(Deferred.fromCoroutine(self._store.settle()), _SETTLE)
+        self._store.hasten()
+        if not await self._in_time(Deferred.fromCoroutine(self._store.settle()), _GRACE):
+            _log.error(
+                "it is not known whether the last {count} posts were stored: the database does not"
+                " answer",
+                count=self._chat.in_flight,
+            )
+
+    async def _in_time(self, done: "Deferred[Any]", seconds: float) -> bool:
+        """Wait until something is done, for so many seconds at most.
+
+        @return: whether it is done.
+        """
+        try:
+            await done.addTimeout(seconds, self._reactor)
+        except defer.TimeoutError:
+            return False
+        return True
 
     def _reread(self) -> None:
         """Take what has changed in the files that may change."""

@@ -7,6 +7,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from twisted.python import usage
 from twisted_chat import __version__
 from twisted_chat.core import names
 from twisted_chat.core.accounts import Accounts
-from twisted_chat.core.addresses import Networks
+from twisted_chat.core.addresses import AddressList, Networks
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.guard import Guard
@@ -29,6 +30,7 @@ from twisted_chat.faces.admission import Admission
 from twisted_chat.faces.line.dialogue import LineFace, Settings
 from twisted_chat.faces.line.protocol import LineFactory
 from twisted_chat.faces.outbox import fan_out
+from twisted_chat.faces.proxied import BehindProxies
 from twisted_chat.passwords import BcryptHasher
 from twisted_chat.service import CannotStart, ChatService, now, read_motd, use_steady_clock
 from twisted_chat.store import SqlStore, StoreError
@@ -78,6 +80,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
         "rooms-per-address",
         "shared-networks",
         "trusted-networks",
+        "proxies",
     ),
     "Limits on each session": (
         "line-burst",
@@ -106,7 +109,7 @@ _HEADINGS: Mapping[str, Sequence[str]] = {
 
 _FLAGS = frozenset({"no-guests", "no-registration"})
 _NUMBERS = frozenset(_option(f.name) for f in fields(Limits))
-_LISTS = frozenset({"trusted-networks", "shared-networks", "trusted-accounts"})
+_LISTS = frozenset({"trusted-networks", "shared-networks", "proxies", "trusted-accounts"})
 _NOT_IN_A_FILE = frozenset({"config", "help", "version"})
 
 
@@ -134,6 +137,12 @@ class Options(usage.Options):
             "Networks where many people share an address, without limits by address.",
         ],
         [
+            "proxies",
+            None,
+            "",
+            "Networks of proxies, which send a PROXY header with each connection: 10.0.0.5,…",
+        ],
+        [
             "trusted-accounts",
             None,
             "",
@@ -154,10 +163,12 @@ class Options(usage.Options):
         self.ports: list[str] = []
         self.motd: Sequence[str] = ()
         self.networks = Networks()
+        self.proxies = AddressList()
         self.trusted_accounts: Sequence[str] = ()
 
     def opt_port(self, port: str) -> None:
-        """Port number or endpoint string to listen on; may be repeated. [default: 5000]"""
+        """Port number or endpoint string to listen on; may be repeated. With reuse: before it,
+        several processes may listen there. [default: 5000]"""
         self.ports.append(port)
 
     opt_p = opt_port
@@ -247,6 +258,10 @@ class Options(usage.Options):
             )
         except ValueError as error:
             raise usage.UsageError(f"in --trusted-networks or --shared-networks: {error}") from None
+        try:
+            self.proxies = AddressList(_listed(self["proxies"]))
+        except ValueError as error:
+            raise usage.UsageError(f"in --proxies: {error}") from None
         try:
             self.trusted_accounts = [*map(names.canonical, _listed(self["trusted-accounts"]))]
         except Refusal as refusal:
@@ -360,7 +375,10 @@ def makeService(options: Options) -> IService:
     # A relative path would not do: twistd changes its directory before the file is read again.
     motd = Path(options["motd"]).absolute() if options["motd"] is not None else None
     service = ChatService(reactor, store, hasher, chat, limits.history_days, motd)
-    service.add_face(face, LineFactory(face), options.ports)
+    behind_proxies = partial(
+        BehindProxies, proxies=options.proxies, admission=admission, clock=reactor
+    )
+    service.add_face(face, LineFactory(face), options.ports, behind_proxies)
     return service
 
 

@@ -2,7 +2,7 @@
 deadline."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -18,15 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IListeningPort,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
-    IStreamServerEndpoint,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import CertificateOptions, TLSVersion
@@ -59,12 +55,6 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2; all ciphers of TLS 1.3 are good (RFC 8446, section 9.1)."""
-
-_POSITIONS = {"ssl": ["port"], "tls": ["path", "port"]}
-_FIELDS = {
-    "ssl": {"port", "interface", "backlog", "privateKey", "certKey", "extraCertChain"},
-    "tls": {"port", "interface", "backlog", "path"},
-}
 
 _log = Logger()
 
@@ -353,8 +343,9 @@ class _Door(BufferingTLSTransport):
         self._silence = None
 
 
-class _DeadlineFactory(TLSMemoryBIOFactory):
-    """Cuts a peer off that does not end the handshake in time."""
+class TlsFactory(TLSMemoryBIOFactory):
+    """Speaks TLS on the connections of another factory. A peer that does not end the handshake in
+    time is cut off."""
 
     protocol = _Door
 
@@ -383,63 +374,16 @@ class _DeadlineFactory(TLSMemoryBIOFactory):
             deadline.cancel()
 
 
-@implementer(IStreamServerEndpoint)
-class TlsEndpoint:
-    """Listens with TLS where another endpoint listens without."""
+def certificates_for(fields: Mapping[str, str], clock: IReactorTime) -> Certificates:
+    """Load the certificates of a port.
 
-    def __init__(
-        self, endpoint: IStreamServerEndpoint, certificates: Certificates, clock: IReactorTime
-    ) -> None:
-        self.certificates = certificates
-        self._endpoint = endpoint
-        self._clock = clock
-
-    def listen(self, factory: IProtocolFactory) -> "Deferred[IListeningPort]":
-        """Begin to listen.
-
-        @return: fires with the port.
-        """
-        return self._endpoint.listen(_DeadlineFactory(self.certificates, factory, self._clock))
-
-
-def tls_endpoint(reactor: Any, description: str, backlog: int) -> TlsEndpoint | None:
-    """Make the endpoint for C{ssl:PORT:privateKey=FILE} or C{tls:DIR:PORT}.
-
-    @param backlog: connections that may wait to be accepted, if the description says nothing.
-    @return: L{None} for any other description.
-    @raise CertificateError: if the certificate cannot be used.
-    @raise ValueError: if the description makes no sense; the text says why.
+    @param fields: those of the port's description: C{path}, or C{privateKey} and perhaps others.
+    @raise CertificateError: if they cannot be used.
     """
-    kind, *parts = _split(description)
-    if kind == "haproxy" and parts and parts[0] in _FIELDS:
-        raise ValueError("a PROXY header comes before TLS; let the proxy do TLS, and use tcp:")
-    if kind not in _FIELDS:
-        return None
-    positions = iter(_POSITIONS[kind])
-    fields: dict[str, str] = {}
-    for part in parts:
-        named = re.match(r"(\w+)=", part)
-        name = named[1] if named else next(positions, part)
-        if name not in _FIELDS[kind]:
-            raise ValueError(f'{kind}: has no "{name}"')
-        fields[name] = _unquoted(part[named.end() :] if named else part)
-    for name in ("path", "port") if kind == "tls" else ("port", "privateKey"):
-        if not fields.get(name):
-            raise ValueError(f"{kind}: needs a {name}")
-    if not fields["port"].isdecimal() or int(fields["port"]) > 65535:
-        raise ValueError(f"there is no port {fields['port']}; ports go up to 65535")
-    # As Twisted's own endpoints: tls: listens on IPv6, ssl: on IPv4.
-    interface = fields.get("interface", "::" if kind == "tls" else "")
-    tcp = "tcp6" if ":" in interface else "tcp"
-    endpoint = serverFromString(
-        reactor,
-        f"{tcp}:{fields['port']}:backlog={fields.get('backlog', backlog)}"
-        f":interface={quoteStringArgument(interface)}",
-    )
-    return TlsEndpoint(endpoint, Certificates(_finder(fields), reactor), reactor)
+    return Certificates(_finder(fields), clock)
 
 
-def _finder(fields: dict[str, str]) -> Callable[[], Sequence[Path]]:
+def _finder(fields: Mapping[str, str]) -> Callable[[], Sequence[Path]]:
     """Make what finds the files. Their paths are absolute, as the process may change its directory
     later.
 
@@ -453,12 +397,3 @@ def _finder(fields: dict[str, str]) -> Callable[[], Sequence[Path]]:
     if not directory.is_dir():
         raise CertificateError(f"there is no directory {directory}")
     return lambda: sorted(directory.rglob("*.pem"))
-
-
-def _split(description: str) -> list[str]:
-    """Split a description at its colons, except those behind a backslash."""
-    return re.findall(r"((?:[^\\:]|\\.)*)(?::|$)", description)[:-1] or [""]
-
-
-def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)

@@ -36,6 +36,8 @@ FAULTS = {
     "nearest": "R24",
     "ghosts": "R26",
     "upgrade": "R21",
+    "cluster": "R20",
+    "move": "R28",
 }
 """Module -> the rows of docs/reliability.md that it measures."""
 

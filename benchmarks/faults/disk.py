@@ -19,6 +19,7 @@ from typing import Any
 from unittest import SkipTest
 
 from tests.daemon import Daemon
+from twisted_chat.core.errors import NOT_CHANGED, NOT_SENT
 
 from .confirmed import Confirmed
 from .guests import Guest, ask, hear_out, talk
@@ -30,11 +31,8 @@ _PATIENCE = 20.0
 
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && cd "$2" && shift 2 && exec "$@"'
 
-_NOT_KEPT = "that could not be stored, so it was not sent; try again later"
-
-_CANNOT = (
-    "the server can't write to its database right now, so nothing was changed; try again later"
-)
+_NOT_KEPT = NOT_SENT["unavailable"]
+_CANNOT = NOT_CHANGED["unavailable"]
 
 
 def run(short: bool) -> Outcome:

@@ -23,6 +23,7 @@ _QUEUED = 64
 """Lines that the server queues before it stops reading."""
 
 _OBSERVER = "127.9.0.1"
+_PROXY = "127.8.0.3"
 
 
 def run(short: bool) -> Outcome:
@@ -30,21 +31,18 @@ def run(short: bool) -> Outcome:
     outcome = Outcome()
     each, lines, rate, patience = (2, 60, 25, 30.0) if short else (15, 200, 5, 120.0)
     options = (
-        *("--port", "haproxy:tcp:0:interface=127.0.0.1"),
+        *("--proxies", _PROXY),
         *("--trusted-networks", f"{_OBSERVER}/32", "--shared-networks", ""),
         *("--connections-per-minute", "0", "--max-per-address", "0", "--max-waiting", "0"),
         *("--line-rate", str(rate)),
     )
     with TlsDaemon(*options) as daemon:
-        found = re.search(r"with TLS, port (\d+) of", "".join(daemon.log))
-        assert found is not None
-        proxied = int(found[1])
         observer = _Observer(daemon.port)
         patient = _half_closed(daemon.port, lines)
         ways: dict[str, Callable[[str], socket.socket]] = {
             "tls": lambda name: _over_tls(daemon, name),
             "tcp": lambda name: log_in(daemon.port, name, "127.8.0.1"),
-            "proxy": lambda name: _behind_proxy(proxied, name),
+            "proxy": lambda name: _behind_proxy(daemon.port, name),
         }
         ghosts = {
             f"{way}{end}{number}": (ways[way], end)
@@ -180,7 +178,7 @@ def _over_tls(daemon: TlsDaemon, name: str) -> socket.socket:
 
 
 def _behind_proxy(port: int, name: str) -> socket.socket:
-    sock = connect(port, "127.8.0.1")
+    sock = connect(port, _PROXY)
     sock.sendall(f"PROXY TCP4 192.0.2.1 192.0.2.2 4000 5000\r\n/guest {name}\n".encode())
     see(sock, b"the commands.\n")
     return sock

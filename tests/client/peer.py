@@ -154,6 +154,7 @@ class Bare(Script):
 
     @ivar now: the time, in seconds.
     @ivar answers: what its requests were answered.
+    @ivar waits: the seconds after each of which it wanted to resume.
     @ivar drop: why it wants the connection cut off.
     """
 
@@ -164,6 +165,7 @@ class Bare(Script):
         self.session = ClientSession(identity, rooms, prefix, lambda: self.now, **options)
         self._written: list[bytes] = []
         self.answers: dict[Asked, Event | Refused] = {}
+        self.waits: list[float] = []
         self.drop: Drop | None = None
         self.connect()
 
@@ -192,6 +194,7 @@ class Bare(Script):
         self._written += said.written
         self.events += said.events
         self.answers.update(said.answers)
+        self.waits += [] if said.wait is None else [said.wait]
         self.drop = said.drop or self.drop
 
     def say(self, text: str, room: str = "lobby") -> Asked:

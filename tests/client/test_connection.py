@@ -4,6 +4,7 @@ off again and again."""
 import json
 import random
 import socket
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,19 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.error import ConnectionRefusedError as Refusal
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from tests.daemon import ForkedDaemon
 from twisted_chat.client import connection, connector
@@ -144,6 +152,52 @@ class LoginTests(SynchronousTestCase):
         waits = [event["seconds"] for event in server.of("reconnecting")]
         self.assertLessEqual(waits[0], 0.8)
         self.assertTrue(all(15 <= wait <= 45 for wait in waits[-5:]), waits)
+
+    def test_posts_that_are_kept(self) -> None:
+        """A post that the server has refused for now is sent again after a while, on this
+        connection or on the next one; a bot that waits for its receipt gets it."""
+        server = Server(self, BOT)
+        server.let_in()
+        said = server.say("a")
+        server.refuse("say", "unavailable")
+        self.assertEqual(server.read(), [])
+        server.reactor.advance(1.5)
+        self.assertEqual(server.read(), [{"do": "say", "room": "lobby", "message": "a"}])
+        server.refuse("say", "unavailable")
+        server.lose()
+        server.come_back()
+        server.let_in()
+        self.assertEqual(server.read()[-1], {"do": "say", "room": "lobby", "message": "a"})
+        server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.successResultOf(said)["seq"], 1)
+        self.assertEqual([event["event"] for event in server.events].count("paused"), 1)
+
+    def test_closed_while_posts_are_kept(self) -> None:
+        """A client that is closed sends nothing again, and leaves no timer."""
+        server = Server(self, BOT)
+        server.let_in()
+        said = server.say("a")
+        server.refuse("say", "unavailable")
+        closed = server.run(server.client.close())
+        server.lose()
+        self.successResultOf(closed)
+        self.assertEqual(self.failureResultOf(said, Refused).value.code, "closed")
+        self.assertEqual(server.reactor.getDelayedCalls(), [])
+
+    def test_bye(self) -> None:
+        """Clients to which a server has said bye come back over five seconds, not all at once; if
+        that fails, they wait as after any other loss."""
+        for spread in (0.0, 5.0):
+            self.patch(random, "uniform", lambda low, high, at=spread / 5: low + at * (high - low))
+            server = Server(self, BOT)
+            server.let_in()
+            server.tell("bye", text="the server is going down; bye")
+            server.lose()
+            server.reactor.advance(60)
+            _, factory, *_ = server.reactor.unixClients.pop()
+            factory.clientConnectionFailed(None, Failure(Refusal()))
+            waits = [event["seconds"] for event in server.of("reconnecting")]
+            self.assertEqual(waits, [5.0, 1.5] if spread else [0.2, 0.5])
 
     def test_silence(self) -> None:
         """A server that has said how often it sends a sign of life counts as lost once two are
@@ -458,6 +512,48 @@ class SlowTests(SynchronousTestCase):
         self.server.history(count=4001, of="since", after=1000, seq=5001)
         self.server.done("since")
         self.assertEqual([e["seq"] for e in self.server.of("message")], list(range(1, 5002)))
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class _Resolver:
+    """Knows one host, which has several addresses."""
+
+    def __init__(self, name: str, *addresses: str) -> None:
+        self.name = name
+        self._addresses = addresses
+
+    def cancel(self) -> None:
+        pass
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolutionReceiver.resolutionBegan(self)
+        for address in self._addresses:
+            resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
+        resolutionReceiver.resolutionComplete()
+        return self
+
+
+class AddressTests(TestCase):
+    """One name for several servers."""
+
+    async def test_one_refuses(self) -> None:
+        """If nothing listens at one address of a host, the client takes the next."""
+        server = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.2")
+        port: Any = await server.listen(Factory.forProtocol(Protocol))
+        self.addCleanup(port.stopListening)
+        before = reactor.installNameResolver(_Resolver("chat.example", "127.0.0.1", "127.0.0.2"))
+        self.addCleanup(reactor.installNameResolver, before)
+        where = Where("chat.example", port.getHost().port)
+        connected: Any = await where.endpoint(reactor, 30).connect(Factory.forProtocol(Protocol))
+        self.assertEqual(connected.transport.getPeer().host, "127.0.0.2")
+        connected.transport.abortConnection()
 
 
 class _Leg(Protocol):

@@ -53,9 +53,10 @@ _KINDS: dict[str, dict[str, Any]] = {
     "connected": {"name": "x", "account": True, "server": "x", "again": False},
     "disconnected": {"text": "x"},
     "reconnecting": {"seconds": 1.5},
+    "paused": {"text": "x"},
     "gap": {**_ROOM, "first": 1, "last": 2},
 }
-_OWN = ("connected", "disconnected", "reconnecting", "gap")
+_OWN = ("connected", "disconnected", "reconnecting", "paused", "gap")
 _NAMES = sorted({name for fields in _KINDS.values() for name in fields} | {"time"})
 
 _numbers = st.sampled_from([-1, 0, 2**31, 2**63, 2**64, -(2**63), 10**30, 1e308, 0.5])

@@ -490,6 +490,194 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual(["session" in each for each in (first, second)], [True, False])
 
 
+class PausedTests(SynchronousTestCase):
+    """While the server cannot store messages, what was said is kept, and sent when it can."""
+
+    def setUp(self) -> None:
+        self.server = Bare()
+        self.server.let_in()
+        self.server.read()
+
+    def said(self) -> list[Any]:
+        """What was sent, as short as can be: texts, and the names of other commands."""
+        return [each.get("message", each["do"]) for each in self.server.read()]
+
+    def refuse(self, *indexes: int) -> None:
+        """Refuse some of the posts that were sent, by their index among all; by default the
+        last."""
+        for index in indexes or (-1,):
+            self.server.refuse("say", "unavailable", "the database is away", index)
+
+    def resume(self) -> None:
+        self.server.session.resume()
+
+    def test_kept(self) -> None:
+        """A post that is refused for now has no answer yet: it is sent again, with its label, after
+        1, 2, 4 … 30 seconds."""
+        said = self.server.say("a")
+        label = self.server.label("say")
+        for _ in range(7):
+            self.refuse()
+            self.assertIsNone(self.server.answer(said))
+            self.assertEqual(self.said(), [])
+            self.resume()
+            self.assertEqual(self.said(), ["a"])
+        self.assertEqual(self.server.waits, [1, 2, 4, 8, 16, 30, 30])
+        self.assertEqual(set(self.server.labels["say"]), {label})
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.server.receipt(said)["seq"], 1)
+
+    def test_told_once(self) -> None:
+        """The person is told once, and again when it happens again later."""
+        for _ in range(2):
+            self.server.say("a")
+            self.server.say("b")
+            self.server.read()
+            self.refuse(-2, -1)
+            self.resume()
+            self.server.read()
+            self.refuse()
+            self.resume()
+            self.server.read()
+            self.server.done("say", room="lobby", seq=1, id=1)
+            self.server.read()
+            self.server.done("say", room="lobby", seq=2, id=2)
+        text = "the server can't store messages right now; yours are kept, and sent when it can"
+        self.assertEqual(self.server.of("paused"), 2 * [{"event": "paused", "text": text}])
+
+    def test_order(self) -> None:
+        """One post shows whether the server takes posts again. The others follow in the order in
+        which they were made, and after them what was asked for meanwhile."""
+        for text in "abc":
+            self.server.say(text)
+        self.server.read()
+        self.refuse(0, 1, 2)
+        self.server.say("d")
+        self.server.session.ask("leave", room="dev")
+        self.resume()
+        self.assertEqual(self.said(), ["a"])
+        self.server.say("e")
+        self.assertEqual(self.said(), [])
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.said(), ["b", "c", "d", "leave", "e"])
+
+    def test_refused_among_others(self) -> None:
+        """Posts that were on their way together keep their order, whichever answers come first."""
+        for text in "abcd":
+            self.server.say(text)
+        self.server.read()
+        self.refuse(0, 2)
+        self.resume()
+        self.assertEqual(self.said(), [])
+        self.refuse(1, 3)
+        self.resume()
+        self.assertEqual(self.said(), ["a"])
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.said(), ["b", "c", "d"])
+
+    def test_taken_again(self) -> None:
+        """When the server takes another post meanwhile, nothing waits any longer."""
+        self.server.say("a")
+        self.server.say("b")
+        self.server.read()
+        self.refuse(-2)
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.said(), ["a"])
+
+    def test_refused_for_good(self) -> None:
+        """A post that is refused for another reason in the end is answered with that, and the
+        others are sent."""
+        said = self.server.say("a")
+        for text in "bc":
+            self.server.say(text)
+        self.server.read()
+        self.refuse(0, 1, 2)
+        self.resume()
+        self.server.read()
+        self.server.refuse("say", "not-in-room")
+        self.assertEqual(self.server.code(said), "not-in-room")
+        self.assertEqual(self.said(), ["b", "c"])
+
+    def test_questions(self) -> None:
+        """What only asks does not wait for posts that are kept."""
+        self.server.say("a")
+        self.server.read()
+        self.refuse()
+        self.server.say("b")
+        self.server.session.ask("users")
+        self.assertEqual(self.said(), ["users"])
+
+    def test_commands_are_refused(self) -> None:
+        """Other commands are refused, and nobody is told that they are kept."""
+        asked = self.server.session.ask("topic", room="lobby", text="x")
+        self.server.refuse("topic", "unavailable")
+        self.assertEqual(self.server.code(asked), "unavailable")
+        self.assertEqual(self.server.of("paused"), [])
+
+    def test_connection_is_lost(self) -> None:
+        """On a new connection everything goes on in its order, what had no answer as well; the
+        first post shows whether the server takes posts again."""
+        for text in "abcd":
+            self.server.say(text)
+        self.server.read()
+        self.refuse(2)
+        self.server.lose()
+        self.server.connect()
+        self.server.let_in()
+        self.assertEqual(self.said()[-1], "a")
+        self.resume()
+        self.assertEqual(self.said(), [])
+        self.server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(self.said(), ["b", "c", "d"])
+
+    def test_for_as_long_as_it_takes(self) -> None:
+        """A post that the server has refused for now is never too old to be sent again, nor is it
+        lost with its author's name: the server does not have it."""
+        server = self.server = Bare(Identity("bot"))
+        server.let_in(account=False)
+        said = server.say("a")
+        server.read()
+        self.refuse()
+        server.now += 5000
+        server.lose()
+        server.connect()
+        server.hello()
+        server.welcome("guest3", account=False)
+        server.done("guest")
+        self.assertEqual(self.said()[-1], "a")
+        server.done("say", room="lobby", seq=1, id=1)
+        self.assertEqual(server.receipt(said)["from"], "guest3")
+
+    def test_too_late_to_repeat(self) -> None:
+        """A post that had no answer before it was refused for now may be in the log, so it is given
+        up when the server may have forgotten it."""
+        said = self.server.say("a")
+        self.server.lose()
+        self.server.connect()
+        self.server.let_in()
+        self.server.read()
+        self.refuse()
+        self.server.now += 500
+        self.resume()
+        self.assertEqual(self.server.code(said), "lost")
+
+    def test_coming_in(self) -> None:
+        """If the server cannot let us in, or into a room, for now, the client comes back later for
+        all of it."""
+        self.server = Bare(BOT, "dev")
+        self.server.hello()
+        self.server.refuse("login", "unavailable")
+        self.assertEqual(self.server.drop, Drop("no", "unavailable"))
+        self.server.lose()
+        self.server.connect()
+        self.server.hello()
+        self.server.welcome()
+        self.server.done("login")
+        self.server.refuse("join", "unavailable")
+        self.assertEqual(self.server.drop, Drop("no", "unavailable"))
+        self.assertIn("dev", self.server.session.rooms)
+
+
 class SkippedTests(SynchronousTestCase):
     """The server has dropped some events."""
 
@@ -634,8 +822,8 @@ class SkippedTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """If what was skipped is refused, the client comes back for it."""
         self.server.tell("skipped", lines=3)
-        self.server.refuse("since", "internal")
-        self.assertEqual(self.server.drop, Drop("no"))
+        self.server.refuse("since", "unavailable")
+        self.assertEqual(self.server.drop, Drop("no", "unavailable"))
 
 
 class RoomsTests(SynchronousTestCase):

@@ -227,6 +227,7 @@ class LineTests(SynchronousTestCase):
             ({"event": "disconnected", "text": "no answer"}, "* not connected: no answer"),
             ({"event": "reconnecting", "seconds": 1.2}, "* reconnecting in 1 second"),
             ({"event": "reconnecting", "seconds": 0.4}, "* reconnecting in 1 second"),
+            ({"event": "paused", "text": "yours are kept"}, "* yours are kept"),
         ):
             self.assertEqual(self.one(event), line)
         gap = {"event": "gap", "room": "dev", "first": 5, "last": 9}

@@ -3,14 +3,14 @@ one."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from tests import postgres
-from tests.support import NOW, MemoryStore
+from tests.support import NOW, MemoryLog, MemoryStore
 from twisted_chat.core.announcements import Announced, Delivered
 from twisted_chat.core.model import (
     CREATED,
@@ -66,6 +66,29 @@ def texts(entries: Sequence[Stored]) -> list[str]:
     return [entry.text for entry in entries if entry is not None]
 
 
+class Other:
+    """The store of another node on the same database.
+
+    @ivar batches: what its feed handed over.
+    @ivar lost: the numbers of the posts that could not be kept.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.batches: list[list[tuple[int, Delivered]]] = []
+        self.lost: list[int] = []
+
+    @property
+    def announced(self) -> list[Announced]:
+        """What its feed has handed over that other nodes have said."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if isinstance(stored, Announced)]
+
+    async def catch_up(self) -> None:
+        """Have it hand over all that is in the log: it does so before it answers."""
+        await self.store.find_account("nobody")
+
+
 class StoreCase:
     """An open store, mixed into a test case.
 
@@ -77,7 +100,7 @@ class StoreCase:
     store: Any
 
     def setUp(self) -> None:
-        self.batches: list[list[tuple[int, Stored]]] = []
+        self.batches: list[list[tuple[int, Delivered]]] = []
         self.lost: list[int] = []
         self._number = 0
         self.open()
@@ -99,11 +122,21 @@ class StoreCase:
     def release(self) -> None:
         """Have them answered."""
 
+    def other(self) -> Other:
+        """Open the store of another node, if there can be one."""
+        raise NotImplementedError
+
+    async def die(self, other: Other) -> None:
+        """Have another node die, and wait until that is known."""
+        raise NotImplementedError
+
+    async def mistake(self, other: Other) -> None:
+        """Have another node that lives be taken for dead."""
+        raise NotImplementedError
+
     def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
         """Take what the store hands over."""
-        said = [each for each in batch if not isinstance(each[1], Announced)]
-        if said:
-            self.batches.append(cast(list[tuple[int, Stored]], said))
+        self.batches.append(list(batch))
 
     def lose(self, numbers: Sequence[int], code: str) -> None:
         """Take the numbers of posts that could not be kept."""
@@ -115,13 +148,25 @@ class StoreCase:
 
     @property
     def fed_with_numbers(self) -> list[tuple[int, Stored]]:
-        """All that the feed has handed over, with the numbers of the posts."""
-        return [each for batch in self.batches for each in batch]
+        """What the feed has handed over with the numbers of the posts, without announcements."""
+        all = (each for batch in self.batches for each in batch)
+        return [(number, each) for number, each in all if not isinstance(each, Announced)]
 
     @property
     def fed(self) -> list[Stored]:
-        """All that the feed has handed over."""
-        return [stored for batch in self.batches for _, stored in batch]
+        """All that the feed has handed over, without announcements."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if not isinstance(stored, Announced)]
+
+    @property
+    def announced(self) -> list[Announced]:
+        """What the feed has handed over that other nodes have said."""
+        all = (stored for batch in self.batches for _, stored in batch)
+        return [stored for stored in all if isinstance(stored, Announced)]
+
+    async def catch_up(self) -> None:
+        """Have the store hand over all that is in the log: it does so before it answers."""
+        await self.store.find_account("nobody")
 
     def append(self, *posts: Post | Aside) -> list[int]:
         """Append posts; return their numbers."""
@@ -135,8 +180,8 @@ class StoreCase:
         """Append posts at once; return what was stored for those that were."""
         numbers = self.append(*posts)
         await self.settle()
-        fed = [each for batch in self.batches for each in batch]
-        return [stored for number, stored in fed if number in numbers]
+        fed = [each for batch in self.batches for each in batch if each[0] in numbers]
+        return [stored for _, stored in fed if not isinstance(stored, Announced)]
 
     async def entry(self, post: Post) -> Entry:
         """Append a post; return its entry."""
@@ -185,8 +230,12 @@ class MemoryCase(StoreCase, TestCase):
     """A store in memory."""
 
     def setUp(self) -> None:
-        self.store = MemoryStore()
+        self.store = self.new_store()
         super().setUp()
+
+    def new_store(self) -> MemoryStore:
+        """Make the store."""
+        return MemoryStore()
 
     def open(self) -> None:
         self.take(self.store.open())
@@ -200,6 +249,33 @@ class MemoryCase(StoreCase, TestCase):
 
     def release(self) -> None:
         self.store.release()
+
+
+class MemoryNodeCase(MemoryCase):
+    """A store in memory that shares its log with others."""
+
+    def new_store(self) -> MemoryStore:
+        self.log = MemoryLog()
+        return self.log.join()
+
+    def other(self) -> Other:
+        """Open the store of another node."""
+        other = Other(self.log.join())
+        other.store.open()
+        other.store.subscribe(
+            lambda batch: other.batches.append(list(batch)),
+            lambda numbers, code: other.lost.extend(numbers),
+        )
+        return other
+
+    async def die(self, other: Other) -> None:
+        """Have another node die, and wait until that is known."""
+        other.store.die()
+        self.log.bury(other.store.node)
+
+    async def mistake(self, other: Other) -> None:
+        """Have another node that lives be taken for dead."""
+        self.log.bury(other.store.node)
 
 
 class _DatabaseCase(StoreCase, TestCase):

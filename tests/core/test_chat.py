@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import NOW, MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, now
@@ -36,6 +37,7 @@ from twisted_chat.core.events import (
     Users,
     Welcome,
 )
+from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
 from twisted_chat.core.model import (
     ACTION,
@@ -111,30 +113,27 @@ class Someone(Session):
         return [event for event in events if not isinstance(event, Members | Read)]
 
 
-class ChatTestCase(SynchronousTestCase):
-    """A chat on a store in memory."""
+class Chatting:
+    """What the tests of a chat do with it, one thing after the other.
+
+    @ivar failures: what went wrong with entries.
+    """
 
     limits = Limits(replay=5, max_joined=3, max_rooms=6, max_history=10)
     motd = ("be kind",)
 
-    def setUp(self) -> None:
-        self.store = MemoryStore()
-        self.hasher = PlainHasher()
-        self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
-        self.clock = Clock()
-        self.failures: list[BaseException] = []
-        self.chat = self.new_chat()
-        self.store.subscribe(self.chat.deliver, self.chat.lose)
-
-    def tearDown(self) -> None:
-        self.assertEqual(self.failures, [])
+    store: MemoryStore
+    accounts: Accounts
+    clock: Clock
+    chat: Chat
+    failures: list[BaseException]
 
     def new_chat(self) -> Chat:
         """Make a chat that has the picture of the store."""
         chat = Chat(
             self.store,
             self.accounts,
-            guard(self.limits),
+            self.new_guard(),
             self.limits,
             now,
             self.clock.callLater,
@@ -146,6 +145,10 @@ class ChatTestCase(SynchronousTestCase):
         chat.open(self.store.open())
         return chat
 
+    def new_guard(self) -> Guard:
+        """Make the guard of the chat."""
+        return guard(self.limits)
+
     def failed(self) -> None:
         """Note the exception that is being handled."""
         failure = sys.exc_info()[1]
@@ -154,13 +157,20 @@ class ChatTestCase(SynchronousTestCase):
 
     def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that waits for nothing, and return its result."""
-        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+        results: list[T | Failure] = []
+        Deferred.fromCoroutine(coroutine).addBoth(results.append)
+        assert results, f"{coroutine} waits"
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        return results[0]
 
     def refusal(self, coroutine: Coroutine[Any, Any, object]) -> Refusal:
         """The refusal that a coroutine raises."""
-        value = self.failureResultOf(Deferred.fromCoroutine(coroutine), Refusal).value
-        assert isinstance(value, Refusal)
-        return value
+        try:
+            result = self.run_now(coroutine)
+        except Refusal as refusal:
+            return refusal
+        raise AssertionError(f"it was not refused, but gave {result!r}")
 
     def registered(self, name: str) -> None:
         """Make an account that nobody is logged in to."""
@@ -266,17 +276,32 @@ class ChatTestCase(SynchronousTestCase):
 
     def state(self, room: str) -> RoomState:
         """A room, as the store has it."""
-        return next(state for state in self.store.open() if state.record.name == room)
+        return next(state for state in self.store.snapshot() if state.record.name == room)
 
     def room_names(self) -> list[str]:
         """The names of all rooms, as the store has them."""
-        return [state.record.name for state in self.store.open()]
+        return [state.record.name for state in self.store.snapshot()]
 
     def the_account(self, name: str) -> Account:
         """Look up an account."""
-        account = self.successResultOf(self.store.find_account(name))
-        assert account is not None
+        (account,) = [a for a in self.store.accounts if a.name == name]
         return account
+
+
+class ChatTestCase(Chatting, SynchronousTestCase):
+    """A chat on a store in memory."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.hasher = PlainHasher()
+        self.accounts = Accounts(self.store, self.hasher, guard(), now, min_password=8)
+        self.clock = Clock()
+        self.failures = []
+        self.chat = self.new_chat()
+        self.store.subscribe(self.chat.deliver, self.chat.lose)
+
+    def tearDown(self) -> None:
+        self.assertEqual(self.failures, [])
 
 
 def _texts(history: History) -> list[str]:

@@ -294,9 +294,11 @@ class ChatMachine(RuleBasedStateMachine):
     def come_back(self, who: int, echo: bool, points: dict[str, int]) -> None:
         """A session of Alice or Bob logs in, and goes on after what it has of some rooms."""
         someone = Someone(self.known[who].name, echo)
+        log = self.log()
+        had = {room: min(seq, len(log[room])) for room, seq in points.items()}
 
         async def come() -> None:
-            await self.chat.since(someone.session, points)
+            await self.chat.since(someone.session, had)
             await self.chat.log_in(someone.session, self.known[who])
 
         self.everyone.append(someone)

@@ -1,6 +1,7 @@
 """What the feed hands over: entries of this process and of others, and what fails with them."""
 
 from tests.support import NOW, held
+from twisted_chat.core.announcements import Delivered
 from twisted_chat.core.chat import Chat
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.events import (
@@ -26,7 +27,6 @@ from twisted_chat.core.model import (
     Role,
     RoomRecord,
     Standing,
-    Stored,
     conversation,
 )
 
@@ -192,7 +192,7 @@ class ElsewhereTests(FeedTestCase):
         not in it on any session, and hears nothing of it."""
         desk = self.account("alice")
         self.join("ops", self.account("bob"))
-        delivered: list[tuple[int, Stored]] = []
+        delivered: list[tuple[int, Delivered]] = []
         self.store.hold()
         joining = self.begin(self.chat.join(self.alice, "ops"))
         self.store.subscribe(delivered.extend, self.chat.lose)
@@ -325,7 +325,7 @@ class ElsewhereTests(FeedTestCase):
         """A batch may have own entries and those of other nodes; all are heard in the order of the
         log."""
         bob = self.account("bob")
-        delivered: list[tuple[int, Stored]] = []
+        delivered: list[tuple[int, Delivered]] = []
         self.store.subscribe(delivered.extend, self.chat.lose)
         self.store.hold()
         self.say(bob, "1")
@@ -399,12 +399,11 @@ class FailureTests(FeedTestCase):
     def test_others_are_applied_and_told(self) -> None:
         """If an entry cannot be applied, that is logged, and the rest of the batch and the next
         batches are applied and told."""
-        bad = self.entry(MEMBER, "no standing")
         self.elsewhere(
             self.entry(CREATED),
             self.member(self.me),
             self.entry(SAID, "1"),
-            bad,
+            self.entry(MEMBER, "no standing"),
             self.entry(TOPIC, "pagers"),
             self.entry(SAID, "2"),
         )
@@ -418,14 +417,18 @@ class FailureTests(FeedTestCase):
         """If an entry of a batch cannot be applied, those who posted the others are answered, their
         operations end, and nothing is in flight any more."""
         bob = self.account("bob")
-        delivered: list[tuple[int, Stored]] = []
+        delivered: list[tuple[int, Delivered]] = []
         self.store.subscribe(delivered.extend, self.chat.lose)
         self.store.hold()
         self.say(self.alice, "1", label=LABEL)
         setting = self.begin(self.chat.set_topic(bob, "lobby", "Welcome"))
         self.store.commit()
-        bad = self.entry(MEMBER, "no standing", room=RoomRecord(1, "public", "lobby"))
-        self.chat.deliver([delivered[0], (0, bad), delivered[1]])
+        (first, said), (second, topic) = delivered
+        assert isinstance(said, Entry)
+        assert isinstance(topic, Entry)
+        bad = said._replace(id=said.id + 1, kind=MEMBER, text="no standing", label="")
+        topic = topic._replace(id=said.id + 2)
+        self.chat.deliver([(first, said), (0, bad), (second, topic)])
         self.assertEqual(len(self.failures), 1)
         self.failures.clear()
         self.assertEqual(len(self.alice.outbox.of(Done)), 1)

@@ -326,14 +326,14 @@ class RepeatTests(LabelTestCase):
         self.say(self.alice, "hi", label=LABEL)
         account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         self.restart()
-        trouble = Refusal("internal", "the database cannot be read")
+        trouble = Refusal("unavailable", "the database cannot be read")
         with mock.patch.object(self.store, "labels", side_effect=trouble):
             for operation in (
                 self.chat.recall_labels(),
                 self.chat.log_in(Someone(), account),
                 self.chat.come_as_guest(Someone(), held(self.accounts.hold_guest_number())),
             ):
-                self.assertEqual(self.refusal(operation).code, "internal")
+                self.assertEqual(self.refusal(operation).code, "unavailable")
         alice = self.account("alice")
         self.say(alice, "hi", label=LABEL)
         self.assertEqual(alice.outbox.take(), [self.done()])

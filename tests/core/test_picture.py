@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import MemoryStore, PlainHasher, RecordingOutbox, fan_out, guard, held, now
 from twisted_chat.core.accounts import Accounts
 from twisted_chat.core.addresses import SHARED
+from twisted_chat.core.announcements import Delivered
 from twisted_chat.core.chat import Chat, Session
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.limits import Limits
@@ -34,7 +35,6 @@ from twisted_chat.core.model import (
     Role,
     RoomState,
     Standing,
-    Stored,
 )
 
 from .test_chat import ELSEWHERE
@@ -85,7 +85,7 @@ class Evening(RuleBasedStateMachine):
             lambda: self.wrong.append(sys.exc_info()),
         )
 
-    def _deliver(self, batch: Sequence[tuple[int, Stored]]) -> None:
+    def _deliver(self, batch: Sequence[tuple[int, Delivered]]) -> None:
         self.chat.deliver(batch)
         if self.second is not None:
             self.waiting += [stored for _, stored in batch if isinstance(stored, Entry)]
@@ -213,7 +213,7 @@ class Evening(RuleBasedStateMachine):
     def picture_is_what_the_log_says(self) -> None:
         """The picture of the first chat is what the store has, and nothing went wrong."""
         assert not self.wrong, self.wrong
-        stored = {state.record.name: state for state in self.store.open()}
+        stored = {state.record.name: state for state in self.store.snapshot()}
         assert self.picture(self.chat) == stored
 
     @invariant()
@@ -225,7 +225,7 @@ class Evening(RuleBasedStateMachine):
     @invariant()
     def sessions_are_where_their_accounts_are_members(self) -> None:
         """Each account that is here is in the rooms that it is a member of, and in no others."""
-        rooms = {state.record.name: state.members for state in self.store.open()}
+        rooms = {state.record.name: state.members for state in self.store.snapshot()}
         for session in self.sessions:
             person = session.person
             if person is None or person.account is None:

@@ -163,15 +163,15 @@ class SinceTests(ChatTestCase):
         self.tell(*"tuvwxyz")
         alice = Someone()
         self.ask(alice, lobby=1, tea=2)
-        trouble = Refusal("internal", "the database cannot be read")
+        trouble = Refusal("unavailable", "the database cannot be read")
         account = self.run_now(self.accounts.authenticate("alice", PASSWORD, SHARED)).account
         with mock.patch.object(self.store, "ask", side_effect=trouble):
-            self.assertEqual(self.refusal(self.chat.log_in(alice, account)).code, "internal")
+            self.assertEqual(self.refusal(self.chat.log_in(alice, account)).code, "unavailable")
         self.run_now(self.chat.log_in(alice, account))
         self.assertEqual(alice.outbox.replayed(), list("bcdefg"))
         alice.outbox.take()
         with mock.patch.object(self.store, "ask", side_effect=trouble):
-            self.assertEqual(self.refusal(self.chat.join(alice, "tea")).code, "internal")
+            self.assertEqual(self.refusal(self.chat.join(alice, "tea")).code, "unavailable")
         self.run_now(self.chat.join(alice, "tea"))
         self.assertEqual(alice.outbox.replayed(), list("uvwxyz"))
         self.assertEqual(alice.resume, {})
@@ -190,7 +190,7 @@ class SinceTests(ChatTestCase):
         def failing(question: Question) -> Deferred[Findings]:
             asked.append(question)
             if len(asked) == 2:
-                raise Refusal("internal", "the database cannot be read")
+                raise Refusal("unavailable", "the database cannot be read")
             return ask(question)
 
         alice = Someone()

@@ -18,9 +18,9 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
+    IProtocolFactory,
     IPullProducer,
     IStreamClientEndpoint,
-    IStreamServerEndpoint,
     ISystemHandle,
     ITCPTransport,
 )
@@ -36,7 +36,7 @@ from tests.support import NOW, now
 from twisted_chat.core.events import Event, Notice, Skipped
 from twisted_chat.faces.format import LineFormat
 from twisted_chat.faces.outbox import Outbox, OutboxLimits, fan_out
-from twisted_chat.tls import Certificates, TlsEndpoint
+from twisted_chat.tls import Certificates, TlsFactory
 
 reactor: Any = _reactor
 
@@ -522,9 +522,9 @@ class LoopbackTests(TestCase):
 
     timeout = 30
 
-    def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
-        """What lies over the server's endpoint."""
-        return server
+    def above(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """What lies between the port and the server's factory."""
+        return factory
 
     def over(self, client: IStreamClientEndpoint) -> IStreamClientEndpoint:
         """What lies over the client's endpoint."""
@@ -536,7 +536,7 @@ class LoopbackTests(TestCase):
         self.writer, self.reader = Writer(), Reader()
         factory = Factory.forProtocol(lambda: self.writer)
         server = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        port: Any = await self.listen(server).listen(factory)
+        port: Any = await server.listen(self.above(factory))
         self.addCleanup(port.stopListening)
         client = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         await connectProtocol(self.over(client), self.reader)
@@ -668,10 +668,10 @@ class LoopbackTests(TestCase):
 class TlsLoopbackTests(LoopbackTests):
     """An outbox over a connection with TLS."""
 
-    def listen(self, server: IStreamServerEndpoint) -> IStreamServerEndpoint:
+    def above(self, factory: IProtocolFactory) -> IProtocolFactory:
         path = Path(self.mktemp())
         path.write_bytes(pem("localhost"))
-        return TlsEndpoint(server, Certificates(lambda: [path], reactor), reactor)
+        return TlsFactory(Certificates(lambda: [path], reactor), factory, reactor)
 
     def over(self, client: IStreamClientEndpoint) -> IStreamClientEndpoint:
         return wrapClientTLS(CertificateOptions(), client)

@@ -74,6 +74,9 @@ class StrangersTests(SynchronousTestCase):
             (strangers.tls_answer(), b"! this port does not speak TLS; "),
             (strangers.plain_answer(b""), b"! this port speaks TLS; "),
             (strangers.plain_answer(b"alice\n"), b"! this port speaks TLS; "),
+            (strangers.proxy_answer(), b"! this server accepts no PROXY header from here; "),
+            (strangers.plain_answer(b"PROXY TCP4 192.0.2.7 "), strangers.proxy_answer()),
+            (strangers.plain_answer(b"\r\n\r\n\0\r\nQUIT\n!"), strangers.proxy_answer()),
         ):
             self.assertTrue(answer.startswith(words))
             self.assertEqual(answer.count(b"\n"), 1)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from twisted_chat.core.announcements import (
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import Entry
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, node
-from twisted_chat.store.postgres import NODES
+from twisted_chat.store import postgres as postgres_store
+from twisted_chat.store.postgres import LOG, NODES
 
 reactor: Any = _reactor
 
@@ -120,7 +122,8 @@ class Peer:
 
     async def until_back(self) -> None:
         """Have it look until it has noticed that its connections are lost, and has new ones."""
-        await self.until_deaf()
+        while self._node._ears is not None and not self.is_away:
+            await self.idle()
         while self.is_away or self._node._ears is None:
             await self.look()
 
@@ -143,13 +146,9 @@ class Peer:
         return self.store._node
 
     async def idle(self) -> None:
-        """Wait until the store's thread has nothing to do."""
-        await self.store._worker.run(lambda: None)
-
-    async def begin(self) -> None:
-        """Wait until its connections are made, and it has read what there is."""
-        await self.idle()
-        await self.idle()
+        """Wait until the store's thread has done what it has to do, and what follows from that."""
+        for _ in range(2):
+            await self.store._worker.run(lambda: None)
 
     async def until_deaf(self) -> None:
         """Wait until it has noticed that the connection that listens is lost."""
@@ -294,7 +293,7 @@ class OrderTests(NodeCase):
         ann = self.peer("ann")
         await ann.idle()
         pulled: list[None] = []
-        self.patch(ann._node, "_pull", lambda: pulled.append(None))
+        self.patch(ann._node, "_pull", lambda *head: pulled.append(None))
         ann.say("hello")
         await ann.hears("hello")
         listener = self.server.connect(self.url)
@@ -305,6 +304,33 @@ class OrderTests(NodeCase):
         listener.close()
         ann._node._ears.doRead()
         self.assertEqual(pulled, [])
+
+    async def test_notified_meanwhile(self) -> None:
+        """What is said while a node reads on is read after that."""
+        ann, bob = await self.two()
+        pull, pulls = bob._database.pull, 0
+
+        def slow(head: int) -> None:
+            nonlocal pulls
+            pulls += 1
+            pull(head)
+            if pulls == 1:  # its commit is notified of before the first pull is over
+                reactor.callFromThread(ann.say, "second", 2)
+                is_there.wait(30)
+
+        is_there = threading.Event()
+        self.patch(bob._database, "pull", slow)
+        heard = bob._node._heard
+
+        def hear(what: str) -> None:
+            heard(what)
+            if pulls:
+                is_there.set()
+
+        self.patch(bob._node._ears, "_heard", hear)
+        ann.say("first")
+        await bob.hears("second")
+        self.assertEqual(bob.texts, ["first", "second"])
 
     async def test_answered_after_reading_on(self) -> None:
         """A question is answered after what other nodes had stored before is handed over."""
@@ -549,6 +575,38 @@ class AwayTests(NodeCase):
         reactor.callLater(0.001, paused.callback, None)
         return paused
 
+    async def test_lock_held(self) -> None:
+        """The log says which process of PostgreSQL keeps the nodes from storing anything, once, and
+        the node goes on when that has ended."""
+        self.patch(postgres_store, "_PATIENCE", "50ms")
+        ann = self.peer("ann")
+        await ann.idle()
+        holder = self.server.connect(self.url)
+        self.addCleanup(holder.close)
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOG])
+        with capturedLogs() as logged:
+            ann.say("hello")
+            while not ann.is_busy:
+                await self.pause()
+            ann.look_only(node._PATIENCE + 1)
+            await ann.idle()
+            self.assertTrue(ann.is_away)
+            for _ in range(2):
+                while not ann.is_busy:
+                    ann.look_only(1)
+                    await self.pause()
+                await ann.idle()
+            told = "the log has been waiting for 5 s: PostgreSQL's process"
+            lines = [formatEvent(line) for line in logged]
+            (line,) = [line for line in lines if line.startswith(told)]
+            self.assertIn(f"{told} {holder.info.backend_pid} holds its lock", line)
+            holder.close()
+            await ann.until_back()
+        self.assertEqual(self.away(logged), ["the database is away:", "the database is back;"])
+        await ann.until(lambda: bool(ann.lost or ann.numbers))
+        ann.say("again", 2)
+        await ann.hears("again")
+
     async def test_former_connection(self) -> None:
         """A node that comes back takes its lock from an earlier connection of its own, of which
         PostgreSQL does not know yet that it is lost."""
@@ -689,7 +747,7 @@ class StopTests(NodeCase):
     async def test_away(self) -> None:
         """A node ends while the database is away."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         self.server.stop()
         try:
             ann.say("hello")
@@ -704,7 +762,7 @@ class StopTests(NodeCase):
     async def test_no_answer(self) -> None:
         """A node ends while the database does not answer, and says what it does not know."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         pid = self.backend(ann, "twisted-chat")
         os.kill(pid, signal.SIGSTOP)
         self.addCleanup(os.kill, pid, signal.SIGCONT)

@@ -111,7 +111,7 @@ class FullTests(OutageTestCase):
             self.store.set_password(Credential(alice, b"hash"), b"x" * 5000),
         ):
             sentence = await self.refused(change)
-            self.assertIn("can't write to its database", sentence)
+            self.assertIn("so nothing was changed", sentence)
         self.assertEqual(self.lines, lines)
         await self.room_on_disk(True)
         self.assertIsNotNone(await self.store.add_account("bob", "bob", b"hash", NOW))

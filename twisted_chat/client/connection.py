@@ -17,13 +17,15 @@ could not be sent is sent then. A bot that repeats everything::
     react(lambda reactor: Deferred.fromCoroutine(parrot()))
 
 Besides the server's events there are some of its own: C{connected} (C{name}, C{account},
-C{server}, C{again}), C{disconnected} (C{text}), C{reconnecting} (C{seconds}), and C{gap} (C{room},
-C{first}, C{last}): entries of a room, or of the private conversation with C{@name}, that the server
-could not show any more.
+C{server}, C{again}), C{disconnected} (C{text}), C{reconnecting} (C{seconds}), C{paused} (C{text}):
+the server cannot store messages right now, and the client keeps them until it can, and C{gap}
+(C{room}, C{first}, C{last}): entries of a room, or of the private conversation with C{@name}, that
+the server could not show any more.
 
 Every string in an event is safe to show on a terminal.
 """
 
+import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -31,6 +33,7 @@ from types import TracebackType
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from twisted_chat.protocol import commands, grammar
@@ -81,6 +84,7 @@ class Client:
             from twisted.internet import reactor  # noqa: PLC0415 - it is installed by that
         passed = Passing(reactor.seconds, time.time, time.monotonic)
         prefix = secrets.token_urlsafe(12)
+        self._reactor = reactor
         self._session = ClientSession(identity, rooms, prefix, passed, only=only, marks=marks)
         self._marks = Marks(reactor, self._send_mark)
         self._connector = Connector(
@@ -93,6 +97,7 @@ class Client:
             waiting=lambda s: self._inbox.add({"event": "reconnecting", "seconds": round(s, 1)}),
         )
         self._inbox = Inbox()
+        self._resuming: IDelayedCall | None = None
         self._waiting: dict[Asked, Deferred[Event]] = {}
         self._started: Deferred[None] | None = None
         self._ended: list[Deferred[None]] = []
@@ -387,6 +392,7 @@ class Client:
     def _disconnected(self, reason: str) -> None:
         was_in = self._session.is_in
         self._session.disconnected()
+        self._stop_resuming()
         if was_in and not self._connector.is_closing:
             self._inbox.add({"event": "disconnected", "text": reason})
         self._pump()
@@ -409,9 +415,23 @@ class Client:
             if waiting is None:
                 continue
             waiting.errback(answer) if isinstance(answer, Refused) else waiting.callback(answer)
+        if said.wait is not None:
+            self._stop_resuming()
+            wait = said.wait * random.uniform(0.5, 1.5)
+            self._resuming = self._reactor.callLater(wait, self._resume)
         if said.drop is not None:
             drop = said.drop
             self._connector.drop(drop.reason, code=drop.code, is_hopeless=drop.is_hopeless)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._session.resume()
+        self._pump()
+
+    def _stop_resuming(self) -> None:
+        resuming, self._resuming = self._resuming, None
+        if resuming is not None:
+            resuming.cancel()
 
     def _may_pause(self) -> bool:
         """Tell whether reading may pause: no receipt or answer is outstanding, only the iterator

@@ -32,6 +32,10 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _LASTED = 30.0
 """Seconds after which a connection counts as a good one: the waits start over."""
 
+_SPREAD = 5.0
+"""Seconds over which the clients of a server that has said bye come back, so that they do not all
+come at once to another node, or to the server that starts again."""
+
 
 class GaveUp(Exception):
     """Another attempt to connect would be useless; the text is a sentence for people, safe to show.
@@ -150,6 +154,8 @@ class Connector:
                 wait = _FIRST_WAIT
             seconds = wait * random.uniform(0.5, 1.5)
             wait = min(wait * 2, _LONGEST_WAIT)
+            if self.reason:
+                seconds = max(seconds, random.uniform(0, _SPREAD))
             self._waiting(seconds)
             try:
                 await self._unless_closed(deferLater(self._reactor, seconds))

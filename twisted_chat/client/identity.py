@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 
 from . import lines
-from .lines import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,9 @@ def checked(identity: Identity) -> Identity:
     return identity
 
 
-def is_for_now(refused: Refused) -> bool:
-    """Tell whether another attempt to log in may succeed."""
-    return refused.code in _FOR_NOW
+def is_for_now(code: str) -> bool:
+    """Tell whether another attempt to log in may succeed, after one was refused with this code."""
+    return code in _FOR_NOW
 
 
-_FOR_NOW = frozenset({"busy", "throttled", "closed", "full", "internal"})
+_FOR_NOW = frozenset({"busy", "throttled", "closed", "full", "internal", "unavailable"})

@@ -21,7 +21,7 @@ something that nobody typed has the field C{quiet}."""
 UNREAD = "@"
 """Stands for the unread private messages where a place could stand."""
 
-OWN = frozenset({"connected", "disconnected", "reconnecting", "gap"})
+OWN = frozenset({"connected", "disconnected", "reconnecting", "paused", "gap"})
 """Events that the client tells, and never the server."""
 
 _OWN_FIELDS = ("new", "quiet")

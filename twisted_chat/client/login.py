@@ -67,7 +67,7 @@ class Login:
             with suppress(KeyError):
                 self._try_new_password(unknown)
                 return
-        is_hopeless = not who.is_for_now(refused)
+        is_hopeless = not who.is_for_now(refused.code)
         if refused.code == "name-taken" and self._state.was_in and not self._identity.password:
             self._name_tries += 1
             if self._name_tries > _NAME_TRIES:

@@ -323,7 +323,7 @@ class Pipe(Protocol):
         kind = event["event"]
         if kind == "disconnected":
             complain(f"{event['text']}; reconnecting")
-        elif kind == "error" and not self._plan.json:
+        elif kind == "paused" or (kind == "error" and not self._plan.json):
             complain(event["text"])
         if not self._plan.follows or self._broken or not self._is_followed(event):
             return

@@ -3,6 +3,10 @@ clock.
 
 Answers are found by label only. A post is repeated, with its label, until the server has answered
 it; the server answers a label that it knows and does not say the post again.
+
+While the server cannot store messages, it refuses posts with C{unavailable}. These are put off:
+they stay in front of everything that was asked for later, and after a while the first of them is
+sent again, alone. Once the server has taken a post, the others follow.
 """
 
 from collections import deque
@@ -21,6 +25,15 @@ _WINDOW = 200
 _REMEMBERED = 480.0
 """Seconds in which a post may be repeated. The server remembers labels for 600; the rest is for
 what it still has to read before the repeated post."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
+"""Seconds before a post that was refused for now is sent again: doubled each time."""
+
+UNAVAILABLE = "unavailable"
+"""The code of what the server refuses for now, as it cannot use its database."""
+
+_ASKING = frozenset({"help", "history", "rooms", "users", "where"})
+"""Commands that change nothing, so that they need not wait for posts that are put off."""
 
 _REPEATABLE = frozenset(
     {"help", "history", "join", "leave", "read", "rooms", "since", "to", "users", "where"}
@@ -44,19 +57,23 @@ _REPLAYS = frozenset({*LOGIN, "join"})
 class Asked:
     """A request, from when it is made until its answer is known.
 
+    @ivar number: counts the requests of a session.
     @ivar quiet: nobody typed it, so its answers are marked C{quiet}.
     @ivar internal: the session made it for itself, and nobody waits for its answer.
-    @ivar by: the name under which it was sent; empty if it was not sent yet.
-    @ivar at: when it was first sent, in seconds.
+    @ivar by: the name under which it was sent; empty if the server does not have it.
+    @ivar at: when it was sent under that name first, in seconds.
+    @ivar is_unsure: it was sent and had no answer, so it may have been carried out.
     @ivar receipt: the message that a post has become, if that was seen.
     @ivar is_answered: it has its one answer.
     """
 
     request: Request = field(repr=False)  # it may have a password in it
+    number: int
     quiet: bool = False
     internal: bool = False
     by: str = ""
     at: float = 0.0
+    is_unsure: bool = False
     receipt: Event | None = None
     is_answered: bool = False
 
@@ -105,6 +122,8 @@ class Requests:
         everything else the C{done}; or a L{Refused}. The session takes them out.
     @ivar password_unknown: the last request for a new password of which it is not known whether it
         was carried out.
+    @ivar wait: seconds after which L{resume} has to be called; L{None} if that is not needed, or
+        was said before. The session takes it out.
     """
 
     def __init__(self, prefix: str, now: Callable[[], float]) -> None:
@@ -120,6 +139,9 @@ class Requests:
         self._sent: dict[str, Asked] = {}  # without an answer, by label, in order
         self._commands: dict[str, Asked] = {}  # those of them that do not post
         self._posts: dict[str, Asked] = {}  # those that were ever sent and have no answer
+        self._put_off: list[Asked] = []  # posts that were refused for now
+        self._backoff = 0.0  # the last wait, in seconds; 0: posts are taken
+        self.wait: float | None = None
         self.password_unknown: Asked | None = None
         self.written: list[bytes] = []
         self.answers: list[tuple[Asked, Event | Refused]] = []
@@ -158,7 +180,10 @@ class Requests:
         """
         asked = self._made(do, fields, quiet=quiet, internal=internal)
         checked(encode_request, asked.request)
-        self._queue.append(asked)
+        if self._backoff and asked.do in _ASKING:
+            self._queue.appendleft(asked)
+        else:
+            self._queue.append(asked)
         return asked
 
     def send_now(self, by: str, do: str, fields: Mapping[str, Any], *, quiet: bool) -> Asked:
@@ -174,13 +199,14 @@ class Requests:
         self, do: str, fields: Mapping[str, Any], *, quiet: bool, internal: bool = False
     ) -> Asked:
         self._number += 1
-        return Asked(Request(do, fields, f"{self._prefix}{self._number}"), quiet, internal)
+        request = Request(do, fields, f"{self._prefix}{self._number}")
+        return Asked(request, self._number, quiet, internal)
 
     def send_waiting(self, by: str) -> None:
         """Send what may be sent of what waits, in order."""
         while self._queue:
             asked = self._queue[0]
-            if asked.posts and not self._may_post(asked):
+            if not self._may_send(asked) or (asked.posts and not self._may_post(asked)):
                 return
             self._queue.popleft()
             if asked.is_answered:
@@ -189,6 +215,12 @@ class Requests:
                 self.answer(asked, lost())
             else:
                 self._send(asked, by)
+
+    def _may_send(self, asked: Asked) -> bool:
+        """Whether a request need not wait until it is known that posts are taken again."""
+        if not self._backoff or asked.do in _ASKING:
+            return True
+        return not (self._put_off or any(each.posts for each in self._sent.values()))
 
     def _may_post(self, asked: Asked) -> bool:
         """Whether a post may be sent now: it is known under which name, as the server remembers its
@@ -221,6 +253,42 @@ class Requests:
         if not asked.internal:
             self.answers.append((asked, answer))
 
+    def refused(self, asked: Asked, refused: Refused) -> bool:
+        """Answer a request that was refused, or put it off if it is a post that was refused for
+        now.
+
+        @return: whether it is the first that is put off since posts were taken.
+        """
+        if not (asked.posts and refused.code == UNAVAILABLE):
+            self.answer(asked, refused)
+            self._posts_are_taken(asked)
+            return False
+        is_first = not self._backoff
+        self._forget(asked)
+        if not asked.is_unsure:
+            asked.by = ""
+        if not self._put_off:
+            self.wait = self._backoff = min(2 * self._backoff or _FIRST_WAIT, _LONGEST_WAIT)
+        self._put_off.append(asked)
+        return is_first
+
+    def resume(self) -> None:
+        """Have the first post that was put off sent again."""
+        put_off, self._put_off = self._put_off, []
+        self._put_back(put_off)
+
+    def _posts_are_taken(self, asked: Asked) -> None:
+        """Have all posts that were put off sent again, if this request was a post, as it has an
+        answer."""
+        if asked.posts:
+            self._backoff = 0.0
+            self.resume()
+
+    def _put_back(self, again: list[Asked]) -> None:
+        """Have requests sent again, ahead of all that were made after them."""
+        if again:
+            self._queue = deque(sorted([*again, *self._queue], key=lambda each: each.number))
+
     def _forget(self, asked: Asked) -> None:
         """Take note that a request is not under way on this connection."""
         self._sent.pop(asked.label, None)
@@ -241,25 +309,28 @@ class Requests:
                     break
                 skipped.append(each)
         self.answer(asked, (asked.receipt or _receipt(asked, event)) if asked.posts else event)
+        self._posts_are_taken(asked)
         self._repeat(skipped)
 
     def disconnected(self) -> None:
         """Take note that the connection is lost. Posts without an answer wait to be repeated; of
         other commands it is not known whether they were carried out."""
         self._repeat(list(self._sent.values()))
+        self.resume()
 
     def _repeat(self, unanswered: Iterable[Asked]) -> None:
-        """Repeat the requests that may be repeated, ahead of all others and in their order."""
+        """Repeat the requests that may be repeated."""
         again = []
         for asked in unanswered:
             if asked.is_repeatable and not asked.internal:
                 self._forget(asked)
+                asked.is_unsure = True
                 again.append(asked)
             else:
                 if asked.do in _PASSWORDS and not asked.internal:
                     self.password_unknown = asked
                 self.answer(asked, lost())
-        self._queue.extendleft(reversed(again))
+        self._put_back(again)
 
 
 def lost() -> Refused:

@@ -3,7 +3,8 @@ of protocol 2 and knows neither a socket nor Twisted; the time is an argument.
 
 Its owner calls L{ClientSession.connected}, L{ClientSession.received} for each line, and
 L{ClientSession.disconnected}, and after each call takes what has gathered: C{written} lines,
-C{events}, C{answers}, and C{drop}, with which the session asks for the connection to be cut off.
+C{events}, C{answers}, C{wait}, the seconds after which it calls L{ClientSession.resume}, and
+C{drop}, with which the session asks for the connection to be cut off.
 
 What the session promises, whatever happens to the connections:
 
@@ -27,12 +28,14 @@ from .holes import Holes
 from .identity import Identity
 from .lines import Event, Refused
 from .login import NOTHING_READ, Login
-from .requests import LOGIN, Asked, Requests
+from .requests import LOGIN, UNAVAILABLE, Asked, Requests
 from .rooms import Rooms
 from .state import Said, State
 
 _OUT = frozenset({"not-in-room", "no-such-room"})
 """What tells that we are not in a room any more."""
+
+_PAUSED = "the server can't store messages right now; yours are kept, and sent when it can"
 
 _PLACES = frozenset({"room", "of"})
 """Parameters that say which room a command is about."""
@@ -180,6 +183,11 @@ class ClientSession:
         if self.is_in:
             self._holes.resume()
 
+    def resume(self) -> None:
+        """Try again to send the posts that the server has refused for now."""
+        self._requests.resume()
+        self._flush()
+
     def quit(self) -> None:
         """Ask the server to end the session."""
         self._is_quitting = True
@@ -324,7 +332,8 @@ class ClientSession:
             self._state.tell(event)
             return
         refused = Refused(event["code"], event["text"])
-        self._requests.answer(asked, refused)
+        if self._requests.refused(asked, refused):
+            self._state.tell({"event": "paused", "text": _PAUSED})
         if asked.internal:
             self._refused(asked, refused, event)
         elif asked.do == "leave" and refused.code in _OUT:
@@ -335,6 +344,8 @@ class ClientSession:
         """Do without a request of the session's own, or begin again, as it was refused."""
         if asked.do in LOGIN:
             self._login.refused(asked.do, refused)
+        elif asked.do != "read" and refused.code == UNAVAILABLE:
+            self._state.drop(refused.text, refused.code)
         elif asked.do == "join":
             self._rooms.out_of(asked.fields["room"])
             event.pop("quiet", None)

@@ -416,6 +416,7 @@ _SHOWN: Mapping[str, _Show] = {
     "connected": _connected,
     "disconnected": lambda event, _: [[("link", f"* not connected: {event['text']}")]],
     "reconnecting": _reconnecting,
+    "paused": lambda event, _: [[("link", f"* {event['text']}")]],
     "gap": _gap,
 }
 """Not C{talking}: which room plain lines go to is for the client to say, as each of its requests

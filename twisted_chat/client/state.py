@@ -30,12 +30,16 @@ class Said:
     @ivar events: what happened.
     @ivar answers: requests with their answers: for a post the message that it has become, for
         everything else the C{done}; or a L{Refused}.
+    @ivar wait: seconds after which the owner calls L{ClientSession.resume
+        <twisted_chat.client.session.ClientSession.resume>}, instead of any call that it was to make
+        before; L{None}: nothing changes.
     @ivar drop: why the connection has to be cut off; L{None} if it may stay.
     """
 
     written: list[bytes] = field(default_factory=list, repr=False)  # there may be passwords in it
     events: list[Event] = field(default_factory=list)
     answers: list[tuple[Asked, Event | Refused]] = field(default_factory=list)
+    wait: float | None = None
     drop: Drop | None = None
 
 
@@ -61,6 +65,7 @@ class State:
         said, self._said = self._said, Said()
         said.written, self.requests.written = self.requests.written, []
         said.answers, self.requests.answers = self.requests.answers, []
+        said.wait, self.requests.wait = self.requests.wait, None
         return said
 
     def send(self, do: str, **fields: Any) -> Asked:

@@ -108,7 +108,8 @@ class Accounts:
             self._refuse_held(name)
         with self._hold(name) as hold:  # also one of theirs: they may leave before the end of this
             await self._refuse_look_alike(name)
-            await self._claim(hold, None)
+            if mine is None or not mine.keeps(name):
+                await self._claim(hold, None)
             with self._guard.registration(source):
                 password_hash = await self._hasher.hash(password, source.network)
                 account = await self._store.add_account(
@@ -203,15 +204,18 @@ class Accounts:
         @raise Refusal: C{unavailable}, C{closed}.
         """
         number = await self._store.guest_number()
-        return Hold(f"{names.GUEST}{number}", self._next_key(), self._holds, _nothing)
+        return Hold(f"{names.GUEST}{number}", self._next_key(), self._holds)
 
-    async def is_lost(self, hold: Hold) -> bool:
+    async def is_lost(self, hold: Hold, token: str) -> bool:
         """Whether another node has the name of a guest who is with this one; if not, nobody else
         gets it.
 
+        @param token: of the guest's session.
         @raise Refusal: C{unavailable}, C{closed}.
         """
-        return await self._store.claim(hold.name, hold.shape, "", "") is not None
+        if not (hold.is_claimed and hold.keeps(hold.name)):
+            return False
+        return await self._store.claim(hold.name, hold.shape, token, "") is not None
 
     def _hold(self, name: str) -> Hold:
         return Hold(name, self._next_key(), self._holds, self._store.let_go)
@@ -249,10 +253,6 @@ class Accounts:
             sentence = f"a password needs at least {self._min_password} characters"
             raise Refusal("bad-password", sentence, limit=self._min_password)
         return password
-
-
-def _nothing(skeleton: str) -> None:
-    pass
 
 
 def _taken(name: str, holder: str) -> Refusal:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
-    IPv4Network,
     IPv6Address,
     IPv6Network,
     ip_address,
@@ -29,6 +28,28 @@ SHARED = Source()
 """A connection without an address, as of a UNIX socket, or with one that many people share."""
 
 
+class AddressList:
+    """Addresses and networks, as an option lists them."""
+
+    def __init__(self, listed: Iterable[str] = ()) -> None:
+        """
+        @raise ValueError: if one of them is neither an address nor a network such as
+            C{192.0.2.0/24}.
+        """
+        self._networks = [ip_network(text) for text in listed]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __contains__(self, host: str) -> bool:
+        """Tell whether a numeric address is one of them or in one of the networks.
+
+        @raise ValueError: if it is not an address.
+        """
+        address = numeric(host)
+        return any(address in network for network in self._networks)
+
+
 class Networks:
     """The networks that the operator trusts, or knows to be shared by many people."""
 
@@ -36,28 +57,31 @@ class Networks:
         """
         @param trusted: free of limits.
         @param shared: networks in which many people have the same address.
-        @raise ValueError: if one of them is neither an address nor a network such as
-            C{192.0.2.0/24}.
+        @raise ValueError: as L{AddressList}.
         """
-        self._trusted = _parsed(trusted)
-        self._shared = _parsed(shared)
+        self._trusted = AddressList(trusted)
+        self._shared = AddressList(shared)
 
     def source(self, host: str) -> Source:
-        """The source of a numeric address. An IPv4 address that is mapped into IPv6 (RFC 4291,
-        section 2.5.5.2) counts as IPv4.
+        """The source of a numeric address.
 
         @raise ValueError: if it is not an address.
         """
-        address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0])
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        trusted = any(address in network for network in self._trusted)
-        if not trusted and any(address in network for network in self._shared):
+        trusted = host in self._trusted
+        if not trusted and host in self._shared:
             return SHARED
+        address = numeric(host)
         if isinstance(address, IPv6Address):
             return Source(str(IPv6Network((address, 64), strict=False)), trusted)
         return Source(str(address), trusted)
 
 
-def _parsed(networks: Iterable[str]) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(text) for text in networks]
+def numeric(host: str) -> IPv4Address | IPv6Address:
+    """Parse an address, without the interface behind it. An IPv4 address that is mapped into IPv6
+    (RFC 4291, section 2.5.5.2) becomes IPv4.
+
+    @raise ValueError: if it is not an address.
+    """
+    address = ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

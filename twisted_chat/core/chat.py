@@ -110,11 +110,19 @@ class Chat:
         self._rooms_in_making = 0
 
     def open(self, states: Iterable[RoomState]) -> None:
-        """Take up the rooms as the log has made them. The lobby is one of them. May be called
-        again, when the log has gone back to an earlier entry."""
+        """Take up the rooms as the log has made them. The lobby is one of them."""
         for state in states:
             self._directory.open(state)
         self._lobby = self._directory.lobby
+
+    def go_back(self, states: Iterable[RoomState], farewell: str) -> None:
+        """Take up the rooms anew, as the database has lost the newest entries of the log, and end
+        all sessions: they were shown what is not so any more."""
+        for person in list(self._shared.people.values()):
+            hang_up(person, farewell)
+        self._directory.go_back(states)
+        self._labels.clear()
+        self._knows_labels = False
 
     def states(self) -> Sequence[RoomState]:
         """The rooms as the entries so far have made them."""
@@ -144,6 +152,11 @@ class Chat:
         """Drop messages older than this time, which the log does not have any more."""
         for room in self._directory:
             room.forget(before)
+
+    @property
+    def in_flight(self) -> int:
+        """The number of posts that the store has neither kept nor lost yet."""
+        return len(self._feed.flights)
 
     def close(self) -> None:
         """Tell nobody from now on who leaves: the server is going down, and all sessions end."""

@@ -47,11 +47,31 @@ class Directory:
         return self._shared.rooms[LOBBY]
 
     def open(self, state: RoomState) -> None:
-        """Add a room as the log has made it."""
-        room = self.add(state.record)
+        """Add a room as the log has made it, or take it up anew."""
+        room = self._shared.rooms.get(state.record.name) or self.add(state.record)
+        room.record = state.record  # it has another id if it was lost and made anew
         room.topic, room.topic_by, room.last_seq = state.topic, state.topic_by, state.last_seq
         for account_id, role in state.members.items():
             self.stand(room, account_id, role)
+
+    def go_back(self, states: Iterable[RoomState]) -> None:
+        """Take up the rooms as an earlier entry of the log has made them. Those that are with other
+        nodes stay in their rooms, as far as these exist and the accounts are members of them."""
+        gone = dict(self._shared.rooms)
+        self._memberships.clear()
+        for room in gone.values():
+            room.members.clear()
+            room.recent = room.replay = None
+        for state in states:
+            self.open(state)
+            gone.pop(state.record.name, None)
+        for name in gone:
+            del self._shared.rooms[name]
+            del self._skeletons[names.skeleton(name)]
+        for person in self._shared.people.values():
+            for room in person.rooms:
+                if room.name in gone or not room.has(person):
+                    room.exit(person)
 
     def add(self, record: RoomRecord) -> Room:
         """Add a room of which nothing is known but its record."""

@@ -1,5 +1,6 @@
 """Refusals: why a request is not carried out."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 Code = Literal[
@@ -27,6 +28,20 @@ Code = Literal[
 ]
 
 CODES: frozenset[str] = frozenset(get_args(Code))
+
+_AWAY = "the server can't use its database right now"
+_DEFECT = "something went wrong on the server"
+
+NOT_SENT: Mapping[Code, str] = {
+    "unavailable": f"{_AWAY}, so that was not sent; try again in a moment",
+    "internal": f"{_DEFECT}, so that was not sent; tell the operator",
+}
+NOT_CHANGED: Mapping[Code, str] = {
+    "unavailable": f"{_AWAY}, so nothing was changed; try again in a moment",
+    "internal": f"{_DEFECT}, so nothing was changed; tell the operator",
+}
+NOT_READ = f"{_AWAY}; try again in a moment"
+"""What people are told when the store fails: of something said, of a change, of a question."""
 
 Way = Literal[
     "be-somebody-else",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .announcements import Announced, Delivered
 from .directory import Directory
-from .errors import Code
+from .errors import NOT_SENT, Code
 from .events import (
     Answer,
     Away,
@@ -40,12 +40,6 @@ from .model import (
 from .people import Person, Session, View
 from .ports import Outbox, Turn
 from .room import Room, Shared
-
-_LOST: Mapping[Code, str] = {
-    "unavailable": "the server can't store messages now, so that was not sent; try again later",
-    "internal": "that could not be stored, so it was not sent; the server has a defect",
-}
-"""What the authors of lost posts are told."""
 
 
 class Awaited:
@@ -104,6 +98,7 @@ class Feed:
         self._labels = labels
         self._over = over
         self._announced = announced
+        self._newest = 0  # id of the newest entry that was handed over
         self._failed = failed
 
     def deliver(self, batch: Sequence[tuple[int, Delivered]]) -> None:
@@ -163,7 +158,7 @@ class Feed:
         try:
             for label, sessions in answers:
                 for session in sessions:
-                    session.tell(Refused(now, code, _LOST[code], "", label))
+                    session.tell(Refused(now, code, NOT_SENT[code], "", label))
         finally:
             self._finish(landed)
 
@@ -210,6 +205,10 @@ class Feed:
     # What an entry changes, and who is told
 
     def _apply(self, telling: "_Telling", flight: Flight | None, stored: Stored, now: int) -> None:
+        if isinstance(stored, Entry):
+            if stored.id <= self._newest:
+                return  # another node has posted the same, and it was handed over for that
+            self._newest = stored.id
         if isinstance(stored, Entry) and stored.room.kind != "direct":
             room = self._shared.rooms.get(stored.room.name) or self._directory.add(stored.room)
             room.last_seq = stored.seq

@@ -48,7 +48,7 @@ class Here:
     def come(self, session: Session, person: Person) -> None:
         """Give a session to somebody, and put both into the rooms that are theirs."""
         was_with_us = person.is_with_us
-        self._shared.people[person.name] = person
+        self._take_name(person)
         session.person = person
         person.sessions += (session,)
         self._put_into_rooms(person)
@@ -60,12 +60,12 @@ class Here:
     def become(self, session: Session, account: Person) -> bool:
         """Make a guest an account, which is a member of the guest's rooms.
 
-        @return: whether the account was here, so that the guest has left; see L{bid_farewell}.
+        @return: whether the account was here and the guest has left; see L{bid_farewell}.
         """
         guest = session.person
         assert guest is not None
         was_here = account in self._lobby.people
-        self._shared.people[account.name] = account
+        stays = self._stays(guest, account)
         if was_here:
             self._pass_on(session, guest, account)
         else:
@@ -75,7 +75,7 @@ class Here:
             room.add(session)
         if was_here:
             self._announce(Became(guest.name, account.visitor))
-        return was_here
+        return was_here and not stays
 
     def bid_farewell(self, session: Session, guest: str, rooms: Sequence[Room]) -> None:
         """Tell that the guest that a session was has left, once the session knows who it is.
@@ -91,24 +91,60 @@ class Here:
                 room.show(person)
 
     def rename(self, session: Session, person: Person) -> None:
-        """Make a guest somebody who was not here."""
+        """Make a guest somebody who was not here, or was with another node, whose session this one
+        takes the place of."""
         guest = session.person
         assert guest is not None
-        self._settle(guest, person)
+        rooms = guest.rooms
+        stays = self._stays(guest, person)
+        was_here = self._take_name(person)
+        self._settle(guest.name, person.name)
         self._pass_on(session, guest, person)
-        self._tell_renamed(guest, person)
+        if not (stays or was_here):
+            self._tell_renamed(guest.name, person)
+        else:
+            session.answer(Renamed(self._shared.now(), guest.name, person.name, person.is_account))
+            if not stays:
+                self.bid_farewell(session, guest.name, rooms)
         self._announce(Became(guest.name, person.visitor))
 
-    def _settle(self, guest: Person, person: Person) -> None:
-        """Have told what is not told yet, before a guest goes by another name."""
-        if person.name != guest.name:
-            for room in self._directory:
-                room.settle(guest.name, person.name)
+    def _stays(self, guest: Person, person: Person) -> bool:
+        """Whether a guest is still here who becomes somebody else: another node has a session that
+        takes, or has taken, the place of this one's."""
+        return bool(guest.nodes) and guest.name != person.name
 
-    def _tell_renamed(self, guest: Person, person: Person) -> None:
+    def _take_name(self, person: Person) -> bool:
+        """Have somebody be the one who has their name. A guest who is with other nodes only has
+        another session there, if they are a guest too; otherwise the guest leaves.
+
+        @return: whether they are here as that guest.
+        """
+        before = self._shared.people.get(person.name)
+        self._shared.people[person.name] = person
+        if before is None or before is person or before.is_with_us:
+            return False
+        if before.id != person.id:
+            self._give_way(before)
+            return False
+        person.nodes = before.nodes
+        for room in before.rooms:
+            room.pass_on(before, person)
+        return True
+
+    def _settle(self, name: str, to: str) -> None:
+        """Have told what is not told yet, before a guest goes by another name."""
+        if name != to:
+            for room in self._directory:
+                room.settle(name, to)
+
+    def _tell_renamed(self, name: str, person: Person) -> None:
+        """Tell that a guest is somebody from now on.
+
+        @param name: the guest's.
+        """
         self._shared.people[person.name] = person
         now = self._shared.now()
-        self._lobby.tell(Renamed(now, guest.name, person.name, person.is_account))
+        self._lobby.tell(Renamed(now, name, person.name, person.is_account))
 
     def _put_into_rooms(self, person: Person) -> None:
         """Put somebody into the rooms that they are members of, and tell the others there."""
@@ -119,14 +155,23 @@ class Here:
                 room.enter(person)
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """Give the session of a guest to somebody else, so that the guest has left."""
-        for room in guest.rooms:
-            room.pass_on(guest, person)
-            room.add(session)
+        """Give the session of a guest to somebody else, so that the guest has left, or is with
+        other nodes only."""
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
-        self._forget(guest)
+        stays = self._stays(guest, person)
+        for room in guest.rooms:
+            if not stays:
+                room.pass_on(guest, person)
+            elif room not in person.rooms:
+                room.enter(person)
+            room.add(session)
+        if stays:
+            guest.release()
+            self._leave(guest)
+        else:
+            self._forget(guest)
 
     def join(self, guest: Person, room: Room) -> None:
         """Put a guest into a room, and tell those who are there."""
@@ -165,8 +210,7 @@ class Here:
         if person is not None:
             person.leaving -= 1
             if not person.is_with_us:
-                if not self.is_closing:  # the node says for all together that they are gone
-                    self._announce(Went(person.name))
+                self._announce_gone(person)
                 person.release()
                 self._leave(person)
         session.over()
@@ -183,8 +227,14 @@ class Here:
         for room in rooms:
             room.exit(person)
         self._forget(person)
-        if not self.is_closing:
+        if rooms and not self.is_closing:  # else they had to give way before
             self._gone(person.name, rooms)
+
+    def _announce_gone(self, person: Person) -> None:
+        """Tell the other nodes that somebody is not with this one any more, unless somebody else
+        has the name by now, or the node is closing: then they leave with the node."""
+        if self._shared.people.get(person.name) is person and not self.is_closing:
+            self._announce(Went(person.name))
 
     def _leave_rooms(self, guest: Person) -> None:
         """Take a guest who is still here out of the rooms that they are in no longer."""
@@ -237,11 +287,13 @@ class Here:
     def _came(self, node: int, came: Came) -> None:
         visitor = came.visitor
         person = self._shared.people.get(visitor.name)
-        if person is None or person.id != visitor.id:
-            if person is not None:
-                self._give_way(person)
+        if person is not None and person.id != visitor.id:
+            self._give_way(person)
+            person = None
+        if person is None:
             person = self._shared.people[visitor.name] = Person(visitor)
         person.nodes |= {node}
+        person.key = visitor.key  # of the newest of their sessions
         self._put_into_rooms(person)
         self._put_guest_into(person, visitor.rooms)
 
@@ -251,6 +303,8 @@ class Here:
             return
         person.nodes -= {node}
         if person.is_with_us:
+            if person.hold is not None:
+                person.key = person.hold.key
             self._leave_rooms(person)
         else:
             self._leave(person)
@@ -259,28 +313,19 @@ class Here:
         """A guest who is with another node has another name, or is an account."""
         visitor = became.visitor
         guest = self._shared.people.get(became.name)
-        if guest is None or guest.nodes != {node} or guest.is_with_us:
-            self._came(node, Came(visitor))
+        is_free = visitor.name == became.name or visitor.name not in self._shared.people
+        if guest is not None and guest.is_guest_of(node) and is_free:
+            self._settle(guest.name, visitor.name)
+            del self._shared.people[guest.name]
+            guest.be(visitor)
+            self._tell_renamed(became.name, guest)
+        elif visitor.name != became.name:
             self._went(node, Went(became.name))
-            return
-        person = self._shared.people.get(visitor.name)
-        if person is None or person is guest:
-            person = Person(visitor)
-            self._settle(guest, person)
-            for room in guest.rooms:
-                room.pass_on(guest, person)
-            self._forget(guest)
-            self._tell_renamed(guest, person)
-        else:
-            guest.nodes = frozenset()
-            self._leave(guest)
-        person.nodes |= {node}
-        self._put_into_rooms(person)
-        self._put_guest_into(person, visitor.rooms)
+        self._came(node, Came(visitor))
 
     def _entered(self, node: int, entered: Entered) -> None:
         person = self._shared.people.get(entered.name)
-        if person is not None:
+        if person is not None and node in person.nodes:
             self._put_guest_into(person, (entered.room,))
 
     def _exited(self, node: int, exited: Exited) -> None:
@@ -297,9 +342,10 @@ class Here:
         """Have somebody leave whose name is another's by now: a node was taken for dead, and gave
         it away."""
         hang_up(person, NAME_IS_GONE)
-        if self._shared.people.get(person.name) is person and not person.is_with_us:
-            person.nodes = frozenset()
-            self._leave(person)
+        if person.is_with_us:
+            self._announce_gone(person)
+        person.nodes = frozenset()
+        self._leave(person)
 
 
 def hang_up(person: Person, farewell: str) -> None:

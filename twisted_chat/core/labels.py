@@ -61,6 +61,12 @@ class Labels:
         # Author to label; those who posted longest ago, and the oldest labels of each, come first.
         self._known: dict[Author, dict[str, Labelled]] = {}
 
+    def clear(self) -> None:
+        """Forget all labels but those of posts in flight."""
+        for author, known in list(self._known.items()):
+            flying = {label: each for label, each in known.items() if each.done is None}
+            self._known[author] = flying
+
     def find(self, author: Author, label: str) -> Labelled | None:
         """What became of a post with this label; L{None} if there was none, or its label was too
         short or is too old to be remembered."""

@@ -82,7 +82,8 @@ class Nodes:
         @raise Refusal: C{unavailable}, C{closed}.
         """
         for guest in self._here.guests():
-            if guest.hold is not None and await self._accounts.is_lost(guest.hold):
+            token = next((session.token for session in guest.sessions), "")
+            if guest.hold is not None and await self._accounts.is_lost(guest.hold, token):
                 hang_up(guest, NAME_IS_GONE)
 
     def _read(self, node: int, read: Read) -> None:

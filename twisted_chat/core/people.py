@@ -33,11 +33,16 @@ class Hold:
     __slots__ = ("_holds", "_is_released", "_let_go", "_under", "is_kept", "key", "name", "shape")
 
     def __init__(
-        self, name: str, key: int, holds: "dict[str, Hold]", let_go: Callable[[str], object]
+        self,
+        name: str,
+        key: int,
+        holds: "dict[str, Hold]",
+        let_go: Callable[[str], object] | None = None,
     ) -> None:
         """
         @param holds: the newest hold of each skeleton of a name; this one is added.
-        @param let_go: called with the skeleton when no hold keeps it any more.
+        @param let_go: called with the skeleton when no hold keeps it any more; L{None} for a name
+            that is not claimed over all nodes, as nobody can choose it.
         """
         self.name = name
         self.key = key
@@ -48,6 +53,11 @@ class Hold:
         self._holds = holds
         self._under = holds.get(self.shape)
         holds[self.shape] = self
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the name is claimed over all nodes."""
+        return self._let_go is not None
 
     def keeps(self, name: str) -> bool:
         """Whether nobody else can have this name as long as this is not released."""
@@ -65,7 +75,8 @@ class Hold:
             self._holds[self.shape] = top
         else:
             self._holds.pop(self.shape, None)
-            self._let_go(self.shape)
+            if self._let_go is not None:
+                self._let_go(self.shape)
 
     def __enter__(self) -> "Hold":
         return self
@@ -86,8 +97,8 @@ class Person:
     @ivar account: L{None} for a guest.
     @ivar hold: what keeps the name of a guest; L{None} for an account, and for a guest who is with
         other nodes only.
-    @ivar key: of the hold on a guest's name, which tells the guest from later ones of the same
-        name; L{None} for an account.
+    @ivar key: of the newest hold on a guest's name, which tells the guest from later ones of the
+        same name; L{None} for an account.
     @ivar sessions: those that are told things, oldest first.
     @ivar leaving: the number of its sessions that have ended and that have posts in flight.
     @ivar nodes: the other nodes that it is with.
@@ -112,8 +123,12 @@ class Person:
         if isinstance(owner, Hold):
             self.keep(owner)
         elif isinstance(owner, Visitor):
-            self.account = Account(owner.id, owner.name) if owner.id is not None else None
-            self.key = owner.key
+            self.be(owner)
+
+    def be(self, visitor: Visitor) -> None:
+        """Be somebody who is with another node."""
+        self.name, self.key = visitor.name, visitor.key
+        self.account = Account(visitor.id, visitor.name) if visitor.id is not None else None
 
     def keep(self, hold: Hold) -> None:
         """Keep the hold on a guest's name."""
@@ -134,6 +149,10 @@ class Person:
         """Whether it has a session with this node, or had one whose posts are in flight."""
         return bool(self.sessions or self.leaving)
 
+    def is_guest_of(self, node: int) -> bool:
+        """Whether it is a guest who is with another node only."""
+        return self.account is None and self.nodes == {node} and not self.is_with_us
+
     @property
     def visitor(self) -> Visitor:
         """What other nodes are told of it."""
@@ -141,7 +160,8 @@ class Person:
             return Visitor(self.name, self.id)
         heard = [room for room in self.rooms if any(s in room.sessions for s in self.sessions)]
         rooms = tuple(room.name for room in heard if not room.is_lobby)
-        return Visitor(self.name, None, self.key, rooms)
+        key = self.hold.key if self.hold is not None else self.key
+        return Visitor(self.name, None, key, rooms)
 
     def release(self) -> None:
         """Let go of a guest's name."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
-from .errors import Refusal
+from .errors import NOT_CHANGED, Refusal
 from .feed import Awaited, Feed, Flight
 from .labels import Labels, author
 from .model import MEMBER, Account, Aside, Post, Role, Standing
@@ -60,11 +60,8 @@ class Posting:
         awaited = Awaited(self._turn())
         self.append(session, post, awaited)
         await awaited.turn
-        if awaited.lost == "unavailable":
-            sentence = "the server can't write to its database right now, so nothing was changed"
-            raise Refusal("unavailable", f"{sentence}; try again later")
         if awaited.lost is not None:
-            raise Refusal(awaited.lost, "the server has a defect, so nothing was changed")
+            raise Refusal(awaited.lost, NOT_CHANGED[awaited.lost])
 
     async def stand(
         self, session: Session, account: Account, room: Room, role: Role | None

@@ -2,6 +2,8 @@
 
 import re
 
+from . import proxy
+
 HANDSHAKE = b"\x16"
 """The first byte of a TLS connection: the record type of a ClientHello (RFC 8446, section 5.1)."""
 
@@ -60,11 +62,19 @@ def tls_answer() -> bytes:
     return f"! this port does not speak TLS; join with {_ways(False)}\n".encode()
 
 
+def proxy_answer() -> bytes:
+    """Give the answer to a proxy's header (see L{proxy}) where none is accepted. The proxy passes
+    it on to its client, who may be the operator."""
+    return b"! this server accepts no PROXY header from here; is the proxy in --proxies?\n"
+
+
 def plain_answer(first: bytes) -> bytes:
-    """Give the answer to plain text on a port that speaks only TLS.
+    """Give the answer to what is not TLS on a port that speaks only TLS.
 
     @param first: what the peer has sent, up to the end of its first line if it has one.
     """
+    if proxy.is_header(first):
+        return proxy_answer()
     line = first.lstrip(b"\r\n").partition(b"\n")[0]
     if is_http(line):
         return http_answer(tls=True)

@@ -48,6 +48,8 @@ def identify(connection: Connection) -> str | None:
         raise StoreError("it is the database of another program; choose another database")
     if "copying" in tables:
         raise StoreError("it is an unfinished copy; put back the database that it is a copy of")
+    if "moving" in tables:
+        raise StoreError("it is an unfinished copy; let twisted-chat-move finish it")
     for what, found in (
         ("lobby", "SELECT 1 FROM rooms WHERE name = 'lobby'"),
         ("head of the log", f"SELECT 1 FROM {heads.pop()} LIMIT 1"),
@@ -68,14 +70,18 @@ def upgrade(connection: Connection, current: str | None) -> None:
     if current is None:
         create(connection)
     elif current != HEAD:
-        _check_known(current)
+        check_known(current)
         _log.info("upgrading the database from schema {old} to {new}", old=current, new=HEAD)
         began = time.monotonic()
         migrate(connection, HEAD)
         _log.info("upgraded the database in {seconds:.1f} s", seconds=time.monotonic() - began)
 
 
-def _check_known(revision: str) -> None:
+def check_known(revision: str) -> None:
+    """Check that this version has a migration.
+
+    @raise DatabaseTooNew: if it has not.
+    """
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 

@@ -31,7 +31,7 @@ from .committer import Committer
 from .engine import Engine, HandOver, Lost
 from .items import LetGo, Mark
 from .sqlite import Database
-from .trouble import StoreError, words
+from .trouble import StoreError, no_driver, words
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -293,9 +293,7 @@ def _postgres(url: URL, reactor: Any) -> "tuple[Engine, Node | None]":
         from .node import Node  # noqa: PLC0415
         from .postgres import PostgresDatabase  # noqa: PLC0415
     except ImportError as error:
-        raise StoreError(
-            f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
-        ) from error
+        raise StoreError(no_driver(error)) from error
     database = PostgresDatabase(url, reactor)
     return database, Node(database, url, reactor)
 

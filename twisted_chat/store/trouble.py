@@ -42,6 +42,11 @@ class Unknown(StoreError):
     """Whether a transaction was kept is not known and cannot be found out. The text says why."""
 
 
+def no_driver(error: ImportError) -> str:
+    """Return a sentence that says what to install."""
+    return f"PostgreSQL needs psycopg ({error}); run pip install 'twisted-chat[postgresql]'"
+
+
 def words(error: BaseException | None) -> str:
     """Return the first line of the database's own message, without what SQLAlchemy adds to it."""
     lines = str(getattr(error, "orig", None) or error).splitlines()

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from twisted_chat.core.errors import Refusal
+from twisted_chat.core.errors import NOT_CHANGED, NOT_READ, Refusal
 
 from .engine import Engine
 from .trouble import InDoubt, Outage, StoreError, Unknown
@@ -21,16 +22,19 @@ T = TypeVar("T")
 
 Transaction = Callable[[Connection], T]
 
-_CANNOT_READ = "the server can't read its database right now; try again later"
-_CANNOT_WRITE = (
-    "the server can't write to its database right now, so nothing was changed; try again later"
-)
 _IN_DOUBT = (
     "the server lost its database while it did that, and can't tell yet whether it was done; look,"
     " and try again later"
 )
 _UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
 _DAMAGED = "the database is damaged, and the server is going down"
+
+
+class _Thread(Thread):
+    """A thread that does not keep the process from ending, as a database may never answer."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, daemon=True)
 
 
 class Worker:
@@ -52,6 +56,7 @@ class Worker:
         self._reactor = reactor
         self._trouble = database.trouble
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="store")
+        self._pool.threadFactory = _Thread
         self._damaged: Callable[[str], None] | None = None
         self._damage: str | None = None  # set on the thread
         self._reading = outage or Outage(
@@ -97,7 +102,7 @@ class Worker:
         """
         # Success does not end an outage: a full disk may still have room for something small.
         return self.run(self._database.write, work).addErrback(
-            self._cannot, self.writing, 0, _CANNOT_WRITE
+            self._cannot, self.writing, 0, NOT_CHANGED["unavailable"]
         )
 
     def read(self, work: Transaction[T]) -> Deferred[T]:
@@ -112,7 +117,7 @@ class Worker:
             return result
 
         return self.run(self._database.read, work).addCallbacks(
-            done, self._cannot, errbackArgs=(self._reading, 1, _CANNOT_READ)
+            done, self._cannot, errbackArgs=(self._reading, 1, NOT_READ)
         )
 
     def is_damaged(self) -> bool:

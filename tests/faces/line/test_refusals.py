@@ -248,8 +248,8 @@ class RefusalTests(ServerTestCase):
         self.refuse(alice, "/passwd wonderland looking-glass", "forbidden", "/passwd")
         self.refuse(alice, "/history @bob", "forbidden", "/history")
 
-    def test_internal_when_a_message_cannot_be_kept(self) -> None:
-        """A post that the store loses is refused with C{internal}, and nobody sees it."""
+    def test_unavailable(self) -> None:
+        """A post that the store loses is refused with C{unavailable}, and nobody sees it."""
         bob, alice = self.guest("bob"), self.robot("alice")
         bob.take()
         self.store.hold()
@@ -259,7 +259,7 @@ class RefusalTests(ServerTestCase):
         self.store.release()
         (error,) = alice.take_events()
         self.assertEqual(
-            (error["event"], error["code"], error["command"]), ("error", "internal", "")
+            (error["event"], error["code"], error["command"]), ("error", "unavailable", "")
         )
         self.check_goes_on(alice)
         self.assertRegex(bob.take(), r"^\[\d\d:\d\d\] alice: and on\n$")

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail
 
 from twisted_chat.core.errors import Code, Refusal
 from twisted_chat.core.limits import Limits
@@ -20,6 +21,9 @@ fuzzed = settings(deadline=None, max_examples=150, derandomize=True)
 PASSWORD = "s3cret-pw"
 _CLOSED = Settings("chat", allow_guests=False, allow_registration=False)
 LABEL = "0123456789abcdef"
+
+_ELSEWHERE = {"unavailable", "internal", "busy", "closed", "full"}
+"""The codes that have tests of their own."""
 
 
 class RequestTestCase(ServerTestCase):
@@ -323,7 +327,7 @@ class RefusalTests(RequestTestCase):
         for room in range(20):
             self.do(far, do="join", room=f"r{room}")
         check("throttled", far, do="join", room="other")
-        self.assertEqual(self.codes, set(get_args(Code)) - {"internal", "busy", "closed", "full"})
+        self.assertEqual(self.codes, set(get_args(Code)) - _ELSEWHERE)
 
     def test_full(self) -> None:
         """A join beyond the limit of rooms is refused with C{full}."""
@@ -337,6 +341,20 @@ class RefusalTests(RequestTestCase):
         self.tell(stranger, "/json on\n")
         self.hasher.refusal = Refusal("busy", "later")
         self.check("busy", stranger, do="login", name="bob", password=PASSWORD)
+
+    def test_unavailable(self) -> None:
+        """While the store cannot be asked, a login is refused with C{unavailable}, and a plain line
+        behind it is not taken for a name."""
+        stranger = self.newcomer()
+        self.tell(stranger, "/json on\n")
+
+        def find_password(name: str) -> "Deferred[None]":
+            return fail(Refusal("unavailable", "later"))
+
+        self.patch(self.store, "find_password", find_password)
+        self.check("unavailable", stranger, do="login", name="bob", password=PASSWORD)
+        (error,) = self.events(stranger, "hello\n")
+        self.assertEqual(error["code"], "not-logged-in")
 
     def test_internal(self) -> None:
         """A defect is logged and answered with C{internal} and the label, and the session goes
@@ -409,13 +427,12 @@ class ByteTests(RequestTestCase):
 
     def test_long(self) -> None:
         """A request may be longer than a line, up to its own limit."""
-        text = "\u00e9" * 4096
-        (message,) = self.do(do="say", message=text)
-        self.assertEqual(message["text"], text)
-        self.store.entries.clear()
         long = encode({"do": "say", "message": "", "x": "y" * MAX_REQUEST})
         self.assertEqual(self.refused(long), "too-long")
         self.assertEqual(self.refused("x" * 4097 + "\n"), "too-long")
+        text = "\u00e9" * 4096
+        (message,) = self.do(do="say", message=text)
+        self.assertEqual(message["text"], text)
         escaped = json.dumps({"do": "say", "message": "\u00e9" * 2500}).encode() + b"\n"
         self.assertEqual(self.events(self.alice, escaped)[0]["text"], "\u00e9" * 2500)
 

@@ -158,6 +158,18 @@ class StrangersTests(ServerTestCase):
         self.assertEqual(self.answer(_TLS[:1], _TLS[1:2], _TLS[2:]), answer)
         self.check_nothing_came_of_it()
 
+    def test_proxy(self) -> None:
+        """The header of a proxy that is not known is answered with a hint for the operator, and
+        neither it nor what the proxy's client sends is a line."""
+        for header in (
+            b"PROXY TCP4 192.0.2.7 10.0.0.5 56324 5000\r\n",
+            b"PROXY UNKNOWN\r\n",
+            bytes.fromhex("0d0a0d0a000d0a515549540a 2111000c c0000207 0a000005 dc04 1388"),
+        ):
+            for rest in b"", b"hello\n":
+                self.assertEqual(self.answer(header + rest), strangers.proxy_answer())
+        self.check_nothing_came_of_it()
+
     def test_first_byte_of_tls_alone(self) -> None:
         """The first byte of a ClientHello alone may be something else."""
         peer = self.newcomer()

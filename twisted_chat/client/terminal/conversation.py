@@ -16,6 +16,7 @@ from twisted_chat.protocol.jsonlines import safe
 
 from .. import lines, show
 from ..connection import LOBBY, Client, Event, GaveUp, Identity, Refused, Where
+from ..identity import is_for_now
 from ..pieces import pieces
 from .status import Status
 
@@ -198,7 +199,7 @@ class Conversation:
             password = await self._screen.ask(f"Password for {who.name}{hint}", secret=True)
             if password:
                 return Identity(who.name, password, new)
-        elif code in ("busy", "throttled", "closed", "full", "internal"):
+        elif is_for_now(code):
             await self._screen.ask("Press Enter to try again")
             return who
         return await self._ask_name()

@@ -56,6 +56,7 @@ _FAILED_LOGIN = frozenset(
         "name-registered",
         "busy",
         "throttled",
+        "unavailable",
         "internal",
     }
 )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from twisted_chat.protocol import strangers
+from twisted_chat.protocol import proxy, strangers
 
 _PEER_FIRST = 0.05
 """Seconds for which the server waits for the peer to speak first. Browsers and IRC clients do; they
@@ -77,14 +77,16 @@ class Greeting:
     def begin(self, data: bytes) -> bytes | None:
         """Look at the first bytes from the peer.
 
-        @return: the answer if they begin a TLS handshake, otherwise nothing; L{None} if more bytes
-            are needed to decide.
+        @return: the answer if they begin a TLS handshake or are the header of a proxy, otherwise
+            nothing; L{None} if more bytes are needed to decide.
         """
         if data == strangers.HANDSHAKE:
             return None
         self.has_begun = bool(data)
         if data.startswith(strangers.CLIENT_HELLO):
             return strangers.tls_answer()
+        if proxy.is_header(data):
+            return strangers.proxy_answer()
         if data and self.is_said:
             self.stop()
         return b""
