@@ -374,13 +374,12 @@ class LabelTests(SharedCase):
     def test_others(self) -> None:
         """Another author's label, and a short one, are no repetition."""
         ann, bob = self.nodes()
-        alice = self.account(ann, "1")
-        for label in _LABEL, "short":
-            ann.commit(said(LOBBY, "x", "gil", label=label))
-            for author in "zoe", alice, str(alice.id):
-                bob.commit(said(LOBBY, "x", author, label=_LABEL + str(len(bob.handed))))
-        bob.commit(said(LOBBY, "x", "gil", label="short"))
-        self.assertEqual(self.seqs(), [*range(1, 10)])
+        alice = self.account(ann, "alice")
+        for one, other in ("gil", "zoe"), ("gil", alice), (str(alice.id), alice), (alice, "alice"):
+            ann.pull()
+            ann.commit(said(LOBBY, "x", one, label=_LABEL), said(LOBBY, "x", one, label="short"))
+            bob.commit(said(LOBBY, "x", other, label=_LABEL), said(LOBBY, "x", one, label="short"))
+        self.assertEqual(self.seqs(), [*range(1, 17)])
 
     def test_in_doubt(self) -> None:
         """A post in doubt that another node has stored meanwhile, and this one did not, is lost

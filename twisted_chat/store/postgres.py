@@ -71,7 +71,7 @@ _END = "INSERT INTO commits VALUES (%s, %s, 0, extract(epoch FROM clock_timestam
 _KEPT = 3600_000
 """Milliseconds for which commits and news are kept."""
 
-_PRUNE = 5000
+_PRUNE = 2000
 """Commits that are deleted at a time, at most."""
 
 _OLD = f"""
