@@ -174,7 +174,7 @@ class Node:
         )
 
     def close(self) -> None:
-        """Listen no more. From now on the node connects again only if posts are in doubt."""
+        """Listen no more, and connect no more."""
         self._is_closing = True
         ears, self._ears = self._ears, None
         if ears is not None:
@@ -233,8 +233,12 @@ class Node:
         if reason is None:
             _log.failure("keeping in touch with the database", failure)
             reason = words(failure.value)
-        if self._database.is_away or self._ears is None:
+        if self._database.is_away:
             self.outage.refuse(reason, 0)
+        else:
+            if self._ears is None and not self._tries:
+                _log.warn("cannot listen to the other nodes: {reason}", reason=reason)
+            self._pull()
         self._tries += 1
         longest = min(_LONGEST, 2**self._tries)
         self._to_try = round(random.uniform(0.5, 1.0) * longest)
@@ -247,7 +251,7 @@ class Node:
             self._pull(int(head))
 
     def _deaf(self, reason: str) -> None:
-        self._ears = None
+        self._ears = None  # the next look connects again
 
     def _pull(self, head: int = sys.maxsize) -> None:
         """Have the store hand over what others have stored, unless it has done so by itself when
