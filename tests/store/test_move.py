@@ -531,7 +531,7 @@ class PostgresToSqliteTests(Moves):
 
     def test_in_use(self) -> None:
         """A database that a node lives on is refused; one whose nodes have died is not."""
-        run(self.origin, "INSERT INTO nodes (epoch) VALUES (7)")
+        run(self.origin, "INSERT INTO nodes (epoch, timeline) VALUES (7, 1)")
         with postgres.shared().connect(self.origin) as node:
             node.execute(f"SELECT pg_advisory_lock({NODES}, 1)".encode())
             self.assertIn("a server has it open; stop every node", self.refuse())
