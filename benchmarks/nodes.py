@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -37,8 +38,8 @@ class Nodes:
 
     def __enter__(self) -> "Nodes":
         try:
-            for daemon in self.daemons:
-                daemon.start()
+            with ThreadPoolExecutor() as pool:  # at once, as they may all find no tables yet
+                list(pool.map(Daemon.start, self.daemons))
         except BaseException:
             self.close()
             raise

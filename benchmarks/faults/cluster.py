@@ -82,7 +82,7 @@ def kill(stage: Stage) -> None:
     """C{kill -9} of a node. The first time, wait until its people are gone."""
     daemon = stage.any_node
     first = not stage.faults
-    sitters = [_sit(daemon, name) for name in ("guest-sitter", "account-sitter")] if first else []
+    sitters = [_sit(daemon, name) for name in ("sitter-guest", "sitter-account")] if first else []
     daemon.kill()
     if first:
         _see_them_leave(stage, daemon, sitters)
@@ -267,7 +267,7 @@ def _inflict(stage: Stage, fault: Fault) -> None:
 
 def _sit(daemon: Daemon, name: str) -> Person:
     """Return somebody who is connected to one node, and does nothing."""
-    account = name.startswith("account")
+    account = name.endswith("account")
     sitter = Person(name, ["lobby"], [daemon.port], account=account, patient=True)
     sitter.come_in(lambda: False)
     return sitter

@@ -57,6 +57,7 @@ class Person:
         self.troubles: list[str] = []
         self.longest_way = 0.0
         self.is_in = False
+        self._is_unwanted = False
         self._ports = ports
         self._account = account
         self._patience = _MORE_PATIENCE if patient else _PATIENCE
@@ -110,7 +111,7 @@ class Person:
         """
         began = time.monotonic()
         tried = 0
-        while not until():
+        while not (until() or self._is_unwanted):
             try:
                 self._log_in(tried)
             except (OSError, Lost):
@@ -168,6 +169,7 @@ class Person:
         if code is None:
             return
         if code not in _AGAIN:
+            self._is_unwanted = True
             self.troubles.append(f"{self.name} was refused: {code}, {answer['text']}")
         raise Lost(f"refused: {code}")
 

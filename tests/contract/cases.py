@@ -147,11 +147,10 @@ class StoreCase:
         self.states = {state.record.name: state for state in states}
 
     @property
-    def fed_with_numbers(self) -> list[tuple[int, Delivered]]:
-        """All that the feed has handed over, with the numbers of the posts, without
-        announcements."""
+    def fed_with_numbers(self) -> list[tuple[int, Stored]]:
+        """What the feed has handed over with the numbers of the posts, without announcements."""
         all = (each for batch in self.batches for each in batch)
-        return [each for each in all if not isinstance(each[1], Announced)]
+        return [(number, each) for number, each in all if not isinstance(each, Announced)]
 
     @property
     def fed(self) -> list[Stored]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import MemoryLog, PlainHasher, guard, now
@@ -34,7 +35,14 @@ class Node(Chatting):
         self.chat = self.new_chat()
         self.store.subscribe(self.chat.deliver, self.chat.lose)
         self.chat.nodes.takers.append(self.taken.append)
-        self.chat.nodes.evicted = lambda: self.run_now(self.chat.nodes.claim_again())
+        self.chat.nodes.evicted = self._evicted
+
+    def _evicted(self) -> None:
+        self.begin(self.chat.nodes.claim_again()).addErrback(self._note)
+
+    def _note(self, failure: Failure) -> None:
+        assert failure.value is not None
+        self.failures.append(failure.value)
 
     def new_guard(self) -> Guard:
         return self.guard

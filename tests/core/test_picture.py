@@ -213,7 +213,7 @@ class Evening(RuleBasedStateMachine):
     def picture_is_what_the_log_says(self) -> None:
         """The picture of the first chat is what the store has, and nothing went wrong."""
         assert not self.wrong, self.wrong
-        stored = {state.record.name: state for state in self.store.open()}
+        stored = {state.record.name: state for state in self.store.snapshot()}
         assert self.picture(self.chat) == stored
 
     @invariant()
@@ -225,7 +225,7 @@ class Evening(RuleBasedStateMachine):
     @invariant()
     def sessions_are_where_their_accounts_are_members(self) -> None:
         """Each account that is here is in the rooms that it is a member of, and in no others."""
-        rooms = {state.record.name: state.members for state in self.store.open()}
+        rooms = {state.record.name: state.members for state in self.store.snapshot()}
         for session in self.sessions:
             person = session.person
             if person is None or person.account is None:

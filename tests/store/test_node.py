@@ -29,7 +29,8 @@ from twisted_chat.core.announcements import (
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import Entry
 from twisted_chat.store import DatabaseTooNew, SqlStore, StoreError, node
-from twisted_chat.store.postgres import NODES
+from twisted_chat.store import postgres as postgres_store
+from twisted_chat.store.postgres import LOG, NODES
 
 reactor: Any = _reactor
 
@@ -120,7 +121,8 @@ class Peer:
 
     async def until_back(self) -> None:
         """Have it look until it has noticed that its connections are lost, and has new ones."""
-        await self.until_deaf()
+        while self._node._ears is not None and not self.is_away:
+            await self.idle()
         while self.is_away or self._node._ears is None:
             await self.look()
 
@@ -146,11 +148,6 @@ class Peer:
         """Wait until the store's thread has done what it has to do, and what follows from that."""
         for _ in range(2):
             await self.store._worker.run(lambda: None)
-
-    async def begin(self) -> None:
-        """Wait until its connections are made, and it has read what there is."""
-        await self.idle()
-        await self.idle()
 
     async def until_deaf(self) -> None:
         """Wait until it has noticed that the connection that listens is lost."""
@@ -550,6 +547,38 @@ class AwayTests(NodeCase):
         reactor.callLater(0.001, paused.callback, None)
         return paused
 
+    async def test_lock_held(self) -> None:
+        """The log says which process of PostgreSQL keeps the nodes from storing anything, once, and
+        the node goes on when that has ended."""
+        self.patch(postgres_store, "_PATIENCE", "50ms")
+        ann = self.peer("ann")
+        await ann.idle()
+        holder = self.server.connect(self.url)
+        self.addCleanup(holder.close)
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOG])
+        with capturedLogs() as logged:
+            ann.say("hello")
+            while not ann.is_busy:
+                await self.pause()
+            ann.look_only(node._PATIENCE + 1)
+            await ann.idle()
+            self.assertTrue(ann.is_away)
+            for _ in range(2):
+                while not ann.is_busy:
+                    ann.look_only(1)
+                    await self.pause()
+                await ann.idle()
+            told = "the log has been waiting for 5 s: PostgreSQL's process"
+            lines = [formatEvent(line) for line in logged]
+            (line,) = [line for line in lines if line.startswith(told)]
+            self.assertIn(f"{told} {holder.info.backend_pid} holds its lock", line)
+            holder.close()
+            await ann.until_back()
+        self.assertEqual(self.away(logged), ["the database is away:", "the database is back;"])
+        await ann.until(lambda: bool(ann.lost or ann.numbers))
+        ann.say("again", 2)
+        await ann.hears("again")
+
     async def test_former_connection(self) -> None:
         """A node that comes back takes its lock from an earlier connection of its own, of which
         PostgreSQL does not know yet that it is lost."""
@@ -690,7 +719,7 @@ class StopTests(NodeCase):
     async def test_away(self) -> None:
         """A node ends while the database is away."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         self.server.stop()
         try:
             ann.say("hello")
@@ -705,7 +734,7 @@ class StopTests(NodeCase):
     async def test_no_answer(self) -> None:
         """A node ends while the database does not answer, and says what it does not know."""
         ann = self.peer("ann")
-        await ann.begin()
+        await ann.idle()
         pid = self.backend(ann, "twisted-chat")
         os.kill(pid, signal.SIGSTOP)
         self.addCleanup(os.kill, pid, signal.SIGCONT)

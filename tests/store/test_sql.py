@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.contract.cases import LOBBY, SqlCase, said, texts, told
+from tests.contract.cases import LOBBY, PostgresCase, SqlCase, StoreCase, said, texts, told
 from tests.support import NOW
 from twisted_chat.core.errors import Refusal
 from twisted_chat.core.model import (
@@ -209,7 +209,7 @@ class AccountTests(SqlCase):
         self.assertEqual(sorted(self.store.password_hashes), [b"$2b$04$", b"$2b$12$"])
 
 
-class PruneTests(SqlCase):
+class Prune(StoreCase):
     """Deleting old messages."""
 
     async def test_only_what_is_old_is_deleted(self) -> None:
@@ -222,34 +222,43 @@ class PruneTests(SqlCase):
             told(alice, bob, "old", time=NOW - 1),
             told(alice, bob, "new"),
         )
-        self.assertEqual(await self.store.prune(NOW), 1501)
-        self.assertEqual(texts(await self.store.history(LOBBY.id, 10)), ["new"])
-        self.assertEqual(await self.unread(bob), ["new"])
-        self.assertEqual(await self.store.prune(NOW), 0)
+        assert await self.store.prune(NOW) == 1501
+        assert texts(await self.store.history(LOBBY.id, 10)) == ["new"]
+        assert await self.unread(bob) == ["new"]
+        assert await self.store.prune(NOW) == 0
 
     async def test_numbers_go_on_after_all_was_deleted(self) -> None:
         """After all messages were deleted no id, no C{seq} and no time is used again, also after
         reopening."""
-        await self.commit(*(said(LOBBY, str(n)) for n in range(3)))
+        last = [await self.entry(said(LOBBY, str(n))) for n in range(3)][-1]
         await self.store.prune(NOW + 3)
         await self.reopen()
         stored = await self.entry(said(LOBBY, "3"))
-        self.assertEqual((stored.id, stored.seq, stored.time), (4, 4, NOW + 3))
+        assert stored.id > last.id
+        assert (stored.seq, stored.time) == (4, NOW + 3)
 
     async def test_rooms_outlast_their_entries(self) -> None:
         """Entries of all kinds are deleted; rooms, topics, members and read marks stay."""
         alice, bob = await self.accounts("alice", "bob")
         tea = await self.room("tea", alice)
         await self.commit(said(tea, "Assam", kind=TOPIC), told(alice, bob, "psst"))
-        self.assertEqual(await self.store.prune(NOW + 10), 4)
-        self.assertIsNone(await self.store.newest())
+        assert await self.store.prune(NOW + 10) == 4
+        assert await self.store.newest() is None
         await self.reopen()
         state = RoomState(tea, "Assam", "gil", 3, {alice.id: "member"})
-        self.assertEqual(self.states["tea"], state)
-        self.assertEqual(await self.after(tea), ())
-        self.assertIsNotNone(await self.store.find_conversation(alice.id, bob.id))
+        assert self.states["tea"] == state
+        assert await self.after(tea) == ()
+        assert await self.store.find_conversation(alice.id, bob.id) is not None
         await self.commit(said(tea, "x"))
-        self.assertEqual(await self.news(alice), {tea.id: (2, 1)})
+        assert await self.news(alice) == {tea.id: (2, 1)}
+
+
+class SqlPruneTests(SqlCase, Prune):
+    """Deleting old messages in SQLite."""
+
+
+class PostgresPruneTests(PostgresCase, Prune):
+    """Deleting old messages in PostgreSQL."""
 
 
 class FaultTests(SqlCase):

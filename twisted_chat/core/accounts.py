@@ -213,7 +213,7 @@ class Accounts:
         @param token: of the guest's session.
         @raise Refusal: C{unavailable}, C{closed}.
         """
-        if not hold.is_claimed:
+        if not (hold.is_claimed and hold.keeps(hold.name)):
             return False
         return await self._store.claim(hold.name, hold.shape, token, "") is not None
 

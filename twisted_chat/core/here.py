@@ -60,11 +60,12 @@ class Here:
     def become(self, session: Session, account: Person) -> bool:
         """Make a guest an account, which is a member of the guest's rooms.
 
-        @return: whether the account was here, so that the guest has left; see L{bid_farewell}.
+        @return: whether the account was here and the guest has left; see L{bid_farewell}.
         """
         guest = session.person
         assert guest is not None
         was_here = account in self._lobby.people
+        stays = self._stays(guest, account)
         if was_here:
             self._pass_on(session, guest, account)
         else:
@@ -74,7 +75,7 @@ class Here:
             room.add(session)
         if was_here:
             self._announce(Became(guest.name, account.visitor))
-        return was_here
+        return was_here and not stays
 
     def bid_farewell(self, session: Session, guest: str, rooms: Sequence[Room]) -> None:
         """Tell that the guest that a session was has left, once the session knows who it is.
@@ -95,15 +96,22 @@ class Here:
         guest = session.person
         assert guest is not None
         rooms = guest.rooms
+        stays = self._stays(guest, person)
         was_here = self._take_name(person)
         self._settle(guest.name, person.name)
         self._pass_on(session, guest, person)
-        if was_here:
-            session.answer(Renamed(self._shared.now(), guest.name, person.name, person.is_account))
-            self.bid_farewell(session, guest.name, rooms)
-        else:
+        if not (stays or was_here):
             self._tell_renamed(guest.name, person)
+        else:
+            session.answer(Renamed(self._shared.now(), guest.name, person.name, person.is_account))
+            if not stays:
+                self.bid_farewell(session, guest.name, rooms)
         self._announce(Became(guest.name, person.visitor))
+
+    def _stays(self, guest: Person, person: Person) -> bool:
+        """Whether a guest is still here who becomes somebody else: another node has a session that
+        takes, or has taken, the place of this one's."""
+        return bool(guest.nodes) and guest.name != person.name
 
     def _take_name(self, person: Person) -> bool:
         """Have somebody be the one who has their name. A guest who is with other nodes only has
@@ -147,14 +155,23 @@ class Here:
                 room.enter(person)
 
     def _pass_on(self, session: Session, guest: Person, person: Person) -> None:
-        """Give the session of a guest to somebody else, so that the guest has left."""
-        for room in guest.rooms:
-            room.pass_on(guest, person)
-            room.add(session)
+        """Give the session of a guest to somebody else, so that the guest has left, or is with
+        other nodes only."""
         guest.sessions = ()
         person.sessions += (session,)
         session.person = person
-        self._forget(guest)
+        stays = self._stays(guest, person)
+        for room in guest.rooms:
+            if not stays:
+                room.pass_on(guest, person)
+            elif room not in person.rooms:
+                room.enter(person)
+            room.add(session)
+        if stays:
+            guest.release()
+            self._leave(guest)
+        else:
+            self._forget(guest)
 
     def join(self, guest: Person, room: Room) -> None:
         """Put a guest into a room, and tell those who are there."""

@@ -38,6 +38,9 @@ LOG = 7163380401923912052
 _LOCK_LOG = f"SELECT pg_advisory_xact_lock({LOG})"
 """All that changes C{commits} or C{nodes} does this first; see C{append.sql}."""
 
+_PATIENCE = "2s"
+"""How long a node waits for the log's lock when it comes back."""
+
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(7163380401923912053)"
 
 _FENCE = "SELECT 1 FROM nodes WHERE id = %s AND epoch = %s FOR SHARE"
@@ -287,22 +290,28 @@ class PostgresDatabase:
 
         Fails at once, or after 2 seconds, if the database is still away.
 
+        @raise psycopg.errors.LockNotAvailable: if another connection has held the log's lock for 2
+            seconds.
         @raise Exception: see L{trouble}.
         """
         if self._link.is_up:
             return Return(False)
         self._link.connect()
-        with self._talking():
-            with self._registering() as is_anew:
-                loss, is_stale = self._compare()
-                if loss is not None:
-                    self._scar(loss)
-            if loss is not None or is_stale:
-                self._begin_anew(loss)
-            else:
-                self._pull()
-                self._give_up_doubt("unavailable")
-            return Return(is_anew)
+        try:
+            with self._talking():
+                with self._registering() as is_anew:
+                    loss, is_stale = self._compare()
+                    if loss is not None:
+                        self._scar(loss)
+                if loss is not None or is_stale:
+                    self._begin_anew(loss)
+                else:
+                    self._pull()
+                    self._give_up_doubt("unavailable")
+                return Return(is_anew)
+        except BaseException as error:
+            self._link.drop(words(error))  # it is not registered
+            raise
 
     @contextmanager
     def _registering(self) -> Iterator[bool]:
@@ -316,6 +325,7 @@ class PostgresDatabase:
         given = epoch, self._link.timeline
         node = self._node
         with self._link.transaction():
+            execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
             execute(_LOCK_LOG)
             is_anew = not execute(_REGISTER_AGAIN, *given, node, self._epochs)
             if is_anew and not (node and execute(_REGISTER_ANEW, node, *given)):

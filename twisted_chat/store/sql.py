@@ -425,4 +425,14 @@ def prune(connection: Connection, before: int, most: int) -> int:
     """
     first = select(entries.c.id).order_by(entries.c.id).limit(most)
     old = entries.c.id.in_(first) & (entries.c.time < before)
-    return connection.execute(delete(entries).where(old)).rowcount
+    if connection.dialect.name == "sqlite":
+        return connection.execute(delete(entries).where(old)).rowcount
+    # There, new entries are numbered by the log itself, and by this where it has nothing.
+    columns = entries.c["room_id", "seq", "time"]
+    gone = connection.execute(delete(entries).where(old).returning(*columns)).all()
+    for room, seq, time in {row[0]: row for row in sorted(gone)}.values():
+        last_seq = func.greatest(rooms.c.last_seq, seq)
+        last_time = func.greatest(rooms.c.last_time, time)
+        raised = update(rooms).where(rooms.c.id == room)
+        connection.execute(raised.values(last_seq=last_seq, last_time=last_time))
+    return len(gone)

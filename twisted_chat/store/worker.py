@@ -15,13 +15,17 @@ from twisted.python.threadpool import ThreadPool
 from twisted_chat.core.errors import NOT_CHANGED, NOT_READ, Refusal
 
 from .engine import Engine
-from .trouble import Outage, StoreError, Unknown
+from .trouble import InDoubt, Outage, StoreError, Unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Transaction = Callable[[Connection], T]
 
+_IN_DOUBT = (
+    "the server lost its database while it did that, and can't tell yet whether it was done; look,"
+    " and try again later"
+)
 _UNKNOWN = "the disk is failing: the server can't tell whether that was done, and it is going down"
 _DAMAGED = "the database is damaged, and the server is going down"
 
@@ -145,7 +149,8 @@ class Worker:
         reason = self._trouble(failure.value)
         if reason is not None:
             outage.refuse(reason, count)
-            raise Refusal("unavailable", sentence)
+            is_in_doubt = failure.check(InDoubt)
+            raise Refusal("unavailable", _IN_DOUBT if is_in_doubt else sentence)
         if self.is_damaged():
             raise Refusal("internal", _UNKNOWN if failure.check(Unknown) else _DAMAGED)
         return failure
