@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, create_engine, insert, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 from twisted.internet import reactor as _reactor
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests import postgres
 from tests.store.databases import directory, restore
@@ -556,6 +556,16 @@ class PostgresToPostgresTests(Moves):
         return postgres.database(self)
 
     make_other = make
+
+
+class TablesTests(SynchronousTestCase):
+    """What is copied."""
+
+    def test_every_table_is_thought_of(self) -> None:
+        """Each table is copied, or is about the log as a whole, the schema, or running nodes."""
+        others = {schema.log_head, schema.alembic_version}
+        self.assertEqual({*move.TABLES} | others, {*schema.metadata.tables.values()})
+        self.assertEqual({*schema.shared.tables}, {"commits", "nodes", "news", "held"})
 
 
 class CommandTests(MoveCase):
