@@ -309,16 +309,14 @@ class Moves(MoveCase):
         """A copy that differs is refused, and stays unfinished."""
         self.assertRaises(Killed, self.stop_at, 4)
         run(self.to, "UPDATE rooms SET topic = 'x' WHERE id = 5")
-        self.assertIn(
-            "the move went wrong: in rooms there are 4 rows with the checksum", self.refuse()
-        )
+        self.assertIn("the move went wrong: rooms has 4 rows with the checksum", self.refuse())
         self.assertIn("the move went wrong", self.refuse())
 
     def test_long_texts_are_compared(self) -> None:
         """Each character of a long text counts."""
         self.assertRaises(Killed, self.stop_at, 8)
         run(self.to, f"UPDATE entries SET text = '{'x' * 2000}y{'x' * 2095}' WHERE id = 39")
-        self.assertIn("the move went wrong: in entries there are 20 rows", self.refuse())
+        self.assertIn("the move went wrong: entries has 20 rows", self.refuse())
 
     def test_of_another_version(self) -> None:
         """A database of a newer version is refused."""
@@ -385,6 +383,7 @@ class SqliteToSqliteTests(Moves):
         self.addCleanup(store.close)
         sentence = f"cannot use the database {self.origin}: another process has it open"
         self.assertEqual(self.refuse(), sentence)
+        self.assertFalse(path(self.to).exists())
         self.origin, self.to = self.to, self.origin
         work(self.origin, fill)
         self.assertEqual(self.refuse(), sentence)
@@ -545,8 +544,11 @@ class PostgresToSqliteTests(Moves):
             run(self.origin, "UPDATE commits SET last_id = last_id + 1")
 
         error = self.assertRaises(StoreError, move.move, self.origin, self.to, tell)
-        self.assertIn("it was used while it was copied; begin again: delete the file", str(error))
-        self.assertIn("which was used since; delete the file", self.refuse())
+        self.assertIn(
+            "it was used while it was copied; choose another file, or delete it, and begin again",
+            str(error),
+        )
+        self.assertIn("which was used since; choose another file", self.refuse())
 
 
 class PostgresToPostgresTests(Moves):
