@@ -197,12 +197,12 @@ class Moves(MoveCase):
         self.assertEqual(content(self.origin), before)
         self.assertEqual(
             [line.partition(" rows")[0] for line in lines],
-            [f"{table}: {len(rows)}" for table, rows in _EXPECTED.items()],
+            ["copying 34", *(f"{table}: {len(rows)}" for table, rows in _EXPECTED.items())],
         )
 
     def test_checksums_are_those_of_any_engine(self) -> None:
         """The checksums depend on nothing but the rows."""
-        checksums = [line.rpartition(" ")[2] for line in self.move()]
+        checksums = [line.rpartition(" ")[2] for line in self.move() if "checksum" in line]
         self.assertEqual(
             checksums,
             [
@@ -400,7 +400,7 @@ class SqliteToSqliteTests(Moves):
                     self.lines.append(str(refused))
 
         move.move(self.origin, self.to, tell)
-        self.assertEqual(self.lines, ["database is locked"] * 10)
+        self.assertEqual(self.lines, ["database is locked"] * 12)
 
     def test_version_0_1(self) -> None:
         """A database of version 0.1 is refused, with what to do about it."""
@@ -509,7 +509,7 @@ class SqliteToPostgresTests(Moves):
         self.origin = self.make()
         work(self.origin, fill)
         move.move(first, self.to, tell)
-        self.assertEqual(len(refused), 5)
+        self.assertEqual(len(refused), 6)
         for sentence in refused:
             self.assertIn("another twisted-chat-move copies to it", sentence)
         self.assertEqual(content(self.to), _EXPECTED)

@@ -59,6 +59,7 @@ def _move(source: End, target: End, head: Head, tell: Callable[[str], None]) -> 
         tell("going on where the move was interrupted")
     with source.blamed():
         total = sum(map(source.count, TABLES))
+    tell(f"copying {total:,} rows")
     _copy(source, target, _Meter(tell, "copied", total))
     _compare(source, target, _Meter(tell, "compared", 2 * total), tell)
     with source.blamed():
