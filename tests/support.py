@@ -20,7 +20,7 @@ from twisted_chat.core.announcements import (
     decode,
     encode,
 )
-from twisted_chat.core.errors import Code
+from twisted_chat.core.errors import NOT_READ, Code, Refusal
 from twisted_chat.core.events import Event, History, Said, Told
 from twisted_chat.core.guard import Guard
 from twisted_chat.core.limits import Limits
@@ -401,12 +401,13 @@ class MemoryStore:
 
     @ivar node: the number of the node; 0 for a store alone.
     @ivar is_dead: whether it has died.
+    @ivar is_away: refuses everything for now; set by the test.
     """
 
     def __init__(self, log: MemoryLog | None = None, node: int = 0) -> None:
         self._log = log or MemoryLog()
         self.node = node
-        self.is_dead = False
+        self.is_dead = self.is_away = False
         self._is_fenced = False
         self._feed: Callable[[Sequence[tuple[int, Delivered]]], None] | None = None
         self._held = False
@@ -498,6 +499,10 @@ class MemoryStore:
         self._append(items)
 
     def _append(self, items: Sequence[_Item]) -> None:
+        if self.is_away:
+            lost = [item.number for item in items if isinstance(item, _Queued)]
+            items = [item for item in items if isinstance(item, _Mark | _LetGo)]
+            self._lost(lost, "unavailable")
         if self._is_fenced:
             self._lost([item.number for item in items if isinstance(item, _Queued)], "unavailable")
             return
@@ -602,6 +607,9 @@ class MemoryStore:
         """Answer a question about what is stored, after all of it is handed over."""
 
         def answered() -> None:
+            if self.is_away:
+                answer.errback(_away())
+                return
             self.pull()
             answer.callback(question())
 
@@ -612,7 +620,14 @@ class MemoryStore:
     def _change(self, change: Callable[[], T]) -> Deferred[T]:
         """Change something, and tell what came of it."""
         answer: Deferred[T] = Deferred()
-        self._enqueue(lambda: answer.callback(change()))
+
+        def changed() -> None:
+            if self.is_away:
+                answer.errback(_away())
+            else:
+                answer.callback(change())
+
+        self._enqueue(changed)
         return answer
 
     # Store
@@ -706,6 +721,10 @@ def _double(others: Sequence[Entry | Aside | Announced], post: Post | Aside) -> 
 
 def _last(entries: Sequence[Entry], limit: int) -> tuple[Entry, ...]:
     return tuple(entries[max(0, len(entries) - limit) :])
+
+
+def _away() -> Refusal:
+    return Refusal("unavailable", NOT_READ)
 
 
 class RecordingOutbox:

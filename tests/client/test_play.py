@@ -1,6 +1,6 @@
 """Clients and a server play against each other in memory: connections are cut at any byte, events
-are skipped anywhere, the store answers when it likes, the server is killed, and what one session of
-an account does happens to the other."""
+are skipped anywhere, the store answers when it likes or is away, the server is killed, and what one
+session of an account does happens to the other."""
 
 import json
 from collections.abc import Sequence
@@ -38,6 +38,8 @@ class Player:
     @ivar answers: what it was answered.
     @ivar begun: for each room that it is in, from where on it is told everything.
     @ivar events: what it was told, but for histories that it has asked for.
+    @ivar is_put_off: it was told that the store is away, and has not tried again since.
+    @ivar was_put_off: it was ever told that.
     """
 
     def __init__(self, test: ServerTestCase, number: int) -> None:
@@ -53,6 +55,7 @@ class Player:
         self.answers: dict[Asked, Event | Refused] = {}
         self.events: list[Event] = []
         self.begun: dict[str, int] = {}
+        self.is_put_off = self.was_put_off = False
         self.peer: Peer | None = None
         self.up = b""
         self.down = b""
@@ -90,9 +93,19 @@ class Player:
         for asked, answer in said.answers:
             assert asked not in self.answers, "it was answered before"
             self.answers[asked] = answer
+        is_put_off = said.wait is not None
         if said.drop is not None:
             assert not said.drop.is_hopeless, said.drop
+            is_put_off |= said.drop.code == "unavailable"
             self.lose().vanish()
+        self.is_put_off |= is_put_off
+        self.was_put_off |= is_put_off
+
+    def resume(self) -> None:
+        """Try again what the server could not do."""
+        self.is_put_off = False
+        self.session.resume()
+        self.take()
 
     # The wire
 
@@ -215,6 +228,9 @@ _kinds: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "step": (2, st.none()),
     "release": (2, st.none()),
     "kill": (1, st.integers(0, 3)),
+    "leave": (1, st.none()),
+    "return": (1, st.none()),
+    "resume": (2, st.none()),
 }
 """What may happen, how often, and with which values."""
 
@@ -273,7 +289,10 @@ class PlayTests(ServerTestCase):
         elif what == "ask":
             do, expected, fields = _ASKED[value]
             player.ask(do, *expected, **fields)
+        elif what in ("leave", "return"):
+            self.store.is_away = what == "leave"
         elif what == "kill":
+            self.store.is_away = False  # or it could not start
             self.kill(value)
             for each in players:
                 if each.peer is not None:
@@ -311,7 +330,8 @@ class PlayTests(ServerTestCase):
         """
         for _ in range(1000):
             for player in players:
-                player.connect()
+                if not player.is_put_off:
+                    player.connect()
             self.serve_all(players)
             has_heard = [player.hear() for player in players]
             if not any(has_heard) and not any(player.up for player in players):
@@ -320,8 +340,13 @@ class PlayTests(ServerTestCase):
 
     def finish(self, players: Sequence[Player]) -> None:
         """Let the store answer, and have everything arrive."""
+        self.store.is_away = False
         self.let_go()
         self.assertTrue(self.flow(players))
+        while any(player.is_put_off for player in players):
+            for player in players:
+                player.resume()
+            self.assertTrue(self.flow(players))
         self.assertTrue(all(player.session.is_in for player in players))
 
     # What has to hold in the end
@@ -334,13 +359,16 @@ class PlayTests(ServerTestCase):
         return [e for e in self.store.entries if sorted(a.name for a in e.room.parties) == parties]
 
     def check_posts(self, player: Player) -> None:
-        """What it has said is in the log, once and in order, and it knows of each where."""
+        """What it has said is in the log, once and in order, and it knows of each where. If the
+        store was away, posts that were on their way together may have overtaken each other."""
         for place in (*_ROOMS, "@alice", "@bob"):
             asked = [(asked, text) for asked, to, text in player.posts if to == place]
             if place in ("dev", "tea"):  # which it may have left
                 asked = [each for each in asked if isinstance(player.answers[each[0]], dict)]
             told = [e for e in self.log(place, player.name) if e.author == player.name]
             mine = [e for e in told if e.kind in MESSAGES and e.text[0] == player.key]
+            if player.was_put_off:
+                asked.sort(key=lambda each: _seq(player.answers[each[0]]))
             self.assertEqual([entry.text for entry in mine], [text for _, text in asked], place)
             for entry, (each, text) in zip(mine, asked, strict=True):
                 answer = player.answers[each]
@@ -353,7 +381,7 @@ class PlayTests(ServerTestCase):
         for each, expected in player.others:
             answer = player.answers[each]
             code = answer.code if isinstance(answer, Refused) else "done"
-            self.assertIn(code, expected, each.request)
+            self.assertIn(code, (*expected, "unavailable"), each.request)
             if isinstance(answer, dict):
                 self.assertEqual(answer["label"], each.label)
 
@@ -432,6 +460,13 @@ class StrangerTests(ServerTestCase):
         told = [e["text"][0] for e in bob.events if e["event"] == "dm"]
         self.assertEqual(told, ["x", "y"])
         self.assertIn("skipped", [event["event"] for event in bob.events])
+
+
+def _seq(answer: Event | Refused) -> int:
+    """The place in a room's log that a post has."""
+    assert isinstance(answer, dict), answer
+    seq: int = answer["seq"]
+    return seq
 
 
 def _seqs(event: Event) -> range:

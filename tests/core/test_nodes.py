@@ -272,6 +272,13 @@ class TwoNodesTests(NodesTestCase):
         self.one.end(desk)
         self.assert_news("-alice")
 
+    def test_is_announced_once(self) -> None:
+        """A second session at the same node is announced to nobody, and neither is its end."""
+        before = self.log.end
+        second = self.one.account("alice")
+        self.one.end(second)
+        self.assertEqual(self.log.end, before)
+
     def test_both_come_at_once(self) -> None:
         """Two sessions that log in at two nodes that do not know of each other yet are told of
         once, and so is their leaving."""

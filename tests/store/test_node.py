@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -292,7 +293,7 @@ class OrderTests(NodeCase):
         ann = self.peer("ann")
         await ann.idle()
         pulled: list[None] = []
-        self.patch(ann._node, "_pull", lambda: pulled.append(None))
+        self.patch(ann._node, "_pull", lambda *head: pulled.append(None))
         ann.say("hello")
         await ann.hears("hello")
         listener = self.server.connect(self.url)
@@ -303,6 +304,33 @@ class OrderTests(NodeCase):
         listener.close()
         ann._node._ears.doRead()
         self.assertEqual(pulled, [])
+
+    async def test_notified_meanwhile(self) -> None:
+        """What is said while a node reads on is read after that."""
+        ann, bob = await self.two()
+        pull, pulls = bob._database.pull, 0
+
+        def slow(head: int) -> None:
+            nonlocal pulls
+            pulls += 1
+            pull(head)
+            if pulls == 1:  # its commit is notified of before the first pull is over
+                reactor.callFromThread(ann.say, "second", 2)
+                is_there.wait(30)
+
+        is_there = threading.Event()
+        self.patch(bob._database, "pull", slow)
+        heard = bob._node._heard
+
+        def hear(what: str) -> None:
+            heard(what)
+            if pulls:
+                is_there.set()
+
+        self.patch(bob._node._ears, "_heard", hear)
+        ann.say("first")
+        await bob.hears("second")
+        self.assertEqual(bob.texts, ["first", "second"])
 
     async def test_answered_after_reading_on(self) -> None:
         """A question is answered after what other nodes had stored before is handed over."""

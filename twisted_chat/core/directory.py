@@ -49,6 +49,7 @@ class Directory:
     def open(self, state: RoomState) -> None:
         """Add a room as the log has made it, or take it up anew."""
         room = self._shared.rooms.get(state.record.name) or self.add(state.record)
+        room.record = state.record  # it has another id if it was lost and made anew
         room.topic, room.topic_by, room.last_seq = state.topic, state.topic_by, state.last_seq
         for account_id, role in state.members.items():
             self.stand(room, account_id, role)

@@ -1,6 +1,7 @@
 """L{Node}: the life of a node that shares its database with others."""
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -131,7 +132,7 @@ class Node:
         self._watched: tuple[object, object] = (None, None)
         self._patience = _PATIENCE
         self._is_pulling = False
-        self._is_behind = False
+        self._to_pull = 0
         self._is_closing = False
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
@@ -241,19 +242,25 @@ class Node:
     # Notifications
 
     def _heard(self, what: str) -> None:
-        node, _, _ = what.partition(" ")
+        node, _, head = what.partition(" ")
         if node != str(self._database.node):
-            self._pull()
+            self._pull(int(head))
 
     def _deaf(self, reason: str) -> None:
         self._ears = None
 
-    def _pull(self) -> None:
-        if self._is_pulling:
-            self._is_behind = True
-            return
-        self._is_pulling, self._is_behind = True, False
-        self._run(self._database.pull).addErrback(self._not_pulled).addCallback(self._pulled)
+    def _pull(self, head: int = sys.maxsize) -> None:
+        """Have the store hand over what others have stored, unless it has done so by itself when
+        its turn comes.
+
+        @param head: the end of the log, if it is known.
+        """
+        self._to_pull = max(self._to_pull, head)
+        if not self._is_pulling:
+            self._is_pulling = True
+            head, self._to_pull = self._to_pull, 0
+            pulled = self._run(lambda: self._database.pull(head))
+            pulled.addErrback(self._not_pulled).addCallback(self._pulled)
 
     def _not_pulled(self, failure: Failure) -> None:
         if not failure.check(Refusal) and self._database.trouble(failure.value) is None:
@@ -261,8 +268,8 @@ class Node:
 
     def _pulled(self, _: None) -> None:
         self._is_pulling = False
-        if self._is_behind and not self._is_closing:
-            self._pull()
+        if self._to_pull and not self._is_closing:
+            self._pull(0)
 
     # Connecting
 

@@ -229,13 +229,14 @@ class PostgresDatabase:
                 self._shown.note((done,), [one for one in own if one[0] > answer.base])
             return pairs
 
-    def pull(self) -> None:
+    def pull(self, head: int | None = None) -> None:
         """Hand over what other nodes have stored since the last time.
 
+        @param head: the end of the log, if it is known.
         @raise Exception: if the database is away; see L{trouble}.
         """
         with self._talking():
-            self._pull()
+            self._pull(head)
 
     # The other nodes
 
