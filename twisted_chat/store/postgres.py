@@ -92,9 +92,11 @@ class Return(NamedTuple):
 
     @ivar is_anew: the node had been evicted, or its row was lost: none of its claims on names is
         left. It may have another number now.
+    @ivar has_missed: what the other nodes have said meanwhile was not handed over.
     """
 
     is_anew: bool
+    has_missed: bool = False
 
 
 class PostgresDatabase:
@@ -313,7 +315,7 @@ class PostgresDatabase:
                 else:
                     self._pull()
                     self._give_up_doubt("unavailable")
-                return Return(is_anew)
+                return Return(is_anew, loss is not None or is_stale)
         except BaseException as error:
             self._link.drop(words(error))  # it is not registered
             raise
