@@ -114,8 +114,8 @@ class RefusalTest(SynchronousTestCase):
     def test_other_database(self) -> None:
         """A URL of a database that is not supported is refused."""
         self.assertIn(
-            "postgresql+psycopg databases are not supported",
-            self.refuse("--database", "postgresql+psycopg://localhost/chat"),
+            "mysql databases are not supported",
+            self.refuse("--database", "mysql://localhost/chat"),
         )
 
     def test_newer_database(self) -> None:

@@ -322,13 +322,13 @@ class Node:
         """Connect the store again, and note what its core must be told of that. Runs on the store's
         thread."""
         try:
-            is_anew = self._database.come_back().is_anew
+            is_anew, has_missed = self._database.come_back()
         except Exception as error:
             if isinstance(getattr(error, "orig", None) or error, errors.LockNotAvailable):
                 self._tell_holder()
             raise
         self._is_anew = is_anew or bool(self._is_anew)
-        self._has_asked = self._has_asked and not is_anew
+        self._has_asked = self._has_asked and not (is_anew or has_missed)
         self._has_told = False
         self._absent.clear()
         others = frozenset(self._database.read(self._find_others))
@@ -355,7 +355,7 @@ class Node:
     def _ask(self, ears: server.Connection | None) -> None:
         """Ask the other nodes who is with them, and wait for the answers unless there are no
         C{ears}. Runs on the store's thread."""
-        asked = self._database.append([Asked()], [])
+        asked = self._database.append([Asked()], [], 0)
         self._reactor.callFromThread(self._hand_over, asked)
         self._has_asked = True
         end = time.monotonic() + _ANSWERS
