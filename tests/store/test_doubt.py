@@ -169,7 +169,7 @@ class DoubtTests(DoubtTestCase):
                 stands(LOBBY, alice, "owner" if kept else None),
                 told(alice, alice, name),
             ]
-            done = self.store._worker.run(self.store._database.append, items, range(4))
+            done = self.store._worker.run(self.store._database.append, items, range(4), 0)
             done.addCallbacks(len, lambda failure: failure.value)
             self.assertEqual(await done, 4 if kept else _FAILS)
             await self.reopen()
