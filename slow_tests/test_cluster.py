@@ -43,8 +43,9 @@ class ClusterTest(SynchronousTestCase):
             said += line
         ports = [int(port) for port in re.findall(r"port (\d+)", said)]
         pids = [int(pid) for pid in re.findall(r"process (\d+)", said)]
-        peers = [Peer(port) for port in ports]
-        for number, peer in enumerate(peers):
+        peers = []
+        for number, port in enumerate(ports):
+            peers.append(peer := Peer(port))
             self.addCleanup(peer.socket.close)
             peer.send(f"/guest person{number}\n")
             peer.see("the commands.\n")
