@@ -90,8 +90,14 @@ class _Size(NamedTuple):
     kills: int
 
 
-_FULL = _Size(3_000_000, 50_000, 500, 20_000, 50)
-_SHORT = _Size(30_000, 500, 20, 200, 4)
+_FULL = _Size(3_000_000, 50_000, 500, 20_000, 13)
+_SHORT = _Size(30_000, 500, 20, 200, 3)
+"""With kills in each move."""
+
+_JOURNEYS = 2
+"""Moves there and back that are killed."""
+
+_WAYS = "to PostgreSQL", "to SQLite"
 
 
 def run(short: bool) -> Outcome:
@@ -105,27 +111,28 @@ def run(short: bool) -> Outcome:
         _make(original, size)
         digest = _digest(original)
         outcome.figures["entries"] = f"{size.entries:,}, {original.stat().st_size / 1e6:,.0f} MB"
-        seconds = 0.0
-        for way, trip in enumerate(_trips(original, directory / "back.db", server, "whole")):
+        seconds = []
+        trips = _trips(original, directory / "back.db", server, "whole")
+        for way, trip in zip(_WAYS, trips, strict=True):
             taken, memory = trip.finish()
-            outcome.figures[("to PostgreSQL", "to SQLite")[way]] = (
+            outcome.figures[way] = (
                 f"{taken:.1f} s, {size.entries / taken:,.0f} entries a second; peak memory of the"
                 f" process {memory / 1024:.0f} MiB"
             )
-            seconds += taken
+            seconds.append(taken)
         outcome.promise(_digest(directory / "back.db") == digest, "what came back is not the same")
-        kills = journeys = 0
-        while kills < size.kills:
-            journeys += 1
-            back = directory / f"back-{journeys}.db"
-            for trip in _trips(original, back, server, f"killed{journeys}"):
-                while kills < size.kills and trip.kill(random.uniform(0, 4 * seconds / size.kills)):
-                    kills += 1
+        kills = [0, 0]
+        for journey in range(_JOURNEYS):
+            back = directory / f"back-{journey}.db"
+            for n, trip in enumerate(_trips(original, back, server, f"killed{journey}")):
+                kills[n] += trip.interrupt(size.kills, seconds[n] / size.kills)
                 trip.finish()
             outcome.promise(_digest(back) == digest, "a move that was killed has another result")
             back.unlink()
-            server.execute(f"DROP DATABASE killed{journeys}")
-        outcome.figures["kills"] = f"{kills}, in {journeys} moves there and back"
+            server.execute(f"DROP DATABASE killed{journey}")
+        outcome.figures["kills"] = (
+            f"{kills[0]} on the way to PostgreSQL, {kills[1]} on the way back"
+        )
         outcome.promise(_digest(original) == digest, "the original was changed")
     finally:
         server.close()
@@ -146,7 +153,17 @@ class _Trip:
     def __init__(self, origin: str, to: str) -> None:
         self._urls = origin, to
 
-    def kill(self, after: float) -> bool:
+    def interrupt(self, kills: int, longest: float) -> int:
+        """Kill the move so many times, each up to C{longest} seconds after it has begun to copy.
+
+        @return: how many times it was still under way.
+        """
+        done = 0
+        while done < kills and self._kill(random.uniform(0, longest)):
+            done += 1
+        return done
+
+    def _kill(self, after: float) -> bool:
         """Start the move, and kill it so many seconds after it has begun to copy.
 
         @return: whether it was still under way.
