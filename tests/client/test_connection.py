@@ -197,7 +197,7 @@ class LoginTests(SynchronousTestCase):
             _, factory, *_ = server.reactor.unixClients.pop()
             factory.clientConnectionFailed(None, Failure(Refusal()))
             waits = [event["seconds"] for event in server.of("reconnecting")]
-            self.assertEqual(waits, [5.0, 1.5] if spread else [0.2, 0.5])
+            self.assertEqual(waits, [5.0, 0.8] if spread else [0.0, 0.2])
 
     def test_silence(self) -> None:
         """A server that has said how often it sends a sign of life counts as lost once two are

@@ -150,12 +150,13 @@ class Connector:
             lasted = await self._connect()
             if self.is_closing:
                 return
-            if lasted > _LASTED:
+            if lasted is not None and (self.reason or lasted > _LASTED):
                 wait = _FIRST_WAIT
-            seconds = wait * random.uniform(0.5, 1.5)
-            wait = min(wait * 2, _LONGEST_WAIT)
-            if self.reason:
-                seconds = max(seconds, random.uniform(0, _SPREAD))
+            if lasted is not None and self.reason:  # the server has said bye
+                seconds = random.uniform(0, _SPREAD)
+            else:
+                seconds = wait * random.uniform(0.5, 1.5)
+                wait = min(wait * 2, _LONGEST_WAIT)
             self._waiting(seconds)
             try:
                 await self._unless_closed(deferLater(self._reactor, seconds))
@@ -169,10 +170,10 @@ class Connector:
         finally:
             self._awaited = None
 
-    async def _connect(self) -> float:
+    async def _connect(self) -> float | None:
         """Make one connection, and wait until it is gone.
 
-        @return: seconds for which we were logged in.
+        @return: seconds for which we were logged in; L{None} if we were not.
         @raise GaveUp: if another attempt would be useless.
         """
         self.reason = self._own_reason = self._code = ""
@@ -186,11 +187,11 @@ class Connector:
         try:
             await self._unless_closed(endpoint.connect(factory))
         except CancelledError:
-            return 0
+            return None
         except Exception as error:  # noqa: BLE001 - whatever an endpoint fails with
             if not self.was_in:
                 raise GaveUp(f"cannot connect to {self._place}: {why(error)}") from None
-            return 0
+            return None
         if self.is_closing:
             link.drop()
         return self._disconnected(await link.lost)
@@ -205,10 +206,10 @@ class Connector:
         self._expect(_IN_TIME, "the server did not answer in time")
         self._made()
 
-    def _disconnected(self, lost: BaseException | None) -> float:
+    def _disconnected(self, lost: BaseException | None) -> float | None:
         """Tell why the connection is lost, and whether another one may last.
 
-        @return: seconds for which we were logged in.
+        @return: seconds for which we were logged in; L{None} if we were not.
         @raise GaveUp: if another attempt would be useless.
         """
         self._stop_waiting()
@@ -223,7 +224,7 @@ class Connector:
         if not self.was_in and not self.is_closing:
             said = link is not None and link.said
             raise GaveUp(f"{self._place}: {reason}{self._hint(reason, said=said)}", self._code)
-        return 0 if since is None else self._reactor.seconds() - since
+        return None if since is None else self._reactor.seconds() - since
 
     def _hint(self, reason: str, *, said: bool) -> str:
         """Suggest an option, if only one end speaks TLS.
