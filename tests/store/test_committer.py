@@ -7,9 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.contract.cases import LOBBY, said
-from tests.support import NOW
-from twisted_chat.core.announcements import Announced, Asked
-from twisted_chat.core.model import Entry, Post, RoomRecord
+from twisted_chat.core.model import Post
 from twisted_chat.store.committer import Committer
 from twisted_chat.store.engine import Item, Pairs
 from twisted_chat.store.items import Mark
@@ -37,11 +35,8 @@ class CommitterTests(SynchronousTestCase):
             lambda numbers, code: self.told.append((code, *numbers)),
         )
 
-    def begin(
-        self, items: Sequence[Item], numbers: Sequence[int], known: int | None
-    ) -> Deferred[Pairs]:
+    def begin(self, items: Sequence[Item], numbers: Sequence[int]) -> Deferred[Pairs]:
         done: Deferred[Pairs] = Deferred()
-        self.known = known
         self.commits.append((items, numbers, done))
         return done
 
@@ -198,21 +193,3 @@ class CommitterTests(SynchronousTestCase):
         self.end()
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
         self.successResultOf(settled)
-
-    def test_what_was_known_of_labels(self) -> None:
-        """A commit is told the newest entry that had been handed over when its first post with a
-        label came, whatever is handed over until it begins."""
-        room = RoomRecord(1, "public", "lobby")
-
-        def hand_over(id: int) -> None:
-            entry = Entry(id, room, id, "said", None, "bob", NOW, "x", None, "")
-            self.committer.hand_over([(0, entry), (0, Announced(2, Asked()))])
-
-        hand_over(7)
-        self.append(1)
-        self.assertIsNone(self.known)
-        for number in 2, 3:
-            self.committer.append(said(LOBBY, "x", label="label"), number)
-            hand_over(7 + number)
-        self.end()
-        self.assertEqual(self.known, 7)

@@ -40,7 +40,6 @@ class Engine(PostgresDatabase):
     @ivar handed: what it has handed over, and with which numbers.
     @ivar told: the numbers of posts that were lost, and the codes.
     @ivar forks: how many messages the database has lost, and the rooms then.
-    @ivar known: the newest entry that is known to who makes the posts; L{None} for all.
     """
 
     def __init__(self, url: str) -> None:
@@ -48,7 +47,6 @@ class Engine(PostgresDatabase):
         self.handed: list[tuple[int, Delivered]] = []
         self.told: list[tuple[int, str]] = []
         self.forks: list[tuple[int, Sequence[RoomState]]] = []
-        self.known: int | None = None
         self._next = 0
         self.subscribe(
             self.handed.extend,
@@ -65,7 +63,7 @@ class Engine(PostgresDatabase):
             if hasattr(item, "time"):
                 self._next += 1
                 numbers.append(self._next)
-        self.handed.extend(self.append(items, numbers, self.known))
+        self.handed.extend(self.append(items, numbers))
         return [what for _, what in self.handed[before:]]
 
     def entry(self, item: Item) -> Entry:
@@ -346,30 +344,6 @@ class LabelTests(SharedCase):
         self.assertEqual(bob.handed[-3], (2, first))
         self.assertEqual(bob.texts[-2:], [(1, "1"), (3, "2")])
         self.assertEqual(self.seqs(), [1, 2, 3])
-
-    def test_handed_over_meanwhile(self) -> None:
-        """What another node has stored with the same label is handed over again with the number of
-        the post, if it was handed over only after that post was made."""
-        ann, bob = self.nodes()
-        first = ann.entry(said(LOBBY, "first"))
-        ann.commit(said(LOBBY, "x", label=_LABEL), said(LOBBY, "y"))
-        bob.pull()
-        bob.known = first.id
-        ann.commit(said(LOBBY, "z"))
-        bob.commit(said(LOBBY, "x again", label=_LABEL), said(LOBBY, "w"))
-        self.assertEqual(
-            bob.texts, [(0, "first"), (0, "x"), (0, "y"), (1, "x"), (0, "z"), (2, "w")]
-        )
-        self.assertEqual(self.seqs(), [1, 2, 3, 4, 5])
-
-    def test_known_from_the_start(self) -> None:
-        """Labels of before the start of a node are not looked for."""
-        ann = self.node()
-        ann.commit(said(LOBBY, "x", label=_LABEL))
-        bob = self.node()
-        bob.known = 0
-        bob.commit(said(LOBBY, "x again", label=_LABEL))
-        self.assertEqual(bob.texts, [(1, "x again")])
 
     def test_repeated_room(self) -> None:
         """What a repeated post would change besides the log is not changed again."""

@@ -95,7 +95,7 @@ class Commit:
     def parameters(self, *numbers: int) -> Sequence[object]:
         """Return the parameters of L{CALL}.
 
-        @param numbers: node, epoch, timeline, batch, known; see C{append.sql}.
+        @param numbers: node, epoch, timeline, batch, cursor; see C{append.sql}.
         """
         at, rooms, kinds, ids, authors, times, texts, abouts, labels = _columns(
             9,
@@ -133,8 +133,7 @@ class Commit:
     ) -> list[tuple[int, Delivered]]:
         """Give what is to be handed over after the commit, in the order of the log.
 
-        @param others: what others have stored between the cursor and the commit, and what was
-            handed over already and is to be handed over again for a post, with its ids.
+        @param others: what others have stored between the cursor and the commit, with its ids.
         """
         originals: dict[int, int] = {}
         if answer.doubled and answer.originals:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from twisted_chat.core.announcements import Announcement
 from twisted_chat.core.errors import Code
-from twisted_chat.core.model import Aside, Entry, Post
+from twisted_chat.core.model import Aside, Post
 
 from .engine import HandOver, Item, Lost, Pairs
 from .items import LetGo, Mark
@@ -33,14 +33,11 @@ class _Batch:
     @ivar items: in the order in which they came.
     @ivar numbers: of the posts among them.
     @ivar urgent: how many of the items are not to wait for others.
-    @ivar known: the id of the newest entry that had been handed over when the first post with a
-        label came.
     """
 
     items: list[Item] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     urgent: int = 0
-    known: int | None = None
 
 
 class Committer:
@@ -54,7 +51,7 @@ class Committer:
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Item], Sequence[int], int | None], Deferred[Pairs]],
+        commit: Callable[[Sequence[Item], Sequence[int]], Deferred[Pairs]],
         later: Callable[[float, Callable[[], object]], IDelayedCall],
         outage: Outage,
         trouble: Callable[[BaseException | None], str | None],
@@ -62,9 +59,8 @@ class Committer:
     ) -> None:
         """
         @param commit: carries out items in one transaction, given the numbers of the posts among
-            them, and the id of the newest entry that had been handed over when the first post with
-            a label came; fires with what is to be handed over. Transactions are carried out in the
-            order of the calls.
+            them; fires with what is to be handed over. Transactions are carried out in the order of
+            the calls.
         @param later: calls a function after some seconds.
         @param outage: is told of commits that failed and may work later. While it lasts, marks wait
             for the next post to try again.
@@ -81,7 +77,6 @@ class Committer:
         self._lost: Lost = lambda numbers, code: None
         self._waiting = deque([_Batch()])  # only the last has room for more
         self._under_way = 0
-        self._newest = 0  # the id of the newest entry that was handed over
         self._in_doubt: set[int] = set()  # numbers of posts
         self._may_wait = True
         self._timer: IDelayedCall | None = None
@@ -102,8 +97,6 @@ class Committer:
         """Commit a post. Never blocks."""
         batch = self._add(post)
         batch.numbers.append(number)
-        if post.label and batch.known is None:
-            batch.known = self._newest
         if not self._under_way:
             self._submit()
 
@@ -141,7 +134,8 @@ class Committer:
         """Hand over what other nodes have stored, and what was stored for posts in doubt."""
         self._in_doubt.difference_update(number for number, _ in batch)
         try:
-            self._give(batch)
+            if batch:
+                self._feed(batch)
         finally:
             self._settle()
 
@@ -216,7 +210,7 @@ class Committer:
         if not self._waiting:
             self._waiting.append(_Batch())
         self._under_way += 1
-        self._commit(batch.items, batch.numbers, batch.known).addCallbacks(
+        self._commit(batch.items, batch.numbers).addCallbacks(
             self._committed, self._failed, errbackArgs=(batch,)
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
 
@@ -225,18 +219,10 @@ class Committer:
         self._outage.end()
         self._go_on()  # the disk works on the next batch while this one is delivered
         try:
-            self._give(stored)
+            if stored:
+                self._feed(stored)
         finally:
             self._settle()
-
-    def _give(self, pairs: Pairs) -> None:
-        """Give something to the feed."""
-        if pairs:
-            self._feed(pairs)
-            for _, what in reversed(pairs):
-                if isinstance(what, Entry):
-                    self._newest = max(self._newest, what.id)
-                    break
 
     def _failed(self, failure: Failure, batch: _Batch) -> None:
         self._under_way -= 1

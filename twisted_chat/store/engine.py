@@ -78,16 +78,10 @@ class Engine(Protocol):
         @raise Exception: whatever else the database or C{work} raises; nothing is kept then.
         """
 
-    def append(
-        self, items: Sequence[Item], numbers: Sequence[int], known: int | None = None, /
-    ) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> Pairs:
         """Carry out a commit.
 
         @param numbers: those of the posts among the items, L{Post} and L{Aside}.
-        @param known: the id of the newest entry that the caller of the first post with a label knew
-            when it was made; L{None} for all that was handed over. If another node has stored a
-            post with the same label since, that one is handed over for it, even if it was handed
-            over before.
         @return: what is to be handed over: what was stored for each post, and what other nodes have
             stored before.
         @raise InDoubt: if it is not known yet whether the commit was kept. When it is known, the

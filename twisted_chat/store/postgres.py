@@ -115,7 +115,7 @@ class PostgresDatabase:
         self._node = 0
         self._epochs = [0]  # of which one is in the database
         self._batch = 0
-        self._began = self._cursor = 0
+        self._cursor = 0
         self._doubt: tuple[int, Commit, Sequence[int]] | None = None  # batch, commit, numbers
         self._reader = Reader()
         self._shown = Shown()
@@ -204,27 +204,22 @@ class PostgresDatabase:
                 raise Away(_EVICTED)
             return work(connection)
 
-    def append(
-        self, items: Sequence[Item], numbers: Sequence[int], known: int | None = None
-    ) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
         with self._talking():
             commit = Commit(items, numbers)
             self._batch += 1
             node = self._node, self._epochs[-1], self._link.timeline
-            above = self._cursor if known is None else max(known, self._began)
-            parameters = commit.parameters(*node, self._batch, above)
+            parameters = commit.parameters(*node, self._batch, self._cursor)
             try:
                 (fields,) = self._link.execute(CALL, *parameters)
                 answer = Answer(*fields)
-                again = [id for id in answer.originals or () if id <= self._cursor]
-                others = [one for id in sorted(again) for one in self._entry(id)]
                 pieces = [*self._pieces(answer.base)]
             except Exception as error:
                 if self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
-            pairs = commit.pair(answer, others + [one for piece in pieces for one in piece.said])
+            pairs = commit.pair(answer, [one for piece in pieces for one in piece.said])
             for piece in pieces:
                 self._shown.note(piece.commits, piece.said)
             self._cursor = answer.base + commit.places
@@ -346,7 +341,7 @@ class PostgresDatabase:
         with self._link.reading() as head:
             (last,) = self._link.execute(_COMMITS_AMONG, [head])
             self._shown.begin(Committed(*last))
-            self._began = self._cursor = self._pruned = head
+            self._cursor = self._pruned = head
             return start(self._link.connection)
 
     def _compare(self) -> tuple[Loss | None, bool]:
@@ -406,10 +401,6 @@ class PostgresDatabase:
             piece = self._reader.read(self._link.connection, after, upto)
             yield piece
             after = piece.upto
-
-    def _entry(self, id: int) -> Sequence[tuple[int, Delivered]]:
-        """Read an entry that was handed over already."""
-        return self._reader.read(self._link.connection, id - 1, id).said
 
     def _take(self, piece: Piece) -> None:
         """Hand over a piece of the log."""
