@@ -62,12 +62,14 @@ class Daemon:
         directory: Path | None = None,
         trusted: str = "127.0.0.0/8,::1",
         host: str = "127.0.0.1",
+        port: int = 0,
         under: Sequence[str] = (),
     ) -> None:
+        """@param port: where it listens; 0: the system chooses."""
         self.directory = directory or Path(tempfile.mkdtemp(prefix="chat-"))
         self.host = host
         self.under = under
-        self._port = 0
+        self._port = port
         self.log: list[str] = []
         self._logged = threading.Condition()
         self._options = ("--trusted-networks", trusted, *options)

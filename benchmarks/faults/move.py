@@ -119,7 +119,7 @@ def run(short: bool) -> Outcome:
             journeys += 1
             back = directory / f"back-{journeys}.db"
             for trip in _trips(original, back, server, f"killed{journeys}"):
-                while kills < size.kills and trip.kill(random.uniform(0, 2 * seconds / size.kills)):
+                while kills < size.kills and trip.kill(random.uniform(0, 4 * seconds / size.kills)):
                     kills += 1
                 trip.finish()
             outcome.promise(_digest(back) == digest, "a move that was killed has another result")
@@ -147,11 +147,15 @@ class _Trip:
         self._urls = origin, to
 
     def kill(self, after: float) -> bool:
-        """Start the move, and kill it so many seconds later.
+        """Start the move, and kill it so many seconds after it has begun to copy.
 
         @return: whether it was still under way.
         """
         process = self._start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("copying"):
+                break
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
@@ -166,6 +170,8 @@ class _Trip:
         """
         began = time.monotonic()
         process = self._start()
+        assert process.stdout is not None
+        process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         self._end(process)
@@ -175,7 +181,7 @@ class _Trip:
         return subprocess.Popen(
             (*_COMMAND, *self._urls),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )

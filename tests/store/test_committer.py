@@ -35,7 +35,7 @@ class CommitterTests(SynchronousTestCase):
             lambda numbers, code: self.told.append((code, *numbers)),
         )
 
-    def begin(self, items: Sequence[Item], numbers: Sequence[int]) -> Deferred[Pairs]:
+    def begin(self, items: Sequence[Item], numbers: Sequence[int], seen: int) -> Deferred[Pairs]:
         done: Deferred[Pairs] = Deferred()
         self.commits.append((items, numbers, done))
         return done

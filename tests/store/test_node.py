@@ -514,6 +514,47 @@ class AwayTests(NodeCase):
         locks = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES}"
         self.assertEqual(self.rows(f"{locks} AND objid = {bob.store.node}"), 1)
 
+    async def test_stays_deaf(self) -> None:
+        """A node that cannot listen again reads on at each attempt to, and says so in the log
+        once."""
+        ann, bob = await self.two()
+        self.server.execute("ALTER ROLE chat CONNECTION LIMIT 1")
+        self.addCleanup(self.server.execute, "ALTER ROLE chat CONNECTION LIMIT -1")
+        with capturedLogs() as logged:
+            self.server.terminate(self.url, _LISTENING)
+            await bob.until_deaf()
+            await bob.look()
+            ann.say("hello")
+            await ann.hears("hello")
+            await bob.look(2 * node._LONGEST)
+        self.assertEqual(bob.texts, ["hello"])
+        lines = [formatEvent(line) for line in logged]
+        (line,) = [line for line in lines if "cannot listen to the other nodes" in line]
+        self.assertIn("too many connections", line)
+        self.assertEqual(self.away(logged), [])
+
+    async def test_attempts(self) -> None:
+        """While the server is down, attempts to connect become fewer, but do not stop."""
+        ann = self.peer("ann")
+        await ann.idle()
+        tried: list[None] = []
+        come_back = ann._database.come_back
+
+        def count() -> Any:
+            tried.append(None)
+            return come_back()
+
+        self.patch(ann._database, "come_back", count)
+        self.patch(ann._node, "_listen", lambda: None)
+        self.server.stop()
+        try:
+            await self.turn(ann)
+            self.assertTrue(ann.is_away)
+            await ann.look(5 * node._LONGEST)
+            self.assertTrue(5 <= len(tried) <= 20, len(tried))
+        finally:
+            self.server.start()
+
     async def test_restart(self) -> None:
         """Posts are refused while the server is down, and it goes on by itself afterwards, with one
         line in the log when it begins and one when it ends."""

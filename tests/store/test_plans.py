@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tests.contract.cases import LOBBY, SqlCase, said, stands, told
+from tests import postgres
+from tests.contract.cases import LOBBY, PostgresCase, SqlCase, StoreCase, said, stands, told
 from tests.support import NOW
 from twisted_chat.core.model import (
     CREATED,
@@ -36,14 +37,68 @@ _MAY_SORT = "JOIN entries ON entries.id IN", _HASHES
 """Parts of statements that may sort: of unread messages, the first ones of each conversation."""
 
 
-class PlanTests(SqlCase):
-    """Every statement."""
+class Plans(StoreCase):
+    """All that is asked of a store."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.unique = iter(range(1000))
 
     async def people(self) -> None:
         """Make two accounts, with a room and a conversation."""
         self.alice, self.bob = await self.accounts("alice", "bob")
         self.tea = await self.room("tea", self.alice, self.bob)
         self.talk = (await self.entry(told(self.alice, self.bob, "x"))).room
+
+    def questions(self) -> list[Callable[[], Awaitable[object]]]:
+        """Give every question and every change."""
+        store, alice, bob, tea, talk = self.store, self.alice, self.bob, self.tea, self.talk
+        n = next(self.unique)
+
+        def append(*posts: Post | Aside) -> Callable[[], Awaitable[object]]:
+            return lambda: self.commit(*posts)
+
+        async def read() -> None:
+            for room in LOBBY, tea, talk:
+                store.mark_read(bob.id, room.id, 40)
+            await store.settle()
+
+        def ask(**asked: Any) -> Callable[[], Awaitable[object]]:
+            return lambda: store.ask(Question(_LIMIT, most_new=_LIMIT, **asked))
+
+        return [
+            append(said(LOBBY, "x"), said(tea, "x", alice, label="label"), said(talk, "x", bob)),
+            append(said(tea, "topic", kind=TOPIC)),
+            append(said(RoomRecord(0, "public", f"room{n}"), "", kind=CREATED)),
+            append(said(RoomRecord(0, "public", "tea"), "", kind=CREATED)),
+            append(told(bob, alice, "x")),
+            append(told(alice, alice, "x")),
+            append(stands(tea, bob, "voice")),
+            append(stands(tea, bob, None)),
+            append(stands(tea, bob, "member")),
+            read,
+            lambda: store.history(tea.id, _LIMIT),
+            lambda: store.history(talk.id, _LIMIT),
+            lambda: store.find_conversation(bob.id, alice.id),
+            ask(rooms={LOBBY.id: 1, tea.id: 10**6}),
+            ask(direct={"bob": 1, "alice": 1, "nobody": 1}, direct_of=alice.id),
+            ask(account_id=alice.id),
+            ask(account_id=bob.id),
+            ask(account_id=bob.id, direct={"alice": 1}, direct_of=bob.id, rooms={tea.id: 1}),
+            lambda: store.labels(NOW - 1),
+            store.newest,
+            lambda: store.prune(NOW - 1),
+            lambda: store.find_account("alice"),
+            lambda: store.find_password("alice"),
+            lambda: store.find_look_alike("alice"),
+            lambda: store.add_account(f"account{n}", f"account{n}", b"hash", NOW),
+            lambda: store.add_account("alice", "alice", b"hash", NOW),
+            lambda: store.set_password(Credential(alice, b"hash"), b"hash"),
+        ]
+
+
+class PlanTests(SqlCase, Plans):
+    """Every statement, with SQLite."""
 
     async def fill(self, first: int, count: int) -> None:
         """Add as many of everything that grows, with ids from C{first} on: accounts with a
@@ -101,56 +156,6 @@ class PlanTests(SqlCase):
             driver.execute("UPDATE log_head SET last_id = ?", (10 * (first + count),))
 
         await self.store._write(insert)
-
-    def questions(self) -> list[Callable[[], Awaitable[object]]]:
-        """Give every question and every change."""
-        store, alice, bob, tea, talk = self.store, self.alice, self.bob, self.tea, self.talk
-        n = next(self.unique)
-
-        def append(*posts: Post | Aside) -> Callable[[], Awaitable[object]]:
-            return lambda: self.commit(*posts)
-
-        async def read() -> None:
-            for room in LOBBY, tea, talk:
-                store.mark_read(bob.id, room.id, 40)
-            await store.settle()
-
-        def ask(**asked: Any) -> Callable[[], Awaitable[object]]:
-            return lambda: store.ask(Question(_LIMIT, most_new=_LIMIT, **asked))
-
-        return [
-            append(said(LOBBY, "x"), said(tea, "x", alice, label="label"), said(talk, "x", bob)),
-            append(said(tea, "topic", kind=TOPIC)),
-            append(said(RoomRecord(0, "public", f"room{n}"), "", kind=CREATED)),
-            append(said(RoomRecord(0, "public", "tea"), "", kind=CREATED)),
-            append(told(bob, alice, "x")),
-            append(told(alice, alice, "x")),
-            append(stands(tea, bob, "voice")),
-            append(stands(tea, bob, None)),
-            append(stands(tea, bob, "member")),
-            read,
-            lambda: store.history(tea.id, _LIMIT),
-            lambda: store.history(talk.id, _LIMIT),
-            lambda: store.find_conversation(bob.id, alice.id),
-            ask(rooms={LOBBY.id: 1, tea.id: 10**6}),
-            ask(direct={"bob": 1, "alice": 1, "nobody": 1}, direct_of=alice.id),
-            ask(account_id=alice.id),
-            ask(account_id=bob.id),
-            ask(account_id=bob.id, direct={"alice": 1}, direct_of=bob.id, rooms={tea.id: 1}),
-            lambda: store.labels(NOW - 1),
-            store.newest,
-            lambda: store.prune(NOW - 1),
-            lambda: store.find_account("alice"),
-            lambda: store.find_password("alice"),
-            lambda: store.find_look_alike("alice"),
-            lambda: store.add_account(f"account{n}", f"account{n}", b"hash", NOW),
-            lambda: store.add_account("alice", "alice", b"hash", NOW),
-            lambda: store.set_password(Credential(alice, b"hash"), b"hash"),
-        ]
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.unique = iter(range(1000))
 
     async def steps(self) -> list[int]:
         """The work of each, in steps of SQLite's machine."""
@@ -244,3 +249,72 @@ class PlanTests(SqlCase):
                 if not any(part in statement for part in _MAY_SCAN):
                     self.assertNotRegex(line, scan, statement)
         self.assertGreater(explained, 40)
+
+
+class PostgresPlanTests(PostgresCase, Plans):
+    """Every statement, with PostgreSQL, also those in its function."""
+
+    def fill(self, first: int, count: int) -> None:
+        """Add as many of everything that grows, with ids from C{first} on: accounts with a
+        conversation and a room of their own, messages of alice and bob in their room and their
+        conversation, commits and news."""
+        new = f"generate_series({first}, {first + count - 1}) AS i"
+        authors = f"CASE WHEN i % 2 = 0 THEN {self.alice.id} ELSE {self.bob.id} END"
+        rooms = (LOBBY, self.tea, self.talk)
+        execute = postgres.shared().execute
+        for statement in (
+            f"INSERT INTO accounts SELECT i, 'a' || i, 'a' || i, 0 FROM {new}",
+            "INSERT INTO credentials (account_id, kind, secret, created)"
+            f" SELECT i, 'password', '$2b$12$', 0 FROM {new}",
+            "INSERT INTO rooms (id, kind, name, skeleton, created)"
+            f" SELECT 2 * i, 'public', 'r' || i, 'r' || i, 0 FROM {new}",
+            "INSERT INTO rooms (id, kind, first_id, second_id, created)"
+            f" SELECT 2 * i + 1, 'direct', {self.alice.id}, i, 0 FROM {new}",
+            f"INSERT INTO members (room_id, account_id) SELECT 1, i FROM {new}",
+            f"INSERT INTO members (room_id, account_id) SELECT 2 * i, i FROM {new}",
+            *(
+                f"INSERT INTO entries SELECT 10 * i + {place}, {room.id}, i, 'said', {authors},"
+                f" 'a', CASE WHEN i % 10 = 0 THEN 0 ELSE {NOW} END, 'x', NULL,"
+                f" CASE WHEN i % 10 = 0 THEN 'label' || i END FROM {new}"
+                for place, room in enumerate(rooms)
+            ),
+            f"INSERT INTO held SELECT 'h' || i, 'h' || i, 77, '' FROM {new}",
+            f"INSERT INTO news SELECT 10 * i + 5, 77, 'went', '[\"x\"]' FROM {new}",
+            f"INSERT INTO commits SELECT 10 * i + 9, 77, i, {2 * NOW} FROM {new}",
+            "ANALYZE",
+        ):
+            execute(statement, self.url)
+
+    async def rows(self) -> list[int]:
+        """The work of each question: how many rows and entries of indexes are looked at."""
+        taken = []
+        for question in self.questions():
+            before = await self.looked_at()
+            await question()
+            taken.append(await self.looked_at() - before)
+        return taken
+
+    async def looked_at(self) -> int:
+        """How many rows and entries of indexes were looked at so far."""
+        await self.store._read(
+            lambda connection: connection.exec_driver_sql("SELECT pg_stat_force_next_flush()").all()
+        )
+        tables = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables"
+        indexes = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
+        ((rows,),) = postgres.shared().execute(f"SELECT ({tables}) + ({indexes})", self.url)
+        return int(rows)
+
+    async def test_work_does_not_grow(self) -> None:
+        """With ten times as many accounts, rooms, entries, commits, news and claims, each question
+        looks at about as many rows."""
+        self.patch(self.store._database, "prune", lambda: None)  # not among the questions
+        await self.people()
+        self.fill(1000, 500)
+        await self.store.newest()
+        await self.rows()
+        few = await self.rows()
+        self.fill(2000, 5000)
+        await self.store.newest()
+        many = await self.rows()
+        for number, (before, after) in enumerate(zip(few, many, strict=True)):
+            self.assertLess(after, 2 * before + 100, f"question {number}")

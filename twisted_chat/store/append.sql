@@ -7,7 +7,7 @@ CREATE FUNCTION chat_append_1(
     p_epoch bigint,             -- of the node's registration: after a newer one, this is refused
     p_timeline bigint,          -- of PostgreSQL, when the node connected
     p_batch bigint,
-    p_cursor bigint,            -- the node knows the log up to here
+    p_seen bigint,              -- the node had shown the log up to here when the posts came
     p_places int,               -- how many ids the batch takes: one for each post and announcement
     p_has_labels boolean,       -- whether a label is long enough to be looked for
     -- The posts, in order. A room of 0 is in p_makes.
@@ -56,9 +56,9 @@ BEGIN
     SELECT last_id INTO base FROM commits ORDER BY last_id DESC LIMIT 1;
 
     -- What another node has stored lately with the same label is not stored again.
-    IF p_has_labels AND base > p_cursor THEN
+    IF p_has_labels AND base > p_seen THEN
         WITH lately AS MATERIALIZED (
-            SELECT id, author_id, author, label FROM entries WHERE id > p_cursor AND label IS NOT NULL
+            SELECT id, author_id, author, label FROM entries WHERE id > p_seen AND label IS NOT NULL
         ), repeated AS (
             SELECT post.n, min(lately.id) AS id
             FROM unnest(p_author_ids, p_authors, p_labels)

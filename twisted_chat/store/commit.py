@@ -95,7 +95,7 @@ class Commit:
     def parameters(self, *numbers: int) -> Sequence[object]:
         """Return the parameters of L{CALL}.
 
-        @param numbers: node, epoch, timeline, batch, cursor; see C{append.sql}.
+        @param numbers: node, epoch, timeline, batch, seen; see C{append.sql}.
         """
         at, rooms, kinds, ids, authors, times, texts, abouts, labels = _columns(
             9,

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from twisted_chat.core.announcements import Announcement
 from twisted_chat.core.errors import Code
-from twisted_chat.core.model import Aside, Post
+from twisted_chat.core.model import Aside, Entry, Post
 
 from .engine import HandOver, Item, Lost, Pairs
 from .items import LetGo, Mark
@@ -33,11 +33,14 @@ class _Batch:
     @ivar items: in the order in which they came.
     @ivar numbers: of the posts among them.
     @ivar urgent: how many of the items are not to wait for others.
+    @ivar seen: the id of the newest entry that had been handed over when the first of its posts
+        came.
     """
 
     items: list[Item] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     urgent: int = 0
+    seen: int = 0
 
 
 class Committer:
@@ -51,7 +54,7 @@ class Committer:
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Item], Sequence[int]], Deferred[Pairs]],
+        commit: Callable[[Sequence[Item], Sequence[int], int], Deferred[Pairs]],
         later: Callable[[float, Callable[[], object]], IDelayedCall],
         outage: Outage,
         trouble: Callable[[BaseException | None], str | None],
@@ -59,8 +62,8 @@ class Committer:
     ) -> None:
         """
         @param commit: carries out items in one transaction, given the numbers of the posts among
-            them; fires with what is to be handed over. Transactions are carried out in the order of
-            the calls.
+            them, and the id of the newest entry that had been handed over before these came; fires
+            with what is to be handed over. Transactions are carried out in the order of the calls.
         @param later: calls a function after some seconds.
         @param outage: is told of commits that failed and may work later. While it lasts, marks wait
             for the next post to try again.
@@ -73,6 +76,7 @@ class Committer:
         self._outage = outage
         self._trouble = trouble
         self._is_damaged = is_damaged
+        self._newest = 0  # id of the newest entry that was handed over
         self._feed: HandOver = lambda batch: None
         self._lost: Lost = lambda numbers, code: None
         self._waiting = deque([_Batch()])  # only the last has room for more
@@ -96,6 +100,8 @@ class Committer:
     def append(self, post: Post | Aside, number: int) -> None:
         """Commit a post. Never blocks."""
         batch = self._add(post)
+        if not batch.numbers:
+            batch.seen = self._newest
         batch.numbers.append(number)
         if not self._under_way:
             self._submit()
@@ -135,7 +141,7 @@ class Committer:
         self._in_doubt.difference_update(number for number, _ in batch)
         try:
             if batch:
-                self._feed(batch)
+                self._give(batch)
         finally:
             self._settle()
 
@@ -210,7 +216,7 @@ class Committer:
         if not self._waiting:
             self._waiting.append(_Batch())
         self._under_way += 1
-        self._commit(batch.items, batch.numbers).addCallbacks(
+        self._commit(batch.items, batch.numbers, batch.seen).addCallbacks(
             self._committed, self._failed, errbackArgs=(batch,)
         ).addErrback(lambda failure: _log.failure("delivering a batch", failure))
 
@@ -220,9 +226,16 @@ class Committer:
         self._go_on()  # the disk works on the next batch while this one is delivered
         try:
             if stored:
-                self._feed(stored)
+                self._give(stored)
         finally:
             self._settle()
+
+    def _give(self, batch: Pairs) -> None:
+        for _, what in reversed(batch):
+            if isinstance(what, Entry):
+                self._newest = max(self._newest, what.id)
+                break
+        self._feed(batch)
 
     def _failed(self, failure: Failure, batch: _Batch) -> None:
         self._under_way -= 1

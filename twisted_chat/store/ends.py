@@ -48,19 +48,17 @@ _PRAGMAS = (
 _UPGRADE = "start twistd chat with it once, which upgrades it, and stop it again"
 
 
-@contextmanager
-def open_ends(origin: str, to: str) -> Iterator[tuple["End", "End"]]:
-    """Open the two databases of a move, and close them in the end.
+def ends(origin: str, to: str) -> tuple["End", "End"]:
+    """Return the two databases of a move. They are not open yet.
 
     @param origin: the URL of the one to copy.
-    @param to: the URL of the one to copy to. An SQLite file is created if there is none.
-    @raise StoreError: if one of them cannot be opened, or both are the same.
+    @param to: the URL of the one to copy to. An SQLite file is created when it is opened.
+    @raise StoreError: if one of them cannot be used, or both are the same.
     """
     source, target = _end(origin, must_exist=True), _end(to, must_exist=False)
     if source.place == target.place:
         raise StoreError(f"{source.name} and {target.name} are the same database")
-    with source.opened(), target.opened():
-        yield source, target
+    return source, target
 
 
 def _end(text: str, *, must_exist: bool) -> "End":
@@ -90,7 +88,7 @@ class Head(NamedTuple):
 
 
 class End:
-    """A database, on one connection. Used like a file: C{with End(url) as end}.
+    """A database, on one connection. Open it with L{opened}.
 
     @ivar name: the URL without its password.
     """
@@ -261,7 +259,7 @@ class End:
 class SqliteEnd(End):
     """An SQLite file, which no other process can open meanwhile."""
 
-    anew = "delete the file, or choose another one"
+    anew = "choose another file, or delete it"
 
     def __init__(self, url: URL, *, must_exist: bool) -> None:
         """@raise StoreError: if the database would be in memory."""

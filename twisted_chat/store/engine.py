@@ -78,10 +78,13 @@ class Engine(Protocol):
         @raise Exception: whatever else the database or C{work} raises; nothing is kept then.
         """
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int], /) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], seen: int, /) -> Pairs:
         """Carry out a commit.
 
         @param numbers: those of the posts among the items, L{Post} and L{Aside}.
+        @param seen: the id of an entry that had been handed over before the posts came. What
+            another node has stored after it with the label of one of them is not stored again, but
+            handed over with the number of that post.
         @return: what is to be handed over: what was stored for each post, and what other nodes have
             stored before.
         @raise InDoubt: if it is not known yet whether the commit was kept. When it is known, the

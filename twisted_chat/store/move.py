@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Table
 
-from .ends import End, Values, open_ends
+from .ends import End, Head, Values, ends
 from .schema import accounts, credentials, entries, members, rooms
 from .trouble import StoreError
 
@@ -44,29 +44,29 @@ def move(origin: str, to: str, tell: Callable[[str], None]) -> None:
     @raise StoreError: if one of the databases cannot be used, or the copy differs from the
         original.
     """
-    with open_ends(origin, to) as (source, target):
+    source, target = ends(origin, to)
+    with source.opened():
         with source.blamed():
             head = source.look()
-            counts = {table: source.count(table) for table in TABLES}
-        with target.blamed():
-            is_resumed = target.prepare(source.place, f"{head.last_id} {head.commits}")
-        if is_resumed:
-            tell("going on where the move was interrupted")
-        _copy(source, target, _Meter(tell, "copied", sum(counts.values())))
-        meter = _Meter(tell, "compared", 2 * sum(counts.values()))
-        for table in TABLES:
-            original, copy = (_content(end, table, meter) for end in (source, target))
-            if copy != original:
-                raise StoreError(
-                    f"the move went wrong: in {table.name} there are {_described(copy)} instead of"
-                    f" {_described(original)}; {target.anew}"
-                )
-            tell(f"{table.name}: {_described(copy)}")
-        with source.blamed():
-            if source.look() != head:
-                raise StoreError(f"it was used while it was copied; begin again: {target.anew}")
-        with target.blamed():
-            target.finish(head)
+        with target.opened():
+            _move(source, target, head, tell)
+
+
+def _move(source: End, target: End, head: Head, tell: Callable[[str], None]) -> None:
+    with target.blamed():
+        is_resumed = target.prepare(source.place, f"{head.last_id} {head.commits}")
+    if is_resumed:
+        tell("going on where the move was interrupted")
+    with source.blamed():
+        total = sum(map(source.count, TABLES))
+    tell(f"copying {total:,} rows")
+    _copy(source, target, _Meter(tell, "copied", total))
+    _compare(source, target, _Meter(tell, "compared", 2 * total), tell)
+    with source.blamed():
+        if source.look() != head:
+            raise StoreError(f"it was used while it was copied; {target.anew}, and begin again")
+    with target.blamed():
+        target.finish(head)
 
 
 class _Meter:
@@ -99,6 +99,18 @@ def _copy(source: End, target: End, meter: _Meter) -> None:
             meter.add(len(rows))
 
 
+def _compare(source: End, target: End, meter: _Meter, tell: Callable[[str], None]) -> None:
+    """@raise StoreError: if the copy differs from the original."""
+    for table in TABLES:
+        original, copy = (_content(end, table, meter) for end in (source, target))
+        if copy != original:
+            raise StoreError(
+                f"the move went wrong: {table.name} has {_described(copy)} instead of"
+                f" {_described(original)}; {target.anew}, and begin again"
+            )
+        tell(f"{table.name}: {_described(copy)}")
+
+
 def _content(end: End, table: Table, meter: _Meter) -> Content:
     count, checksum = 0, sha256()
     for rows in _pieces(end, table):
@@ -121,4 +133,5 @@ def _pieces(end: End, table: Table, after: Sequence[int] = ()) -> Iterator[Seque
 
 
 def _described(content: Content) -> str:
-    return f"{content.size:,} rows with the checksum {content.checksum[:16]}"
+    rows = "row" if content.size == 1 else "rows"
+    return f"{content.size:,} {rows} with the checksum {content.checksum[:16]}"

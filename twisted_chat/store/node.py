@@ -174,7 +174,7 @@ class Node:
         )
 
     def close(self) -> None:
-        """Listen no more. From now on the node connects again only if posts are in doubt."""
+        """Listen no more, and connect no more."""
         self._is_closing = True
         ears, self._ears = self._ears, None
         if ears is not None:
@@ -233,8 +233,12 @@ class Node:
         if reason is None:
             _log.failure("keeping in touch with the database", failure)
             reason = words(failure.value)
-        if self._database.is_away or self._ears is None:
+        if self._database.is_away:
             self.outage.refuse(reason, 0)
+        else:
+            if self._ears is None and not self._tries:
+                _log.warn("cannot listen to the other nodes: {reason}", reason=reason)
+            self._pull()
         self._tries += 1
         longest = min(_LONGEST, 2**self._tries)
         self._to_try = round(random.uniform(0.5, 1.0) * longest)
@@ -247,7 +251,7 @@ class Node:
             self._pull(int(head))
 
     def _deaf(self, reason: str) -> None:
-        self._ears = None
+        self._ears = None  # the next look connects again
 
     def _pull(self, head: int = sys.maxsize) -> None:
         """Have the store hand over what others have stored, unless it has done so by itself when
@@ -318,13 +322,13 @@ class Node:
         """Connect the store again, and note what its core must be told of that. Runs on the store's
         thread."""
         try:
-            is_anew = self._database.come_back().is_anew
+            is_anew, has_missed = self._database.come_back()
         except Exception as error:
             if isinstance(getattr(error, "orig", None) or error, errors.LockNotAvailable):
                 self._tell_holder()
             raise
         self._is_anew = is_anew or bool(self._is_anew)
-        self._has_asked = self._has_asked and not is_anew
+        self._has_asked = self._has_asked and not (is_anew or has_missed)
         self._has_told = False
         self._absent.clear()
         others = frozenset(self._database.read(self._find_others))
@@ -351,7 +355,7 @@ class Node:
     def _ask(self, ears: server.Connection | None) -> None:
         """Ask the other nodes who is with them, and wait for the answers unless there are no
         C{ears}. Runs on the store's thread."""
-        asked = self._database.append([Asked()], [])
+        asked = self._database.append([Asked()], [], 0)
         self._reactor.callFromThread(self._hand_over, asked)
         self._has_asked = True
         end = time.monotonic() + _ANSWERS

@@ -71,7 +71,7 @@ _END = "INSERT INTO commits VALUES (%s, %s, 0, extract(epoch FROM clock_timestam
 _KEPT = 3600_000
 """Milliseconds for which commits and news are kept."""
 
-_PRUNE = 5000
+_PRUNE = 2000
 """Commits that are deleted at a time, at most."""
 
 _OLD = f"""
@@ -92,9 +92,11 @@ class Return(NamedTuple):
 
     @ivar is_anew: the node had been evicted, or its row was lost: none of its claims on names is
         left. It may have another number now.
+    @ivar has_missed: what the other nodes have said meanwhile was not handed over.
     """
 
     is_anew: bool
+    has_missed: bool = False
 
 
 class PostgresDatabase:
@@ -116,6 +118,7 @@ class PostgresDatabase:
         self._epochs = [0]  # of which one is in the database
         self._batch = 0
         self._cursor = 0
+        self._began = 0  # the core knows the labels of all entries up to this one
         self._doubt: tuple[int, Commit, Sequence[int]] | None = None  # batch, commit, numbers
         self._reader = Reader()
         self._shown = Shown()
@@ -204,22 +207,25 @@ class PostgresDatabase:
                 raise Away(_EVICTED)
             return work(connection)
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], seen: int) -> Pairs:
         with self._talking():
             commit = Commit(items, numbers)
             self._batch += 1
             node = self._node, self._epochs[-1], self._link.timeline
-            parameters = commit.parameters(*node, self._batch, self._cursor)
+            seen = min(max(seen, self._began), self._cursor)
+            parameters = commit.parameters(*node, self._batch, seen)
             try:
                 (fields,) = self._link.execute(CALL, *parameters)
                 answer = Answer(*fields)
+                known = [*self._known(answer)]
                 pieces = [*self._pieces(answer.base)]
             except Exception as error:
                 if self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
-            pairs = commit.pair(answer, [one for piece in pieces for one in piece.said])
+            others = [one for piece in pieces for one in piece.said]
+            pairs = commit.pair(answer, [*known, *others])
             for piece in pieces:
                 self._shown.note(piece.commits, piece.said)
             self._cursor = answer.base + commit.places
@@ -309,7 +315,7 @@ class PostgresDatabase:
                 else:
                     self._pull()
                     self._give_up_doubt("unavailable")
-                return Return(is_anew)
+                return Return(is_anew, loss is not None or is_stale)
         except BaseException as error:
             self._link.drop(words(error))  # it is not registered
             raise
@@ -341,7 +347,7 @@ class PostgresDatabase:
         with self._link.reading() as head:
             (last,) = self._link.execute(_COMMITS_AMONG, [head])
             self._shown.begin(Committed(*last))
-            self._cursor = self._pruned = head
+            self._cursor = self._pruned = self._began = head
             return start(self._link.connection)
 
     def _compare(self) -> tuple[Loss | None, bool]:
@@ -401,6 +407,13 @@ class PostgresDatabase:
             piece = self._reader.read(self._link.connection, after, upto)
             yield piece
             after = piece.upto
+
+    def _known(self, answer: Answer) -> Iterator[tuple[int, Delivered]]:
+        """Read once more what was read before, and turned out to be what posts of a batch repeat
+        that had come before it was handed over."""
+        for id in sorted(set(answer.originals or ())):
+            if id <= self._cursor:
+                yield from self._reader.read(self._link.connection, id - 1, id).said
 
     def _take(self, piece: Piece) -> None:
         """Hand over a piece of the log."""

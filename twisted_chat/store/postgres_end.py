@@ -39,7 +39,7 @@ _NODES = """
 class PostgresEnd(End):
     """A PostgreSQL database that no node uses."""
 
-    anew = "drop the database and create it anew, or choose another one"
+    anew = "choose another database, or drop it and create it anew"
 
     def __init__(self, url: URL, *, must_exist: bool) -> None:
         super().__init__(url, must_exist=must_exist)

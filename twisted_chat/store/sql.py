@@ -38,8 +38,8 @@ from twisted_chat.core.model import (
     RoomState,
 )
 
+from .dialects import is_among, newest_seq
 from .schema import accounts, credentials, entries, members, rooms
-from .seqs import newest_seq
 
 K = TypeVar("K")
 
@@ -349,19 +349,22 @@ def _unread(
         while len(piece) == most:
             most = _NEXT_PIECE
             _, room, seq, *_ = piece[-1]
-            next_piece = _unread_piece(reader, rooms.c.id == room, most, after=literal(seq))
+            next_piece = _unread_piece(
+                connection, reader, rooms.c.id == room, most, after=literal(seq)
+            )
             piece = connection.execute(next_piece).all()
             yield from piece
 
     pieces: dict[int, list[_Row]] = {}
     oldest = rooms.c.id.in_(_oldest_unread(reader, shown, limit))
-    firsts = _unread_piece(reader, oldest, _FIRST_PIECE)
+    firsts = _unread_piece(connection, reader, oldest, _FIRST_PIECE)
     for row in connection.execute(firsts):
         pieces.setdefault(row[1], []).append(row)
     return [*islice(merge(*map(read, pieces.values()), key=itemgetter(0)), limit)]
 
 
 def _unread_piece(
+    connection: Connection,
     reader: int,
     which: ColumnElement[bool],
     most: int,
@@ -370,11 +373,12 @@ def _unread_piece(
 ) -> Select[Any]:
     """Select the first private messages to an account after some C{seq}, no more than C{most} of
     each conversation, in the order of the log."""
+    firsts = _first(most, _to(reader), after=after)
     return (
         select(*_ENTRY)
         .select_from(members)
         .join(rooms, rooms.c.id == members.c.room_id)
-        .join(entries, entries.c.id.in_(_first(most, _to(reader), after=after)))
+        .join(entries, is_among(connection, entries.c.id, firsts))
         .where(*_is_unread(reader, after), which)
         .order_by(entries.c.id)
     )

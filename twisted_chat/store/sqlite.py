@@ -175,7 +175,7 @@ class Database:
         self._commits += 1
         return done
 
-    def append(self, items: Sequence[Item], numbers: Sequence[int]) -> Pairs:
+    def append(self, items: Sequence[Item], numbers: Sequence[int], seen: int) -> Pairs:
         """Carry out a commit, which has no announcements. See L{write}."""
         stored = self.write(lambda connection: append(connection, items))
         return list(zip(numbers, stored, strict=True))

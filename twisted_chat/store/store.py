@@ -69,7 +69,7 @@ class SqlStore:
         outage = None if self._node is None else self._node.outage
         self._worker = Worker(self._database, reactor, outage)
         self._committer = Committer(
-            lambda items, numbers: self._worker.run(self._database.append, items, numbers),
+            lambda *batch: self._worker.run(self._database.append, *batch),
             reactor.callLater,
             self._worker.writing,
             self._database.trouble,

@@ -1,8 +1,8 @@
-"""L{newest_seq}: how far a room has come."""
+"""What the two kinds of databases must be asked in different words."""
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, any_, func, select
 from sqlalchemy.ext.compiler import compiles
 
 from .schema import entries, rooms
@@ -29,6 +29,18 @@ _in_log = (
     .scalar_subquery()
 )
 _greatest = func.greatest(rooms.c.last_seq, _in_log)
+
+
+def is_among(
+    connection: Connection, column: ColumnElement[int], values: Select[Any]
+) -> ColumnElement[bool]:
+    """Give the condition that a column has one of the values of a subquery that depends on the row.
+
+    With PostgreSQL they are an array, as it would look at all rows of the column otherwise.
+    """
+    if connection.dialect.name == "sqlite":
+        return column.in_(values)
+    return column == any_(func.array(values.scalar_subquery()))
 
 
 @compiles(_NewestSeq)
