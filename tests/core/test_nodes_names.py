@@ -260,6 +260,49 @@ class TakenOverTests(NodesTestCase):
         self.log.pull()
         self.assertEqual(again.outbox.heard(), ["psst"])
 
+    def test_by_renaming_and_gone_first(self) -> None:
+        """If the session that took the name over ends before the earlier one, the guest stays until
+        that one ends too."""
+        session = Someone()
+        session.token, session.former = "second", "first"
+        hold = self.two.run_now(self.two.accounts.hold_guest_number())
+        self.two.run_now(self.two.chat.come_as_guest(session, hold))
+        self.two.run_now(self.two.chat.rename_guest(session, "gil"))
+        self.news(self.watcher, self.other)
+        self.two.end(session)
+        self.assertEqual(self.news(self.watcher, self.other), [[], []])
+        for node, watcher in ((self.one, self.watcher), (self.two, self.other)):
+            self.assertEqual(node.users(watcher), ["gil", "other", "watcher"])
+        self.one.end(self.gil)
+        self.assertEqual(self.news(self.watcher, self.other), [["-gil"]] * 2)
+
+    def test_earlier_session_becomes_an_account(self) -> None:
+        """If the earlier session logs in to an account before it is ended, the account comes, and
+        the guest stays with the later session, in its rooms."""
+        self.one.registered("alice")
+        again = self.two.guest_with("gil", "second", "first")
+        self.one.log_in(self.gil, "alice")
+        self.assertEqual(self.news(self.watcher, self.other), [["+alice"]] * 2)
+        for node, watcher in ((self.one, self.watcher), (self.two, self.other)):
+            self.assertEqual(node.users(watcher), ["alice", "gil", "other", "watcher"])
+            self.assertEqual(node.rooms_of(watcher, "gil"), ("lobby",))
+            self.assertEqual(node.rooms_of(watcher, "alice"), ("lobby", "tea"))
+        self.one.end(self.gil)
+        self.two.end(again)
+        told = [["-alice", "-gil"]]
+        self.assertEqual([sorted(words) for words in self.news(self.watcher, self.other)], told * 2)
+
+    def test_earlier_session_becomes_an_account_that_is_here(self) -> None:
+        """The same if the account is here already: nobody is told of anything."""
+        self.two.account("alice")
+        again = self.two.guest_with("gil", "second", "first")
+        self.news(self.watcher, self.other)
+        self.one.log_in(self.gil, "alice")
+        self.assertEqual(self.news(self.watcher, self.other), [[], []])
+        self.one.end(self.gil)
+        self.two.end(again)
+        self.assertEqual(self.news(self.watcher, self.other), [["-gil"]] * 2)
+
     def test_after_a_registration_that_failed(self) -> None:
         """A guest who tried in vain to register can be taken over still."""
         self.one.hasher.refusal = Refusal("busy", "too many")
@@ -360,6 +403,7 @@ class BecomingTests(NodesTestCase):
             self.one.accounts.register("gil", PASSWORD, SHARED, mine=self.one.hold(gil))
         )
         phone = self.two.account("gil")
+        self.assertEqual(self.news(self.watcher), [["-gil", "+gil"]])
         self.one.log_in(gil, "gil")
         self.log.pull()
         near = self.one.guest("near")
@@ -471,6 +515,17 @@ class GuardTests(NodesTestCase):
         self.assertEqual(codes[:3], ["wrong-password"] * 3)
         codes = [self.guess(node) for node in (self.one, self.two)]
         self.assertEqual(codes, ["throttled"] * 2)
+
+    def test_wrong_passwords_of_an_account(self) -> None:
+        """Wrong passwords for an account that were tried at one node, from anywhere, delay the
+        answer at the others."""
+        for number in range(4):
+            self.source = Source(f"192.0.2.{number}")
+            self.guess(self.one)
+        checking = self.two.begin(self.two.accounts.authenticate("alice", PASSWORD, SHARED))
+        self.assertNoResult(checking)
+        self.clock.advance(60)
+        self.successResultOf(checking)
 
     def test_registrations(self) -> None:
         """Registrations at one node count at the others; those that fail do not."""
