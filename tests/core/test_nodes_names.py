@@ -247,6 +247,18 @@ class TakenOverTests(NodesTestCase):
                 self.log.pull()
                 self.assertEqual(again.outbox.heard(), ["psst"])
 
+    def test_private_message_to_the_earlier_session(self) -> None:
+        """If the later session ends first, messages reach the earlier one again."""
+        again = self.two.guest_with("gil", "second", "first")
+        self.log.pull()
+        self.two.end(again)
+        self.log.pull()
+        self.gil.outbox.take()
+        for node, session in ((self.one, self.watcher), (self.two, self.other)):
+            node.run_now(node.chat.direct(session, "gil", "psst"))
+            self.log.pull()
+        self.assertEqual(self.gil.outbox.heard(), ["psst", "psst"])
+
     def test_after_death(self) -> None:
         """The name is taken over also from a node that has died, before that is known and after."""
         self.one.die()
@@ -416,6 +428,19 @@ class BecomingTests(NodesTestCase):
         self.assertEqual(self.news(self.watcher, near), [[], []])
         self.one.end(gil)
         self.assertEqual(self.news(self.watcher, near), [["-gil"], ["-gil"]])
+
+    def test_guest_goes_on_while_the_account_is_elsewhere(self) -> None:
+        """What a guest does whose name is an account's by now puts the account into no room and
+        takes it out of none."""
+        gil = self.one.guest("gil")
+        self.one.run_now(
+            self.one.accounts.register("gil", PASSWORD, SHARED, mine=self.one.hold(gil))
+        )
+        self.two.join("bar", self.two.account("gil"))
+        self.one.join("tea", gil)
+        self.one.end(gil)
+        self.log.pull()
+        self.assertEqual(self.two.rooms_of(self.watcher, "gil"), ("bar", "lobby"))
 
 
 class PasswordTests(NodesTestCase):
