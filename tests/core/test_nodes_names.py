@@ -247,6 +247,18 @@ class TakenOverTests(NodesTestCase):
                 self.log.pull()
                 self.assertEqual(again.outbox.heard(), ["psst"])
 
+    def test_private_message_to_the_earlier_session(self) -> None:
+        """If the later session ends first, messages reach the earlier one again."""
+        again = self.two.guest_with("gil", "second", "first")
+        self.log.pull()
+        self.two.end(again)
+        self.log.pull()
+        self.gil.outbox.take()
+        for node, session in ((self.one, self.watcher), (self.two, self.other)):
+            node.run_now(node.chat.direct(session, "gil", "psst"))
+            self.log.pull()
+        self.assertEqual(self.gil.outbox.heard(), ["psst", "psst"])
+
     def test_after_death(self) -> None:
         """The name is taken over also from a node that has died, before that is known and after."""
         self.one.die()
@@ -259,6 +271,49 @@ class TakenOverTests(NodesTestCase):
         three.run_now(three.chat.direct(friend, "gil", "psst"))
         self.log.pull()
         self.assertEqual(again.outbox.heard(), ["psst"])
+
+    def test_by_renaming_and_gone_first(self) -> None:
+        """If the session that took the name over ends before the earlier one, the guest stays until
+        that one ends too."""
+        session = Someone()
+        session.token, session.former = "second", "first"
+        hold = self.two.run_now(self.two.accounts.hold_guest_number())
+        self.two.run_now(self.two.chat.come_as_guest(session, hold))
+        self.two.run_now(self.two.chat.rename_guest(session, "gil"))
+        self.news(self.watcher, self.other)
+        self.two.end(session)
+        self.assertEqual(self.news(self.watcher, self.other), [[], []])
+        for node, watcher in ((self.one, self.watcher), (self.two, self.other)):
+            self.assertEqual(node.users(watcher), ["gil", "other", "watcher"])
+        self.one.end(self.gil)
+        self.assertEqual(self.news(self.watcher, self.other), [["-gil"]] * 2)
+
+    def test_earlier_session_becomes_an_account(self) -> None:
+        """If the earlier session logs in to an account before it is ended, the account comes, and
+        the guest stays with the later session, in its rooms."""
+        self.one.registered("alice")
+        again = self.two.guest_with("gil", "second", "first")
+        self.one.log_in(self.gil, "alice")
+        self.assertEqual(self.news(self.watcher, self.other), [["+alice"]] * 2)
+        for node, watcher in ((self.one, self.watcher), (self.two, self.other)):
+            self.assertEqual(node.users(watcher), ["alice", "gil", "other", "watcher"])
+            self.assertEqual(node.rooms_of(watcher, "gil"), ("lobby",))
+            self.assertEqual(node.rooms_of(watcher, "alice"), ("lobby", "tea"))
+        self.one.end(self.gil)
+        self.two.end(again)
+        told = [["-alice", "-gil"]]
+        self.assertEqual([sorted(words) for words in self.news(self.watcher, self.other)], told * 2)
+
+    def test_earlier_session_becomes_an_account_that_is_here(self) -> None:
+        """The same if the account is here already: nobody is told of anything."""
+        self.two.account("alice")
+        again = self.two.guest_with("gil", "second", "first")
+        self.news(self.watcher, self.other)
+        self.one.log_in(self.gil, "alice")
+        self.assertEqual(self.news(self.watcher, self.other), [[], []])
+        self.one.end(self.gil)
+        self.two.end(again)
+        self.assertEqual(self.news(self.watcher, self.other), [["-gil"]] * 2)
 
     def test_after_a_registration_that_failed(self) -> None:
         """A guest who tried in vain to register can be taken over still."""
@@ -360,6 +415,7 @@ class BecomingTests(NodesTestCase):
             self.one.accounts.register("gil", PASSWORD, SHARED, mine=self.one.hold(gil))
         )
         phone = self.two.account("gil")
+        self.assertEqual(self.news(self.watcher), [["-gil", "+gil"]])
         self.one.log_in(gil, "gil")
         self.log.pull()
         near = self.one.guest("near")
@@ -372,6 +428,19 @@ class BecomingTests(NodesTestCase):
         self.assertEqual(self.news(self.watcher, near), [[], []])
         self.one.end(gil)
         self.assertEqual(self.news(self.watcher, near), [["-gil"], ["-gil"]])
+
+    def test_guest_goes_on_while_the_account_is_elsewhere(self) -> None:
+        """What a guest does whose name is an account's by now puts the account into no room and
+        takes it out of none."""
+        gil = self.one.guest("gil")
+        self.one.run_now(
+            self.one.accounts.register("gil", PASSWORD, SHARED, mine=self.one.hold(gil))
+        )
+        self.two.join("bar", self.two.account("gil"))
+        self.one.join("tea", gil)
+        self.one.end(gil)
+        self.log.pull()
+        self.assertEqual(self.two.rooms_of(self.watcher, "gil"), ("bar", "lobby"))
 
 
 class PasswordTests(NodesTestCase):
@@ -471,6 +540,17 @@ class GuardTests(NodesTestCase):
         self.assertEqual(codes[:3], ["wrong-password"] * 3)
         codes = [self.guess(node) for node in (self.one, self.two)]
         self.assertEqual(codes, ["throttled"] * 2)
+
+    def test_wrong_passwords_of_an_account(self) -> None:
+        """Wrong passwords for an account that were tried at one node, from anywhere, delay the
+        answer at the others."""
+        for number in range(4):
+            self.source = Source(f"192.0.2.{number}")
+            self.guess(self.one)
+        checking = self.two.begin(self.two.accounts.authenticate("alice", PASSWORD, SHARED))
+        self.assertNoResult(checking)
+        self.clock.advance(60)
+        self.successResultOf(checking)
 
     def test_registrations(self) -> None:
         """Registrations at one node count at the others; those that fail do not."""

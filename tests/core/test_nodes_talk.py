@@ -84,6 +84,22 @@ class PrivateTests(NodesTestCase):
         self.assertEqual(fay.outbox.heard(), [])
         self.assertEqual([away.name for away in self.alice.outbox.of(Away)], ["fay"])
 
+    def test_guest_of_another_node_with_the_name(self) -> None:
+        """Nor is a guest of another node told who has taken the name since, whatever the guests of
+        each node were given before."""
+        three, four, five = self.node(), self.node(), self.node()
+        ira = three.guest("ira")
+        self.log.pull()
+        jo = five.guest("jo")
+        five.store.hold()
+        writing = five.begin(five.chat.direct(jo, "ira", "psst"))
+        three.end(ira)
+        other = four.guest("ira")
+        five.store.release()
+        self.successResultOf(writing)
+        self.log.pull()
+        self.assertEqual((ira.outbox.heard(), other.outbox.heard()), ([], []))
+
     def test_guest_who_was_renamed(self) -> None:
         """A message to the new name of a guest reaches them, and one to the old name nobody."""
         self.two.run_now(self.two.chat.rename_guest(self.fay, "eve"))
