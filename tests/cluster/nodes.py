@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 from tests import postgres
 from tests.daemon import Daemon, ForkedDaemon
@@ -27,8 +28,8 @@ class TwoNodes(Daemon):
         return next(self._turns).port
 
     def start(self) -> None:
-        for node in self.nodes:
-            node.start()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Daemon.start, self.nodes))
 
     def kill(self) -> None:
         for node in self.nodes:

@@ -92,7 +92,7 @@ class RequestTest(DaemonTestCase):
         """Each label is answered with exactly one done or error, whether lines end in LF or CR
         LF."""
         requests: list[dict[str, Any]] = [
-            {"do": "guest", "name": "zoe"},
+            {"do": "guest"},
             {"do": "join", "room": "tea"},
             {"do": "say", "room": "tea", "message": "/quit \u00e9" + "x" * 4000},
             {"do": "frob"},
