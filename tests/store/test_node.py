@@ -415,10 +415,10 @@ class RefusedTests(TestCase):
         """The sentence says how a role gets the rights that it lacks."""
         url = postgres.database(self)
         server = postgres.shared()
-        server.execute("CREATE ROLE stranger LOGIN")
-        self.addCleanup(server.execute, "DROP ROLE stranger")
+        server.execute("CREATE ROLE newcomer LOGIN")
+        self.addCleanup(server.execute, "DROP ROLE newcomer")
         server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", url)
-        refused = self.refused(url.replace("chat@", "stranger@"))
+        refused = self.refused(url.replace("chat@", "newcomer@"))
         self.assertIn("permission denied for schema public; make the role its owner", refused)
 
     async def test_too_new(self) -> None:
