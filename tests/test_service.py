@@ -206,7 +206,7 @@ class ServiceTests(TestCase):
             await deferLater(reactor, 0)
         self.assertLess(clock.seconds(), 10)
         self.assertTrue(alice.received.endswith(b"* the server is going down; bye\n"))
-        self.assertIn("it is not known whether the last 1 posts were stored", "\n".join(log))
+        self.assertIn("it is not known whether the last posts (1) were stored", "\n".join(log))
 
     def test_is_a_service(self) -> None:
         """Making it opens nothing."""

@@ -435,8 +435,8 @@ class ChatService(MultiService):
         self._store.hasten()
         if not await self._in_time(Deferred.fromCoroutine(self._store.settle()), _GRACE):
             _log.error(
-                "it is not known whether the last {count} posts were stored: the database does not"
-                " answer",
+                "it is not known whether the last posts ({count}) were stored: the database does"
+                " not answer",
                 count=self._chat.in_flight,
             )
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from tests import postgres
 from tests.support import NOW, MemoryLog, MemoryStore
-from twisted_chat.core.announcements import Announced, Delivered
+from twisted_chat.core.announcements import Announced, Asked, Delivered, Present
 from twisted_chat.core.model import (
     CREATED,
     MEMBER,
@@ -331,3 +331,47 @@ class PostgresCase(_DatabaseCase):
     @property
     def url(self) -> str:
         return self._url
+
+
+class PostgresNodeCase(PostgresCase):
+    """A store in PostgreSQL that shares its database with others, and hands over what they have
+    stored only when it stores something itself or is asked."""
+
+    def setUp(self) -> None:
+        self._others: list[Other] = []
+        super().setUp()
+
+    def open(self) -> None:
+        super().open()
+        self.store._node._pull = lambda head=0: None
+
+    def feed(self, batch: Sequence[tuple[int, Delivered]]) -> None:
+        """Take what the store hands over. A node that starts need not wait for an answer."""
+        super().feed(batch)
+        if any(isinstance(each, Announced) and each.what == Asked() for _, each in batch):
+            self.store.announce(Present((), begins=True, ends=True))
+
+    def other(self) -> Other:
+        other = Other(SqlStore(self.url, reactor))
+        other.store.open()
+        other.store.subscribe(
+            lambda batch: other.batches.append(list(batch)),
+            lambda numbers, code: other.lost.extend(numbers),
+            self.damages.append,
+        )
+        self._others.append(other)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self._close(other)))
+        return other
+
+    async def _close(self, other: Other) -> None:
+        if other in self._others:
+            self._others.remove(other)
+            await other.store.close()
+
+    async def die(self, other: Other) -> None:
+        await self._close(other)
+        await self.mistake(other)
+
+    async def mistake(self, other: Other) -> None:
+        """Have another node that lives be taken for dead."""
+        await self.store._worker.run(self.store._database.evict, [other.store.node])

@@ -22,9 +22,28 @@ from twisted_chat.core.announcements import (
     Visitor,
     Went,
 )
-from twisted_chat.core.model import CREATED, Aside, Credential, Entry, RoomRecord, conversation
+from twisted_chat.core.model import (
+    CREATED,
+    Aside,
+    Credential,
+    Entry,
+    Question,
+    RoomRecord,
+    conversation,
+)
 
-from .cases import LOBBY, MemoryCase, MemoryNodeCase, Other, SqlCase, StoreCase, said, told
+from .cases import (
+    LOBBY,
+    MemoryCase,
+    MemoryNodeCase,
+    Other,
+    PostgresCase,
+    PostgresNodeCase,
+    SqlCase,
+    StoreCase,
+    said,
+    told,
+)
 
 LABEL = "0123456789abcdef"
 
@@ -135,6 +154,7 @@ class Shared(StoreCase):
             PasswordChanged("alice", "bye “alice”"),
             TakenOver("0f" * 32),
         )
+        await self.there.catch_up()
         await self.catch_up()
         before = len(self.announced)
         for n, thing in enumerate(things):
@@ -149,6 +169,7 @@ class Shared(StoreCase):
 
     async def test_starting_node_asks(self) -> None:
         """A node that starts asks the others who is with them."""
+        await self.there.catch_up()
         await self.catch_up()
         assert self.announced == [Announced(self.there.store.node, Asked())]
 
@@ -195,7 +216,7 @@ class Shared(StoreCase):
         last = (await self.commit(*(said(tea, str(n), alice) for n in range(3))))[-1]
         assert isinstance(last, Entry)
         self.there.store.mark_read(bob.id, tea.id, last.seq - 1)
-        await self.there.catch_up()
+        await self.there.store.ask(Question(1, bob.id, 1))
         assert await self.news(bob) == {tea.id: (last.seq - 1, 1)}
 
     # Labels
@@ -209,10 +230,10 @@ class Shared(StoreCase):
             said(LOBBY, "0", bob), said(LOBBY, "1", alice, label=LABEL), said(LOBBY, "2", bob)
         )
         self.hold()
-        self.append(said(LOBBY, "3", bob), said(LOBBY, "1", alice, label=LABEL))
+        self.append(said(LOBBY, "1", alice, label=LABEL), said(LOBBY, "3", bob))
         self.release()
         await self.settle()
-        assert _things(self.batches) == [(0, "0"), (2, "1"), (0, "2"), (1, "3")]
+        assert _things(self.batches) == [(0, "0"), (1, "1"), (0, "2"), (2, "3")]
         assert [entry.text for entry in await self.after(LOBBY)] == ["0", "1", "2", "3"]
         await self.there.catch_up()
         assert _things(self.there.batches) == [(100, "0"), (101, "1"), (102, "2"), (0, "3")]
@@ -326,6 +347,10 @@ class Shared(StoreCase):
             assert [each.what for each in announced].count(Gone(node)) == 1
         assert await self._claim(third, "gil", "gil") is None
 
+
+class Mistaken(Shared):
+    """Two stores on one database, one of which notices its eviction as soon as it asks."""
+
     async def test_node_that_was_taken_for_dead(self) -> None:
         """A node that was taken for dead is told so and goes on; what it had claimed is free."""
         assert await self._claim(self.there, "gil", "gil") is None
@@ -350,5 +375,13 @@ class MemoryOneOfManyTests(MemoryNodeCase, Alone):
     """One of several nodes in memory."""
 
 
-class MemorySharedTests(MemoryNodeCase, Shared):
+class MemorySharedTests(MemoryNodeCase, Mistaken):
     """Two nodes in memory."""
+
+
+class PostgresAloneTests(PostgresCase, Alone):
+    """One node on PostgreSQL."""
+
+
+class PostgresSharedTests(PostgresNodeCase, Shared):
+    """Two nodes on PostgreSQL."""

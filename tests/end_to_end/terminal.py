@@ -55,11 +55,14 @@ class Terminal:
     def see_end(self) -> str:
         """Wait until the program has ended; gives back what it showed since the last sight.
 
-        nc notices that the other side has closed the connection when something is typed.
+        nc notices that the other side has closed the connection when something is typed, and ncat
+        when something is typed after that; neither does if the line was there before the end was.
         """
-        self.type("")
-        self.child.expect(pexpect.EOF)
-        return str(self.child.before)
+        for _ in range(2 * TIMEOUT):
+            self.type("")
+            if not self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=0.5):
+                return str(self.child.before)
+        raise AssertionError("the program does not end")
 
     def close(self) -> None:
         self.child.kill(signal.SIGKILL)

@@ -802,7 +802,7 @@ class StopTests(NodeCase):
         finally:
             self.server.start()
         lines = [formatEvent(line) for line in logged]
-        self.assertTrue(any("not known whether the last 1 posts" in line for line in lines), lines)
+        self.assertIn("not known whether the last posts (1)", "\n".join(map(str, lines)))
 
     async def test_no_answer(self) -> None:
         """A node ends while the database does not answer, and says what it does not know."""
@@ -821,4 +821,4 @@ class StopTests(NodeCase):
             ann.look_only(node._PATIENCE + 1)
             await ended
         lines = [formatEvent(line) for line in logged]
-        self.assertTrue(any("not known whether the last 1 posts" in line for line in lines), lines)
+        self.assertIn("not known whether the last posts (1)", "\n".join(map(str, lines)))

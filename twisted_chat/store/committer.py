@@ -165,8 +165,8 @@ class Committer:
             await idle
         if self._in_doubt:
             _log.error(
-                "it is not known whether the last {count} posts were stored: the connection to the"
-                " database was lost meanwhile, and is not back",
+                "it is not known whether the last posts ({count}) were stored: the connection to"
+                " the database was lost meanwhile, and is not back",
                 count=len(self._in_doubt),
             )
             self._in_doubt.clear()
