@@ -33,7 +33,7 @@ class ClusterTest(SynchronousTestCase):
             text=True,
         )
         self.addCleanup(cluster.wait)
-        self.addCleanup(cluster.kill)
+        self.addCleanup(cluster.terminate)
         assert cluster.stdout is not None
         self.addCleanup(cluster.stdout.close)
         said = ""
