@@ -226,6 +226,12 @@ def trouble(error: BaseException | None) -> str | None:
     return words(error) if passes else None
 
 
+def waits(error: BaseException | None) -> bool:
+    """Whether an error means that nothing is stored as long as not all nodes are back after a
+    failover."""
+    return getattr(_cause(error), "sqlstate", None) == WAITS
+
+
 def damage(error: BaseException | None) -> str | None:
     """Return the message of a failure that means damage to the database; L{None} for any other."""
     damaged = psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted
