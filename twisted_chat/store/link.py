@@ -196,7 +196,11 @@ class Link:
         """Whether an error means that another connection is needed."""
         cause = _cause(error)
         sqlstate = getattr(cause, "sqlstate", None)
-        return sqlstate in (FENCED, _READ_ONLY) or isinstance(cause, Away) or self.is_lost(error)
+        return (
+            sqlstate in (FENCED, _READ_ONLY)
+            or isinstance(cause, Away | InDoubt)
+            or self.is_lost(error)
+        )
 
     def _roll_back(self) -> None:
         if self._driver is not None and not self._driver.closed:

@@ -214,13 +214,15 @@ class PostgresDatabase:
             node = self._node, self._epochs[-1], self._link.timeline
             seen = min(max(seen, self._began), self._cursor)
             parameters = commit.parameters(*node, self._batch, seen)
+            was_kept = False
             try:
                 (fields,) = self._link.execute(CALL, *parameters)
+                was_kept = True
                 answer = Answer(*fields)
                 known = [*self._known(answer)]
                 pieces = [*self._pieces(answer.base)]
             except Exception as error:
-                if self._link.is_lost(error):
+                if was_kept or self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
