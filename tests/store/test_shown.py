@@ -25,7 +25,7 @@ class ShownTests(SynchronousTestCase):
         self.assertIsNone(self.shown.loss(self.kept[1:]))
 
     def test_other_commit_with_the_id(self) -> None:
-        """A commit is lost if another node's, or another one of the same node, ends where it did."""
+        """A commit is lost if another one ends where it did, of another node or of the same."""
         lost = Loss(2, 9, {LOBBY.id: (4, NOW + 4)})
         for other in Committed(9, 1, 1), Committed(9, 2, 2), Committed(9, 2, 0):
             self.assertEqual(self.shown.loss([self.kept[0], other]), lost)

@@ -83,6 +83,8 @@ class Ears:
 def cut(connection: Connection) -> None:
     """Shut a connection's socket down, so that the statement under way fails. Does nothing if it is
     closed or lost already. Any thread may call this."""
-    with suppress(psycopg.Error, OSError):
-        with socket.socket(fileno=os.dup(connection.fileno())) as other:
-            other.shutdown(socket.SHUT_RDWR)
+    with (
+        suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as other,
+    ):
+        other.shutdown(socket.SHUT_RDWR)
