@@ -206,7 +206,7 @@ class Peer:
 class NodeCase(TestCase):
     """Two nodes, which are closed after the test."""
 
-    timeout = 15
+    timeout = 60
 
     def setUp(self) -> None:
         self.url = postgres.database(self)
@@ -754,7 +754,10 @@ class DeathTests(NodeCase):
         its core hears that it was gone."""
         ann, bob = await self.two()
         self.assertIsNone(await bob.store.claim("dora", "dora", "", ""))
+        locks = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES}"
         self.server.terminate(self.url, f"pid = {self.listener(bob)}")
+        while self.rows(f"{locks} AND objid = {bob.store.node}"):
+            pass  # the process ends when it gets to it
         await ann.tick(node._ABSENCES)
         self.assertEqual((self.rows("nodes"), self.rows("held")), (1, 0))
         self.assertIsNone(await ann.store.claim("dora", "dora", "", ""))
