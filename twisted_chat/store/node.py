@@ -64,10 +64,10 @@ _SILENT = text(f"""
     WITH locks AS ({_LOCKS})
     SELECT count(*) FROM nodes WHERE id <> :node AND id IN (SELECT node FROM locks) AND NOT EXISTS (
         SELECT FROM news WHERE news.node = nodes.id AND kind = 'present' AND body LIKE '%,true]'
-            AND news.id > (SELECT max(last_id) FROM commits WHERE commits.node = :node)
+            AND news.id > :asked
     )
 """)
-"""How many other nodes have not said who is with them since this one has asked."""
+"""How many other nodes have not said who is with them since this one has asked, at an id."""
 
 _FREE = f"""
     WITH locks AS ({_LOCKS})
@@ -370,8 +370,9 @@ class Node:
         self._has_asked = True
         if not asks:
             return
+        at = self._database.cursor
         end = time.monotonic() + _ANSWERS
-        while ears is not None and self._database.read(self._count_silent):
+        while ears is not None and self._database.read(lambda c: self._count_silent(c, at)):
             left = end - time.monotonic()
             if left < 0:
                 return
@@ -427,5 +428,6 @@ class Node:
         found = connection.execute(_OTHERS, {"node": self._database.node})
         return dict(tuple(row) for row in found)
 
-    def _count_silent(self, connection: Connection) -> int:
-        return int(connection.scalar(_SILENT, {"node": self._database.node}) or 0)
+    def _count_silent(self, connection: Connection, asked: int) -> int:
+        values = {"node": self._database.node, "asked": asked}
+        return int(connection.scalar(_SILENT, values) or 0)
