@@ -139,7 +139,8 @@ class Server:
             pooler's socket.
         """
         where = quote(host or str(self.directory), safe="")
-        return f"postgresql+psycopg://{user}@/{database}?host={where}&port={PORT}"
+        patient = "connect_timeout=60"  # the machine may have much else to do
+        return f"postgresql+psycopg://{user}@/{database}?host={where}&port={PORT}&{patient}"
 
     def database(self, case: TestCase, *options: str) -> str:
         """Create an empty database, which is dropped after the test.

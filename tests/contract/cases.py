@@ -29,7 +29,7 @@ from twisted_chat.core.model import (
     Stored,
     conversation,
 )
-from twisted_chat.store import SqlStore
+from twisted_chat.store import SqlStore, node
 
 reactor: Any = _reactor
 
@@ -338,7 +338,7 @@ class PostgresNodeCase(PostgresCase):
     stored only when it stores something itself or is asked."""
 
     def setUp(self) -> None:
-        self._others: list[Other] = []
+        self.patch(node, "_TICK", 10**9)
         super().setUp()
 
     def open(self) -> None:
@@ -359,19 +359,24 @@ class PostgresNodeCase(PostgresCase):
             lambda numbers, code: other.lost.extend(numbers),
             self.damages.append,
         )
-        self._others.append(other)
-        self.addCleanup(lambda: Deferred.fromCoroutine(self._close(other)))
+        self.addCleanup(lambda: Deferred.fromCoroutine(other.store.close()))
         return other
 
-    async def _close(self, other: Other) -> None:
-        if other in self._others:
-            self._others.remove(other)
-            await other.store.close()
-
     async def die(self, other: Other) -> None:
-        await self._close(other)
-        await self.mistake(other)
+        other.store._node.stop()
+        await other.store._worker.run(other.store._database._link.drop, "it is dead")
+        await self._evict(other)
 
     async def mistake(self, other: Other) -> None:
-        """Have another node that lives be taken for dead."""
-        await self.store._worker.run(self.store._database.evict, [other.store.node])
+        await self._evict(other)
+        other.store.announce(Asked())  # it finds that out when it stores something
+        await other.store.settle()
+        while other.store._node.outage.lasts:
+            back: Deferred[None] = Deferred()
+            reactor.callLater(0.01, back.callback, None)
+            await back
+
+    async def _evict(self, other: Other) -> None:
+        number = other.store.node
+        evicted = await self.store._worker.run(self.store._database.evict, [number])
+        assert evicted == [number]

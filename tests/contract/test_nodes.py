@@ -347,10 +347,6 @@ class Shared(StoreCase):
             assert [each.what for each in announced].count(Gone(node)) == 1
         assert await self._claim(third, "gil", "gil") is None
 
-
-class Mistaken(Shared):
-    """Two stores on one database, one of which notices its eviction as soon as it asks."""
-
     async def test_node_that_was_taken_for_dead(self) -> None:
         """A node that was taken for dead is told so and goes on; what it had claimed is free."""
         assert await self._claim(self.there, "gil", "gil") is None
@@ -375,7 +371,7 @@ class MemoryOneOfManyTests(MemoryNodeCase, Alone):
     """One of several nodes in memory."""
 
 
-class MemorySharedTests(MemoryNodeCase, Mistaken):
+class MemorySharedTests(MemoryNodeCase, Shared):
     """Two nodes in memory."""
 
 

@@ -55,6 +55,14 @@ class EarsTests(TestCase):
         cut(self.connection)
         await self.lost
 
+    async def test_cut_too_late(self) -> None:
+        """To cut a connection that is closed, or was shut down already, does nothing."""
+        cut(self.connection)
+        cut(self.connection)
+        await self.lost
+        self.assertTrue(self.connection.closed)
+        cut(self.connection)
+
     async def test_closed_meanwhile(self) -> None:
         """Nothing more is heard once it is closed, not even what has arrived already."""
         heard: list[str] = []

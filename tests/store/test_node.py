@@ -206,7 +206,7 @@ class Peer:
 class NodeCase(TestCase):
     """Two nodes, which are closed after the test."""
 
-    timeout = 15
+    timeout = 60
 
     def setUp(self) -> None:
         self.url = postgres.database(self)
@@ -373,6 +373,21 @@ class StartTests(NodeCase):
         bob = self.peer("bob")
         await bob.store.newest()
 
+    async def test_who_died_before_a_failover(self) -> None:
+        """A node starts after a failover in which another one has died, and takes that one out of
+        the database: nothing could be stored as long as it is waited for."""
+        first = self.peer("first")
+        await first.idle()
+        await first.close()
+        self.server.execute(
+            "INSERT INTO nodes VALUES (77, 1, (pg_control_checkpoint()).timeline_id - 1)", self.url
+        )
+        ann = self.peer("ann")
+        await ann.tick(node._ABSENCES + 2)
+        self.assertEqual(self.rows("nodes"), 1)
+        ann.say("hello")
+        await ann.hears("hello")
+
     async def test_at_once(self) -> None:
         """Nodes may start on an empty database at the same time."""
         ann, bob = self.peer("ann"), self.peer("bob")
@@ -415,10 +430,10 @@ class RefusedTests(TestCase):
         """The sentence says how a role gets the rights that it lacks."""
         url = postgres.database(self)
         server = postgres.shared()
-        server.execute("CREATE ROLE stranger LOGIN")
-        self.addCleanup(server.execute, "DROP ROLE stranger")
+        server.execute("CREATE ROLE newcomer LOGIN")
+        self.addCleanup(server.execute, "DROP ROLE newcomer")
         server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", url)
-        refused = self.refused(url.replace("chat@", "stranger@"))
+        refused = self.refused(url.replace("chat@", "newcomer@"))
         self.assertIn("permission denied for schema public; make the role its owner", refused)
 
     async def test_too_new(self) -> None:
@@ -514,6 +529,27 @@ class AwayTests(NodeCase):
         await bob.hears("hello")
         locks = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES}"
         self.assertEqual(self.rows(f"{locks} AND objid = {bob.store.node}"), 1)
+
+    async def test_waits_after_a_failover(self) -> None:
+        """The core of a node that is back after a failover is not told before all nodes are: what
+        it answers would not be stored."""
+        ann = self.peer("ann")
+        await ann.idle()
+        self.server.execute("INSERT INTO nodes SELECT 77, 1, timeline - 1 FROM nodes", self.url)
+        self.server.terminate(self.url, "application_name = 'twisted-chat'")
+        await self.turn(ann)
+        own = Announced(ann.store.node, Asked())
+        while ann.is_away:
+            await ann.look()
+        await ann.tick()
+        self.assertNotIn(own, ann.said)
+        self.server.execute("DELETE FROM nodes WHERE id = 77", self.url)
+        await ann.tick(2)
+        self.assertIn(own, ann.said)
+        ((body,),) = self.server.execute(
+            "SELECT body FROM news WHERE kind = 'present' ORDER BY id DESC LIMIT 1", self.url
+        )
+        self.assertIn('"ann"', body)
 
     async def test_stays_deaf(self) -> None:
         """A node that cannot listen again reads on at each attempt to, and says so in the log
@@ -718,7 +754,10 @@ class DeathTests(NodeCase):
         its core hears that it was gone."""
         ann, bob = await self.two()
         self.assertIsNone(await bob.store.claim("dora", "dora", "", ""))
+        locks = f"pg_locks WHERE locktype = 'advisory' AND classid = {NODES}"
         self.server.terminate(self.url, f"pid = {self.listener(bob)}")
+        while self.rows(f"{locks} AND objid = {bob.store.node}"):
+            pass  # the process ends when it gets to it
         await ann.tick(node._ABSENCES)
         self.assertEqual((self.rows("nodes"), self.rows("held")), (1, 0))
         self.assertIsNone(await ann.store.claim("dora", "dora", "", ""))

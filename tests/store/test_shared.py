@@ -15,7 +15,7 @@ from tests.contract.cases import LOBBY, said, stands, told
 from tests.support import NOW
 from twisted_chat.core.announcements import Announced, Delivered, Gone, Went
 from twisted_chat.core.model import CREATED, TOPIC, Account, Aside, Entry, RoomRecord, RoomState
-from twisted_chat.store import sql
+from twisted_chat.store import pull, sql
 from twisted_chat.store.commit import CALL
 from twisted_chat.store.engine import Item
 from twisted_chat.store.items import LetGo, Mark
@@ -236,6 +236,23 @@ class DoubtTests(SharedCase):
         self.assertIsInstance(raised[0], InDoubt)
         ann.come_back()
         self.assertEqual((ann.texts, ann.told), ([(1, "1")], []))
+
+    def test_answer_that_cannot_be_read(self) -> None:
+        """A commit that was made is in doubt, not lost, if what is before it cannot be read: it is
+        handed over with its numbers when the node is back."""
+        ann, bob = self.nodes()
+        bob.commit(said(LOBBY, "1"))
+        read, failed = ann._reader.read, psycopg.errors.QueryCanceled("canceled by an operator")
+        self.patch(ann._reader, "read", lambda *asked: self.fail_with(failed))
+        self.assertRaises(InDoubt, ann.commit, said(LOBBY, "2"), Went("gil"))
+        self.assertTrue(ann.is_away)
+        self.patch(ann._reader, "read", read)
+        ann.come_back()
+        self.assertEqual((ann.texts, ann.told), ([(0, "1"), (1, "2")], []))
+        self.assertEqual([type(what) for _, what in ann.handed], [Entry, Entry])
+
+    def fail_with(self, error: Exception) -> None:
+        raise error
 
     def test_registration_in_doubt(self) -> None:
         """A node whose connection is lost while it comes back still is the same one."""
@@ -539,6 +556,23 @@ class NewsTests(SharedCase):
             ann.commit(*(said(LOBBY, str(n)) for n in range(first, first + 1_000)))
         bob.pull()
         self.assertEqual(bob.texts, [(0, str(n)) for n in range(12_000)])
+
+    def test_commit_in_doubt_between_two_pieces(self) -> None:
+        """A commit in doubt is found as a whole, also where a piece would end in the middle."""
+        for before in range(1, 7):
+            ann, bob = self.nodes()
+            self.patch(pull, "_MOST", 5)
+            bob.commit(*(said(LOBBY, f"b{n}") for n in range(before)))
+            ann.fail_commit(kept=True)
+            mine = [said(LOBBY, f"a{n}") for n in range(4)]
+            self.assertRaises(InDoubt, ann.commit, *mine)
+            bob.commit(*(said(LOBBY, f"c{n}") for n in range(3)))
+            ann.come_back()
+            theirs = [(0, f"b{n}") for n in range(before)], [(0, f"c{n}") for n in range(3)]
+            own = [(n + 1, f"a{n}") for n in range(4)]
+            self.assertEqual((ann.texts, ann.told), ([*theirs[0], *own, *theirs[1]], []))
+            ann.close()
+            bob.close()
 
     def test_prune(self) -> None:
         """Commits and news that are older than an hour are deleted, but never the last commit; what

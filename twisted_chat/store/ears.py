@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -80,7 +81,10 @@ class Ears:
 
 
 def cut(connection: Connection) -> None:
-    """Shut a connection's socket down, so that the statement under way fails. Any thread may call
-    this."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as other:
+    """Shut a connection's socket down, so that the statement under way fails. Does nothing if it is
+    closed or lost already. Any thread may call this."""
+    with (
+        suppress(psycopg.Error, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as other,
+    ):
         other.shutdown(socket.SHUT_RDWR)

@@ -196,7 +196,11 @@ class Link:
         """Whether an error means that another connection is needed."""
         cause = _cause(error)
         sqlstate = getattr(cause, "sqlstate", None)
-        return sqlstate in (FENCED, _READ_ONLY) or isinstance(cause, Away) or self.is_lost(error)
+        return (
+            sqlstate in (FENCED, _READ_ONLY)
+            or isinstance(cause, Away | InDoubt)
+            or self.is_lost(error)
+        )
 
     def _roll_back(self) -> None:
         if self._driver is not None and not self._driver.closed:
@@ -224,6 +228,12 @@ def trouble(error: BaseException | None) -> str | None:
     if isinstance(cause, psycopg.Error):
         passes = passes or _is_fatal(cause) or cause.sqlstate in (FENCED, WAITS, _READ_ONLY)
     return words(error) if passes else None
+
+
+def waits(error: BaseException | None) -> bool:
+    """Whether an error means that nothing is stored as long as not all nodes are back after a
+    failover."""
+    return getattr(_cause(error), "sqlstate", None) == WAITS
 
 
 def damage(error: BaseException | None) -> str | None:

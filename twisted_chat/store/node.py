@@ -22,6 +22,7 @@ from twisted_chat.core.errors import Refusal
 from . import server
 from .ears import Ears, cut
 from .engine import HandOver
+from .link import waits
 from .postgres import CHANNEL, LOG, NODES, PostgresDatabase
 from .trouble import Outage, StoreError, words
 
@@ -63,10 +64,10 @@ _SILENT = text(f"""
     WITH locks AS ({_LOCKS})
     SELECT count(*) FROM nodes WHERE id <> :node AND id IN (SELECT node FROM locks) AND NOT EXISTS (
         SELECT FROM news WHERE news.node = nodes.id AND kind = 'present' AND body LIKE '%,true]'
-            AND news.id > (SELECT max(last_id) FROM commits WHERE commits.node = :node)
+            AND news.id > :asked
     )
 """)
-"""How many other nodes have not said who is with them since this one has asked."""
+"""How many other nodes have not said who is with them since this one has asked, at an id."""
 
 _FREE = f"""
     WITH locks AS ({_LOCKS})
@@ -94,11 +95,14 @@ class _Returned(NamedTuple):
     @ivar is_anew: as in L{twisted_chat.store.postgres.Return}; L{None} if the store's connection
         was not lost.
     @ivar gone: nodes that may have died while nobody could tell this one.
+    @ivar is_waiting: nothing can be stored yet, as not all nodes are back after a failover. The
+        core is not told before that works: what it answers would be lost.
     """
 
     ears: server.Connection | None
     is_anew: bool | None = None
     gone: frozenset[int] = frozenset()
+    is_waiting: bool = False
 
 
 class Node:
@@ -131,6 +135,7 @@ class Node:
         self._tries = 0
         self._watched: tuple[object, object] = (None, None)
         self._patience = _PATIENCE
+        self._is_waiting = False  # for other nodes, after a failover
         self._is_pulling = False
         self._to_pull = 0
         self._is_closing = False
@@ -298,8 +303,12 @@ class Node:
             if ears is not None:
                 ears.execute(_FREE, [node])
                 ears.execute(_LOCK, [node])
-            if not self._has_asked:
-                self._ask(ears if self._is_anew is None else None)
+            try:
+                self._talk(ears if self._is_anew is None else None)
+            except Exception as error:
+                if not waits(error):
+                    raise
+                return _Returned(ears, is_waiting=True)
         except BaseException:
             if ears is not None:
                 ears.close()
@@ -352,14 +361,18 @@ class Node:
                     state=state,
                 )
 
-    def _ask(self, ears: server.Connection | None) -> None:
-        """Ask the other nodes who is with them, and wait for the answers unless there are no
-        C{ears}. Runs on the store's thread."""
-        asked = self._database.append([Asked()], [], 0)
-        self._reactor.callFromThread(self._hand_over, asked)
+    def _talk(self, ears: server.Connection | None) -> None:
+        """See that something can be stored. If it is due, that is to ask the other nodes who is
+        with them; wait for the answers unless there are no C{ears}. Runs on the store's thread."""
+        asks = not self._has_asked
+        said = self._database.append([Asked()] if asks else [], [], 0)
+        self._reactor.callFromThread(self._hand_over, said)
         self._has_asked = True
+        if not asks:
+            return
+        at = self._database.cursor
         end = time.monotonic() + _ANSWERS
-        while ears is not None and self._database.read(self._count_silent):
+        while ears is not None and self._database.read(lambda c: self._count_silent(c, at)):
             left = end - time.monotonic()
             if left < 0:
                 return
@@ -375,6 +388,7 @@ class Node:
                 self.close()
         self._node = self._database.node
         self._tries = self._to_try = 0
+        self._is_waiting = returned.is_waiting
         if returned.is_anew is not None:
             self.outage.refuse("the connection was lost", 0)
             self.outage.end()
@@ -407,10 +421,13 @@ class Node:
             _log.warn("node {node} has died", node=node)
         if dead:
             self._pull()
+        if self._is_waiting:
+            self._connect()
 
     def _find_others(self, connection: Connection) -> dict[int, bool]:
         found = connection.execute(_OTHERS, {"node": self._database.node})
         return dict(tuple(row) for row in found)
 
-    def _count_silent(self, connection: Connection) -> int:
-        return int(connection.scalar(_SILENT, {"node": self._database.node}) or 0)
+    def _count_silent(self, connection: Connection, asked: int) -> int:
+        values = {"node": self._database.node, "asked": asked}
+        return int(connection.scalar(_SILENT, values) or 0)

@@ -80,6 +80,8 @@ SELECT max(last_id) FROM (
 ) AS first
 WHERE time < extract(epoch FROM clock_timestamp()) * 1000 - {_KEPT}
     AND last_id < (SELECT max(last_id) FROM commits)
+    AND (SELECT time FROM commits WHERE last_id >= %s ORDER BY last_id LIMIT 1)
+        < extract(epoch FROM now()) * 1000 - {_KEPT}
 """
 
 _EVICTED = "the other nodes took this one for dead"
@@ -133,6 +135,11 @@ class PostgresDatabase:
     @property
     def is_open(self) -> bool:
         return self._is_open
+
+    @property
+    def cursor(self) -> int:
+        """Up to which id the log is handed over."""
+        return self._cursor
 
     @property
     def is_away(self) -> bool:
@@ -214,13 +221,15 @@ class PostgresDatabase:
             node = self._node, self._epochs[-1], self._link.timeline
             seen = min(max(seen, self._began), self._cursor)
             parameters = commit.parameters(*node, self._batch, seen)
+            was_kept = False
             try:
                 (fields,) = self._link.execute(CALL, *parameters)
+                was_kept = True
                 answer = Answer(*fields)
                 known = [*self._known(answer)]
                 pieces = [*self._pieces(answer.base)]
             except Exception as error:
-                if self._link.is_lost(error):
+                if was_kept or self._link.is_lost(error):
                     self._doubt = self._batch, commit, numbers
                     raise InDoubt(words(error)) from error
                 raise
@@ -275,7 +284,7 @@ class PostgresDatabase:
     def prune(self) -> None:
         """Delete some of the commits and the news that are older than an hour."""
         with self._talking():
-            ((upto,),) = self._link.execute(_OLD, self._pruned)
+            ((upto,),) = self._link.execute(_OLD, self._pruned, self._pruned)
             if upto is not None:
                 for table, id in ("commits", "last_id"), ("news", "id"):
                     self._link.execute(

@@ -94,7 +94,7 @@ class Reader:
         said.sort(key=_id)
         commits.sort()
         end = min(last, max(head, after))
-        if commits and upto is None:  # do not cut a commit in two
+        if commits:  # do not cut a commit in two
             end = commits[-1].last_id
             said = [one for one in said if one[0] <= end]
         return Piece(end, head, commits, said)
