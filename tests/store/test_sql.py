@@ -24,6 +24,7 @@ from twisted_chat.core.model import (
 )
 from twisted_chat.store import SqlStore, StoreError
 from twisted_chat.store.append import append
+from twisted_chat.store.store import database_url
 
 _NOWHERE = RoomRecord(99, "public", "nowhere")
 
@@ -86,9 +87,14 @@ class OpenTests(SqlCase):
 
     def test_unusable_urls_are_refused(self) -> None:
         """The URL of another database, and what is no URL, are refused with an example."""
-        for url in ("postgresql://host/chat", "mysql://host/chat", "nonsense", ""):
+        for url in ("postgresql+pg8000://host/chat", "mysql://host/chat", "nonsense", ""):
             error = self.assertRaises(StoreError, SqlStore, url, reactor)
             self.assertIn("sqlite:///chat.db", str(error))
+
+    def test_url_without_a_driver(self) -> None:
+        """C{postgresql://} means the driver that the server has."""
+        url = database_url("postgresql://chat@host/chat")
+        self.assertEqual(url.drivername, "postgresql+psycopg")
 
 
 class LogTests(SqlCase):

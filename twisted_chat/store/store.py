@@ -276,6 +276,8 @@ def database_url(text: str) -> URL:
         raise StoreError(f'"{shown}" is not a database URL; one looks like {_EXAMPLES}') from None
     if url.get_backend_name() == "sqlite" and (url.host or url.query):
         raise StoreError(f'"{text}" has too few slashes or options; one looks like {_EXAMPLES}')
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in _ENGINES:
         raise StoreError(
             f"{url.drivername} databases are not supported; use a URL like {_EXAMPLES}"
