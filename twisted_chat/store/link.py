@@ -23,6 +23,8 @@ not back after a failover."""
 
 _READ_ONLY = "25006"
 
+_PLAIN_WARNING = "01000"
+
 _CONNECTING = {
     "connect_timeout": 2,  # seconds, for each host
     "keepalives_idle": 3,
@@ -208,14 +210,12 @@ class Link:
                 self._driver.execute("ROLLBACK")
 
     def _notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        """Log a warning, such as that a commit did not wait for the synchronous standby."""
+        """Log a warning; as critical if it may be that a commit, which everybody is shown, did not
+        wait for the synchronous standby."""
         if notice.severity_nonlocalized == "WARNING":
-            self._reactor.callFromThread(
-                _log.critical,
-                "PostgreSQL warns: {message}: {detail}",
-                message=notice.message_primary,
-                detail=notice.message_detail,
-            )
+            log = _log.critical if notice.sqlstate == _PLAIN_WARNING else _log.warn
+            said = filter(None, (notice.message_primary, notice.message_detail))
+            self._reactor.callFromThread(log, "PostgreSQL warns: {said}", said=": ".join(said))
 
 
 def trouble(error: BaseException | None) -> str | None:

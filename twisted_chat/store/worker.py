@@ -50,7 +50,7 @@ class Worker:
         self, database: Engine, reactor: IReactorFromThreads, outage: Outage | None = None
     ) -> None:
         """
-        @param outage: of reading and of writing, if neither fails alone.
+        @param outage: of reading and of writing, if neither fails alone. Reading does not end it.
         """
         self._database = database
         self._reactor = reactor
@@ -113,7 +113,8 @@ class Worker:
         """
 
         def done(result: T) -> T:
-            self._reading.end()
+            if self._reading is not self.writing:
+                self._reading.end()
             return result
 
         return self.run(self._database.read, work).addCallbacks(
