@@ -193,7 +193,7 @@ class Room:
             self._tell_noted()
 
     def _open_window(self) -> None:
-        seconds = window(max(len(self.sessions), len(self.people)))
+        seconds = window(len(self.sessions))
         if seconds:
             self._presence = Presence()
             self._shared.later(seconds, self._close_window)
