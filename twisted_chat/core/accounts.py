@@ -52,6 +52,7 @@ class Accounts:
         self._trusted = frozenset(trusted)
         self._off_limits = names.skeletons(reserved)
         self._holds: dict[str, Hold] = {}  # by skeleton, the newest
+        self._let_go = store.let_go  # one object for all holds
         self._hold_number = 0
         self._changes: Counter[str] = Counter()  # of passwords, by account
 
@@ -218,7 +219,7 @@ class Accounts:
         return await self._store.claim(hold.name, hold.shape, token, "") is not None
 
     def _hold(self, name: str) -> Hold:
-        return Hold(name, self._next_key(), self._holds, self._store.let_go)
+        return Hold(name, self._next_key(), self._holds, self._let_go)
 
     def _next_key(self) -> int:
         self._hold_number += 1

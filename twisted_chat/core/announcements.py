@@ -130,7 +130,7 @@ class PasswordChanged(NamedTuple):
 class TakenOver(NamedTuple):
     """A session with another node has taken the place of an earlier one.
 
-    @ivar digest: the SHA-256 of the earlier session's token, in hexadecimal digits.
+    @ivar digest: what stands for the earlier session's token where others may read it.
     """
 
     digest: str

@@ -91,6 +91,9 @@ class Hold:
             self.release()
 
 
+_NO_NODES: frozenset[int] = frozenset()  # shared, as an empty one takes 216 bytes
+
+
 class Person:
     """An account or a guest that is here, with its sessions.
 
@@ -118,7 +121,7 @@ class Person:
         self.key: int | None = None
         self.sessions: tuple[Session, ...] = ()
         self.leaving = 0
-        self.nodes: frozenset[int] = frozenset()
+        self.nodes = _NO_NODES
         self.rooms: tuple[Room, ...] = ()
         if isinstance(owner, Hold):
             self.keep(owner)

@@ -27,10 +27,9 @@ class Connection:
     @ivar face: what all connections of the face share.
     @ivar session: what the core knows of the connection.
     @ivar is_lost: the transport is gone, which may happen in any state.
-    @ivar token: by which the peer may end this session and take its place; empty if it has none.
     """
 
-    __slots__ = ("_full_at", "_intake", "face", "is_lost", "session", "state", "token")
+    __slots__ = ("_full_at", "_intake", "face", "is_lost", "session", "state")
 
     def __init__(self, face: "Face", outbox: Outbox, source: Source) -> None:
         self.face = face
@@ -39,7 +38,6 @@ class Connection:
         self._full_at = 0.0  # the state of the rate while there is no intake
         self.state = State.OPEN
         self.is_lost = False
-        self.token = ""
         face.add(self)
 
     @property
@@ -172,9 +170,8 @@ class Connection:
 
     def give_token(self) -> str:
         """Give the peer a token, by which another connection may end this session."""
-        if not self.token:
-            self.token = self.face.new_token(self)
-        return self.token
+        self.forget_token()
+        return self.face.new_token(self)
 
     def forget_token(self) -> None:
         """Have the token end nothing any more."""

@@ -1,5 +1,6 @@
 """What all connections of a face share, and what happens to all of them at once."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from secrets import token_urlsafe
@@ -32,6 +33,9 @@ with a RST; its FIN may wait behind what is not read."""
 _REFUSALS = 50
 """Connections that are told at the same time why they are refused; more are closed without a word,
 as each takes an open file."""
+
+_DIGEST = 15
+"""Bytes of the digest of a token."""
 
 _log = Logger()
 
@@ -231,7 +235,7 @@ class Face:
 
 def digest(token: str) -> str:
     """Give what stands for a token where others may read it."""
-    return sha256(token.encode()).hexdigest()
+    return urlsafe_b64encode(sha256(token.encode()).digest()[:_DIGEST]).decode()
 
 
 class _Refuser(Protocol):

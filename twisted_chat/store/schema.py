@@ -180,8 +180,8 @@ held = Table(
     Column("node", BigInteger, nullable=False, index=True),
     Column("token", Text, nullable=False),
 )
-"""Names that a node has claimed. C{token} is the SHA-256 of the token of the session that has the
-name, in hexadecimal digits; empty if it has none."""
+"""Names that a node has claimed. C{token} stands for the token of the session that has the name;
+empty if it has none."""
 
 guest_numbers = Sequence("guest_numbers", metadata=shared)
 
