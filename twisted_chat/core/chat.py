@@ -653,8 +653,6 @@ class Chat:
                 if session.face is not None:
                     session.face.put_out(room.name)
 
-    # Coming back
-
     # Rooms
 
     async def _become_member(self, session: Session, account: Account, room: Room) -> None:

@@ -132,14 +132,17 @@ class Face:
 
     def take_over(self, by: Connection, token: str) -> None:
         """End the session that was given a token, here or with another node, with all that it has
-        sent and that was not carried out yet.
+        sent and that was not carried out yet. Other nodes are asked only once for each connection:
+        it costs them all a commit, and whoever asks need not have logged in.
 
         @param by: the connection that takes its place.
         """
+        has_asked = bool(by.session.former)
         by.session.former = digest(token)
         other = self.tokens.get(by.session.former)
         if other is None:
-            self.chat.take_over(by.session.former)
+            if not has_asked:
+                self.chat.take_over(by.session.former)
         elif other is not by:
             self._end_taken_over(other)
 

@@ -2,7 +2,9 @@
 
 import json
 
+from twisted_chat.core.announcements import TakenOver
 from twisted_chat.core.limits import Limits
+from twisted_chat.faces.face import digest
 
 from .server import Peer, ServerTestCase
 
@@ -143,6 +145,15 @@ class ComingBackTests(ServerTestCase):
         events = self.events_after(guest, f"/json on\n/guest gus\n/since ~={token} @bot=1\n")
         self.assertEqual(events[-1]["code"], "forbidden")
         self.assertFalse(old.gone)
+
+    def test_other_nodes_are_asked_once(self) -> None:
+        """A connection that gives one unknown token after the other has other nodes look for the
+        first only."""
+        announced: list[object] = []
+        self.patch(self.store, "announce", announced.append)
+        stranger = self.peer()
+        self.events_after(stranger, "/json on\n/since ~=one\n/since ~=two\n/since ~=three\n")
+        self.assertEqual(announced, [TakenOver(digest("one"))])
 
     def test_forgotten(self) -> None:
         """When the connection ends, its token is forgotten."""
